@@ -21,7 +21,8 @@ build=$root/target/native-build
 out=$root/target/natives/org/peft4j/$platform
 record=$root/native/libtorch-headers.sha256
 
-# Our own includes of libtorch, and a digest of every header that they reach, for all instruction sets.
+# Our own includes of libtorch, and a digest of every header that they reach, for all instruction sets. It is over the
+# sorted contents, not the names: of two equal files g++ skips either one (#pragma once), depending on their times.
 our_includes() {
   find "$root/native" \( -name '*.cpp' -o -name '*.h' \) -exec grep -hoE '^#include <(ATen|c10|torch)/[^>]+>' {} + | LC_ALL=C sort -u
 }
@@ -32,7 +33,7 @@ headers_digest() { # include folder
     # shellcheck disable=SC2086 # the flags are words
     our_includes | g++ -std=c++20 -fopenmp -DCPU_CAPABILITY=DEFAULT $set -isystem "$1" -isystem "$1/torch/csrc/api/include" -M -x c++ -
   done | tr -s ' \\' '\n' | grep -F "$1/" | LC_ALL=C sort -u)
-  (cd "$1" && printf '%s\n' "$files" | sed "s:^$1/::" | tr '\n' '\0' | LC_ALL=C xargs -0 sha256sum) | sha256sum | cut -d ' ' -f 1
+  printf '%s\n' "$files" | tr '\n' '\0' | xargs -0 sha256sum | cut -d ' ' -f 1 | LC_ALL=C sort -u | sha256sum | cut -d ' ' -f 1
 }
 
 fetch_headers() { # sets include
