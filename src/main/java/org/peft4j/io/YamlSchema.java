@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -99,7 +100,7 @@ public final class YamlSchema {
 
         /** Where {@code type} is expected, the value of {@code key} chooses one of the records. */
         public Builder choice(Class<?> type, String key, Map<String, Class<? extends Record>> records) {
-            choices.put(type, new Choice(key, Collections.unmodifiableMap(new LinkedHashMap<>(records))));
+            choices.put(type, new Choice(key, Collections.unmodifiableMap(new TreeMap<>(records))));
             return this;
         }
 
