@@ -36,6 +36,8 @@ public final class AtomicDirectories {
      *
      * @param replace whether a target that has files in it is replaced, <em>with all it contains</em>; else it is an
      *                error ({@link FileAlreadyExistsException}), and an empty one is filled
+     * @throws IOException naming the target; what the filling threw is its cause. A {@link MalformedFileException} of
+     *                     it comes out as it is.
      */
     public static void write(Path target, boolean replace, Fills content) throws IOException {
         if (!replace && isTaken(target)) {
@@ -47,6 +49,13 @@ public final class AtomicDirectories {
             content.fill(temporary);
             forceAll(temporary);
             move(temporary, target, replace);
+        } catch (MalformedFileException e) {
+            throw e;
+        } catch (IOException e) {
+            throw new IOException(
+                    target + " could not be written (nothing at this path was changed): "
+                            + (e.getMessage() == null ? e : e.getMessage()),
+                    e);
         } finally {
             if (Files.exists(temporary, LinkOption.NOFOLLOW_LINKS)) {
                 deleteQuietly(temporary);
@@ -101,7 +110,7 @@ public final class AtomicDirectories {
             Files.move(former, target, StandardCopyOption.ATOMIC_MOVE);
             throw e;
         }
-        delete(former);
+        deleteQuietly(former);
     }
 
     private static void forceAll(Path directory) throws IOException {
@@ -122,7 +131,7 @@ public final class AtomicDirectories {
         try {
             delete(directory);
         } catch (IOException e) {
-            // stays behind under its telling name; what failed first matters more
+            // stays behind under its telling name
         }
     }
 }

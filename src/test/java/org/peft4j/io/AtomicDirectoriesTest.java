@@ -54,7 +54,8 @@ class AtomicDirectoriesTest {
                     Files.writeString(d.resolve("half"), "y");
                     throw new IOException("No space left on device");
                 }))
-                .hasMessage("No space left on device");
+                .hasMessage(
+                        target + " could not be written (nothing at this path was changed): No space left on device");
         assertThat(target.toFile().list()).containsExactly("former");
         assertThat(dir.toFile().list()).containsExactly("model");
     }

@@ -73,7 +73,8 @@ class FuzzTest {
         long end = 8 + ByteBuffer.wrap(file).order(ByteOrder.LITTLE_ENDIAN).getLong();
         for (TensorInfo tensor : parsed.tensors().values()) {
             assertThat(tensor.offset()).isEqualTo(end);
-            assertThat(tensor.length()).isEqualTo(tensor.elements() * tensor.dtype().size());
+            assertThat(tensor.length())
+                    .isEqualTo(tensor.elements() * tensor.dtype().size());
             end += tensor.length();
         }
         assertThat(end).isEqualTo(file.length);

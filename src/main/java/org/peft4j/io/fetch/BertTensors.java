@@ -49,7 +49,7 @@ final class BertTensors {
         if (config.get(key) instanceof Integer number && number > 0) {
             return number;
         }
-        throw new IllegalArgumentException("config must have a positive whole number under '" + key + "', got "
-                + config.get(key));
+        throw new IllegalArgumentException(
+                "config must have a positive whole number under '" + key + "', got " + config.get(key));
     }
 }

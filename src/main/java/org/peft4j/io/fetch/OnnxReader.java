@@ -45,8 +45,26 @@ final class OnnxReader {
     private static final int MAX_RANK = 64;
 
     private static final Map<Integer, DType> TYPES = Map.of(
-            1, DType.F32, 2, DType.U8, 3, DType.I8, 5, DType.I16, 6, DType.I32, 7, DType.I64, 9, DType.BOOL, 10, DType.F16,
-            11, DType.F64, 16, DType.BF16);
+            1,
+            DType.F32,
+            2,
+            DType.U8,
+            3,
+            DType.I8,
+            5,
+            DType.I16,
+            6,
+            DType.I32,
+            7,
+            DType.I64,
+            9,
+            DType.BOOL,
+            10,
+            DType.F16,
+            11,
+            DType.F64,
+            16,
+            DType.BF16);
 
     private final Path path;
     private final CodedInputStream in;
@@ -135,7 +153,10 @@ final class OnnxReader {
             return new TensorData(fields.name, dtype, fields.dims, bytes);
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(
-                    path, offset(), "initialiser (values outside raw_data and float_data are not read): " + e.getMessage(), e);
+                    path,
+                    offset(),
+                    "initialiser (values outside raw_data and float_data are not read): " + e.getMessage(),
+                    e);
         }
     }
 

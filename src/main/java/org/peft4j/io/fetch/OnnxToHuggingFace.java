@@ -57,8 +57,11 @@ final class OnnxToHuggingFace {
         left.removeAll(conversion.used);
         left.removeAll(NO_WEIGHTS);
         if (!left.isEmpty()) {
-            throw new MalformedFileException(path, -1, left.size() + " of " + model.initializers().size()
-                    + " initialisers have no place in the model that the config describes: " + left);
+            throw new MalformedFileException(
+                    path,
+                    -1,
+                    left.size() + " of " + model.initializers().size()
+                            + " initialisers have no place in the model that the config describes: " + left);
         }
         return tensors;
     }
@@ -91,8 +94,11 @@ final class OnnxToHuggingFace {
                 ? matrixOfModule.get(name.substring(0, name.length() - ".weight".length()))
                 : null;
         if (matrix == null || shape.size() != 2) {
-            throw new MalformedFileException(path, -1, "the config asks for tensor '" + name + "' " + shape
-                    + ", and neither an initialiser nor a MatMul node has it");
+            throw new MalformedFileException(
+                    path,
+                    -1,
+                    "the config asks for tensor '" + name + "' " + shape
+                            + ", and neither an initialiser nor a MatMul node has it");
         }
         return new TransposedTensor(name, take(name, matrix, List.of(shape.get(1), shape.get(0))));
     }
@@ -100,8 +106,11 @@ final class OnnxToHuggingFace {
     private TensorData take(String name, String initializer, List<Long> shape) throws MalformedFileException {
         @Nullable TensorData data = model.initializers().get(initializer);
         if (data == null || data.dtype() != DType.F32 || !data.shape().equals(shape)) {
-            throw new MalformedFileException(path, -1, "tensor '" + name + "' must be F32 " + shape
-                    + ", as the config says, but initialiser " + data + " is not");
+            throw new MalformedFileException(
+                    path,
+                    -1,
+                    "tensor '" + name + "' must be F32 " + shape + ", as the config says, but initialiser " + data
+                            + " is not");
         }
         if (!used.add(initializer)) {
             throw new MalformedFileException(

