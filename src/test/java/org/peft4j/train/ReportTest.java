@@ -41,9 +41,9 @@ class ReportTest {
                 .contains("<h1>spam-lora</h1>")
                 .contains("LoRA on all-MiniLM-L6-v2 · sequence classification · 4 March 2026, 10:20 UTC")
                 .contains("<b>431</b><span>training texts cut</span><small>of 2,000, at 256 tokens</small>")
-                .contains("<b>222,722</b><span>trained parameters</span><small>1.0 % of 22.9 M</small>")
+                .contains("<b>222,722</b><span>trained parameters</span><small>0.97 % of 22.9 M</small>")
                 .contains("400 texts, 97 of them cut")
-                .contains("<tr><th scope=\"row\">learning rate</th><td>5.0E-4</td></tr>")
+                .contains("<tr><th scope=\"row\">learning rate</th><td>5e-4</td></tr>")
                 .contains("<th scope=\"row\">spam</th>")
                 .doesNotContain("not complete");
     }
