@@ -1,0 +1,59 @@
+# shellcheck shell=bash
+# Helpers that the other scripts source; not called on its own.
+#
+#   root                         the project's directory
+#   fail MESSAGE...              prints the message and ends the script with status 1
+#   say MESSAGE...               prints one line of progress
+#   pom_property NAME            a version from the <properties> of pom.xml, the one place that has versions
+#   need_tools COMMAND...        installs what is missing (as root, through apt-get), else ends with the command to run
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+say() {
+  printf '[%s] %s\n' "$(basename "$0" .sh)" "$*"
+}
+
+pom_property() {
+  local value
+  value=$(sed -n "s:.*<$1>\(.*\)</$1>.*:\1:p" "$root/pom.xml" | head -n 1)
+  [ -n "$value" ] || fail "pom.xml has no property <$1>"
+  printf '%s\n' "$value"
+}
+
+# The Debian package that brings a command.
+package_of() {
+  case $1 in
+    javac | java) echo openjdk-17-jdk-headless ;;
+    mvn) echo maven ;;
+    ninja) echo ninja-build ;;
+    pip) echo python3-pip ;;
+    *) echo "$1" ;;
+  esac
+}
+
+has_tool() {
+  case $1 in
+    pip) command -v python3 > /dev/null && python3 -m pip --version > /dev/null 2>&1 ;;
+    *) command -v "$1" > /dev/null ;;
+  esac
+}
+
+need_tools() {
+  local tool packages=()
+  for tool in "$@"; do
+    has_tool "$tool" || packages+=("$(package_of "$tool")")
+  done
+  [ ${#packages[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+    fail "missing: ${packages[*]}. Install them, on Debian or Ubuntu with
+  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages[*]}"
+  fi
+  say "installing ${packages[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+}

@@ -1,0 +1,258 @@
+/* attention: checks, autograd and the slow twin (contract: peft4j.h; kernel: cpu/attention_kernel.cpp). */
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "checks.h"
+#include "cpu/kernels.h"
+#include "peft4j.h"
+#include "providers.h"
+#include "reference.h"
+
+namespace peft4j {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr const char* kName = "attention";
+
+struct Settings {
+  bool causal;
+  double scale;
+  int64_t window;
+  Dropout dropout;
+};
+
+void check_heads(const char* name, const at::Tensor& t, const at::Tensor& q) {
+  TORCH_CHECK(t.defined() && t.dim() == 3, kName, ": ", name, " must have shape [T, heads, D], got ",
+              t.defined() ? t.sizes() : at::IntArrayRef());
+  check_like(kName, name, t, "q", q);
+  TORCH_CHECK(t.numel() == 0 || (t.stride(2) == 1 && t.stride(1) == t.size(2)), kName, ": heads of a row of ", name,
+              " must be contiguous, got strides ", t.strides());
+}
+
+void check_cu_seqlens(const char* name, const at::Tensor& cu, int64_t rows, int64_t longest) {
+  TORCH_CHECK(cu.defined() && cu.dim() == 1 && cu.numel() >= 1 && cu.scalar_type() == at::kLong && cu.is_cpu() &&
+                  cu.is_contiguous(),
+              kName, ": ", name, " must be a contiguous int64 vector [S + 1] on the CPU");
+  const int64_t* at = cu.data_ptr<int64_t>();
+  const int64_t s = cu.numel() - 1;
+  TORCH_CHECK(at[0] == 0 && at[s] == rows, kName, ": ", name, " must begin at 0 and end at ", rows,
+              " (the rows), got ", at[0], " and ", at[s]);
+  for (int64_t i = 0; i < s; ++i) {
+    TORCH_CHECK(at[i] <= at[i + 1], kName, ": ", name, " must not fall, but goes from ", at[i], " to ", at[i + 1],
+                " at ", i);
+    TORCH_CHECK(at[i + 1] - at[i] <= longest, kName, ": sequence ", i, " of ", name, " has ", at[i + 1] - at[i],
+                " rows, more than the stated longest ", longest);
+  }
+}
+
+void check_prefix(const at::Tensor& prefix_k, const at::Tensor& prefix_v, const at::Tensor& k, int64_t sequences) {
+  TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kName, ": prefix_k and prefix_v come together, got only one");
+  if (!prefix_k.defined()) {
+    return;
+  }
+  for (const at::Tensor& prefix : {prefix_k, prefix_v}) {
+    const bool shared = prefix.dim() == 3, each = prefix.dim() == 4 && prefix.size(0) == sequences;
+    TORCH_CHECK((shared || each) && prefix.size(-2) == k.size(1) && prefix.size(-1) == k.size(2), kName,
+                ": a prefix must have shape [P, ", k.size(1), ", ", k.size(2), "] or [", sequences, ", P, ", k.size(1),
+                ", ", k.size(2), "], got ", prefix.sizes());
+    check_like(kName, "a prefix", prefix, "k", k);
+  }
+  check_shape(kName, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
+}
+
+AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
+                            const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
+                            const Settings& settings, const at::Tensor& out, const at::Tensor& lse) {
+  AttentionParams p{};
+  p.dtype = q.scalar_type();
+  p.sequences = cu_q.numel() - 1;
+  p.query_heads = q.size(1);
+  p.key_heads = k.size(1);
+  p.head_size = q.size(2);
+  p.q = q.data_ptr();
+  p.k = k.data_ptr();
+  p.v = v.data_ptr();
+  p.q_stride = q.stride(0);
+  p.k_stride = k.stride(0);
+  p.v_stride = v.stride(0);
+  if (prefix_k.defined()) {
+    p.prefix = prefix_k.size(-3);
+    p.prefix_k = prefix_k.data_ptr();
+    p.prefix_v = prefix_v.data_ptr();
+    p.prefix_stride = prefix_k.dim() == 4 ? prefix_k.stride(0) : 0;
+  }
+  p.begin_q = cu_q.data_ptr<int64_t>();
+  p.begin_k = cu_k.data_ptr<int64_t>();
+  p.causal = settings.causal;
+  p.window = settings.window;
+  p.scale = settings.scale;
+  p.dropout = settings.dropout;
+  p.out = out.data_ptr();
+  p.lse = lse.data_ptr();
+  return p;
+}
+
+struct Attention : torch::autograd::Function<Attention> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& prefix_k_in, const at::Tensor& prefix_v_in, const at::Tensor& cu_q,
+                            const at::Tensor& cu_k, const Settings& settings) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor prefix_k = prefix_k_in.defined() ? prefix_k_in.contiguous() : prefix_k_in;
+    const at::Tensor prefix_v = prefix_v_in.defined() ? prefix_v_in.contiguous() : prefix_v_in;
+    at::Tensor out = at::empty(q.sizes(), q.options());
+    at::Tensor lse = at::empty({q.size(0), q.size(1)}, q.options().dtype(compute_type(q)));
+    cpu_kernels().attention_forward(make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse));
+    ctx->save_for_backward({q, k, v, prefix_k, prefix_v, cu_q, cu_k, out, lse});
+    ctx->saved_data["causal"] = settings.causal;
+    ctx->saved_data["scale"] = settings.scale;
+    ctx->saved_data["window"] = settings.window;
+    ctx->saved_data["threshold"] = static_cast<int64_t>(settings.dropout.threshold);
+    ctx->saved_data["seed"] = static_cast<int64_t>(settings.dropout.seed);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const variable_list kept = ctx->get_saved_variables();
+    const at::Tensor &q = kept[0], &k = kept[1], &v = kept[2], &prefix_k = kept[3], &prefix_v = kept[4];
+    const at::Tensor &cu_q = kept[5], &cu_k = kept[6], &out = kept[7], &lse = kept[8];
+    variable_list result(8);
+    if (!gradients[0].defined()) {
+      return result;
+    }
+    const at::Tensor dout = gradients[0].contiguous();
+    const Settings settings{ctx->saved_data["causal"].toBool(), ctx->saved_data["scale"].toDouble(),
+                            ctx->saved_data["window"].toInt(),
+                            Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
+                                    static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())}};
+    AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse);
+    p.dout = dout.data_ptr();
+    p.dout_stride = q.size(1) * q.size(2);
+    // One tensor behind the three gradients: the linear group that made q, k and v takes it as it is.
+    const int64_t d = q.size(2), wide_q = q.size(1) * d, wide_k = k.size(1) * d;
+    const bool together = q.size(0) == k.size(0);
+    at::Tensor all = at::empty({k.size(0), (together ? wide_q : 0) + 2 * wide_k}, k.options());
+    const auto heads = [&](const at::Tensor& rows, int64_t first, int64_t count) {
+      return rows.as_strided({rows.size(0), count, d}, {rows.size(1), d, 1}, rows.storage_offset() + first);
+    };
+    result[0] = together ? heads(all, 0, q.size(1)) : at::empty(q.sizes(), q.options());
+    result[1] = heads(all, together ? wide_q : 0, k.size(1));
+    result[2] = heads(all, (together ? wide_q : 0) + wide_k, k.size(1));
+    p.dq = result[0].data_ptr();
+    p.dk = result[1].data_ptr();
+    p.dv = result[2].data_ptr();
+    p.dq_stride = result[0].stride(0);
+    p.dk_stride = result[1].stride(0);
+    p.dv_stride = result[2].stride(0);
+    at::Tensor prefix_dk, prefix_dv;
+    if (prefix_k.defined() && (ctx->needs_input_grad(3) || ctx->needs_input_grad(4))) {
+      prefix_dk = at::empty({p.sequences, p.prefix, k.size(1), d}, lse.options());
+      prefix_dv = at::empty_like(prefix_dk);
+      p.prefix_dk = prefix_dk.data_ptr();
+      p.prefix_dv = prefix_dv.data_ptr();
+    }
+    cpu_kernels().attention_backward(p);
+    if (prefix_dk.defined()) {
+      const bool shared = prefix_k.dim() == 3;
+      result[3] = (shared ? prefix_dk.sum(0) : prefix_dk).to(prefix_k.scalar_type());
+      result[4] = (shared ? prefix_dv.sum(0) : prefix_dv).to(prefix_v.scalar_type());
+    }
+    return result;
+  }
+};
+
+// Softmax(q kᵀ) v of one sequence, the scores of a prefix in front; q [n, H, D], k and v [m, H, D] (heads repeated).
+at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix, int64_t first_row,
+                        const Settings& settings) {
+  const int64_t n = q.size(0), m = k.size(0), heads = q.size(1);
+  at::Tensor scores = at::einsum("nhd,mhd->hnm", {q, k}) * settings.scale;
+  const at::Tensor row = at::arange(n, at::kLong).unsqueeze(1) + (m - prefix - n);
+  const at::Tensor column = at::arange(m, at::kLong).unsqueeze(0) - prefix;
+  at::Tensor hidden = at::zeros({n, m}, at::kBool);
+  if (settings.causal) {
+    hidden = hidden.logical_or(column > row);
+  }
+  if (settings.window > 0) {
+    hidden = hidden.logical_or((column - row).abs() >= settings.window);
+  }
+  hidden = hidden.logical_and(column >= 0).to(q.device());
+  scores = scores.masked_fill(hidden, -INFINITY);
+  at::Tensor p = at::softmax(scores, -1).masked_fill(hidden.all(1, true), 0.0);
+  if (settings.dropout.active()) {
+    std::vector<at::Tensor> masks;
+    for (int64_t h = 0; h < heads; ++h) {
+      masks.push_back(reference::dropout_mask(q, n, m, settings.dropout, first_row * heads + h, heads));
+    }
+    p = p * at::stack(masks);
+  }
+  return at::einsum("hnm,mhd->nhd", {p, v});
+}
+
+at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
+                 const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
+                 const Settings& settings) {
+  const int64_t group = q_in.size(1) / k.size(1);
+  const auto prepared = [&](const at::Tensor& t) { return t.to(at::kDouble).repeat_interleave(group, t.dim() - 2); };
+  const at::Tensor q = q_in.to(at::kDouble);
+  const int64_t *begin_q = cu_q.data_ptr<int64_t>(), *begin_k = cu_k.data_ptr<int64_t>();
+  variable_list outputs;
+  for (int64_t s = 0; s + 1 < cu_q.numel(); ++s) {
+    at::Tensor keys = prepared(k.narrow(0, begin_k[s], begin_k[s + 1] - begin_k[s]));
+    at::Tensor values = prepared(v.narrow(0, begin_k[s], begin_k[s + 1] - begin_k[s]));
+    int64_t prefix = 0;
+    if (prefix_k.defined()) {
+      prefix = prefix_k.size(-3);
+      keys = at::cat({prepared(prefix_k.dim() == 4 ? prefix_k[s] : prefix_k), keys});
+      values = at::cat({prepared(prefix_v.dim() == 4 ? prefix_v[s] : prefix_v), values});
+    }
+    const at::Tensor rows = q.narrow(0, begin_q[s], begin_q[s + 1] - begin_q[s]);
+    outputs.push_back(keys.size(0) == 0 ? rows * 0.0 : one_sequence(rows, keys, values, prefix, begin_q[s], settings));
+  }
+  return outputs.empty() ? q_in * 0.0 : at::cat(outputs).to(q_in.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens_q,
+                     const at::Tensor& cu_seqlens_k, int64_t max_q, int64_t max_k, const at::Tensor& prefix_k,
+                     const at::Tensor& prefix_v, const at::Tensor& gate, bool causal, double scale, int64_t window,
+                     double softcap, const at::Tensor& bias_table, double dropout_p, int64_t seed) {
+  check_compute_type(kName, "q", q);
+  check_heads("q", q, q);
+  check_heads("k", k, q);
+  check_heads("v", v, q);
+  check_shape(kName, "v", v, k.sizes(), "that of k");
+  TORCH_CHECK(k.size(2) == q.size(2), kName, ": q has head size ", q.size(2), " but k ", k.size(2));
+  TORCH_CHECK(k.size(1) > 0 && q.size(1) % k.size(1) == 0, kName, ": ", q.size(1),
+              " query heads are no multiple of the ", k.size(1), " key heads");
+  check_cu_seqlens("cu_seqlens_q", cu_seqlens_q, q.size(0), max_q);
+  check_cu_seqlens("cu_seqlens_k", cu_seqlens_k, k.size(0), max_k);
+  TORCH_CHECK(cu_seqlens_q.numel() == cu_seqlens_k.numel(), kName, ": cu_seqlens_q has ", cu_seqlens_q.numel() - 1,
+              " sequences but cu_seqlens_k ", cu_seqlens_k.numel() - 1);
+  check_prefix(prefix_k, prefix_v, k, cu_seqlens_q.numel() - 1);
+  TORCH_CHECK(!gate.defined() || (gate.numel() == 1 && prefix_k.defined()), kName,
+              ": gate must be one number and needs a prefix");
+  TORCH_CHECK(std::isfinite(scale), kName, ": scale must be finite, got ", scale);
+  TORCH_CHECK(window >= 0, kName, ": window must be 0 (none) or positive, got ", window);
+  TORCH_CHECK(softcap == 0, kName, ": softcap is not offered on ", q.device(), ", got ", softcap);
+  TORCH_CHECK(!bias_table.defined(), kName, ": bias_table is not offered on ", q.device());
+  check_probability(kName, dropout_p);
+  const Settings settings{causal, scale, window, Dropout::of(dropout_p, seed)};
+  const bool own = has_own_kernels(q) && provider_of(Operation::kAttention) == Provider::kOwn;
+  const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k,
+                       const at::Tensor& pk, const at::Tensor& pv) {
+    return own ? Attention::apply(q, keys, values, pk, pv, cu_seqlens_q, cu_k, settings)
+               : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
+  };
+  if (!gate.defined()) {
+    return run(k, v, cu_seqlens_k, prefix_k, prefix_v);
+  }
+  // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
+  const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
+  const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor());
+  return text + gate.to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
+}
+
+}  // namespace peft4j

@@ -1,0 +1,366 @@
+/*
+attention, CPU: packed, online softmax, forward and backward (after FlashAttention-2, Dao 2023)
+
+A task is one sequence and one key/value head. It packs that head's keys transposed in blocks of kKeys and its values
+by rows, prefix first, in the compute type; then every query head of the group runs over blocks of kQueries rows:
+    S = (scale·Q) Kᵀ  [kQueries, kKeys],  running row maximum and sum,  O += P V
+No T×T matrix exists. Backward makes P again from the log-sum-exp:
+    dV += (mask∘P)ᵀ dO,  dP = mask∘(dO Vᵀ),  dS = P∘(dP - δ),  dQ += dS K·scale,  dK += dSᵀ (scale·Q),  δ = rowsum(dO∘O)
+Everything a task writes is its own, so the result does not depend on the number of threads. The prefix's gradients
+are written per sequence and added by the caller in order.
+
+Key j of the prefix is column j of the mask, key j of the sequence column prefix + j; row (query row)·heads + head.
+*/
+#include <ATen/Parallel.h>
+
+#include <limits>
+#include <vector>
+
+#include "kernels.h"
+#include "rows.h"
+
+namespace peft4j {
+namespace CPU_CAPABILITY {
+namespace {
+
+constexpr int64_t kQueries = 48;
+constexpr int64_t kKeys = 128;
+
+int64_t up_to(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+template <class T>
+inline Vec<T> fast_exp(const Vec<T>& x) {
+  if constexpr (std::is_same_v<T, float>) {
+    return x.exp_u20();
+  } else {
+    return x.exp();
+  }
+}
+
+// The keys that one query row sees, as columns of [prefix | sequence]: all of the prefix, and [first, last) behind it.
+struct Visible {
+  int64_t first, last;
+};
+
+Visible visible_keys(const AttentionParams& p, int64_t query, int64_t queries, int64_t keys) {
+  const int64_t position = query + keys - queries;  // causal is aligned at the end (bottom right)
+  int64_t first = 0, last = keys;
+  if (p.window > 0) {
+    first = std::max<int64_t>(0, position - p.window + 1);
+    last = std::min(keys, position + p.window);
+  }
+  if (p.causal) {
+    last = std::min(last, position + 1);
+  }
+  last = std::clamp<int64_t>(last, 0, keys);
+  return {p.prefix + std::min(first, last), p.prefix + last};
+}
+
+// One key/value head of one sequence, in the compute type.
+template <class A>
+struct PackedHead {
+  std::vector<A> k_columns;  // [blocks][D][kKeys]: Kᵀ of each block
+  std::vector<A> v_columns;  // the same of V; backward only
+  std::vector<A> k_rows;     // [keys, D]; backward only
+  std::vector<A> v_rows;     // [keys, D]
+  std::vector<A> row;
+  int64_t keys = 0;
+
+  void reset(int64_t n, int64_t d, bool backward) {
+    keys = n;
+    const int64_t padded = up_to(n, kKeys);
+    k_columns.assign(padded * d, A(0));
+    v_rows.resize(padded * d);
+    row.resize(d);
+    if (backward) {
+      v_columns.assign(padded * d, A(0));
+      k_rows.resize(padded * d);
+    }
+  }
+
+  template <class T>
+  void append(int64_t at, int64_t n, int64_t d, const T* k, int64_t k_stride, const T* v, int64_t v_stride,
+              bool backward) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t key = at + i;
+      A* column = k_columns.data() + key / kKeys * kKeys * d + key % kKeys;
+      A* k_row = backward ? k_rows.data() + key * d : row.data();
+      load_row(k_row, k + i * k_stride, d);
+      for (int64_t c = 0; c < d; ++c) {
+        column[c * kKeys] = k_row[c];
+      }
+      A* v_row = v_rows.data() + key * d;
+      load_row(v_row, v + i * v_stride, d);
+      if (backward) {
+        column = v_columns.data() + key / kKeys * kKeys * d + key % kKeys;
+        for (int64_t c = 0; c < d; ++c) {
+          column[c * kKeys] = v_row[c];
+        }
+      }
+    }
+  }
+};
+
+template <class T>
+struct Task {
+  const AttentionParams& p;
+  int64_t sequence, head, first_q, queries, first_k, keys;  // keys: of the sequence, without the prefix
+
+  Task(const AttentionParams& params, int64_t index)
+      : p(params),
+        sequence(index / params.key_heads),
+        head(index % params.key_heads),
+        first_q(params.begin_q[sequence]),
+        queries(params.begin_q[sequence + 1] - first_q),
+        first_k(params.begin_k[sequence]),
+        keys(params.begin_k[sequence + 1] - first_k) {}
+
+  template <class A>
+  void pack(PackedHead<A>& packed, bool backward) const {
+    const int64_t d = p.head_size;
+    packed.reset(p.prefix + keys, d, backward);
+    if (p.prefix > 0) {
+      const int64_t at = sequence * p.prefix_stride + head * d;
+      packed.append(0, p.prefix, d, static_cast<const T*>(p.prefix_k) + at, p.key_heads * d,
+                    static_cast<const T*>(p.prefix_v) + at, p.key_heads * d, backward);
+    }
+    packed.append(p.prefix, keys, d, static_cast<const T*>(p.k) + first_k * p.k_stride + head * d, p.k_stride,
+                  static_cast<const T*>(p.v) + first_k * p.v_stride + head * d, p.v_stride, backward);
+  }
+};
+
+// Sets the columns of a block of scores that row i does not see to -inf (also the padding behind the last key).
+template <class A>
+void hide(const AttentionParams& p, A* scores, int64_t first_key, const Visible& seen) {
+  const int64_t prefix_end = std::clamp<int64_t>(p.prefix - first_key, 0, kKeys);
+  const int64_t first = std::clamp<int64_t>(seen.first - first_key, prefix_end, kKeys);
+  const int64_t last = std::clamp<int64_t>(seen.last - first_key, first, kKeys);
+  std::fill(scores + prefix_end, scores + first, -std::numeric_limits<A>::infinity());
+  std::fill(scores + last, scores + kKeys, -std::numeric_limits<A>::infinity());
+}
+
+bool sees_block(const AttentionParams& p, int64_t first_key, const Visible& seen) {
+  return first_key < p.prefix || (first_key < seen.last && first_key + kKeys > seen.first);
+}
+
+template <class T, class A>
+void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& space) {
+  constexpr int W = Vec<A>::size();
+  constexpr A kNone = -std::numeric_limits<A>::infinity();
+  const AttentionParams& p = task.p;
+  const int64_t d = p.head_size, group = p.query_heads / p.key_heads;
+  task.pack(packed, false);
+  space.resize(kQueries * (2 * d + kKeys + 2));
+  A* q = space.data();
+  A* o = q + kQueries * d;
+  A* s = o + kQueries * d;
+  A* maximum = s + kQueries * kKeys;
+  A* sum = maximum + kQueries;
+  for (int64_t head = task.head * group; head < (task.head + 1) * group; ++head) {
+    for (int64_t begin = 0; begin < task.queries; begin += kQueries) {
+      const int64_t rows = std::min(kQueries, task.queries - begin);
+      Visible seen[kQueries];
+      for (int64_t i = 0; i < rows; ++i) {
+        load_row(q + i * d, static_cast<const T*>(p.q) + (task.first_q + begin + i) * p.q_stride + head * d, d);
+        seen[i] = visible_keys(p, begin + i, task.queries, task.keys);
+        maximum[i] = kNone;
+        sum[i] = 0;
+      }
+      for (int64_t i = 0; i < rows * d; ++i) {
+        q[i] *= static_cast<A>(p.scale);
+      }
+      std::fill(o, o + rows * d, A(0));
+      for (int64_t key = 0; key < packed.keys; key += kKeys) {
+        if (std::none_of(seen, seen + rows, [&](const Visible& v) { return sees_block(p, key, v); })) {
+          continue;
+        }
+        const int64_t keys = std::min(kKeys, packed.keys - key);
+        tile_gemm<A>(rows, up_to(keys, W), d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
+        for (int64_t i = 0; i < rows; ++i) {
+          A* row = s + i * kKeys;
+          hide(p, row, key, seen[i]);
+          const int64_t width = up_to(keys, W);
+          Vec<A> high(kNone);
+          for (int64_t c = 0; c < width; c += W) {
+            high = at::vec::maximum(high, Vec<A>::loadu(row + c));
+          }
+          A largest = maximum[i];
+          alignas(64) A lanes[W];
+          high.store(lanes);
+          for (int c = 0; c < W; ++c) {
+            largest = std::max(largest, lanes[c]);
+          }
+          if (largest == kNone) {  // nothing seen yet
+            std::fill(row, row + width, A(0));
+            continue;
+          }
+          const A shrink = std::exp(maximum[i] - largest);
+          maximum[i] = largest;
+          Vec<A> total(A(0));
+          for (int64_t c = 0; c < width; c += W) {
+            const Vec<A> e = fast_exp<A>(Vec<A>::loadu(row + c) - Vec<A>(largest));
+            e.store(row + c);
+            total = total + e;
+          }
+          total.store(lanes);
+          A added = 0;
+          for (int c = 0; c < W; ++c) {
+            added += lanes[c];
+          }
+          sum[i] = sum[i] * shrink + added;
+          for (int64_t c = 0; c < d && shrink != A(1); ++c) {
+            o[i * d + c] *= shrink;
+          }
+          if (p.dropout.active()) {
+            drop_row(row, keys, (task.first_q + begin + i) * p.query_heads + head, key, p.dropout);
+          }
+        }
+        tile_gemm<A>(rows, d, keys, s, kKeys, 1, packed.v_rows.data() + key * d, d, o, d, true);
+      }
+      for (int64_t i = 0; i < rows; ++i) {
+        const int64_t row = task.first_q + begin + i;
+        const A inverse = sum[i] > 0 ? A(1) / sum[i] : A(0);
+        for (int64_t c = 0; c < d; ++c) {
+          o[i * d + c] *= inverse;
+        }
+        store_row(static_cast<T*>(p.out) + (row * p.query_heads + head) * d, o + i * d, d);
+        static_cast<A*>(p.lse)[row * p.query_heads + head] = sum[i] > 0 ? maximum[i] + std::log(sum[i]) : kNone;
+      }
+    }
+  }
+}
+
+template <class T, class A>
+void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& space) {
+  constexpr int W = Vec<A>::size();
+  constexpr A kNone = -std::numeric_limits<A>::infinity();
+  const AttentionParams& p = task.p;
+  const int64_t d = p.head_size, group = p.query_heads / p.key_heads;
+  task.pack(packed, true);
+  const int64_t padded = up_to(packed.keys, kKeys);
+  space.resize(kQueries * (3 * d + 2 * kKeys + 2) + 2 * padded * d);
+  A* q = space.data();
+  A* dout = q + kQueries * d;
+  A* dq = dout + kQueries * d;
+  A* s = dq + kQueries * d;
+  A* ds = s + kQueries * kKeys;
+  A* delta = ds + kQueries * kKeys;
+  A* lse = delta + kQueries;
+  A* dk = lse + kQueries;
+  A* dv = dk + padded * d;
+  std::fill(dk, dk + 2 * padded * d, A(0));
+  for (int64_t head = task.head * group; head < (task.head + 1) * group; ++head) {
+    for (int64_t begin = 0; begin < task.queries; begin += kQueries) {
+      const int64_t rows = std::min(kQueries, task.queries - begin);
+      Visible seen[kQueries];
+      for (int64_t i = 0; i < rows; ++i) {
+        const int64_t row = task.first_q + begin + i;
+        load_row(q + i * d, static_cast<const T*>(p.q) + row * p.q_stride + head * d, d);
+        load_row(dout + i * d, static_cast<const T*>(p.dout) + row * p.dout_stride + head * d, d);
+        load_row(dq + i * d, static_cast<const T*>(p.out) + (row * p.query_heads + head) * d, d);  // o, for delta
+        A sum = 0;
+        for (int64_t c = 0; c < d; ++c) {
+          sum += dq[i * d + c] * dout[i * d + c];
+        }
+        delta[i] = sum;
+        lse[i] = static_cast<const A*>(p.lse)[row * p.query_heads + head];
+        seen[i] = visible_keys(p, begin + i, task.queries, task.keys);
+      }
+      for (int64_t i = 0; i < rows * d; ++i) {
+        q[i] *= static_cast<A>(p.scale);
+      }
+      std::fill(dq, dq + rows * d, A(0));
+      for (int64_t key = 0; key < packed.keys; key += kKeys) {
+        if (std::none_of(seen, seen + rows, [&](const Visible& v) { return sees_block(p, key, v); })) {
+          continue;
+        }
+        const int64_t keys = std::min(kKeys, packed.keys - key), width = up_to(keys, W);
+        tile_gemm<A>(rows, width, d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
+        tile_gemm<A>(rows, width, d, dout, d, 1, packed.v_columns.data() + key * d, kKeys, ds, kKeys, false);
+        for (int64_t i = 0; i < rows; ++i) {
+          A* probability = s + i * kKeys;
+          A* gradient = ds + i * kKeys;
+          hide(p, probability, key, seen[i]);
+          const Vec<A> log_sum(lse[i] == kNone ? A(0) : lse[i]);
+          for (int64_t c = 0; c < width; c += W) {
+            fast_exp<A>(Vec<A>::loadu(probability + c) - log_sum).store(probability + c);
+          }
+          if (p.dropout.active()) {
+            // dP and the P of dV carry the mask, the P of dS does not.
+            const int64_t mask_row = (task.first_q + begin + i) * p.query_heads + head;
+            drop_row(gradient, keys, mask_row, key, p.dropout);
+          }
+          const Vec<A> correction(delta[i]);
+          for (int64_t c = 0; c < width; c += W) {
+            (Vec<A>::loadu(probability + c) * (Vec<A>::loadu(gradient + c) - correction)).store(gradient + c);
+          }
+          if (p.dropout.active()) {
+            drop_row(probability, keys, (task.first_q + begin + i) * p.query_heads + head, key, p.dropout);
+          }
+        }
+        tile_gemm<A>(keys, d, rows, s, 1, kKeys, dout, d, dv + key * d, d, true);
+        tile_gemm<A>(keys, d, rows, ds, 1, kKeys, q, d, dk + key * d, d, true);
+        tile_gemm<A>(rows, d, keys, ds, kKeys, 1, packed.k_rows.data() + key * d, d, dq, d, true);
+      }
+      for (int64_t i = 0; i < rows * d; ++i) {
+        dq[i] *= static_cast<A>(p.scale);
+      }
+      for (int64_t i = 0; i < rows; ++i) {
+        store_row(static_cast<T*>(p.dq) + (task.first_q + begin + i) * p.dq_stride + head * d, dq + i * d, d);
+      }
+    }
+  }
+  if (p.prefix_dk != nullptr) {
+    for (int64_t i = 0; i < p.prefix; ++i) {
+      const int64_t at = ((task.sequence * p.prefix + i) * p.key_heads + task.head) * d;
+      std::memcpy(static_cast<A*>(p.prefix_dk) + at, dk + i * d, d * sizeof(A));
+      std::memcpy(static_cast<A*>(p.prefix_dv) + at, dv + i * d, d * sizeof(A));
+    }
+  }
+  for (int64_t i = 0; i < task.keys; ++i) {
+    const int64_t row = task.first_k + i;
+    store_row(static_cast<T*>(p.dk) + row * p.dk_stride + task.head * d, dk + (p.prefix + i) * d, d);
+    store_row(static_cast<T*>(p.dv) + row * p.dv_stride + task.head * d, dv + (p.prefix + i) * d, d);
+  }
+}
+
+template <class T, bool Backward>
+void run(const AttentionParams& p) {
+  using A = at::opmath_type<T>;
+  at::parallel_for(0, p.sequences * p.key_heads, 1, [&](int64_t begin, int64_t end) {
+    PackedHead<A> packed;
+    std::vector<A> space;
+    for (int64_t i = begin; i < end; ++i) {
+      const Task<T> task(p, i);
+      if constexpr (Backward) {
+        backward_task<T, A>(task, packed, space);
+      } else {
+        forward_task<T, A>(task, packed, space);
+      }
+    }
+  });
+}
+
+template <bool Backward>
+void run_dtype(const AttentionParams& p) {
+  switch (p.dtype) {
+    case at::kDouble: return run<double, Backward>(p);
+    case at::kFloat: return run<float, Backward>(p);
+    default: return run<c10::BFloat16, Backward>(p);
+  }
+}
+
+}  // namespace
+
+void attention_forward(const AttentionParams& p) {
+  run_dtype<false>(p);
+}
+
+void attention_backward(const AttentionParams& p) {
+  run_dtype<true>(p);
+}
+
+}  // namespace CPU_CAPABILITY
+}  // namespace peft4j

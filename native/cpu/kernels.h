@@ -1,0 +1,102 @@
+#pragma once
+/*
+CPU kernels, one table of functions for each instruction set; cpu_kernels() gives the best one for this processor.
+Plain pointers, sizes and strides: everything was checked by the operation that calls (native/<operation>.cpp).
+Strides count elements. dtype is the type of x, y, q, …: Double, Float or BFloat16; "compute type" is Double for Double
+and float else.
+*/
+#include <c10/core/ScalarType.h>
+
+#include "../philox.h"
+
+namespace peft4j {
+
+// The rank-r products of LoRA; m is [r, columns], contiguous, of the compute type, and so are h and sum.
+struct RankParams {
+  c10::ScalarType dtype;
+  int64_t rows, columns, rank;
+  const void* x;  // [rows, columns]: read by shrink and outer
+  void* y;        // [rows, columns]: added to by expand
+  int64_t row_stride;
+  const void* m;    // [rank, columns]
+  void* h;          // [rows, rank]: written by shrink, read by expand and outer
+  int64_t h_stride;
+  void* sum;        // [rank, columns]: written by outer
+  double scale;
+  Dropout dropout;     // of x (shrink, outer) or of what is added to y (expand)
+  int64_t first_row;   // row 0 of x is this row of the mask
+};
+
+struct AttentionParams {
+  c10::ScalarType dtype;
+  int64_t sequences, query_heads, key_heads, head_size, prefix;  // prefix: number of prefix keys, 0 for none
+  const void *q, *k, *v, *prefix_k, *prefix_v;                   // heads of a row are contiguous
+  int64_t q_stride, k_stride, v_stride, prefix_stride;           // from row to row; prefix_stride: from sequence to sequence
+  const int64_t *begin_q, *begin_k;                              // [sequences + 1]
+  bool causal;
+  int64_t window;  // 0: none
+  double scale;
+  Dropout dropout;
+  void* out;  // [Tq, query_heads, head_size], contiguous
+  void* lse;  // [Tq, query_heads], compute type
+  // backward only
+  const void* dout;
+  int64_t dout_stride;
+  void *dq, *dk, *dv;
+  int64_t dq_stride, dk_stride, dv_stride;
+  void *prefix_dk, *prefix_dv;  // [sequences, prefix, key_heads, head_size], compute type; null where not wanted
+};
+
+// z = dropout(x) + residual;  y = (z - mean) · rstd · weight + bias
+struct LayerNormParams {
+  c10::ScalarType dtype;
+  int64_t rows, columns;
+  const void *x, *residual;  // residual may be null
+  const void *weight, *bias;  // dtype
+  double eps;
+  Dropout dropout;
+  void *z, *y;        // z may be null (nothing kept for backward)
+  void *mean, *rstd;  // [rows], compute type
+  // backward only
+  const void* dy;
+  void *dx, *dresidual;        // dresidual may be null; dx == dresidual without dropout
+  void *dweight, *dbias;       // [blocks, columns] partial sums, compute type; null where not wanted
+};
+
+struct ElementwiseParams {
+  c10::ScalarType dtype;
+  int64_t rows, columns;
+  const void *x, *dy;
+  void* out;
+  Dropout dropout;
+};
+
+constexpr int64_t kLayerNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
+
+struct CpuKernels {
+  const char* name;
+  void (*lora_shrink)(const RankParams&);   // h = scale · dropout(x) mᵀ
+  void (*lora_expand)(const RankParams&);   // y += dropout(scale · h m)
+  void (*lora_outer)(const RankParams&);    // sum = scale · hᵀ dropout(x)
+  void (*attention_forward)(const AttentionParams&);
+  void (*attention_backward)(const AttentionParams&);
+  void (*layer_norm_forward)(const LayerNormParams&);
+  void (*layer_norm_backward)(const LayerNormParams&);
+  void (*gelu_forward)(const ElementwiseParams&);   // out = gelu(x)
+  void (*gelu_backward)(const ElementwiseParams&);  // out = dy · gelu'(x)
+  void (*dropout)(const ElementwiseParams&);        // out = dropout(x)
+};
+
+const CpuKernels& cpu_kernels();
+
+#define PEFT4J_DECLARE_TABLE(capability) \
+  namespace capability {                 \
+  extern const CpuKernels kTable;        \
+  }
+PEFT4J_DECLARE_TABLE(DEFAULT)
+PEFT4J_DECLARE_TABLE(AVX2)
+PEFT4J_DECLARE_TABLE(AVX512)
+PEFT4J_DECLARE_TABLE(AVX512_BF16)
+#undef PEFT4J_DECLARE_TABLE
+
+}  // namespace peft4j

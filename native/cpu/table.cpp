@@ -1,0 +1,28 @@
+/* The table of this instruction set's kernels. */
+#include "kernels.h"
+
+namespace peft4j {
+namespace CPU_CAPABILITY {
+
+void lora_shrink(const RankParams& p);
+void lora_expand(const RankParams& p);
+void lora_outer(const RankParams& p);
+void attention_forward(const AttentionParams& p);
+void attention_backward(const AttentionParams& p);
+void layer_norm_forward(const LayerNormParams& p);
+void layer_norm_backward(const LayerNormParams& p);
+void gelu_forward(const ElementwiseParams& p);
+void gelu_backward(const ElementwiseParams& p);
+void dropout(const ElementwiseParams& p);
+
+#define PEFT4J_NAME(capability) #capability
+#define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
+
+extern const CpuKernels kTable = {
+    PEFT4J_NAME_OF(CPU_CAPABILITY), lora_shrink,        lora_expand,         lora_outer,   attention_forward,
+    attention_backward,             layer_norm_forward, layer_norm_backward, gelu_forward, gelu_backward,
+    dropout,
+};
+
+}  // namespace CPU_CAPABILITY
+}  // namespace peft4j

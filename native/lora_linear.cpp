@@ -1,0 +1,323 @@
+/*
+lora_linear: frozen product + rank-r updates, one autograd node (contract: peft4j.h)
+
+Adapters that apply to the same rows with the same dropout form a rank group: their A's are stacked, so x is read once
+for all of them (query and value of one attention block, for example). With M = stacked A's [R, in]:
+    forward   y = xWᵀ + bias;   h = dropout(x) Mᵀ [rows, R];   y_i += scale·h_j B_jᵀ
+    backward  g_j = scale·dy_i B_j;   dB_j = scale·dy_iᵀ h_j;   dM = gᵀ dropout(x);   dx = dy W + mask∘(g M)
+Kept for backward: x (only if an A is trained), h, the factors. Neither the mask nor dropout(x).
+*/
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "checks.h"
+#include "cpu/kernels.h"
+#include "peft4j.h"
+#include "providers.h"
+#include "reference.h"
+#include "weight.h"
+
+namespace peft4j {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct Adapter {
+  int64_t part, begin, end;
+  double scale, dropout;
+};
+
+struct RankGroup {
+  int64_t begin, end;
+  Dropout dropout;
+  std::vector<int64_t> adapters, first;  // indexes, and where each one's rows begin in the stack
+  int64_t rank = 0;
+};
+
+struct Plan {
+  c10::intrusive_ptr<WeightImpl> weight;
+  std::vector<Adapter> adapters;
+  std::vector<int64_t> first_column;  // of each part, and the end
+  std::vector<RankGroup> groups;
+};
+
+std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
+                                const variable_list& a, const variable_list& b, at::IntArrayRef place,
+                                at::ArrayRef<double> scale, at::ArrayRef<double> dropout, int64_t seed) {
+  constexpr const char* kName = "lora_linear";
+  auto plan = std::make_shared<Plan>();
+  plan->weight = weight.impl();
+  check_compute_type(kName, "x", x);
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), kName, ": x must have shape [T, ", weight.in(),
+              "] (in of the weight), got ", x.sizes());
+  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), kName, ": x is on ", x.device(), " but the weight on ",
+              plan->weight->parts()[0].device());
+  if (bias.defined()) {
+    check_shape(kName, "bias", bias, {weight.out()}, "[out]");
+    check_like(kName, "bias", bias, "x", x);
+  }
+  const size_t n = a.size();
+  TORCH_CHECK(b.size() == n && scale.size() == n && dropout.size() == n && place.size() == 3 * n, kName, ": ", n,
+              " A's need as many B's, scales and dropouts and 3 numbers of place each, got ", b.size(), ", ",
+              scale.size(), ", ", dropout.size(), " and ", place.size());
+  plan->first_column.push_back(0);
+  for (const at::Tensor& part : plan->weight->parts()) {
+    plan->first_column.push_back(plan->first_column.back() + part.size(0));
+  }
+  for (size_t j = 0; j < n; ++j) {
+    const Adapter adapter{place[3 * j], place[3 * j + 1], place[3 * j + 2], scale[j], dropout[j]};
+    const int64_t parts = plan->weight->parts().size();
+    TORCH_CHECK(adapter.part >= 0 && adapter.part < parts, kName, ": adapter ", j, " belongs to part ", adapter.part,
+                " of a weight with ", parts);
+    TORCH_CHECK(0 <= adapter.begin && adapter.begin <= adapter.end && adapter.end <= x.size(0), kName, ": adapter ", j,
+                " applies to rows [", adapter.begin, ", ", adapter.end, ") of ", x.size(0));
+    const int64_t out = plan->weight->parts()[adapter.part].size(0), rank = a[j].dim() == 2 ? a[j].size(0) : -1;
+    TORCH_CHECK(a[j].dim() == 2 && a[j].size(1) == weight.in() && rank > 0, kName, ": A of adapter ", j,
+                " must have shape [r, ", weight.in(), "], got ", a[j].sizes());
+    check_shape(kName, "B", b[j], {out, rank}, "[out, r]");
+    for (const at::Tensor& factor : {a[j], b[j]}) {
+      TORCH_CHECK(factor.scalar_type() == compute_type(x), kName, ": A and B must be ", compute_type(x), " for x of ",
+                  x.scalar_type(), ", got ", factor.scalar_type());
+      TORCH_CHECK(factor.device() == x.device(), kName, ": x is on ", x.device(), " but adapter ", j, " is on ",
+                  factor.device());
+    }
+    check_probability(kName, adapter.dropout);
+    plan->adapters.push_back(adapter);
+    if (adapter.begin == adapter.end) {
+      continue;
+    }
+    const Dropout mask = Dropout::of(adapter.dropout, seed);
+    RankGroup* group = nullptr;
+    for (RankGroup& g : plan->groups) {
+      if (g.begin == adapter.begin && g.end == adapter.end && g.dropout.threshold == mask.threshold) {
+        group = &g;
+      }
+    }
+    if (group == nullptr) {
+      group = &plan->groups.emplace_back(RankGroup{adapter.begin, adapter.end, mask, {}, {}, 0});
+    }
+    group->adapters.push_back(j);
+    group->first.push_back(group->rank);
+    group->rank += rank;
+  }
+  return plan;
+}
+
+// The A's of a group, stacked; a single one is taken as it is.
+at::Tensor stacked(const RankGroup& group, const at::Tensor* a) {
+  if (group.adapters.size() == 1) {
+    return a[group.adapters[0]].contiguous();
+  }
+  variable_list all;
+  for (const int64_t j : group.adapters) {
+    all.push_back(a[j]);
+  }
+  return at::cat(all, 0);
+}
+
+RankParams rank_params(const RankGroup& group, const at::Tensor& x, int64_t first_column, int64_t columns,
+                       const at::Tensor& m, const at::Tensor& h, int64_t first_rank) {
+  RankParams p{};
+  p.dtype = x.scalar_type();
+  p.rows = group.end - group.begin;
+  p.columns = columns;
+  p.rank = m.defined() ? m.size(0) : 0;
+  p.row_stride = x.stride(0);
+  const int64_t at = (group.begin * x.stride(0) + first_column) * x.element_size();
+  p.x = p.y = static_cast<char*>(x.data_ptr()) + at;
+  p.m = m.defined() ? m.data_ptr() : nullptr;
+  p.h = static_cast<char*>(h.data_ptr()) + first_rank * h.element_size();
+  p.h_stride = h.stride(0);
+  p.scale = 1;
+  p.first_row = group.begin;
+  return p;
+}
+
+// dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
+at::Tensor joined(const Plan& plan, const variable_list& dy, const at::Tensor& like, int64_t rows) {
+  const size_t parts = dy.size();
+  bool adjacent = true;
+  for (size_t i = 0; i < parts && adjacent; ++i) {
+    adjacent = dy[i].defined() && dy[i].dim() == 2 && dy[i].stride(1) == 1 && dy[i].stride(0) == dy[0].stride(0) &&
+               dy[i].storage().is_alias_of(dy[0].storage()) &&
+               dy[i].storage_offset() == dy[0].storage_offset() + plan.first_column[i];
+  }
+  const int64_t out = plan.weight->out();
+  if (adjacent && dy[0].stride(0) == out) {
+    return dy[0].as_strided({rows, out}, {out, 1});
+  }
+  variable_list all;
+  for (size_t i = 0; i < parts; ++i) {
+    all.push_back(dy[i].defined() ? dy[i] : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
+  }
+  return parts == 1 ? all[0].contiguous() : at::cat(all, 1);
+}
+
+struct LoraLinear : torch::autograd::Function<LoraLinear> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, const at::Tensor& bias,
+                               const variable_list& factors, const std::shared_ptr<Plan>& plan) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor x = x_in.contiguous();
+    at::Tensor y = plan->weight->product(x, bias);
+    const size_t n = factors.size() / 2;
+    variable_list kept{x};
+    bool trains_a = false;
+    for (size_t j = 0; j < n; ++j) {
+      trains_a |= factors[j].requires_grad();
+    }
+    if (!trains_a) {
+      kept[0] = at::Tensor();
+    }
+    kept.insert(kept.end(), factors.begin(), factors.end());
+    for (const RankGroup& group : plan->groups) {
+      const at::Tensor m = stacked(group, factors.data());
+      at::Tensor h = at::empty({group.end - group.begin, group.rank}, m.options());
+      RankParams p = rank_params(group, x, 0, x.size(1), m, h, 0);
+      p.dropout = group.dropout;
+      cpu_kernels().lora_shrink(p);
+      for (size_t i = 0; i < group.adapters.size(); ++i) {
+        const Adapter& adapter = plan->adapters[group.adapters[i]];
+        const at::Tensor bt = factors[n + group.adapters[i]].t().contiguous();
+        RankParams e = rank_params(group, y, plan->first_column[adapter.part], bt.size(1), bt, h, group.first[i]);
+        e.scale = adapter.scale;
+        cpu_kernels().lora_expand(e);
+      }
+      kept.push_back(h);
+    }
+    ctx->save_for_backward(kept);
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(plan));
+    ctx->saved_data["rows"] = x.size(0);
+    variable_list results;
+    for (size_t i = 0; i + 1 < plan->first_column.size(); ++i) {
+      results.push_back(y.narrow(1, plan->first_column[i], plan->first_column[i + 1] - plan->first_column[i]));
+    }
+    return results;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list dys) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["plan"].toCapsule());
+    const Plan& plan = *held->plan;
+    const variable_list kept = ctx->get_saved_variables();
+    const at::Tensor& x = kept[0];
+    const size_t n = plan.adapters.size();
+    const at::Tensor *a = kept.data() + 1, *b = a + n, *h = b + n;
+    at::Tensor like;
+    for (const at::Tensor& dy : dys) {
+      like = dy.defined() ? dy : like;
+    }
+    variable_list gradients(2 + 2 * n + 1);
+    if (!like.defined()) {
+      return gradients;
+    }
+    const at::Tensor dy = joined(plan, dys, like, ctx->saved_data["rows"].toInt());
+    const bool wants_x = ctx->needs_input_grad(0);
+    at::Tensor dx = wants_x ? plan.weight->transposed_product(dy) : at::Tensor();
+    if (ctx->needs_input_grad(1)) {
+      gradients[1] = dy.sum(0);
+    }
+    for (size_t i = 0; i < n; ++i) {  // adapters of no rows
+      if (plan.adapters[i].begin == plan.adapters[i].end) {
+        gradients[2 + i] = at::zeros_like(a[i]);
+        gradients[2 + n + i] = at::zeros_like(b[i]);
+      }
+    }
+    for (size_t k = 0; k < plan.groups.size(); ++k) {
+      const RankGroup& group = plan.groups[k];
+      at::Tensor g = at::empty_like(h[k]);
+      bool wants_a = false;
+      for (size_t i = 0; i < group.adapters.size(); ++i) {
+        const int64_t j = group.adapters[i];
+        const Adapter& adapter = plan.adapters[j];
+        const int64_t first = plan.first_column[adapter.part], rank = a[j].size(0);
+        const at::Tensor bt = b[j].t().contiguous();
+        RankParams p = rank_params(group, dy, first, bt.size(1), bt, g, group.first[i]);
+        p.scale = adapter.scale;
+        cpu_kernels().lora_shrink(p);
+        if (ctx->needs_input_grad(2 + n + j)) {
+          at::Tensor dbt = at::empty({rank, bt.size(1)}, bt.options());
+          RankParams o = rank_params(group, dy, first, bt.size(1), bt, h[k], group.first[i]);
+          o.sum = dbt.data_ptr();
+          o.scale = adapter.scale;
+          cpu_kernels().lora_outer(o);
+          gradients[2 + n + j] = dbt.t().contiguous();
+        }
+        wants_a |= ctx->needs_input_grad(2 + j);
+      }
+      const at::Tensor m = wants_a || wants_x ? stacked(group, a) : at::Tensor();
+      if (wants_a) {
+        at::Tensor dm = at::empty_like(m);
+        RankParams o = rank_params(group, x, 0, x.size(1), m, g, 0);
+        o.dropout = group.dropout;
+        o.sum = dm.data_ptr();
+        cpu_kernels().lora_outer(o);
+        for (size_t i = 0; i < group.adapters.size(); ++i) {
+          const int64_t j = group.adapters[i];
+          // A copy where several share dm: a gradient that is kept must not keep its neighbours.
+          gradients[2 + j] = group.adapters.size() == 1 ? dm : dm.narrow(0, group.first[i], a[j].size(0)).clone();
+        }
+      }
+      if (wants_x) {
+        RankParams e = rank_params(group, dx, 0, dx.size(1), m, g, 0);
+        e.dropout = group.dropout;
+        cpu_kernels().lora_expand(e);
+      }
+    }
+    gradients[0] = dx;
+    return gradients;
+  }
+
+  struct Held : torch::CustomClassHolder {
+    explicit Held(std::shared_ptr<Plan> p) : plan(std::move(p)) {}
+    std::shared_ptr<Plan> plan;
+  };
+};
+
+// The formula, one at:: call after the other, in `type`; autograd differentiates it.
+variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& a, const variable_list& b,
+                    const Plan& plan, at::ScalarType type) {
+  const at::Tensor x = x_in.to(type);
+  at::Tensor y = at::mm(x, plan.weight->dense().to(type).t());
+  if (bias.defined()) {
+    y = y + bias.to(type);
+  }
+  variable_list parts;
+  for (size_t i = 0; i + 1 < plan.first_column.size(); ++i) {
+    at::Tensor part = y.narrow(1, plan.first_column[i], plan.first_column[i + 1] - plan.first_column[i]);
+    for (const RankGroup& group : plan.groups) {
+      for (const int64_t j : group.adapters) {
+        const Adapter& adapter = plan.adapters[j];
+        if (adapter.part != static_cast<int64_t>(i)) {
+          continue;
+        }
+        at::Tensor rows = x.narrow(0, adapter.begin, adapter.end - adapter.begin);
+        if (group.dropout.active()) {
+          rows = rows * reference::dropout_mask(rows, rows.size(0), rows.size(1), group.dropout, adapter.begin);
+        }
+        const at::Tensor update = at::mm(at::mm(rows, a[j].to(type).t()), b[j].to(type).t()) * adapter.scale;
+        part = part + at::constant_pad_nd(update, {0, 0, adapter.begin, x.size(0) - adapter.end});
+      }
+    }
+    parts.push_back(part.to(x_in.scalar_type()));
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
+                                    const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
+                                    at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
+                                    int64_t seed) {
+  const std::shared_ptr<Plan> plan = make_plan(x, weight, bias, a, b, place, scale, dropout, seed);
+  const Provider provider = has_own_kernels(x) ? provider_of(Operation::kLoraLinear) : Provider::kReference;
+  if (provider != Provider::kOwn) {
+    return eager(x, bias, a, b, *plan, provider == Provider::kLibrary ? x.scalar_type() : at::kDouble);
+  }
+  variable_list factors = a;
+  factors.insert(factors.end(), b.begin(), b.end());
+  return LoraLinear::apply(x, bias, factors, plan);
+}
+
+}  // namespace peft4j

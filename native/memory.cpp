@@ -1,0 +1,73 @@
+/*
+The allocator under libtorch's CPU tensors: counts every byte, so that tests can assert that a step leaks nothing.
+
+A block carries its size in a header of one cache line. c10::SetAllocator installs it when this library is loaded;
+tensors made before keep the deleter of their own allocator.
+*/
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "peft4j.h"
+
+namespace peft4j {
+namespace {
+
+constexpr size_t kHeader = 64;  // also the alignment: one AVX512 register
+
+std::atomic<int64_t> live{0}, peak{0};
+
+void release(void* block) {
+  if (block != nullptr) {
+    live.fetch_sub(*static_cast<int64_t*>(block), std::memory_order_relaxed);
+    std::free(block);
+  }
+}
+
+class CountingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    const c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) {
+      return {nullptr, nullptr, &release, cpu};
+    }
+    void* block = nullptr;
+    TORCH_CHECK(posix_memalign(&block, kHeader, bytes + kHeader) == 0, "out of memory: wanted ", bytes, " bytes, ",
+                live.load(), " are in use by tensors");
+    *static_cast<int64_t*>(block) = static_cast<int64_t>(bytes);
+    const int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + static_cast<int64_t>(bytes);
+    int64_t seen = peak.load(std::memory_order_relaxed);
+    while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
+    }
+    return {static_cast<char*>(block) + kHeader, block, &release, cpu};
+  }
+
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }  // data and context differ
+
+  void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
+CountingAllocator allocator;
+
+[[maybe_unused]] const bool installed = [] {
+  c10::SetAllocator(c10::DeviceType::CPU, &allocator, /*priority=*/1);
+  return true;
+}();
+
+}  // namespace
+
+int64_t live_bytes() {
+  return live.load();
+}
+
+int64_t peak_bytes() {
+  return peak.load();
+}
+
+void reset_peak_bytes() {
+  peak.store(live.load());
+}
+
+}  // namespace peft4j

@@ -1,0 +1,35 @@
+#include "onednn.h"
+
+#include <ATen/core/List.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+
+namespace peft4j::onednn {
+namespace {
+
+c10::OperatorHandle operator_named(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+}
+
+}  // namespace
+
+bool usable(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.numel() > 0;
+}
+
+at::Tensor pack(const at::Tensor& w) {
+  static const c10::OperatorHandle op = operator_named("mkldnn::_reorder_linear_weight");
+  torch::jit::Stack stack{w, c10::IValue()};  // no batch size: it changes from step to step
+  op.callBoxed(&stack);
+  return stack[0].toTensor();
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  static const c10::OperatorHandle op = operator_named("mkldnn::_linear_pointwise");
+  torch::jit::Stack stack{x.contiguous(), w, bias.defined() ? c10::IValue(bias) : c10::IValue(), "none",
+                          c10::List<std::optional<at::Scalar>>(), c10::IValue()};
+  op.callBoxed(&stack);
+  return stack[0].toTensor();
+}
+
+}  // namespace peft4j::onednn

@@ -1,0 +1,19 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+/*
+oneDNN's matrix product with a prepacked operand, through libtorch's own operators (mkldnn::_linear_pointwise and
+mkldnn::_reorder_linear_weight): on a CPU the fastest product there is in the preset, see README, "Speed".
+*/
+namespace peft4j::onednn {
+
+// Whether linear() can take x: float32 or bfloat16 on a CPU, at least one row.
+bool usable(const at::Tensor& x);
+
+// w [out, in] in the layout that this processor wants; an opaque tensor that only linear() understands.
+at::Tensor pack(const at::Tensor& w);
+
+// x wᵀ + bias; w packed or plain, of x's type; bias may be undefined.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
+
+}  // namespace peft4j::onednn

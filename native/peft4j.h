@@ -1,0 +1,128 @@
+#pragma once
+/*
+The native contract of peft4j: every operation that Java calls, on libtorch tensors.
+
+Ownership   Tensors are reference counted handles; an operation keeps what its backward needs and nothing else. A Weight
+            is a handle as well: it may be deleted as soon as the last forward that uses it was called.
+Threads     Every function may be called from several threads at once, on different or the same frozen inputs. Work
+            inside runs on libtorch's thread pool (at::set_num_threads).
+Errors      A caller's mistake is a c10::Error that names operation, argument, expected and received; it is raised before
+            anything is computed or allocated. JavaCPP turns it into a RuntimeException, org.peft4j.ops into the
+            project's exceptions.
+Letters     T packed tokens, S sequences, K and N inputs and outputs of a linear layer (in, out), r rank, H heads,
+            D head size, P prefix length.
+Dropout     p and seed; the mask is made again in backward from (seed, row, column), see philox.h.
+Gradients   Sums run in a fixed order; the same input gives the same bits for the same number of threads.
+*/
+#include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
+
+#include <string>
+#include <vector>
+
+#define PEFT4J_API __attribute__((visibility("default")))
+
+namespace peft4j {
+
+class WeightImpl;
+
+// The frozen matrix of a linear layer or of a linear group, in whatever layout products want; see weight.h.
+class PEFT4J_API Weight {
+ public:
+  // Matrices [out_i, in] that read the same x, in the order of lora_linear's results. Kept, not copied.
+  explicit Weight(const std::vector<at::Tensor>& parts);
+  Weight(const Weight& other);
+  ~Weight();
+
+  at::Tensor dense() const;  // [sum of out_i, in], plain values (a copy if there are several parts)
+  int64_t out() const;
+  int64_t in() const;
+  std::string layout() const;  // "dense" before the first product, then "packed"
+
+  const c10::intrusive_ptr<WeightImpl>& impl() const { return impl_; }
+
+ private:
+  c10::intrusive_ptr<WeightImpl> impl_;
+};
+
+/*
+y_i = x W_iᵀ + bias_i + Σ_j scale_j · (dropout_j(x) A_jᵀ) B_jᵀ                          (LoRA, Hu et al. 2021)
+
+x        [T, in]: float32 or bfloat16 (float64 for tests).
+weight   the layers of a group; one result [T, out_i] for each part, all of them views of one tensor.
+bias     [sum of out_i] of x's type, or undefined. It gets a gradient if it requires one.
+a, b     A_j [r_j, in] and B_j [out_i, r_j], float32 (float64 if x is).
+place    3 numbers for each adapter: the part i it belongs to, and the rows [begin, end) of x that it applies to. So one
+         batch may hold rows of many adapters, and rows may have several (they add up).
+scale    one number for each adapter.
+dropout  probability of dropping an element of x on its way into A_j, for each adapter, 0 to below 1. Adapters share the
+         mask's bytes: the same p gives the same mask.
+W gets no gradient and none is computed; x gets one only if it requires one.
+*/
+PEFT4J_API std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
+                                               const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
+                                               at::IntArrayRef place, at::ArrayRef<double> scale,
+                                               at::ArrayRef<double> dropout, int64_t seed);
+
+/*
+Packed attention: row i of sequence s sees the keys of sequence s, and the prefix.
+
+q            [Tq, Hq, D]; k, v [Tk, Hkv, D], Hq a multiple of Hkv (grouped-query attention). Heads of a row are
+             contiguous, rows may be strided (views of one product of a linear group).
+cu_seqlens   int64 on the CPU, [S + 1], from 0, not falling, ending at Tq and Tk. A sequence may be empty.
+max_q, max_k the longest sequence (host integers; a GPU's grid needs them).
+prefix_k, v  undefined, [P, Hkv, D] shared by all sequences, or [S, P, Hkv, D]; seen by every row, never masked.
+gate         undefined: the prefix joins the softmax of the sequence. A scalar: out = softmax(q kᵀ) v +
+             gate · softmax(q prefix_kᵀ) prefix_v (LLaMA-Adapter, Zhang et al. 2023).
+causal       aligned at the end (bottom right): the last query sees the last key.
+window       0: none. Else a row sees keys whose distance is below window (behind it only, if causal).
+softcap, bias_table   not offered on this device: must be 0 and undefined.
+dropout_p    of the probabilities; row of the mask: (row of q)·Hq + head, column: prefix first, then the sequence.
+Rows that see no key give 0. Result: [Tq, Hq, D], contiguous.
+*/
+PEFT4J_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                const at::Tensor& cu_seqlens_q, const at::Tensor& cu_seqlens_k, int64_t max_q,
+                                int64_t max_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
+                                const at::Tensor& gate, bool causal, double scale, int64_t window, double softcap,
+                                const at::Tensor& bias_table, double dropout_p, int64_t seed);
+
+// y = norm(dropout(x) + residual)·weight + bias over the last dimension. x [T, C]; residual [T, C] or undefined; weight and
+// bias [C], of x's type. Differentiable in all four.
+PEFT4J_API at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                                 const at::Tensor& bias, double eps, double dropout_p, int64_t seed);
+
+// x·Φ(x) with the exact Φ (erf), any shape.
+PEFT4J_API at::Tensor gelu(const at::Tensor& x);
+
+// x [T, C] with elements dropped with probability p and the rest scaled.
+PEFT4J_API at::Tensor dropout(const at::Tensor& x, double p, int64_t seed);
+
+// One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
+// rate and decay for each tensor. step counts from 1.
+PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
+                      const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
+                      at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2,
+                      double eps, int64_t step);
+
+// Scales the gradients so that their joint 2-norm is at most max_norm (0: only measures). Returns the norm before.
+PEFT4J_API double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm);
+
+// A read-only tensor over bytes [offset, offset + size) of a file, memory-mapped; a misaligned one is copied.
+// dtype: safetensors' name (F32, BF16, F16, F64, I64, …).
+PEFT4J_API at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef shape,
+                                 const std::string& dtype);
+
+// Bytes that libtorch's CPU allocator has given out and not got back, and the most there ever were since reset_peak.
+PEFT4J_API int64_t live_bytes();
+PEFT4J_API int64_t peak_bytes();
+PEFT4J_API void reset_peak_bytes();
+
+// Which implementation runs; see providers.h. kernels_in_use: lines "operation TAB provider TAB reason".
+PEFT4J_API void set_kernels(const std::string& setting);
+PEFT4J_API std::string kernels_in_use();
+
+PEFT4J_API std::string cpu_capability();  // of our kernels: DEFAULT, AVX2, AVX512, AVX512_BF16
+PEFT4J_API bool cpu_has_bfloat16();       // native bfloat16 products
+PEFT4J_API std::string build_info();      // compiler, libtorch version
+
+}  // namespace peft4j

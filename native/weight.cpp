@@ -1,0 +1,88 @@
+#include "weight.h"
+
+#include <ATen/ATen.h>
+
+#include "onednn.h"
+#include "peft4j.h"
+#include "providers.h"
+
+namespace peft4j {
+
+WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts)), out_(0), in_(0) {
+  TORCH_CHECK(!parts_.empty(), "Weight: needs at least one matrix, got none");
+  in_ = parts_[0].dim() == 2 ? parts_[0].size(1) : -1;
+  for (const at::Tensor& part : parts_) {
+    TORCH_CHECK(part.dim() == 2 && part.size(1) == in_, "Weight: every matrix must have shape [out, ", in_, "], got ",
+                part.sizes());
+    TORCH_CHECK(part.scalar_type() == parts_[0].scalar_type(), "Weight: one matrix is ", parts_[0].scalar_type(),
+                " and another ", part.scalar_type());
+    TORCH_CHECK(part.scalar_type() == at::kFloat || part.scalar_type() == at::kBFloat16 ||
+                    part.scalar_type() == at::kDouble,
+                "Weight: must be float32, bfloat16 or float64, got ", part.scalar_type());
+    TORCH_CHECK(part.device() == parts_[0].device(), "Weight: one matrix is on ", parts_[0].device(),
+                " and another on ", part.device());
+    TORCH_CHECK(!part.requires_grad(), "Weight: is frozen, but a matrix requires a gradient");
+    out_ += part.size(0);
+  }
+}
+
+at::Tensor WeightImpl::dense() const {
+  return parts_.size() == 1 ? parts_[0] : at::cat(parts_, 0);
+}
+
+at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
+  const auto made = [&] {
+    at::Tensor w = dense().to(type);
+    return transposed ? w.t().contiguous() : w.contiguous();
+  };
+  if (type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16) {
+    return made();  // stays bfloat16 in memory
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  at::Tensor& packed = packed_[transposed];
+  if (!packed.defined() || packed.scalar_type() != type) {
+    packed = onednn::pack(made());
+  }
+  return packed;
+}
+
+at::Tensor WeightImpl::product(const at::Tensor& x, const at::Tensor& bias) {
+  if (!onednn::usable(x)) {
+    const at::Tensor w = dense().to(x.scalar_type());
+    return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
+  }
+  return onednn::linear(x, operand(false, x.scalar_type()), bias);
+}
+
+at::Tensor WeightImpl::transposed_product(const at::Tensor& dy) {
+  if (!onednn::usable(dy)) {
+    return at::mm(dy, dense().to(dy.scalar_type()));
+  }
+  return onednn::linear(dy, operand(true, dy.scalar_type()), at::Tensor());
+}
+
+const char* WeightImpl::layout() const {
+  return packed_[0].defined() ? "packed" : "dense";
+}
+
+Weight::Weight(const std::vector<at::Tensor>& parts) : impl_(c10::make_intrusive<WeightImpl>(parts)) {}
+Weight::Weight(const Weight& other) = default;
+Weight::~Weight() = default;
+
+at::Tensor Weight::dense() const {
+  return impl_->dense();
+}
+
+int64_t Weight::out() const {
+  return impl_->out();
+}
+
+int64_t Weight::in() const {
+  return impl_->in();
+}
+
+std::string Weight::layout() const {
+  return impl_->layout();
+}
+
+}  // namespace peft4j

@@ -1,0 +1,42 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <mutex>
+#include <vector>
+
+namespace peft4j {
+
+/*
+The frozen matrix of one linear layer, or of several that read the same x (a linear group), stacked by rows.
+
+It starts as a list of dense matrices [out_i, in], usually views of a mapped file, and keeps them. The layout that
+products want is made at the first product and kept beside them:
+  packed   CPU: what oneDNN's matmul wants on this processor, one copy for y = xWᵀ and one for dx = dy·W (the latter only
+           where a gradient is asked for). After that the dense values are not read again, so a mapped file costs no memory.
+The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16 and are widened for each product;
+double x uses plain products. Safe to use from several threads.
+*/
+class WeightImpl : public torch::CustomClassHolder {
+ public:
+  explicit WeightImpl(std::vector<at::Tensor> parts);
+
+  at::Tensor product(const at::Tensor& x, const at::Tensor& bias);  // x Wᵀ + bias; bias may be undefined
+  at::Tensor transposed_product(const at::Tensor& dy);              // dy W
+  at::Tensor dense() const;                                         // [out, in]
+  const char* layout() const;
+
+  const std::vector<at::Tensor>& parts() const { return parts_; }
+  int64_t out() const { return out_; }
+  int64_t in() const { return in_; }
+
+ private:
+  at::Tensor operand(bool transposed, at::ScalarType type);
+
+  std::vector<at::Tensor> parts_;
+  int64_t out_, in_;
+  std::mutex mutex_;
+  at::Tensor packed_[2];  // [0]: W, [1]: Wᵀ
+};
+
+}  // namespace peft4j
