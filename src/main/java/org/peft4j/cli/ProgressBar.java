@@ -13,7 +13,7 @@ import org.peft4j.train.TrainListener;
  * {@code logEvery} steps, so that a log stays readable.
  */
 public final class ProgressBar implements TrainListener {
-    private static final int WIDTH = 24;
+    private static final int WIDTH = 16;
     private static final long REDRAW_NANOS = 100_000_000;
 
     private final PrintStream out;

@@ -1,6 +1,7 @@
 package org.peft4j.data;
 
 import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
@@ -32,7 +33,6 @@ final class JsonLines implements RowSource {
             .build();
 
     private static final ObjectReader OBJECT = JsonMapper.builder(JSON)
-            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
             .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
             .build()
             .readerFor(LinkedHashMap.class);
@@ -65,8 +65,13 @@ final class JsonLines implements RowSource {
             throw wrong("expected a JSON object such as {\"text\": \"…\"}, received "
                     + (text.length() > 40 ? text.substring(0, 40) + "…" : text));
         }
-        try {
-            return OBJECT.readValue(text);
+        try (JsonParser parser = JSON.createParser(text)) {
+            Map<String, @Nullable Object> fields = OBJECT.readValue(parser);
+            if (parser.nextToken() != null) {
+                throw wrong("expected one JSON object a line, received more after column "
+                        + parser.currentTokenLocation().getColumnNr());
+            }
+            return fields;
         } catch (JsonProcessingException e) {
             String column =
                     e.getLocation() == null ? "" : ", column " + e.getLocation().getColumnNr();

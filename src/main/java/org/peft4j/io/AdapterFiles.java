@@ -34,8 +34,10 @@ public final class AdapterFiles {
         checkPresent(dir);
         Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
         if (!isText(config.get(PEFT_TYPE))) {
-            throw new MalformedFileException(dir.resolve(CONFIG), -1, PEFT_TYPE
-                    + " must name the adapter's method, such as \"LORA\", got " + config.get(PEFT_TYPE));
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
+                    PEFT_TYPE + " must name the adapter's method, such as \"LORA\", got " + config.get(PEFT_TYPE));
         }
         return new AdapterFile(dir, config, SafeTensors.read(dir.resolve(TENSORS)));
     }
@@ -50,8 +52,8 @@ public final class AdapterFiles {
             Path dir, Map<String, ? extends @Nullable Object> config, Collection<? extends TensorSource> tensors)
             throws IOException {
         if (!isText(config.get(PEFT_TYPE))) {
-            throw new IllegalArgumentException("config must name the method under '" + PEFT_TYPE + "', got "
-                    + config.get(PEFT_TYPE));
+            throw new IllegalArgumentException(
+                    "config must name the method under '" + PEFT_TYPE + "', got " + config.get(PEFT_TYPE));
         }
         String json = Json.write(config);
         Files.createDirectories(dir);
@@ -72,10 +74,14 @@ public final class AdapterFiles {
         if (missing.contains(TENSORS) && Files.exists(dir.resolve(PICKLE))) {
             throw new MalformedFileException(dir, -1, ForeignFormats.refusePickle(PICKLE));
         }
-        throw new MalformedFileException(dir, -1, Files.isDirectory(dir)
-                ? "adapter directory must hold " + CONFIG + " and " + TENSORS + ", lacks " + String.join(" and ", missing)
-                : "adapter must be a directory with " + CONFIG + " and " + TENSORS + ", this is "
-                        + (Files.exists(dir) ? "a file" : "not there"));
+        throw new MalformedFileException(
+                dir,
+                -1,
+                Files.isDirectory(dir)
+                        ? "adapter directory must hold " + CONFIG + " and " + TENSORS + ", lacks "
+                                + String.join(" and ", missing)
+                        : "adapter must be a directory with " + CONFIG + " and " + TENSORS + ", this is "
+                                + (Files.exists(dir) ? "a file" : "not there"));
     }
 
     private static boolean isText(@Nullable Object value) {

@@ -6,6 +6,8 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
 import java.nio.channels.WritableByteChannel;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -22,12 +24,13 @@ final class Bytes {
 
     private Bytes() {}
 
-    /** Opens a file for reading; the message of a missing file says that it is missing. */
+    /** Opens a file for reading; a failure says what is wrong with it. */
     static FileChannel open(Path path) throws IOException {
+        checkNoDirectory(path);
         try {
             return FileChannel.open(path, StandardOpenOption.READ);
-        } catch (NoSuchFileException e) {
-            throw missing(path, e);
+        } catch (NoSuchFileException | AccessDeniedException e) {
+            throw clear(path, e);
         }
     }
 
@@ -58,16 +61,20 @@ final class Bytes {
 
     /** The whole file, of which nothing is read if it is longer than {@code limit} bytes. */
     static byte[] readFile(Path path, int limit) throws IOException {
+        checkNoDirectory(path);
         try (InputStream in = Files.newInputStream(path)) {
             long size = Files.size(path);
             byte[] bytes = size > limit ? new byte[0] : in.readNBytes(limit + 1); // a pipe says that its size is 0
             if (size > limit || bytes.length > limit) {
-                throw new MalformedFileException(path, -1, "file has " + counted(Math.max(size, bytes.length))
-                        + " bytes, at most " + counted(limit) + " allowed");
+                throw new MalformedFileException(
+                        path,
+                        -1,
+                        "file has " + counted(Math.max(size, bytes.length)) + " bytes, at most " + counted(limit)
+                                + " allowed");
             }
             return bytes;
-        } catch (NoSuchFileException e) {
-            throw missing(path, e);
+        } catch (NoSuchFileException | AccessDeniedException e) {
+            throw clear(path, e);
         }
     }
 
@@ -76,8 +83,17 @@ final class Bytes {
         return String.format(Locale.ROOT, "%,d", count);
     }
 
-    private static NoSuchFileException missing(Path path, NoSuchFileException cause) {
-        NoSuchFileException clear = new NoSuchFileException(path.toString(), null, "no such file");
+    private static void checkNoDirectory(Path path) throws IOException {
+        if (Files.isDirectory(path)) {
+            throw new FileSystemException(path.toString(), null, "is a directory, not a file");
+        }
+    }
+
+    /** The same exception with a reason in its message, which else is the path alone. */
+    private static FileSystemException clear(Path path, FileSystemException cause) {
+        FileSystemException clear = cause instanceof NoSuchFileException
+                ? new NoSuchFileException(path.toString(), null, "no such file")
+                : new AccessDeniedException(path.toString(), null, "permission denied");
         clear.initCause(cause);
         return clear;
     }

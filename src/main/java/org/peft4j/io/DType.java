@@ -42,6 +42,7 @@ public enum DType {
                 return type;
             }
         }
-        throw new IllegalArgumentException("dtype must be one of " + Arrays.toString(values()) + ", got '" + name + "'");
+        throw new IllegalArgumentException(
+                "dtype must be one of " + Arrays.toString(values()) + ", got '" + name + "'");
     }
 }

@@ -43,23 +43,34 @@ public final class ModelDirectory {
      */
     public static ModelDirectory open(Path dir) throws IOException {
         if (!Files.isDirectory(dir)) {
-            throw new MalformedFileException(dir, -1, "model must be a directory with config.json and"
-                    + " model.safetensors, this is " + (Files.exists(dir) ? "a file" : "not there"));
+            throw new MalformedFileException(
+                    dir,
+                    -1,
+                    "model must be a directory with config.json and" + " model.safetensors, this is "
+                            + (Files.exists(dir) ? "a file" : "not there"));
         }
         if (!Files.exists(dir.resolve(CONFIG))) {
-            throw new MalformedFileException(dir, -1, "model directory lacks " + CONFIG
-                    + (Files.exists(dir.resolve(AdapterFiles.CONFIG))
-                            ? "; it is an adapter, and needs the base model's directory beside it"
-                            : ""));
+            throw new MalformedFileException(
+                    dir,
+                    -1,
+                    "model directory lacks " + CONFIG
+                            + (Files.exists(dir.resolve(AdapterFiles.CONFIG))
+                                    ? "; it is an adapter, and needs the base model's directory beside it"
+                                    : ""));
         }
         Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
         if (!(config.get("model_type") instanceof String modelType) || modelType.isBlank()) {
-            throw new MalformedFileException(dir.resolve(CONFIG), -1,
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
                     "model_type must name the architecture, such as \"bert\", got " + config.get("model_type"));
         }
         if (config.get("quantization_config") != null) {
-            throw new MalformedFileException(dir.resolve(CONFIG), -1, "quantization_config is there, but quantized"
-                    + " weights cannot be read before the nf4 layout exists; take the unquantized model");
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
+                    "quantization_config is there, but quantized"
+                            + " weights cannot be read before the nf4 layout exists; take the unquantized model");
         }
         return new ModelDirectory(dir, config, modelType, WeightFiles.find(dir));
     }
@@ -88,9 +99,12 @@ public final class ModelDirectory {
     public Path tokenizerFile() throws IOException {
         Path file = directory.resolve(TOKENIZER);
         if (!Files.isRegularFile(file)) {
-            throw new MalformedFileException(directory, -1, "model directory lacks " + TOKENIZER + "; for a model that"
-                    + " has only the older files (vocab.txt, tokenizer.model), write it once in Python:"
-                    + " AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)");
+            throw new MalformedFileException(
+                    directory,
+                    -1,
+                    "model directory lacks " + TOKENIZER + "; for a model that"
+                            + " has only the older files (vocab.txt, tokenizer.model), write it once in Python:"
+                            + " AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)");
         }
         return file;
     }

@@ -36,8 +36,11 @@ final class PythonJsonWriter {
             out.append(value);
         } else if (value instanceof CharSequence text) {
             quoted(text);
-        } else if (value instanceof Integer || value instanceof Long || value instanceof Short
-                || value instanceof Byte || value instanceof BigInteger) {
+        } else if (value instanceof Integer
+                || value instanceof Long
+                || value instanceof Short
+                || value instanceof Byte
+                || value instanceof BigInteger) {
             out.append(value);
         } else if (value instanceof Double || value instanceof Float) {
             // through the text, so that 0.1f is written as 0.1
@@ -118,8 +121,12 @@ final class PythonJsonWriter {
             return sign + (plain.contains(".") ? plain : plain + ".0");
         }
         String digits = shortest.unscaledValue().toString();
-        return sign + digits.charAt(0) + (digits.length() > 1 ? "." + digits.substring(1) : "")
-                + (exponent < 0 ? "e-" : "e+") + (Math.abs(exponent) < 10 ? "0" : "") + Math.abs(exponent);
+        return sign
+                + digits.charAt(0)
+                + (digits.length() > 1 ? "." + digits.substring(1) : "")
+                + (exponent < 0 ? "e-" : "e+")
+                + (Math.abs(exponent) < 10 ? "0" : "")
+                + Math.abs(exponent);
     }
 
     /** Double.toString does not always find the shortest before Java 19 (JDK-4511638). */
@@ -135,6 +142,6 @@ final class PythonJsonWriter {
     }
 
     private static int[] codePoints(@Nullable Object key) {
-        return ((String) String.valueOf(key)).codePoints().toArray();
+        return String.valueOf(key).codePoints().toArray();
     }
 }

@@ -33,7 +33,8 @@ public final class SafeTensors {
     public static Map<String, TensorData> read(Path path) throws IOException {
         try (FileChannel channel = Bytes.open(path)) {
             Map<String, TensorData> tensors = new LinkedHashMap<>();
-            for (TensorInfo info : parseHeader(path, channel, channel.size()).tensors().values()) {
+            for (TensorInfo info :
+                    parseHeader(path, channel, channel.size()).tensors().values()) {
                 tensors.put(info.name(), read(path, channel, info));
             }
             return Collections.unmodifiableMap(tensors);

@@ -10,11 +10,11 @@ import java.nio.ByteOrder;
 import java.nio.channels.ReadableByteChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.io.SafeTensorsLayout.Entry;
 
 /**
  * Reads and checks the header of a safetensors file:
@@ -25,9 +25,8 @@ import org.jspecify.annotations.Nullable;
  * the rest  the tensors' bytes; offsets count from here
  * </pre>
  *
- * No key occurs twice, at any level. The tensors begin at 0 and follow each other without hole or overlap, each as long
- * as its shape and type say, and the last ends where the file ends: so no byte of a file is unaccounted for, and no two
- * readers can see different tensors in it.
+ * No key occurs twice, at any level, so no two readers can see different tensors in one file. What the offsets have to
+ * satisfy stands in {@link SafeTensorsLayout}.
  *
  * @see <a href="https://github.com/huggingface/safetensors#format">the format</a>
  */
@@ -41,9 +40,6 @@ final class SafeTensorsHeader {
     private SafeTensorsHeader(Path path) {
         this.path = path;
     }
-
-    /** A tensor as the header has it, before its offsets are compared with the others'. */
-    private record Entry(String name, DType dtype, List<Long> shape, long begin, long end, long at) {}
 
     /**
      * Reads the header from the beginning of a file.
@@ -68,31 +64,43 @@ final class SafeTensorsHeader {
             throw new MalformedFileException(
                     path, LENGTH_BYTES + at, "header is no valid JSON: " + e.getOriginalMessage(), e);
         }
-        long dataStart = LENGTH_BYTES + header.length;
-        return new SafeTensorsFile(path, metadata, place(entries, dataStart, fileSize));
+        long dataStart = LENGTH_BYTES + (long) header.length;
+        return new SafeTensorsFile(path, metadata, SafeTensorsLayout.place(path, entries, dataStart, fileSize));
     }
 
     private byte[] readHeader(ReadableByteChannel in, long fileSize) throws IOException {
         if (fileSize < LENGTH_BYTES) {
-            throw malformed(0, "a safetensors file begins with 8 bytes that give the length of its header, but the file"
-                    + " has only " + fileSize);
+            throw malformed(
+                    0,
+                    "a safetensors file begins with 8 bytes that give the length of its header, but the file"
+                            + " has only " + fileSize);
         }
-        ByteBuffer start = ByteBuffer.allocate(LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN);
-        readFully(in, start);
-        long length = start.getLong(0);
+        byte[] start = new byte[LENGTH_BYTES];
+        readFully(in, ByteBuffer.wrap(start));
+        long length = ByteBuffer.wrap(start).order(ByteOrder.LITTLE_ENDIAN).getLong();
         if (Long.compareUnsigned(length, MAX_BYTES) > 0) {
-            throw notSafeTensors(start, 0, "header says " + Bytes.counted(new BigInteger(Long.toUnsignedString(length)))
-                            + " bytes, at most " + Bytes.counted(MAX_BYTES) + " allowed");
+            throw notSafeTensors(
+                    start,
+                    0,
+                    "header says " + Bytes.counted(new BigInteger(Long.toUnsignedString(length))) + " bytes, at most "
+                            + Bytes.counted(MAX_BYTES) + " allowed");
         }
         if (length > fileSize - LENGTH_BYTES) {
-            throw notSafeTensors(start, 0, "header says " + Bytes.counted(length) + " bytes, but only "
-                    + Bytes.counted(fileSize - LENGTH_BYTES) + " follow; the file is cut off or no safetensors file");
+            throw notSafeTensors(
+                    start,
+                    0,
+                    "header says " + Bytes.counted(length) + " bytes, but only "
+                            + Bytes.counted(fileSize - LENGTH_BYTES)
+                            + " follow; the file is cut off or no safetensors file");
         }
         byte[] header = new byte[(int) length];
         readFully(in, ByteBuffer.wrap(header));
         if (length == 0 || header[0] != '{') {
-            throw notSafeTensors(start, LENGTH_BYTES, "header must begin with '{', got "
-                    + (length == 0 ? "an empty header" : String.format("byte 0x%02x", header[0])));
+            throw notSafeTensors(
+                    start,
+                    LENGTH_BYTES,
+                    "header must begin with '{', got "
+                            + (length == 0 ? "an empty header" : String.format("byte 0x%02x", header[0])));
         }
         return header;
     }
@@ -140,13 +148,17 @@ final class SafeTensorsHeader {
                 case "dtype" -> dtype = readDType(parser, name);
                 case "shape" -> shape = readNumbers(parser, name, key, Shapes.MAX_RANK);
                 case "data_offsets" -> offsets = readNumbers(parser, name, key, 2);
-                default -> throw malformed(offset(parser), "tensor '" + name
-                        + "' may have [dtype, shape, data_offsets], got '" + key + "'");
+                default ->
+                    throw malformed(
+                            offset(parser),
+                            "tensor '" + name + "' may have [dtype, shape, data_offsets], got '" + key + "'");
             }
         }
         if (dtype == null || shape == null || offsets == null || offsets.size() != 2) {
-            throw malformed(at, "tensor '" + name + "' needs dtype, shape and two data_offsets, got dtype " + dtype
-                    + ", shape " + shape + ", data_offsets " + offsets);
+            throw malformed(
+                    at,
+                    "tensor '" + name + "' needs dtype, shape and two data_offsets, got dtype " + dtype + ", shape "
+                            + shape + ", data_offsets " + offsets);
         }
         return new Entry(name, dtype, shape, offsets.get(0), offsets.get(1), at);
     }
@@ -178,52 +190,11 @@ final class SafeTensorsHeader {
         return List.copyOf(numbers);
     }
 
-    /** Orders the tensors by their bytes and checks that these fill the rest of the file exactly. */
-    private Map<String, TensorInfo> place(List<Entry> entries, long dataStart, long fileSize) throws IOException {
-        List<Entry> ordered = new ArrayList<>(entries);
-        ordered.sort(Comparator.comparingLong(Entry::begin).thenComparingLong(Entry::end));
-        Map<String, TensorInfo> tensors = new LinkedHashMap<>();
-        long end = 0;
-        for (Entry entry : ordered) {
-            if (entry.begin() != end) {
-                throw malformed(entry.at(), "tensor '" + entry.name() + "' must begin at " + end
-                        + ", where the tensors before it end, but begins at " + entry.begin()
-                        + (entry.begin() > end ? " (a hole)" : " (an overlap)"));
-            }
-            long length = length(entry);
-            tensors.put(entry.name(), new TensorInfo(entry.name(), entry.dtype(), entry.shape(), dataStart + end, length));
-            end += length;
-            if (end > fileSize - dataStart) {
-                break;
-            }
-        }
-        if (end != fileSize - dataStart) {
-            throw malformed(dataStart, "tensors must fill the file: they end after " + Bytes.counted(end)
-                    + " bytes of data, but " + Bytes.counted(fileSize - dataStart) + " follow the header"
-                    + (end > fileSize - dataStart ? "; the file is cut off" : ""));
-        }
-        return tensors;
-    }
-
-    private long length(Entry entry) throws IOException {
-        String what = "tensor '" + entry.name() + "' is " + entry.dtype() + " " + entry.shape();
-        long length;
-        try {
-            length = Shapes.bytes(entry.dtype(), entry.shape());
-        } catch (ArithmeticException e) {
-            throw new MalformedFileException(path, entry.at(), what + ", more bytes than a long can count", e);
-        }
-        if (length != entry.end() - entry.begin()) {
-            throw malformed(entry.at(), what + ", " + length + " bytes, but its data_offsets are [" + entry.begin()
-                    + ", " + entry.end() + "]");
-        }
-        return length;
-    }
-
     private void expect(JsonParser parser, JsonToken token, String message) throws IOException {
         if (parser.currentToken() != token) {
-            throw malformed(offset(parser), message + ", got " + (parser.currentToken() == null
-                    ? "the end" : parser.currentToken()));
+            throw malformed(
+                    offset(parser),
+                    message + ", got " + (parser.currentToken() == null ? "the end" : parser.currentToken()));
         }
     }
 
@@ -233,8 +204,8 @@ final class SafeTensorsHeader {
         }
     }
 
-    private MalformedFileException notSafeTensors(ByteBuffer start, long at, String reason) {
-        @Nullable String other = ForeignFormats.describe(start.array());
+    private MalformedFileException notSafeTensors(byte[] start, long at, String reason) {
+        @Nullable String other = ForeignFormats.describe(start);
         return malformed(at, other == null ? reason : other);
     }
 

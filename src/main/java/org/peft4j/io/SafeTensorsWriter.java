@@ -61,10 +61,11 @@ final class SafeTensorsWriter {
         StringBuilder json = new StringBuilder("{");
         if (!metadata.isEmpty()) {
             json.append(quoted(SafeTensorsHeader.METADATA)).append(":{");
-            new TreeMap<>(metadata).forEach((key, value) -> json.append(quoted(key))
-                    .append(':')
-                    .append(quoted(value))
-                    .append(','));
+            new TreeMap<>(metadata)
+                    .forEach((key, value) -> json.append(quoted(key))
+                            .append(':')
+                            .append(quoted(value))
+                            .append(','));
             json.setCharAt(json.length() - 1, '}');
             json.append(',');
         }

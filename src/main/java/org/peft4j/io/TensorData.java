@@ -53,8 +53,9 @@ public record TensorData(String name, DType dtype, List<Long> shape, ByteBuffer 
                 case F32 -> in.getFloat();
                 case F16 -> HalfFloats.fromF16(in.getShort());
                 case BF16 -> HalfFloats.fromBF16(in.getShort());
-                default -> throw new IllegalStateException(
-                        "tensor '" + name + "' must be one of [F64, F32, F16, BF16] to be read as floats, is " + dtype);
+                default ->
+                    throw new IllegalStateException("tensor '" + name
+                            + "' must be one of [F64, F32, F16, BF16] to be read as floats, is " + dtype);
             };
         }
         return values;

@@ -27,8 +27,10 @@ final class Utf8 {
             result = decoder.decode(in, out, true);
         } while (result.isOverflow());
         if (result.isError()) {
-            throw new MalformedFileException(path, offset + in.position(), "text must be UTF-8, got byte "
-                    + String.format("0x%02x", bytes[in.position()]));
+            throw new MalformedFileException(
+                    path,
+                    offset + in.position(),
+                    "text must be UTF-8, got byte " + String.format("0x%02x", bytes[in.position()]));
         }
     }
 

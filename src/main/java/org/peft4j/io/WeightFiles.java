@@ -31,9 +31,12 @@ final class WeightFiles {
             return sharded(dir, dir.resolve(INDEX));
         }
         Optional<String> pickle = pickle(dir);
-        throw new MalformedFileException(dir, -1, pickle.isPresent()
-                ? ForeignFormats.refusePickle(pickle.get())
-                : "model directory lacks its weights: " + SINGLE + ", or " + INDEX + " with shards");
+        throw new MalformedFileException(
+                dir,
+                -1,
+                pickle.isPresent()
+                        ? ForeignFormats.refusePickle(pickle.get())
+                        : "model directory lacks its weights: " + SINGLE + ", or " + INDEX + " with shards");
     }
 
     private static Map<String, TensorLocation> single(Path file) throws IOException {
@@ -92,8 +95,12 @@ final class WeightFiles {
         }
         boolean oneElement = name.chars().noneMatch(c -> c == '/' || c == '\\' || c == ':' || c < ' ');
         if (!oneElement || !name.endsWith(".safetensors")) {
-            throw new MalformedFileException(index, -1, "shard of tensor '" + tensor + "' must be the name of a"
-                    + " .safetensors file in the same directory, without separators or '..', got '" + name + "'");
+            throw new MalformedFileException(
+                    index,
+                    -1,
+                    "shard of tensor '" + tensor + "' must be the name of a"
+                            + " .safetensors file in the same directory, without separators or '..', got '" + name
+                            + "'");
         }
         return name;
     }

@@ -19,7 +19,7 @@ import java.util.Map;
 
 /**
  * Reads the part of YAML that settings need: one document of maps, lists and values. Refused: more than 1 MiB, more
- * than 32 levels, text that is not UTF-8, duplicate keys, a second document, anchors and aliases.
+ * than 32 levels, text that is not UTF-8, duplicate keys, a second document, aliases.
  */
 final class YamlReader {
     static final int MAX_BYTES = 1 << 20;
@@ -92,9 +92,9 @@ final class YamlReader {
         if (depth > MAX_DEPTH) {
             throw new ConfigException("more than " + MAX_DEPTH + " levels (" + where + ")");
         }
-        if (parser.isCurrentAlias() || parser.getObjectId() != null) {
+        if (parser.isCurrentAlias()) {
             throw new ConfigException(
-                    "anchors and aliases (&name, *name) are not read; write the value out (" + where + ")");
+                    "aliases (*name) are not read; write the value out (" + where + ")");
         }
         JsonToken token = parser.currentToken();
         return switch (token) {

@@ -36,7 +36,8 @@ class AtomicFilesTest {
                     throw new IOException("No space left on device");
                 }))
                 .isExactlyInstanceOf(IOException.class)
-                .hasMessage(target + " could not be written (nothing at this path was changed): No space left on device")
+                .hasMessage(
+                        target + " could not be written (nothing at this path was changed): No space left on device")
                 .hasRootCauseMessage("No space left on device");
         assertThat(target).hasContent("former");
         assertThat(dir.toFile().list()).containsExactly("a.bin");

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -56,10 +57,27 @@ class JsonTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "", " ", "[]", "null", "1", "{", "{}{}", "{\"a\":1,\"a\":1}", "{\"o\":{\"a\":1,\"a\":2}}", "{'a':1}", "{a:1}",
-        "{\"a\":NaN}", "{\"a\":1e400}", "{\"a\":[-1e999]}", "{\"a\":1,}", "{} //", "{\"a\":01}", "\uFEFF{}"
-    })
+    @ValueSource(
+            strings = {
+                "",
+                " ",
+                "[]",
+                "null",
+                "1",
+                "{",
+                "{}{}",
+                "{\"a\":1,\"a\":1}",
+                "{\"o\":{\"a\":1,\"a\":2}}",
+                "{'a':1}",
+                "{a:1}",
+                "{\"a\":NaN}",
+                "{\"a\":1e400}",
+                "{\"a\":[-1e999]}",
+                "{\"a\":1,}",
+                "{} //",
+                "{\"a\":01}",
+                "\uFEFF{}"
+            })
     void refusesWhatIsNotOneStrictObject(String text) {
         assertThatThrownBy(() -> read(text)).isInstanceOf(MalformedFileException.class);
     }
@@ -88,7 +106,7 @@ class JsonTest {
 
     @Test
     void writesAsPythonDoes() {
-        Map<String, @Nullable Object> value = new java.util.HashMap<>();
+        Map<String, @Nullable Object> value = new HashMap<>();
         value.put("b", Arrays.asList(1, null, true, "é\"\\/\n\u007f\ud83d\ude00"));
         value.put("a", Map.of());
         value.put("Z", List.of());
@@ -118,11 +136,27 @@ class JsonTest {
     /** The right column is Python's {@code repr}. */
     @ParameterizedTest
     @CsvSource({
-        "0.1, 0.1", "1e-5, 1e-05", "1e-12, 1e-12", "0.0001, 0.0001", "0.00012345, 0.00012345", "2e-3, 0.002",
-        "1e15, 1000000000000000.0", "1e16, 1e+16", "1.5e16, 1.5e+16", "123456789012345680, 1.2345678901234568e+17",
-        "2e23, 2e+23", "1e23, 1e+23", "4.9e-324, 5e-324", "1.7976931348623157e308, 1.7976931348623157e+308",
-        "-0.0, -0.0", "0, 0.0", "-16, -16.0", "0.30000000000000004, 0.30000000000000004", "9007199254740993, 9007199254740992.0",
-        "2.2250738585072014e-308, 2.2250738585072014e-308", "1e100, 1e+100"
+        "0.1, 0.1",
+        "1e-5, 1e-05",
+        "1e-12, 1e-12",
+        "0.0001, 0.0001",
+        "0.00012345, 0.00012345",
+        "2e-3, 0.002",
+        "1e15, 1000000000000000.0",
+        "1e16, 1e+16",
+        "1.5e16, 1.5e+16",
+        "123456789012345680, 1.2345678901234568e+17",
+        "2e23, 2e+23",
+        "1e23, 1e+23",
+        "4.9e-324, 5e-324",
+        "1.7976931348623157e308, 1.7976931348623157e+308",
+        "-0.0, -0.0",
+        "0, 0.0",
+        "-16, -16.0",
+        "0.30000000000000004, 0.30000000000000004",
+        "9007199254740993, 9007199254740992.0",
+        "2.2250738585072014e-308, 2.2250738585072014e-308",
+        "1e100, 1e+100"
     })
     void writesDoublesAsPythonDoes(double value, String expected) {
         assertThat(Json.write(value)).isEqualTo(expected);
@@ -147,7 +181,8 @@ class JsonTest {
 
     @Test
     void readsFromAFile() throws IOException {
-        assertThat(Json.readObject(Files.writeString(dir.resolve("a.json"), "{\"a\":1}"))).containsEntry("a", 1);
+        assertThat(Json.readObject(Files.writeString(dir.resolve("a.json"), "{\"a\":1}")))
+                .containsEntry("a", 1);
     }
 
     private static Map<String, @Nullable Object> read(String text) throws IOException {

@@ -37,7 +37,8 @@ class ModelDirectoryTest {
         assertThat(model.tensors())
                 .isEqualTo(Map.of(
                         "a.weight",
-                        new TensorLocation(file, SafeTensors.open(file).tensors().get("a.weight"))));
+                        new TensorLocation(
+                                file, SafeTensors.open(file).tensors().get("a.weight"))));
         assertThat(model.tokenizerFile()).isEqualTo(dir.resolve("tokenizer.json"));
         assertThat(model.tokenizerConfig()).contains(Map.of("do_lower_case", true));
     }
@@ -57,17 +58,27 @@ class ModelDirectoryTest {
 
     @Test
     void followsLinksAsHubCachesHaveThem() throws IOException {
-        Path blob = RawSafeTensors.write(Files.createDirectory(dir.resolve("blobs")).resolve("0123abcd"), "a");
+        Path blob =
+                RawSafeTensors.write(Files.createDirectory(dir.resolve("blobs")).resolve("0123abcd"), "a");
         Files.createSymbolicLink(dir.resolve("shard.safetensors"), blob);
         index("\"a\":\"shard.safetensors\"");
         assertThat(ModelDirectory.open(dir).tensors()).containsOnlyKeys("a");
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "..", ".", "", "../other.safetensors", "sub/a.safetensors", "/etc/a.safetensors", "sub\\\\a.safetensors",
-        "C:a.safetensors", "a\\u0000.safetensors", "config.json"
-    })
+    @ValueSource(
+            strings = {
+                "..",
+                ".",
+                "",
+                "../other.safetensors",
+                "sub/a.safetensors",
+                "/etc/a.safetensors",
+                "sub\\\\a.safetensors",
+                "C:a.safetensors",
+                "a\\u0000.safetensors",
+                "config.json"
+            })
     void refusesShardNameThatIsNotAFileOfTheDirectory(String name) throws IOException {
         RawSafeTensors.write(Files.createDirectory(dir.resolve("sub")).resolve("a.safetensors"), "a");
         index("\"a\":\"" + name + "\"");
@@ -132,7 +143,8 @@ class ModelDirectoryTest {
         RawSafeTensors.write(dir.resolve("model.safetensors"), "a");
         Files.writeString(dir.resolve("config.json"), "{}");
         refuses("model_type must name the architecture");
-        Files.writeString(dir.resolve("config.json"), "{\"model_type\":\"llama\",\"quantization_config\":{\"bits\":4}}");
+        Files.writeString(
+                dir.resolve("config.json"), "{\"model_type\":\"llama\",\"quantization_config\":{\"bits\":4}}");
         refuses("quantization_config", "nf4");
         Files.writeString(dir.resolve("config.json"), "{\"model_type\":\"llama\",\"quantization_config\":null}");
         assertThat(ModelDirectory.open(dir).modelType()).isEqualTo("llama");

@@ -21,8 +21,7 @@ final class RawSafeTensors {
     }
 
     static byte[] bytes(long statedLength, byte[] header, int dataBytes) {
-        ByteBuffer file =
-                ByteBuffer.allocate(8 + header.length + dataBytes).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer file = ByteBuffer.allocate(8 + header.length + dataBytes).order(ByteOrder.LITTLE_ENDIAN);
         file.putLong(statedLength).put(header);
         for (int i = 0; i < dataBytes; i++) {
             file.put((byte) i);

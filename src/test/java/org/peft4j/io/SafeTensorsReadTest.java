@@ -13,6 +13,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -90,10 +91,10 @@ class SafeTensorsReadTest {
     void refusesATruncatedFile() {
         byte[] whole = bytes("{" + entry("a", "F32", "[2]", 0, 8) + "}", 8);
         for (int length = 0; length < whole.length; length++) {
-            byte[] cut = java.util.Arrays.copyOf(whole, length);
+            byte[] cut = Arrays.copyOf(whole, length);
             assertThatThrownBy(() -> parse(cut)).isInstanceOf(MalformedFileException.class);
         }
-        refuses(java.util.Arrays.copyOf(whole, whole.length - 1), whole.length - 8, "the file is cut off");
+        refuses(Arrays.copyOf(whole, whole.length - 1), whole.length - 8, "the file is cut off");
     }
 
     @Test
@@ -120,16 +121,22 @@ class SafeTensorsReadTest {
 
     @Test
     void refusesASizeThatDoesNotFollowFromShapeAndType() {
-        refuses(bytes("{" + entry("a", "F32", "[2,3]", 0, 20) + "}", 20), 9,
+        refuses(
+                bytes("{" + entry("a", "F32", "[2,3]", 0, 20) + "}", 20),
+                9,
                 "tensor 'a' is F32 [2, 3], 24 bytes, but its data_offsets are [0, 20]");
         refuses(bytes("{" + entry("a", "F32", "[2]", 8, 0) + "}", 8), -2, "must begin at 0");
         refuses(bytes("{" + entry("a", "F32", "[2]", 0, -8) + "}", 8), -2, "must not be negative, got -8");
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "[4294967296,4294967296]", "[9223372036854775807]", "[2305843009213693952,4]", "[4611686018427387904,4,0]"
-    })
+    @ValueSource(
+            strings = {
+                "[4294967296,4294967296]",
+                "[9223372036854775807]",
+                "[2305843009213693952,4]",
+                "[4611686018427387904,4,0]"
+            })
     void refusesASizeThatWrapsAround(String shape) {
         refuses(bytes("{" + entry("a", "F32", shape, 0, 0) + "}", 0), 9, "more bytes than a long can count");
     }
@@ -148,32 +155,49 @@ class SafeTensorsReadTest {
 
     @Test
     void refusesAnUnknownTypeAndListsTheKnownOnes() {
-        refuses(bytes("{" + entry("a", "F8_E4M3", "[4]", 0, 4) + "}", 4), -2,
+        refuses(
+                bytes("{" + entry("a", "F8_E4M3", "[4]", 0, 4) + "}", 4),
+                -2,
                 "dtype must be one of [F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL], got 'F8_E4M3'");
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"shape\":[],\"data_offsets\":[0,1]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"\\u0064type\":\"I8\"}}",
-        "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
-        "{\"__metadata__\":{},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"__metadata__\":{}}"
-    })
+    @ValueSource(
+            strings = {
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"shape\":[],\"data_offsets\":[0,1]}}",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"\\u0064type\":\"I8\"}}",
+                "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}",
+                "{\"__metadata__\":{},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"__metadata__\":{}}"
+            })
     void refusesDuplicateKeysAtEveryLevel(String header) {
         refuses(bytes(header, 1), -2, "Duplicate");
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {
-        "[]", "", " {}", "{", "{}{}", "{} x", "null", "{\"a\":1}", "{\"a\":{}}", "{\"a\":{\"dtype\":\"U8\"}}", "{a:1}",
-        "{\"__metadata__\":[]}", "{\"__metadata__\":{\"k\":1}}", "{\"__metadata__\":{\"k\":null}}", "{/**/}",
-        "{\"a\":{\"dtype\":7,\"shape\":[],\"data_offsets\":[0,0]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0,0]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0],\"extra\":1}}",
-        "{\"\\ud800\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"
-    })
+    @ValueSource(
+            strings = {
+                "[]",
+                "",
+                " {}",
+                "{",
+                "{}{}",
+                "{} x",
+                "null",
+                "{\"a\":1}",
+                "{\"a\":{}}",
+                "{\"a\":{\"dtype\":\"U8\"}}",
+                "{a:1}",
+                "{\"__metadata__\":[]}",
+                "{\"__metadata__\":{\"k\":1}}",
+                "{\"__metadata__\":{\"k\":null}}",
+                "{/**/}",
+                "{\"a\":{\"dtype\":7,\"shape\":[],\"data_offsets\":[0,0]}}",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0]}}",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0,0]}}",
+                "{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0],\"extra\":1}}",
+                "{\"\\ud800\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"
+            })
     void refusesAHeaderThatIsNotTheFormatsObject(String header) {
         refuses(bytes(header, 0), -2, "");
     }
@@ -218,10 +242,13 @@ class SafeTensorsReadTest {
     }
 
     @Test
-    void aMissingFileIsNamed() {
+    void aFileThatCannotBeOpenedIsNamedWithTheReason() {
         assertThatThrownBy(() -> SafeTensors.open(dir.resolve("none.safetensors")))
                 .isInstanceOf(NoSuchFileException.class)
                 .hasMessageContaining("none.safetensors: no such file");
+        assertThatThrownBy(() -> SafeTensors.open(dir))
+                .isInstanceOf(IOException.class)
+                .hasMessage(dir + ": is a directory, not a file");
     }
 
     private static SafeTensorsFile parse(byte[] file) throws IOException {

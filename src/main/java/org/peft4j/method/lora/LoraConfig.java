@@ -21,7 +21,8 @@ import org.peft4j.method.Targets;
  * @param dropout probability of dropping an input of A while training, 0 to below 1
  * @param bias which biases are trained too
  * @param targets modules to adapt: a list of names or suffixes, "all-linear", or a regular expression
- * @param excludeModules names or suffixes of modules that are not adapted, whatever the targets say
+ * @param excludeModules modules that are not adapted, whatever the targets say: names, suffixes or a
+ *     regular expression; null: none
  * @param layersToTransform numbers of the layers to adapt, all if empty; only with a list of targets
  * @param layersPattern name of the list of layers in the path, such as "layer"; null takes the first number
  * @param rankPattern other ranks: name, suffix or regular expression of the end of a path → r; the first match counts
@@ -38,7 +39,7 @@ public record LoraConfig(
         double dropout,
         Bias bias,
         Targets targets,
-        List<String> excludeModules,
+        @Nullable Targets excludeModules,
         List<Integer> layersToTransform,
         @Nullable String layersPattern,
         Map<String, Integer> rankPattern,
@@ -56,8 +57,12 @@ public record LoraConfig(
         if (!(dropout >= 0 && dropout < 1)) {
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
         }
-        excludeModules = excludeModules.stream().distinct().sorted().toList(); // same file for the same settings
-        layersToTransform = layersToTransform.stream().distinct().sorted().toList();
+        if (excludeModules != null
+                && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {
+            throw new IllegalArgumentException(
+                    "excludeModules must be a list of names or a regular expression, got '" + excludeModules.toTree() + "'");
+        }
+        layersToTransform = layersToTransform.stream().distinct().sorted().toList(); // same file for the same settings
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern)); // the first match counts
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
@@ -131,7 +136,7 @@ public record LoraConfig(
         private double dropout;
         private Bias bias = Bias.NONE;
         private Targets targets = Targets.modelDefault();
-        private List<String> excludeModules = List.of();
+        private @Nullable Targets excludeModules;
         private List<Integer> layersToTransform = List.of();
         private @Nullable String layersPattern;
         private Map<String, Integer> rankPattern = Map.of();
@@ -177,7 +182,7 @@ public record LoraConfig(
             return this;
         }
 
-        public Builder excludeModules(List<String> value) {
+        public Builder excludeModules(@Nullable Targets value) {
             excludeModules = value;
             return this;
         }

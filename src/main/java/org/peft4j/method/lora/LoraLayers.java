@@ -30,7 +30,6 @@ public final class LoraLayers {
     private static final ModulePattern FIRST_NUMBER = ModulePattern.of(".*?\\.[^.]*\\.(?<idx>\\d+)\\.");
 
     private final LoraConfig config;
-    private final Optional<Targets> excluded;
     private final List<ModulePattern> saved = new ArrayList<>();
     private final Set<Integer> layers;
     private final ModulePattern layer;
@@ -47,9 +46,6 @@ public final class LoraLayers {
                     "targets must be given for this model, such as [query, value] or all-linear");
         }
         this.config = config;
-        excluded = config.excludeModules().isEmpty()
-                ? Optional.empty()
-                : Optional.of(Targets.names(config.excludeModules()));
         config.modulesToSave().forEach(name -> saved.add(ModulePattern.of("(^|.*\\.)" + name + "($|\\..*)")));
         layers = new HashSet<>(config.layersToTransform());
         String pattern = config.layersPattern();
@@ -81,7 +77,8 @@ public final class LoraLayers {
 
     /** Whether the module is left out whatever the targets say. */
     public boolean isExcluded(String modulePath) {
-        return excluded.map(names -> names.matches(modulePath)).orElse(false)
+        Targets excluded = config.excludeModules();
+        return (excluded != null && excluded.matches(modulePath))
                 || saved.stream().anyMatch(pattern -> pattern.matches(modulePath));
     }
 
