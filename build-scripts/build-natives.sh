@@ -32,7 +32,7 @@ headers_digest() { # include folder
   files=$(for set in "" "-DCPU_CAPABILITY_AVX2 -mavx2 -mfma" "-DCPU_CAPABILITY_AVX512 -mavx512f -mavx512dq -mavx512vl -mavx512bw"; do
     # shellcheck disable=SC2086 # the flags are words
     our_includes | g++ -std=c++20 -fopenmp -DCPU_CAPABILITY=DEFAULT $set -isystem "$1" -isystem "$1/torch/csrc/api/include" -M -x c++ -
-  done | tr -s ' \\' '\n' | grep -F "$1/" | LC_ALL=C sort -u)
+  done | tr -s ' \134' '\n' | grep -F "$1/" | LC_ALL=C sort -u)
   printf '%s\n' "$files" | tr '\n' '\0' | xargs -0 sha256sum | cut -d ' ' -f 1 | LC_ALL=C sort -u | sha256sum | cut -d ' ' -f 1
 }
 
