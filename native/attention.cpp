@@ -95,12 +95,14 @@ AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::
 }
 
 struct Attention : torch::autograd::Function<Attention> {
+  // The prefix is optional: Function cannot take an undefined tensor.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& prefix_k_in, const at::Tensor& prefix_v_in, const at::Tensor& cu_q,
-                            const at::Tensor& cu_k, const Settings& settings) {
+                            const at::Tensor& cu_q, const at::Tensor& cu_k, const std::optional<at::Tensor>& prefix_k_in,
+                            const std::optional<at::Tensor>& prefix_v_in, const Settings& settings) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor prefix_k = prefix_k_in.defined() ? prefix_k_in.contiguous() : prefix_k_in;
-    const at::Tensor prefix_v = prefix_v_in.defined() ? prefix_v_in.contiguous() : prefix_v_in;
+    ctx->set_materialize_grads(false);
+    const at::Tensor prefix_k = prefix_k_in ? prefix_k_in->contiguous() : at::Tensor();
+    const at::Tensor prefix_v = prefix_v_in ? prefix_v_in->contiguous() : at::Tensor();
     at::Tensor out = at::empty(q.sizes(), q.options());
     at::Tensor lse = at::empty({q.size(0), q.size(1)}, q.options().dtype(compute_type(q)));
     cpu_kernels().attention_forward(make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse));
@@ -147,7 +149,7 @@ struct Attention : torch::autograd::Function<Attention> {
     p.dk_stride = result[1].stride(0);
     p.dv_stride = result[2].stride(0);
     at::Tensor prefix_dk, prefix_dv;
-    if (prefix_k.defined() && (ctx->needs_input_grad(3) || ctx->needs_input_grad(4))) {
+    if (prefix_k.defined() && (ctx->needs_input_grad(5) || ctx->needs_input_grad(6))) {
       prefix_dk = at::empty({p.sequences, p.prefix, k.size(1), d}, lse.options());
       prefix_dv = at::empty_like(prefix_dk);
       p.prefix_dk = prefix_dk.data_ptr();
@@ -156,8 +158,8 @@ struct Attention : torch::autograd::Function<Attention> {
     cpu_kernels().attention_backward(p);
     if (prefix_dk.defined()) {
       const bool shared = prefix_k.dim() == 3;
-      result[3] = (shared ? prefix_dk.sum(0) : prefix_dk).to(prefix_k.scalar_type());
-      result[4] = (shared ? prefix_dv.sum(0) : prefix_dv).to(prefix_v.scalar_type());
+      result[5] = (shared ? prefix_dk.sum(0) : prefix_dk).to(prefix_k.scalar_type());
+      result[6] = (shared ? prefix_dv.sum(0) : prefix_dv).to(prefix_v.scalar_type());
     }
     return result;
   }
@@ -178,8 +180,9 @@ at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tens
     hidden = hidden.logical_or((column - row).abs() >= settings.window);
   }
   hidden = hidden.logical_and(column >= 0).to(q.device());
-  scores = scores.masked_fill(hidden, -INFINITY);
-  at::Tensor p = at::softmax(scores, -1).masked_fill(hidden.all(1, true), 0.0);
+  const at::Tensor blind = hidden.all(1, true);  // such rows give 0; a softmax over nothing would be NaN
+  scores = scores.masked_fill(hidden.logical_and(blind.logical_not()), -INFINITY);
+  at::Tensor p = at::softmax(scores, -1).masked_fill(blind, 0.0);
   if (settings.dropout.active()) {
     std::vector<at::Tensor> masks;
     for (int64_t h = 0; h < heads; ++h) {
@@ -243,7 +246,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   const bool own = has_own_kernels(q) && provider_of(Operation::kAttention) == Provider::kOwn;
   const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k,
                        const at::Tensor& pk, const at::Tensor& pv) {
-    return own ? Attention::apply(q, keys, values, pk, pv, cu_seqlens_q, cu_k, settings)
+    const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
+    return own ? Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings)
                : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
   };
   if (!gate.defined()) {
@@ -252,7 +256,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
   const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
   const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor());
-  return text + gate.to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
+  return text + gate.reshape({}).to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
 }
 
 }  // namespace peft4j

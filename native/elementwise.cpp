@@ -27,6 +27,7 @@ ElementwiseParams make_params(const at::Tensor& x, const at::Tensor& out) {
 struct Gelu : torch::autograd::Function<Gelu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_in) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous(), y = at::empty_like(x);
     cpu_kernels().gelu_forward(make_params(x, y));
     ctx->save_for_backward({x});
@@ -57,6 +58,7 @@ struct DropoutOf : torch::autograd::Function<DropoutOf> {
 
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const Dropout& mask) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
     ctx->saved_data["threshold"] = static_cast<int64_t>(mask.threshold);
     ctx->saved_data["seed"] = static_cast<int64_t>(mask.seed);
     return run(x, mask);
@@ -95,7 +97,8 @@ at::Tensor dropout(const at::Tensor& x, double p, int64_t seed) {
   if (has_own_kernels(x) && provider_of(Operation::kDropout) == Provider::kOwn) {
     return DropoutOf::apply(x, mask);
   }
-  return x * reference::dropout_mask(x, x.size(0), x.size(1), mask);
+  const at::Tensor wide = x.to(at::kDouble);
+  return (wide * reference::dropout_mask(wide, x.size(0), x.size(1), mask)).to(x.scalar_type());
 }
 
 }  // namespace peft4j

@@ -30,12 +30,15 @@ LayerNormParams make_params(const at::Tensor& z, const at::Tensor& weight, const
 }
 
 struct LayerNorm : torch::autograd::Function<LayerNorm> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_in, const at::Tensor& residual_in,
-                            const at::Tensor& weight, const at::Tensor& bias, double eps, const Dropout& dropout) {
+  // The residual is optional: Function cannot take an undefined tensor.
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x_in, const at::Tensor& weight,
+                            const at::Tensor& bias, const std::optional<at::Tensor>& residual_in, double eps,
+                            const Dropout& dropout) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous();
-    const at::Tensor residual = residual_in.defined() ? residual_in.contiguous() : residual_in;
-    const bool kept = x_in.requires_grad() || (residual_in.defined() && residual_in.requires_grad()) ||
+    const at::Tensor residual = residual_in ? residual_in->contiguous() : at::Tensor();
+    const bool kept = x_in.requires_grad() || (residual_in && residual_in->requires_grad()) ||
                       weight.requires_grad() || bias.requires_grad();
     const at::Tensor y = at::empty_like(x);
     const at::Tensor mean = at::empty({x.size(0)}, x.options().dtype(compute_type(x))), rstd = at::empty_like(mean);
@@ -53,6 +56,7 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     cpu_kernels().layer_norm_forward(p);
     if (kept) {
       ctx->save_for_backward({z, weight.contiguous(), mean, rstd});
+      ctx->saved_data["has_residual"] = residual.defined();
       ctx->saved_data["threshold"] = static_cast<int64_t>(dropout.threshold);
       ctx->saved_data["seed"] = static_cast<int64_t>(dropout.seed);
     }
@@ -80,19 +84,19 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     p.dx = dx.data_ptr();
     const int64_t blocks = (p.rows + kLayerNormRowsPerBlock - 1) / kLayerNormRowsPerBlock;
     at::Tensor dweight, dbias;
-    if (ctx->needs_input_grad(2)) {
+    if (ctx->needs_input_grad(1)) {
       dweight = at::empty({blocks, p.columns}, mean.options());
       p.dweight = dweight.data_ptr();
     }
-    if (ctx->needs_input_grad(3)) {
+    if (ctx->needs_input_grad(2)) {
       dbias = at::empty({blocks, p.columns}, mean.options());
       p.dbias = dbias.data_ptr();
     }
     cpu_kernels().layer_norm_backward(p);
     result[0] = dx;
-    result[1] = dz;
-    result[2] = dweight.defined() ? dweight.sum(0).to(weight.scalar_type()) : dweight;
-    result[3] = dbias.defined() ? dbias.sum(0).to(weight.scalar_type()) : dbias;
+    result[1] = dweight.defined() ? dweight.sum(0).to(weight.scalar_type()) : dweight;
+    result[2] = dbias.defined() ? dbias.sum(0).to(weight.scalar_type()) : dbias;
+    result[3] = ctx->saved_data["has_residual"].toBool() ? dz : at::Tensor();
     return result;
   }
 };
@@ -129,7 +133,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at:
   check_probability(kName, dropout_p);
   const Dropout dropout = Dropout::of(dropout_p, seed);
   return has_own_kernels(x) && provider_of(Operation::kLayerNorm) == Provider::kOwn
-             ? LayerNorm::apply(x, residual, weight, bias, eps, dropout)
+             ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps, dropout)
              : eager(x, residual, weight, bias, eps, dropout);
 }
 

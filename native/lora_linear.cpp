@@ -155,11 +155,13 @@ at::Tensor joined(const Plan& plan, const variable_list& dy, const at::Tensor& l
 }
 
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
-  static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, const at::Tensor& bias,
-                               const variable_list& factors, const std::shared_ptr<Plan>& plan) {
+  // Function takes lists only as TensorList and undefined tensors only as optional: else they are no variables to it.
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, at::TensorList factors,
+                               const std::optional<at::Tensor>& bias, const std::shared_ptr<Plan>& plan) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous();
-    at::Tensor y = plan->weight->product(x, bias);
+    at::Tensor y = plan->weight->product(x, bias.value_or(at::Tensor()));
     const size_t n = factors.size() / 2;
     variable_list kept{x};
     bool trains_a = false;
@@ -187,6 +189,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     }
     ctx->save_for_backward(kept);
     ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(plan));
+    ctx->saved_data["has_bias"] = bias.has_value();
     ctx->saved_data["rows"] = x.size(0);
     variable_list results;
     for (size_t i = 0; i + 1 < plan->first_column.size(); ++i) {
@@ -207,20 +210,20 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     for (const at::Tensor& dy : dys) {
       like = dy.defined() ? dy : like;
     }
-    variable_list gradients(2 + 2 * n + 1);
+    variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
     if (!like.defined()) {
       return gradients;
     }
     const at::Tensor dy = joined(plan, dys, like, ctx->saved_data["rows"].toInt());
     const bool wants_x = ctx->needs_input_grad(0);
     at::Tensor dx = wants_x ? plan.weight->transposed_product(dy) : at::Tensor();
-    if (ctx->needs_input_grad(1)) {
-      gradients[1] = dy.sum(0);
+    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
+      gradients[1 + 2 * n] = dy.sum(0);
     }
     for (size_t i = 0; i < n; ++i) {  // adapters of no rows
       if (plan.adapters[i].begin == plan.adapters[i].end) {
-        gradients[2 + i] = at::zeros_like(a[i]);
-        gradients[2 + n + i] = at::zeros_like(b[i]);
+        gradients[1 + i] = at::zeros_like(a[i]);
+        gradients[1 + n + i] = at::zeros_like(b[i]);
       }
     }
     for (size_t k = 0; k < plan.groups.size(); ++k) {
@@ -235,15 +238,15 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
         RankParams p = rank_params(group, dy, first, bt.size(1), bt, g, group.first[i]);
         p.scale = adapter.scale;
         cpu_kernels().lora_shrink(p);
-        if (ctx->needs_input_grad(2 + n + j)) {
+        if (ctx->needs_input_grad(1 + n + j)) {
           at::Tensor dbt = at::empty({rank, bt.size(1)}, bt.options());
           RankParams o = rank_params(group, dy, first, bt.size(1), bt, h[k], group.first[i]);
           o.sum = dbt.data_ptr();
           o.scale = adapter.scale;
           cpu_kernels().lora_outer(o);
-          gradients[2 + n + j] = dbt.t().contiguous();
+          gradients[1 + n + j] = dbt.t().contiguous();
         }
-        wants_a |= ctx->needs_input_grad(2 + j);
+        wants_a |= ctx->needs_input_grad(1 + j);
       }
       const at::Tensor m = wants_a || wants_x ? stacked(group, a) : at::Tensor();
       if (wants_a) {
@@ -255,7 +258,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
         for (size_t i = 0; i < group.adapters.size(); ++i) {
           const int64_t j = group.adapters[i];
           // A copy where several share dm: a gradient that is kept must not keep its neighbours.
-          gradients[2 + j] = group.adapters.size() == 1 ? dm : dm.narrow(0, group.first[i], a[j].size(0)).clone();
+          gradients[1 + j] = group.adapters.size() == 1 ? dm : dm.narrow(0, group.first[i], a[j].size(0)).clone();
         }
       }
       if (wants_x) {
@@ -317,7 +320,7 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
-  return LoraLinear::apply(x, bias, factors, plan);
+  return LoraLinear::apply(x, at::TensorList(factors), bias.defined() ? std::optional(bias) : std::nullopt, plan);
 }
 
 }  // namespace peft4j

@@ -19,8 +19,9 @@ constexpr size_t kHeader = 64;  // also the alignment: one AVX512 register
 
 std::atomic<int64_t> live{0}, peak{0};
 
-void release(void* block) {
-  if (block != nullptr) {
+void release(void* data) {
+  if (data != nullptr) {
+    void* block = static_cast<char*>(data) - kHeader;
     live.fetch_sub(*static_cast<int64_t*>(block), std::memory_order_relaxed);
     std::free(block);
   }
@@ -41,10 +42,12 @@ class CountingAllocator final : public c10::Allocator {
     int64_t seen = peak.load(std::memory_order_relaxed);
     while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
     }
-    return {static_cast<char*>(block) + kHeader, block, &release, cpu};
+    // The context is the data: libtorch's kernels take scratch memory by raw_allocate, which insists on it.
+    void* data = static_cast<char*>(block) + kHeader;
+    return {data, data, &release, cpu};
   }
 
-  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }  // data and context differ
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
 
   void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
 };

@@ -10,7 +10,11 @@ namespace peft4j {
 
 WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts)), out_(0), in_(0) {
   TORCH_CHECK(!parts_.empty(), "Weight: needs at least one matrix, got none");
-  in_ = parts_[0].dim() == 2 ? parts_[0].size(1) : -1;
+  for (const at::Tensor& part : parts_) {
+    TORCH_CHECK(part.defined(), "Weight: a matrix is undefined");
+  }
+  TORCH_CHECK(parts_[0].dim() == 2, "Weight: every matrix must have shape [out, in], got ", parts_[0].sizes());
+  in_ = parts_[0].size(1);
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.dim() == 2 && part.size(1) == in_, "Weight: every matrix must have shape [out, ", in_, "], got ",
                 part.sizes());
@@ -62,6 +66,7 @@ at::Tensor WeightImpl::transposed_product(const at::Tensor& dy) {
 }
 
 const char* WeightImpl::layout() const {
+  std::lock_guard<std::mutex> lock(mutex_);
   return packed_[0].defined() ? "packed" : "dense";
 }
 

@@ -35,7 +35,7 @@ class WeightImpl : public torch::CustomClassHolder {
 
   std::vector<at::Tensor> parts_;
   int64_t out_, in_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   at::Tensor packed_[2];  // [0]: W, [1]: Wᵀ
 };
 

@@ -1,0 +1,97 @@
+#pragma once
+/*
+What the native tests share. A test is TEST(nameOfTheBehaviour) { … }; a failed check throws, and the runner goes on with
+the next test.
+
+compare() runs an operation by its own kernels and by `reference` (in double) and compares outputs and every gradient:
+    double     to 1e-10 of the largest value: this checks the formulas; and central differences along one direction
+    float, bf16   max|own - reference| <= 2·max|plain - reference| + 1e-5 + 1 ulp at max|reference|, where plain is the same
+               formula by at:: functions in the kernel's own precision (flash-attention's rule: no tuned constants).
+               A result of less than 100 numbers, where plain may hit the reference by luck, is allowed the largest
+               relative error that plain has in any result of the operation.
+*/
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "peft4j.h"
+
+namespace peft4j::test {
+
+using Tensors = std::vector<at::Tensor>;
+
+int add(const char* name, void (*body)());
+
+#define TEST(name)                                               \
+  static void name();                                            \
+  [[maybe_unused]] static const int name##_number = add(#name, name); \
+  static void name()
+
+[[noreturn]] void fail(const std::string& message);
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+#define REQUIRE(condition)                                                                          \
+  do {                                                                                            \
+    if (!(condition)) {                                                                           \
+      fail(text(__FILE__, ":", __LINE__, ": ", #condition, " is false"));                         \
+    }                                                                                             \
+  } while (false)
+
+// Forces a provider while it lives.
+struct Kernels {
+  explicit Kernels(const std::string& setting) { set_kernels(setting); }
+  ~Kernels() { set_kernels("auto"); }
+};
+
+struct Threads {
+  explicit Threads(int n);
+  ~Threads();
+  int before;
+};
+
+// body must throw an error whose message has all of these pieces.
+void expect_error(const std::string& what, const std::function<void()>& body, const std::vector<std::string>& pieces);
+
+void expect_same_bits(const std::string& what, const at::Tensor& a, const at::Tensor& b);
+
+// |own - reference| against the tolerance above; allowed: max|plain - reference|.
+void expect_close(const std::string& what, const at::Tensor& own, const at::Tensor& reference, double allowed);
+
+// Normal numbers from a generator of its own; the same for the same seed.
+at::Tensor random(at::IntArrayRef shape, uint64_t seed, double deviation = 1);
+
+struct Operation {
+  std::string what;
+  // In double; undefined ones are passed on. They are rounded to the tested type, or to its compute type where wide.
+  Tensors inputs;
+  std::vector<bool> trained, wide;
+  // From typed inputs to outputs. type is the tested type, also when the inputs are the reference's (double).
+  std::function<Tensors(const Tensors&, at::ScalarType type)> run, plain;
+  std::vector<at::ScalarType> types = {at::kDouble, at::kFloat, at::kBFloat16};
+};
+
+void compare(const Operation& operation);
+
+// Outputs, then gradients of the trained inputs for fixed random gradients of the outputs.
+Tensors results(const Operation& operation, const std::function<Tensors(const Tensors&, at::ScalarType)>& run,
+                at::ScalarType type, bool in_double);
+
+// [rows, columns] of 0 and 256 / (256 - round(256 p)) in double, by a Philox of the tests' own; element (i, c) belongs to row
+// first_row + i·row_step of the mask.
+at::Tensor mask(int64_t rows, int64_t columns, double p, uint64_t seed, int64_t first_row = 0, int64_t row_step = 1);
+
+// Rows of choices, one for each axis (of that many values), so that every pair of values of two axes occurs.
+std::vector<std::vector<int>> pairwise(const std::vector<int>& sizes, uint64_t seed = 1);
+
+extern const std::vector<int64_t> kSizes;  // style.md's
+
+}  // namespace peft4j::test
