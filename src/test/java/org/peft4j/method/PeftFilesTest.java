@@ -127,6 +127,11 @@ class PeftFilesTest {
         if (value instanceof List<?> list) {
             return new java.util.TreeSet<>(list);
         }
+        if (value instanceof Map<?, ?> map) {
+            Map<Object, Object> values = new java.util.TreeMap<>();
+            map.forEach((key, inner) -> values.put(key, normal(inner)));
+            return values;
+        }
         return value instanceof Number n ? (Object) n.doubleValue() : value;
     }
 

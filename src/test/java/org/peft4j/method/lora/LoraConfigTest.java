@@ -69,7 +69,7 @@ class LoraConfigTest {
                 .dropout(0.25)
                 .bias(Bias.ALL)
                 .targets("q", "v")
-                .excludeModules(List.of("x"))
+                .excludeModules(Targets.names("x"))
                 .layersToTransform(List.of(2, 1))
                 .layersPattern("layer")
                 .rankPattern(ranks)

@@ -49,7 +49,8 @@ class LoraLayersTest {
         LoraConfig.Builder builder = LoraConfig.builder();
         JsonNode targets = settings.path("target_modules");
         builder.targets(targets.isTextual() ? Targets.of(targets.asText()) : Targets.names(texts(targets)));
-        builder.excludeModules(texts(settings.path("exclude_modules")));
+        List<String> excluded = texts(settings.path("exclude_modules"));
+        builder.excludeModules(excluded.isEmpty() ? null : Targets.names(excluded));
         builder.modulesToSave(texts(settings.path("modules_to_save")));
         builder.layersToTransform(
                 texts(settings.path("layers_to_transform")).stream().map(Integer::valueOf).toList());
@@ -72,7 +73,7 @@ class LoraLayersTest {
     void allLinearTakesWhatItIsGivenButExcludedModules() {
         LoraLayers layers = new LoraLayers(LoraConfig.builder()
                 .targets(Targets.allLinear())
-                .excludeModules(List.of("pooler.dense"))
+                .excludeModules(Targets.names("pooler.dense"))
                 .build());
 
         assertThat(layers.adapts("bert.encoder.layer.0.output.dense")).isTrue();
