@@ -46,11 +46,16 @@ final class YamlReader {
                         + MAX_BYTES + " are read: is it a config?");
             }
             byte[] bytes = Files.readAllBytes(file);
-            String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+            String text = StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
             return new YamlReader(file.toString(), true).document(text);
         } catch (NoSuchFileException e) {
-            throw new ConfigException("config file " + file + " does not exist (working directory: "
-                    + Path.of("").toAbsolutePath() + ")", e);
+            throw new ConfigException(
+                    "config file " + file + " does not exist (working directory: "
+                            + Path.of("").toAbsolutePath() + ")",
+                    e);
         } catch (CharacterCodingException e) {
             throw new ConfigException("config file " + file + " is not UTF-8 text", e);
         } catch (IOException e) {
@@ -71,9 +76,7 @@ final class YamlReader {
         try (YAMLParser parser = YAML.createParser(text)) {
             JsonToken first = parser.nextToken();
             if (first == null) {
-                return lines
-                        ? new YamlNode.Mapping(source, Map.of(), Map.of())
-                        : new YamlNode.Scalar(source, null);
+                return lines ? new YamlNode.Mapping(source, Map.of(), Map.of()) : new YamlNode.Scalar(source, null);
             }
             YamlNode root = node(parser, 0);
             if (parser.nextToken() != null) {
@@ -81,7 +84,9 @@ final class YamlReader {
             }
             return root;
         } catch (JsonProcessingException e) {
-            String line = lines && e.getLocation() != null ? ", line " + e.getLocation().getLineNr() : "";
+            String line = lines && e.getLocation() != null
+                    ? ", line " + e.getLocation().getLineNr()
+                    : "";
             String problem = e.getOriginalMessage().lines().findFirst().orElse("unreadable");
             throw new ConfigException("not valid YAML (" + source + line + "): " + problem, e);
         }
@@ -93,16 +98,15 @@ final class YamlReader {
             throw new ConfigException("more than " + MAX_DEPTH + " levels (" + where + ")");
         }
         if (parser.isCurrentAlias()) {
-            throw new ConfigException(
-                    "aliases (*name) are not read; write the value out (" + where + ")");
+            throw new ConfigException("aliases (*name) are not read; write the value out (" + where + ")");
         }
         JsonToken token = parser.currentToken();
         return switch (token) {
             case START_OBJECT -> mapping(parser, where, depth);
             case START_ARRAY -> sequence(parser, where, depth);
             case VALUE_NULL -> new YamlNode.Scalar(where, null);
-            case VALUE_STRING, VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT, VALUE_TRUE, VALUE_FALSE -> new YamlNode.Scalar(
-                    where, parser.getText());
+            case VALUE_STRING, VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT, VALUE_TRUE, VALUE_FALSE ->
+                new YamlNode.Scalar(where, parser.getText());
             default -> throw new ConfigException("unexpected " + token + " (" + where + ")");
         };
     }

@@ -123,7 +123,8 @@ interface ChartPainter {
 
     private static String label(double y, boolean share) {
         // Ticks are sums of a step that binary numbers only nearly hold.
-        String digits = ReportText.shortest(Double.parseDouble(String.format(Locale.ROOT, "%.6g", share ? 100 * y : y)));
+        String digits =
+                ReportText.shortest(Double.parseDouble(String.format(Locale.ROOT, "%.6g", share ? 100 * y : y)));
         return share ? digits + " %" : digits;
     }
 }

@@ -49,7 +49,8 @@ final class ReportPictures {
         picture(new Chart("Tokens per second", speeds, false));
         page.add("</div>");
         if (!problem.isEmpty()) {
-            page.add("<p class=\"note\">The curves are missing: %s. The numbers are in <code>metrics.jsonl</code>.</p>",
+            page.add(
+                    "<p class=\"note\">The curves are missing: %s. The numbers are in <code>metrics.jsonl</code>.</p>",
                     problem);
         }
     }

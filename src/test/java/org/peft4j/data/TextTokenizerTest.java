@@ -65,7 +65,8 @@ class TextTokenizerTest {
         List<String> texts = List.of("the quick fox jumps over a lazy dog", "win money now!", "", "日 É");
         try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 6)) {
             List<TextTokenizer.Tokens> together = tokenizer.encode(texts);
-            assertThat(together).isEqualTo(texts.stream().map(tokenizer::encodeWithCut).toList());
+            assertThat(together)
+                    .isEqualTo(texts.stream().map(tokenizer::encodeWithCut).toList());
             assertThat(together.get(0).cut()).isTrue();
             assertThat(together.get(1).cut()).isFalse();
             assertThat(tokenizer.encode(List.of())).isEmpty();
