@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -38,14 +39,14 @@ final class YamlReader {
     /** The tree of a file; an empty file gives an empty map. */
     static YamlNode read(Path file) {
         try {
-            if (!Files.isRegularFile(file)) {
-                throw new NoSuchFileException(file.toString());
+            byte[] bytes;
+            try (InputStream in = Files.newInputStream(file)) { // may be a pipe, whose size is not known before
+                bytes = in.readNBytes(MAX_BYTES + 1);
             }
-            if (Files.size(file) > MAX_BYTES) {
-                throw new ConfigException("config file " + file + " has " + Files.size(file) + " bytes; at most "
-                        + MAX_BYTES + " are read: is it a config?");
+            if (bytes.length > MAX_BYTES) {
+                throw new ConfigException(
+                        "config file " + file + " has more than " + MAX_BYTES + " bytes: is it a config?");
             }
-            byte[] bytes = Files.readAllBytes(file);
             String text = StandardCharsets.UTF_8
                     .newDecoder()
                     .decode(ByteBuffer.wrap(bytes))

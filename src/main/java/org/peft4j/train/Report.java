@@ -30,7 +30,7 @@ public final class Report {
 
     /** Reads the run's files and writes its report beside them. */
     public static Path write(RunDirectory directory) throws IOException {
-        return write(directory, ChartPainter::withXChart);
+        return write(directory, chart -> XChartPainter.png(chart)); // a reference would load AWT at once
     }
 
     static Path write(RunDirectory directory, ChartPainter painter) throws IOException {

@@ -200,7 +200,7 @@ class StrictYamlTest {
         Files.writeString(file(), "# " + "x".repeat(1 << 20));
         assertThatThrownBy(() -> StrictYaml.read(file(), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("at most 1048576");
+                .hasMessageContaining("has more than 1048576 bytes");
     }
 
     @Test
@@ -208,6 +208,13 @@ class StrictYamlTest {
         assertThatThrownBy(() -> StrictYaml.read(Path.of("no/such.yaml"), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("config file no/such.yaml does not exist (working directory: ");
+    }
+
+    @Test
+    void directoryInsteadOfAFileIsRefused() {
+        assertThatThrownBy(() -> StrictYaml.read(temporary, Outer.class, DEFAULTS, List.of()))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("cannot be read");
     }
 
     @Test
