@@ -39,7 +39,11 @@ class LoraLayersTest {
         Map<String, String> actual = new LinkedHashMap<>();
         for (String path : paths) {
             JsonNode peft = test.path("adapted").path(path);
-            expected.put(path, peft.isMissingNode() ? "no" : peft.path("r").asInt() + " " + peft.path("alpha").asDouble());
+            expected.put(
+                    path,
+                    peft.isMissingNode()
+                            ? "no"
+                            : peft.path("r").asInt() + " " + peft.path("alpha").asDouble());
             actual.put(path, layers.adapts(path) ? layers.rank(path) + " " + layers.alpha(path) : "no");
         }
         assertThat(actual).isEqualTo(expected);
@@ -52,14 +56,19 @@ class LoraLayersTest {
         List<String> excluded = texts(settings.path("exclude_modules"));
         builder.excludeModules(excluded.isEmpty() ? null : Targets.names(excluded));
         builder.modulesToSave(texts(settings.path("modules_to_save")));
-        builder.layersToTransform(
-                texts(settings.path("layers_to_transform")).stream().map(Integer::valueOf).toList());
+        builder.layersToTransform(texts(settings.path("layers_to_transform")).stream()
+                .map(Integer::valueOf)
+                .toList());
         builder.layersPattern(settings.path("layers_pattern").textValue());
         builder.r(settings.path("r").asInt(8)).alpha(settings.path("lora_alpha").asDouble(8));
         Map<String, Integer> ranks = new LinkedHashMap<>();
-        settings.path("rank_pattern").properties().forEach(e -> ranks.put(e.getKey(), e.getValue().asInt()));
+        settings.path("rank_pattern")
+                .properties()
+                .forEach(e -> ranks.put(e.getKey(), e.getValue().asInt()));
         Map<String, Double> alphas = new LinkedHashMap<>();
-        settings.path("alpha_pattern").properties().forEach(e -> alphas.put(e.getKey(), e.getValue().asDouble()));
+        settings.path("alpha_pattern")
+                .properties()
+                .forEach(e -> alphas.put(e.getKey(), e.getValue().asDouble()));
         return builder.rankPattern(ranks).alphaPattern(alphas).build();
     }
 
