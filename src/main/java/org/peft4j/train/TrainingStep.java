@@ -12,6 +12,7 @@ import org.peft4j.nn.Adapter;
 import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Seeds;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 
 /**
@@ -24,6 +25,7 @@ final class TrainingStep {
     private final AdamW optimizer;
     private final double maxGradNorm;
     private final long seed;
+    private long keptForBackward;
 
     TrainingStep(ClassificationModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
         this.model = model;
@@ -69,6 +71,11 @@ final class TrainingStep {
         return new Outcome(loss, norm, tokens);
     }
 
+    /** Bytes that the last micro-batch's forward left for its backward. */
+    long keptForBackward() {
+        return keptForBackward;
+    }
+
     private double backward(Dataset data, int[] batch, long step, int micro, int of) {
         List<int[]> texts = Arrays.stream(batch)
                 .mapToObj(example -> data.examples().get(example).tokens())
@@ -81,7 +88,9 @@ final class TrainingStep {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context =
                         ForwardContext.training(packed.packing(), Seeds.of(seed, step, micro), adapter)) {
+            long before = Ops.liveBytes();
             Tensor logits = model.logits(packed.tokens(), context);
+            keptForBackward = Ops.liveBytes() - before;
             Tensor loss = torch.cross_entropy_loss(logits, Tensors.ofLongs(labels, labels.length));
             (of == 1 ? loss : loss.div(new Scalar((double) of))).backward();
             return loss.item_double();

@@ -36,7 +36,7 @@ final class LoraFiles {
             "monteclora_config");
 
     private static final Set<String> FLAGS =
-            Set.of("use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out");
+            Set.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out");
 
     private LoraFiles() {}
 
