@@ -1,5 +1,6 @@
 package org.peft4j.cli;
 
+import java.io.Console;
 import java.io.PrintStream;
 import java.time.Duration;
 import java.util.Locale;
@@ -30,8 +31,19 @@ public final class ProgressBar implements TrainListener {
     }
 
     /** Whether somebody looks at a terminal that can write over a line. */
+    @SuppressWarnings("SystemConsoleNull") // newer Java is asked below
     public static boolean onTerminal() {
-        return System.console() != null && !"dumb".equals(System.getenv("TERM"));
+        Console console = System.console();
+        return console != null && !"dumb".equals(System.getenv("TERM")) && isTerminal(console);
+    }
+
+    /** From Java 22 on there is a console without a terminal too, and a method to ask, which Java 17 lacks. */
+    private static boolean isTerminal(Console console) {
+        try {
+            return (boolean) Console.class.getMethod("isTerminal").invoke(console);
+        } catch (ReflectiveOperationException e) {
+            return true;
+        }
     }
 
     @Override

@@ -20,6 +20,7 @@ public record Dataset(List<Example> examples, long cut) {
      * @param tokens special tokens included; not to be changed
      * @param label index into the labels
      */
+    @SuppressWarnings("ArrayRecordComponent") // a list of boxes would take five times the memory
     public record Example(int[] tokens, int label) {
         /** Number of tokens. */
         public int length() {

@@ -82,7 +82,10 @@ final class JsonLines implements RowSource {
 
     private String decode(byte[] bytes) throws IOException {
         try {
-            return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+            return StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
         } catch (CharacterCodingException e) {
             throw wrong("bytes that are not UTF-8; convert the file, for example with iconv");
         }

@@ -25,9 +25,8 @@ public final class Labels {
             }
         }
         if (names.size() < 2 || names.size() > MAX) {
-            throw new IllegalArgumentException(
-                    "labels must be 2 to " + MAX + " names, got " + names.size() + " of them"
-                            + (names.size() == 1 ? " (" + names + ")" : ""));
+            throw new IllegalArgumentException("labels must be 2 to " + MAX + " names, got " + names.size() + " of them"
+                    + (names.size() == 1 ? " (" + names + ")" : ""));
         }
     }
 
@@ -43,8 +42,11 @@ public final class Labels {
             for (Row row = reader.next(); row != null; row = reader.next()) {
                 found.add(String.valueOf(row.label()));
                 if (found.size() > MAX) {
-                    throw new MalformedFileException(file, -1, "more than " + MAX + " different labels in column '"
-                            + label + "' up to line " + row.line() + "; is it the label column?");
+                    throw new MalformedFileException(
+                            file,
+                            -1,
+                            "more than " + MAX + " different labels in column '" + label + "' up to line " + row.line()
+                                    + "; is it the label column?");
                 }
             }
         }

@@ -34,6 +34,7 @@ public final class TextTokenizer implements AutoCloseable {
      * @param tokens their numbers, special tokens included
      * @param cut whether the text was longer
      */
+    @SuppressWarnings("ArrayRecordComponent") // equals and hashCode know it
     public record Tokens(int[] tokens, boolean cut) {
         @Override
         public boolean equals(Object other) {
@@ -89,8 +90,8 @@ public final class TextTokenizer implements AutoCloseable {
         int specials = opened.encode("").length;
         if (maxLength <= specials) {
             opened.close();
-            throw new IllegalArgumentException("maxLength must be more than the " + specials
-                    + " special tokens that " + tokenizerJson + " adds to a text, got " + maxLength);
+            throw new IllegalArgumentException("maxLength must be more than the " + specials + " special tokens that "
+                    + tokenizerJson + " adds to a text, got " + maxLength);
         }
         return opened;
     }

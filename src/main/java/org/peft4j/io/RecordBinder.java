@@ -136,8 +136,9 @@ final class RecordBinder {
                 String named = (String) YamlValues.scalar(String.class, typeNode, path + "." + choice.key());
                 if (!choice.records().containsKey(named)) {
                     throw YamlValues.wrong(
-                            "one of " + String.join(", ", choice.records().keySet()), typeNode, path + "."
-                                    + choice.key());
+                            "one of " + String.join(", ", choice.records().keySet()),
+                            typeNode,
+                            path + "." + choice.key());
                 }
                 if (name != null && !named.equals(name)) {
                     rest.clear();
@@ -170,8 +171,7 @@ final class RecordBinder {
                 maps.add(new YamlNode.Mapping(
                         layer.where(), Map.of(scalarKey, layer), Map.of(scalarKey, layer.where())));
             } else {
-                throw YamlValues.wrong(
-                        "a map with the keys " + keys(type.getRecordComponents()), layer, path);
+                throw YamlValues.wrong("a map with the keys " + keys(type.getRecordComponents()), layer, path);
             }
         }
         return maps;
@@ -184,8 +184,7 @@ final class RecordBinder {
                 .toList();
     }
 
-    private void refuseUnknown(
-            Class<?> type, List<YamlNode.Mapping> maps, RecordComponent[] components, String path) {
+    private void refuseUnknown(Class<?> type, List<YamlNode.Mapping> maps, RecordComponent[] components, String path) {
         List<String> known = keys(components);
         for (YamlNode.Mapping map : maps) {
             for (String key : map.values().keySet()) {
@@ -222,7 +221,8 @@ final class RecordBinder {
             List<YamlNode.Mapping> maps,
             String path) {
         try {
-            Class<?>[] types = Arrays.stream(components).map(RecordComponent::getType).toArray(Class<?>[]::new);
+            Class<?>[] types =
+                    Arrays.stream(components).map(RecordComponent::getType).toArray(Class<?>[]::new);
             return type.getDeclaredConstructor(types).newInstance(values);
         } catch (InvocationTargetException e) {
             if (e.getCause() instanceof IllegalArgumentException refused) {

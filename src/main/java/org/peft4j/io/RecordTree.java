@@ -19,8 +19,9 @@ final class RecordTree {
 
     Map<String, Object> map(Record record) {
         Map<String, Object> map = new LinkedHashMap<>();
-        schema.choices.values().forEach(choice -> choice.nameOf(record.getClass())
-                .ifPresent(name -> map.put(choice.key(), name)));
+        schema.choices
+                .values()
+                .forEach(choice -> choice.nameOf(record.getClass()).ifPresent(name -> map.put(choice.key(), name)));
         components(record).forEach((key, value) -> map.put(key, value(value)));
         return map;
     }
@@ -59,7 +60,9 @@ final class RecordTree {
         Map<String, Object> values = new LinkedHashMap<>();
         for (RecordComponent component : record.getClass().getRecordComponents()) {
             try {
-                values.put(YamlSchema.snakeCase(component.getName()), component.getAccessor().invoke(record));
+                values.put(
+                        YamlSchema.snakeCase(component.getName()),
+                        component.getAccessor().invoke(record));
             } catch (IllegalAccessException | InvocationTargetException e) {
                 throw new IllegalStateException(record.getClass() + " has to be public, with public components", e);
             }

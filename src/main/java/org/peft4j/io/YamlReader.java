@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -38,19 +39,24 @@ final class YamlReader {
     /** The tree of a file; an empty file gives an empty map. */
     static YamlNode read(Path file) {
         try {
-            if (!Files.isRegularFile(file)) {
-                throw new NoSuchFileException(file.toString());
+            byte[] bytes;
+            try (InputStream in = Files.newInputStream(file)) { // may be a pipe, whose size is not known before
+                bytes = in.readNBytes(MAX_BYTES + 1);
             }
-            if (Files.size(file) > MAX_BYTES) {
-                throw new ConfigException("config file " + file + " has " + Files.size(file) + " bytes; at most "
-                        + MAX_BYTES + " are read: is it a config?");
+            if (bytes.length > MAX_BYTES) {
+                throw new ConfigException(
+                        "config file " + file + " has more than " + MAX_BYTES + " bytes: is it a config?");
             }
-            byte[] bytes = Files.readAllBytes(file);
-            String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+            String text = StandardCharsets.UTF_8
+                    .newDecoder()
+                    .decode(ByteBuffer.wrap(bytes))
+                    .toString();
             return new YamlReader(file.toString(), true).document(text);
         } catch (NoSuchFileException e) {
-            throw new ConfigException("config file " + file + " does not exist (working directory: "
-                    + Path.of("").toAbsolutePath() + ")", e);
+            throw new ConfigException(
+                    "config file " + file + " does not exist (working directory: "
+                            + Path.of("").toAbsolutePath() + ")",
+                    e);
         } catch (CharacterCodingException e) {
             throw new ConfigException("config file " + file + " is not UTF-8 text", e);
         } catch (IOException e) {
@@ -71,9 +77,7 @@ final class YamlReader {
         try (YAMLParser parser = YAML.createParser(text)) {
             JsonToken first = parser.nextToken();
             if (first == null) {
-                return lines
-                        ? new YamlNode.Mapping(source, Map.of(), Map.of())
-                        : new YamlNode.Scalar(source, null);
+                return lines ? new YamlNode.Mapping(source, Map.of(), Map.of()) : new YamlNode.Scalar(source, null);
             }
             YamlNode root = node(parser, 0);
             if (parser.nextToken() != null) {
@@ -81,7 +85,9 @@ final class YamlReader {
             }
             return root;
         } catch (JsonProcessingException e) {
-            String line = lines && e.getLocation() != null ? ", line " + e.getLocation().getLineNr() : "";
+            String line = lines && e.getLocation() != null
+                    ? ", line " + e.getLocation().getLineNr()
+                    : "";
             String problem = e.getOriginalMessage().lines().findFirst().orElse("unreadable");
             throw new ConfigException("not valid YAML (" + source + line + "): " + problem, e);
         }
@@ -93,16 +99,15 @@ final class YamlReader {
             throw new ConfigException("more than " + MAX_DEPTH + " levels (" + where + ")");
         }
         if (parser.isCurrentAlias()) {
-            throw new ConfigException(
-                    "aliases (*name) are not read; write the value out (" + where + ")");
+            throw new ConfigException("aliases (*name) are not read; write the value out (" + where + ")");
         }
         JsonToken token = parser.currentToken();
         return switch (token) {
             case START_OBJECT -> mapping(parser, where, depth);
             case START_ARRAY -> sequence(parser, where, depth);
             case VALUE_NULL -> new YamlNode.Scalar(where, null);
-            case VALUE_STRING, VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT, VALUE_TRUE, VALUE_FALSE -> new YamlNode.Scalar(
-                    where, parser.getText());
+            case VALUE_STRING, VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT, VALUE_TRUE, VALUE_FALSE ->
+                new YamlNode.Scalar(where, parser.getText());
             default -> throw new ConfigException("unexpected " + token + " (" + where + ")");
         };
     }

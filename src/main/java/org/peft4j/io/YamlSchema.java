@@ -104,8 +104,7 @@ public final class YamlSchema {
             return this;
         }
 
-        public <T> Builder form(
-                Class<T> type, Function<YamlNode, T> read, Function<T, @Nullable Object> write) {
+        public <T> Builder form(Class<T> type, Function<YamlNode, T> read, Function<T, @Nullable Object> write) {
             forms.put(type, new Form<>(read, write));
             return this;
         }

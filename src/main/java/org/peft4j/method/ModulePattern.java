@@ -57,7 +57,7 @@ public final class ModulePattern {
     }
 
     private Matcher matcher(String path) {
-        return pattern.matcher(new Counted(path, new int[1], this));
+        return pattern.matcher(new Counted(path));
     }
 
     private IllegalArgumentException tooSlow() {
@@ -66,28 +66,35 @@ public final class ModulePattern {
     }
 
     /** The letters of a path; counts how often one is looked at. */
-    private record Counted(String text, int[] steps, ModulePattern owner) implements CharSequence {
+    private final class Counted implements CharSequence {
+        private final String letters;
+        private int steps;
+
+        Counted(String letters) {
+            this.letters = letters;
+        }
+
         @Override
         public char charAt(int index) {
-            if (++steps[0] > MAX_STEPS) {
-                throw owner.tooSlow();
+            if (++steps > MAX_STEPS) {
+                throw tooSlow();
             }
-            return text.charAt(index);
+            return letters.charAt(index);
         }
 
         @Override
         public int length() {
-            return text.length();
+            return letters.length();
         }
 
         @Override
         public CharSequence subSequence(int start, int end) {
-            return text.substring(start, end);
+            return letters.substring(start, end);
         }
 
         @Override
         public String toString() {
-            return text;
+            return letters;
         }
     }
 }

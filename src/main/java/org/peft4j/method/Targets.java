@@ -137,8 +137,8 @@ public sealed interface Targets {
         if (this instanceof Regex regex) {
             String advice = lastNames.contains(regex.regex())
                     ? "; a string is a regular expression for the whole path: write the list [" + regex.regex() + "]"
-                    : "; it has to match the whole path, such as '" + modulePaths.stream().findFirst().orElse("")
-                            + "'";
+                    : "; it has to match the whole path, such as '"
+                            + modulePaths.stream().findFirst().orElse("") + "'";
             return "targets: the regular expression '" + regex.regex() + "' matches no module" + advice;
         }
         if (this instanceof Names names) {
@@ -156,7 +156,8 @@ public sealed interface Targets {
             return List.of();
         }
         return names.names().stream()
-                .filter(name -> modulePaths.stream().noneMatch(path -> names(name).matches(path)))
+                .filter(name ->
+                        modulePaths.stream().noneMatch(path -> names(name).matches(path)))
                 .toList();
     }
 }

@@ -16,7 +16,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 
 /** The functions of {@code native/peft4j.h}, one to one; {@link Ops} is how the rest of the project calls them. */
-@Properties(value = @Platform(include = "peft4j.h", link = "peft4j", compiler = "cpp20", library = "jnipeft4j"))
+@Properties(value = @Platform(include = "peft4j_jni.h", link = "peft4j", compiler = "cpp20", library = "jnipeft4j"))
 @Namespace("peft4j")
 public final class PeftNative {
     static {

@@ -8,7 +8,8 @@ import org.jspecify.annotations.Nullable;
  * @param learningRate the group's highest learning rate
  * @param weightDecay the group's weight decay
  */
-public record GroupOverride(@Nullable Double learningRate, @Nullable Double weightDecay) {
+public record GroupOverride(
+        @Nullable Double learningRate, @Nullable Double weightDecay) {
     public GroupOverride {
         if (learningRate != null && !(learningRate >= 0 && learningRate < Double.POSITIVE_INFINITY)) {
             throw new IllegalArgumentException("learningRate must be at least 0, got " + learningRate);

@@ -67,8 +67,7 @@ public final class Metrics {
         List<List<Long>> table = Arrays.stream(confusion)
                 .map(row -> Arrays.stream(row).boxed().toList())
                 .toList();
-        return new Evaluation(
-                examples, lossSum / examples, (double) right / examples, macroF1, classes, table, cut);
+        return new Evaluation(examples, lossSum / examples, (double) right / examples, macroF1, classes, table, cut);
     }
 
     private ClassScore score(int c) {

@@ -30,7 +30,7 @@ public final class Report {
 
     /** Reads the run's files and writes its report beside them. */
     public static Path write(RunDirectory directory) throws IOException {
-        return write(directory, ChartPainter::withXChart);
+        return write(directory, chart -> XChartPainter.png(chart)); // a reference would load AWT at once
     }
 
     static Path write(RunDirectory directory, ChartPainter painter) throws IOException {
@@ -44,7 +44,12 @@ public final class Report {
         page.add("<!doctype html>").add("<html lang=\"en\">").add("<head>").add("<meta charset=\"utf-8\">");
         page.add("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
         page.add("<title>%s · peft4j</title>", name);
-        page.add("<style>").add(css()).add("</style>").add("</head>").add("<body>").add("<main>");
+        page.add("<style>")
+                .add(css())
+                .add("</style>")
+                .add("</head>")
+                .add("<body>")
+                .add("<main>");
         header(name);
         cards();
         new ReportPictures(files, painter, page).add();
@@ -97,11 +102,12 @@ public final class Report {
 
     private void cards() {
         page.add("<div class=\"cards\">");
-        files.lastEvaluations().forEach((split, evaluation) -> card(
-                "card main",
-                percent(evaluation.path("accuracy").asDouble()),
-                split + " accuracy",
-                "macro F1 " + number(evaluation.path("macro_f1").asDouble())));
+        files.lastEvaluations()
+                .forEach((split, evaluation) -> card(
+                        "card main",
+                        percent(evaluation.path("accuracy").asDouble()),
+                        split + " accuracy",
+                        "macro F1 " + number(evaluation.path("macro_f1").asDouble())));
         if (!files.loss.isEmpty()) {
             Curve smooth = files.loss.smoothed();
             card("card", number(smooth.lastY()), "training loss", "from " + number(smooth.y()[0]) + ", smoothed");
@@ -116,12 +122,23 @@ public final class Report {
         }
         long trained = files.run.path("trainable_parameters").asLong();
         long all = files.run.path("model_parameters").asLong();
-        card("card", compact(trained), "trained parameters", all == 0 ? "" : percent((double) trained / all) + " of "
-                + compact(all));
+        card(
+                "card",
+                compact(trained),
+                "trained parameters",
+                all == 0 ? "" : percent((double) trained / all) + " of " + compact(all));
         long cut = files.run.path("train_cut").asLong();
         long texts = files.run.path("train_examples").asLong();
-        card("card", whole(cut), "training texts cut", "of " + whole(texts) + ", at "
-                + whole(files.run.path("settings").path("data").path("max_length").asLong()) + " tokens");
+        card(
+                "card",
+                whole(cut),
+                "training texts cut",
+                "of " + whole(texts) + ", at "
+                        + whole(files.run
+                                .path("settings")
+                                .path("data")
+                                .path("max_length")
+                                .asLong()) + " tokens");
         page.add("</div>");
     }
 

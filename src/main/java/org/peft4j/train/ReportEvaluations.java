@@ -28,8 +28,7 @@ final class ReportEvaluations {
     private void evaluation(String split, JsonNode evaluation) {
         page.add(
                 "<h2>%s, after step %s</h2>",
-                capitalised(split),
-                whole(evaluation.path("step").asLong()));
+                capitalised(split), whole(evaluation.path("step").asLong()));
         page.add("<div class=\"two\">").add("<div class=\"panel\"><h3>Which class was taken for which</h3>");
         confusion(evaluation);
         page.add("<p>Rows: the right class. Columns: what the model says.</p></div>");
@@ -55,7 +54,8 @@ final class ReportEvaluations {
     private void confusion(JsonNode evaluation) {
         JsonNode labels = evaluation.path("labels");
         if (labels.size() > 40) {
-            page.add("<p>%s classes are too many for a table here; it is in <code>metrics.jsonl</code>.</p>",
+            page.add(
+                    "<p>%s classes are too many for a table here; it is in <code>metrics.jsonl</code>.</p>",
                     labels.size());
             return;
         }

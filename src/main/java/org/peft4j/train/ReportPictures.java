@@ -49,7 +49,8 @@ final class ReportPictures {
         picture(new Chart("Tokens per second", speeds, false));
         page.add("</div>");
         if (!problem.isEmpty()) {
-            page.add("<p class=\"note\">The curves are missing: %s. The numbers are in <code>metrics.jsonl</code>.</p>",
+            page.add(
+                    "<p class=\"note\">The curves are missing: %s. The numbers are in <code>metrics.jsonl</code>.</p>",
                     problem);
         }
     }
@@ -61,8 +62,8 @@ final class ReportPictures {
         byte[] png;
         try {
             png = painter.png(chart);
-        } catch (RuntimeException e) { // a picture less is no reason to lose the report
-            problem = String.valueOf(e.getMessage());
+        } catch (RuntimeException | LinkageError e) { // a picture less is no reason to lose the report
+            problem = e instanceof LinkageError ? "this Java cannot draw: " + e : String.valueOf(e.getMessage());
             return;
         }
         Curve main = chart.lines().get(chart.lines().size() - 1).curve();

@@ -31,9 +31,7 @@ final class ReportSettings {
         settings.properties().forEach(entry -> {
             if (entry.getValue().isObject()) {
                 String name = entry.getKey();
-                facts(
-                        capitalised(name),
-                        entries(entry.getValue()));
+                facts(capitalised(name), entries(entry.getValue()));
             }
         });
         List<Map.Entry<String, JsonNode>> machine = new ArrayList<>(entries(files.run.path("machine")));

@@ -14,7 +14,12 @@ import org.jspecify.annotations.Nullable;
  * @param message why it failed, or null
  */
 public record RunResult(
-        Status status, Instant finished, long steps, long tokens, double seconds, @Nullable String message) {
+        Status status,
+        Instant finished,
+        long steps,
+        long tokens,
+        double seconds,
+        @Nullable String message) {
     /** The ways to end. */
     public enum Status {
         FINISHED,

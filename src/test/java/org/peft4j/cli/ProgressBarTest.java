@@ -37,7 +37,7 @@ class ProgressBarTest {
         bar.step(step(100), 100);
 
         assertThat(text()).doesNotContain("\n");
-        assertThat(text().split("\r")).hasSize(3);
+        assertThat(text().split("\r", -1)).hasSize(3);
         assertThat(text()).contains("\r 50% " + "█".repeat(8) + "░".repeat(8) + " 50/100  loss 0.5000");
         assertThat(text()).contains("\r100% " + "█".repeat(16) + " 100/100");
     }
@@ -48,7 +48,7 @@ class ProgressBarTest {
         bar.step(new StepMetrics(1, 0, 12345.5, Map.of(), 1, 1, 99_999, 4000), 9_000);
         bar.step(new StepMetrics(9_000, 1, 0.5, Map.of(), 1, 1, 10, 9_000), 9_000);
 
-        String[] drawn = text().split("\r");
+        String[] drawn = text().split("\r", -1);
         assertThat(drawn[1].length()).isLessThanOrEqualTo(80);
         assertThat(drawn[2].length()).isGreaterThanOrEqualTo(drawn[1].length());
     }

@@ -48,7 +48,9 @@ class BatchesTest {
     @Test
     void orderDependsOnSeedAndEpochAlone() {
         int[] order = flat(Batches.shuffled(100, 16, 0, 0)).toArray();
-        assertThat(flat(Batches.shuffled(100, 7, 0, 0)).toArray()).as("not on the batch").isEqualTo(order);
+        assertThat(flat(Batches.shuffled(100, 7, 0, 0)).toArray())
+                .as("not on the batch")
+                .isEqualTo(order);
         assertThat(flat(Batches.shuffled(100, 16, 0, 1)).toArray()).isNotEqualTo(order);
         assertThat(flat(Batches.shuffled(100, 16, 1, 0)).toArray()).isNotEqualTo(order);
     }
@@ -56,8 +58,7 @@ class BatchesTest {
     @Test
     void orderStaysTheSameInAllVersions() {
         // build-scripts/fixtures/batches.py 10 42 0
-        assertThat(flat(Batches.shuffled(10, 4, 42, 0)).toArray())
-                .containsExactly(6, 3, 4, 0, 1, 7, 5, 8, 2, 9);
+        assertThat(flat(Batches.shuffled(10, 4, 42, 0)).toArray()).containsExactly(6, 3, 4, 0, 1, 7, 5, 8, 2, 9);
     }
 
     @Test

@@ -23,7 +23,9 @@ class RowReaderTest {
 
     @Test
     void readsJsonLinesWithEveryField() throws IOException {
-        Path file = write("a.jsonl", "\uFEFF{\"text\": \"hällo\", \"label\": \"x\", \"id\": 1.10}\r\n\n{\"label\":true,\"text\":\"\"}");
+        Path file = write(
+                "a.jsonl",
+                "\uFEFF{\"text\": \"hällo\", \"label\": \"x\", \"id\": 1.10}\r\n\n{\"label\":true,\"text\":\"\"}");
 
         List<Row> rows = RowReader.readAll(file, "text", "label");
 

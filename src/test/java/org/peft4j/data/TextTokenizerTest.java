@@ -3,16 +3,12 @@ package org.peft4j.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import ai.djl.util.Utils;
 import java.io.IOException;
-import java.net.Proxy;
-import java.net.ProxySelector;
-import java.net.SocketAddress;
-import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.io.MalformedFileException;
@@ -65,7 +61,8 @@ class TextTokenizerTest {
         List<String> texts = List.of("the quick fox jumps over a lazy dog", "win money now!", "", "日 É");
         try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 6)) {
             List<TextTokenizer.Tokens> together = tokenizer.encode(texts);
-            assertThat(together).isEqualTo(texts.stream().map(tokenizer::encodeWithCut).toList());
+            assertThat(together)
+                    .isEqualTo(texts.stream().map(tokenizer::encodeWithCut).toList());
             assertThat(together.get(0).cut()).isTrue();
             assertThat(together.get(1).cut()).isFalse();
             assertThat(tokenizer.encode(List.of())).isEmpty();
@@ -95,25 +92,13 @@ class TextTokenizerTest {
     }
 
     @Test
-    void opensWithoutTouchingTheNetwork() throws IOException {
-        ProxySelector former = ProxySelector.getDefault();
-        List<URI> asked = new CopyOnWriteArrayList<>();
-        ProxySelector.setDefault(new ProxySelector() {
-            @Override
-            public List<Proxy> select(URI uri) {
-                asked.add(uri);
-                return List.of(Proxy.NO_PROXY);
-            }
-
-            @Override
-            public void connectFailed(URI uri, SocketAddress address, IOException e) {}
-        });
+    void libraryIsToldToStayOffTheNetwork() throws IOException {
         try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 8)) {
             assertThat(tokenizer.encode("the")).hasSize(3);
-        } finally {
-            ProxySelector.setDefault(former);
         }
-        assertThat(asked).isEmpty();
-        assertThat(System.getProperty("ai.djl.offline")).isEqualTo("true");
+        assertThat(Utils.isOfflineMode())
+                .as("what the library asks before downloads and reports")
+                .isTrue();
+        assertThat(Utils.getEnvOrSystemProperty("OPT_OUT_TRACKING")).isEqualTo("true");
     }
 }

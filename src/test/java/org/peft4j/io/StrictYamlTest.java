@@ -32,8 +32,8 @@ class StrictYamlTest {
 
     public record Outer(String name, @Nullable Path file, Colour colour, List<String> labels, Inner training) {}
 
-    private static final Outer DEFAULTS = new Outer(
-            "x", Path.of("f"), Colour.BLUE, List.of("a"), new Inner(16, 5e-4, true, Map.of("head", 1.0)));
+    private static final Outer DEFAULTS =
+            new Outer("x", Path.of("f"), Colour.BLUE, List.of("a"), new Inner(16, 5e-4, true, Map.of("head", 1.0)));
 
     @TempDir
     Path temporary;
@@ -46,8 +46,12 @@ class StrictYamlTest {
 
     @Test
     void fileOverlaysDefaultsKeyByKey() throws IOException {
-        Outer outer = read("name: y\ncolour: dark-red\nlabels: [no, 1, true]\n"
-                + "training: {batch_size: 1_000, rates: {lora: 2}}\n");
+        Outer outer = read("""
+                name: y
+                colour: dark-red
+                labels: [no, 1, true]
+                training: {batch_size: 1_000, rates: {lora: 2}}
+                """);
 
         assertThat(outer)
                 .isEqualTo(new Outer(
@@ -60,8 +64,13 @@ class StrictYamlTest {
 
     @Test
     void optionsOverlayTheFileInOrder() throws IOException {
-        Outer outer = read("name: y\ntraining: {batch_size: 2, shuffle: false}", "training.batch_size=3", "name=z", "name=last",
-                "training.rates={a: 1}", "labels=[p, q]");
+        Outer outer = read(
+                "name: y\ntraining: {batch_size: 2, shuffle: false}",
+                "training.batch_size=3",
+                "name=z",
+                "name=last",
+                "training.rates={a: 1}",
+                "labels=[p, q]");
 
         assertThat(outer.name()).isEqualTo("last");
         assertThat(outer.labels()).containsExactly("p", "q");
@@ -71,7 +80,8 @@ class StrictYamlTest {
     @ParameterizedTest
     @CsvSource({"5e-4, 0.0005", "1E3, 1000", "1_000.5, 1000.5", ".5, 0.5", "3, 3", "-1.5e+2, -150"})
     void readsDoublesInTheFormsPeopleWrite(String text, double value) throws IOException {
-        assertThat(read("training: {learning_rate: " + text + "}").training().learningRate()).isEqualTo(value);
+        assertThat(read("training: {learning_rate: " + text + "}").training().learningRate())
+                .isEqualTo(value);
     }
 
     @ParameterizedTest
@@ -79,7 +89,8 @@ class StrictYamlTest {
     void refusesWhatIsNoFiniteDouble(String text) {
         assertThatThrownBy(() -> read("training:\n  learning_rate: " + text))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageStartingWith("expected a number for 'learning_rate' in training (" + file() + ", line 2), received ");
+                .hasMessageStartingWith(
+                        "expected a number for 'learning_rate' in training (" + file() + ", line 2), received ");
     }
 
     @ParameterizedTest
@@ -102,8 +113,9 @@ class StrictYamlTest {
     @Test
     void unknownKeyOfAnOptionNamesTheOption() {
         assertThatThrownBy(() -> read("", "training.zzz=1"))
-                .hasMessage("unknown key 'zzz' in training (--set training.zzz=1); known: batch_size, learning_rate, rates,"
-                        + " shuffle");
+                .hasMessage(
+                        "unknown key 'zzz' in training (--set training.zzz=1); known: batch_size, learning_rate, rates,"
+                                + " shuffle");
     }
 
     @Test
@@ -123,7 +135,8 @@ class StrictYamlTest {
     @Test
     void duplicateKeyIsRefused() {
         assertThatThrownBy(() -> read("name: a\ncolour: blue\nname: b"))
-                .hasMessage("duplicate key 'name' (" + file() + ", line 3; first: " + file() + ", line 1); keep one of them");
+                .hasMessage("duplicate key 'name' (" + file() + ", line 3; first: " + file()
+                        + ", line 1); keep one of them");
     }
 
     @Test
@@ -187,7 +200,7 @@ class StrictYamlTest {
         Files.writeString(file(), "# " + "x".repeat(1 << 20));
         assertThatThrownBy(() -> StrictYaml.read(file(), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("at most 1048576");
+                .hasMessageContaining("has more than 1048576 bytes");
     }
 
     @Test
@@ -195,6 +208,13 @@ class StrictYamlTest {
         assertThatThrownBy(() -> StrictYaml.read(Path.of("no/such.yaml"), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("config file no/such.yaml does not exist (working directory: ");
+    }
+
+    @Test
+    void directoryInsteadOfAFileIsRefused() {
+        assertThatThrownBy(() -> StrictYaml.read(temporary, Outer.class, DEFAULTS, List.of()))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("cannot be read");
     }
 
     @Test

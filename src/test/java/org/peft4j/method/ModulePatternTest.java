@@ -14,7 +14,8 @@ class ModulePatternTest {
 
     @Test
     void readsPythonsNamedGroups() {
-        assertThat(ModulePattern.of("layer\\.(?P<idx>\\d+)\\.").index("layer.12.query")).hasValue(12);
+        assertThat(ModulePattern.of("layer\\.(?P<idx>\\d+)\\.").index("layer.12.query"))
+                .hasValue(12);
     }
 
     @Test

@@ -30,7 +30,10 @@ class ScheduleTest {
         Schedule schedule = Schedule.valueOf(test.path("schedule").asText().toUpperCase(Locale.ROOT));
         JsonNode factors = test.path("factors");
         for (int step = 0; step < factors.size(); step++) {
-            assertThat(schedule.factor(step, test.path("warmup").asLong(), test.path("total").asLong()))
+            assertThat(schedule.factor(
+                            step,
+                            test.path("warmup").asLong(),
+                            test.path("total").asLong()))
                     .as("step %d", step)
                     .isCloseTo(factors.path(step).asDouble(), within(1e-12));
         }

@@ -24,7 +24,8 @@ class MetricsTest {
         assertThat(evaluation.examples()).isEqualTo(7);
         assertThat(evaluation.cut()).isEqualTo(2);
         assertThat(evaluation.accuracy()).isEqualTo(5.0 / 7);
-        assertThat(evaluation.confusion()).containsExactly(List.of(3L, 1L, 0L), List.of(1L, 2L, 0L), List.of(0L, 0L, 0L));
+        assertThat(evaluation.confusion())
+                .containsExactly(List.of(3L, 1L, 0L), List.of(1L, 2L, 0L), List.of(0L, 0L, 0L));
         assertThat(evaluation.classes())
                 .containsExactly(
                         new ClassScore("a", 3.0 / 4, 3.0 / 4, 6.0 / 8, 4),

@@ -52,7 +52,11 @@ class ReportTest {
     void refersToNothingOutsideOfThePage() throws IOException {
         String html = Files.readString(Report.write(SampleRun.write(temporary.resolve("run"), Status.FINISHED)));
 
-        assertThat(html).doesNotContain("http:").doesNotContain("https:").doesNotContain("<script").doesNotContain("<link");
+        assertThat(html)
+                .doesNotContain("http:")
+                .doesNotContain("https:")
+                .doesNotContain("<script")
+                .doesNotContain("<link");
     }
 
     @Test
@@ -96,8 +100,7 @@ class ReportTest {
         run.write(SampleRun.summary(run.path()), null);
         try (MetricsFile file = MetricsFile.append(run.metricsFile())) {
             StepMetrics step = SampleRun.step(1, new java.util.SplittableRandom(1));
-            file.write(new StepMetrics(
-                    1, 0.1, Double.NaN, step.learningRates(), Double.POSITIVE_INFINITY, 10, 5, 2));
+            file.write(new StepMetrics(1, 0.1, Double.NaN, step.learningRates(), Double.POSITIVE_INFINITY, 10, 5, 2));
         }
 
         assertThat(Files.readString(Report.write(run))).contains("running after 1 of 250 steps");
@@ -107,7 +110,8 @@ class ReportTest {
         Matcher matcher = Pattern.compile("data:image/png;base64,([^\"]+)\"").matcher(html);
         List<BufferedImage> pictures = new ArrayList<>();
         while (matcher.find()) {
-            pictures.add(ImageIO.read(new ByteArrayInputStream(Base64.getDecoder().decode(matcher.group(1)))));
+            pictures.add(
+                    ImageIO.read(new ByteArrayInputStream(Base64.getDecoder().decode(matcher.group(1)))));
         }
         return pictures;
     }

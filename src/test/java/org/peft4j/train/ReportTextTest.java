@@ -7,7 +7,16 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 class ReportTextTest {
     @ParameterizedTest
-    @CsvSource({"5e-4, 5e-4", "0.01, 0.01", "0.001, 0.001", "16.0, 16", "0, 0", "1e10, 1e10", "-2.5e-5, -2.5e-5", "2000, 2000"})
+    @CsvSource({
+        "5e-4, 5e-4",
+        "0.01, 0.01",
+        "0.001, 0.001",
+        "16.0, 16",
+        "0, 0",
+        "1e10, 1e10",
+        "-2.5e-5, -2.5e-5",
+        "2000, 2000"
+    })
     void numbersHaveNoMoreDigitsThanTheyNeed(double value, String text) {
         assertThat(ReportText.shortest(value)).isEqualTo(text);
     }

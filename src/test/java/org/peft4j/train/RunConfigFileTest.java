@@ -25,8 +25,7 @@ import org.peft4j.optim.Schedule;
 import org.peft4j.train.TrainingConfig.Dtype;
 
 class RunConfigFileTest {
-    private static final String SPAM =
-            """
+    private static final String SPAM = """
             # train a spam filter
             model: models/all-MiniLM-L6-v2
             task: sequence-classification
@@ -40,8 +39,7 @@ class RunConfigFileTest {
             output: runs/spam-lora
             """;
 
-    private static final String SHORT =
-            """
+    private static final String SHORT = """
             model: m
             data: {train: t.csv}
             method: {type: lora}
@@ -58,7 +56,11 @@ class RunConfigFileTest {
                         .model(Path.of("models/all-MiniLM-L6-v2"))
                         .labels("ham", "spam")
                         .data(DataConfig.of(Path.of("d/train.jsonl"), Path.of("d/validation.jsonl")))
-                        .method(LoraConfig.builder().r(8).alpha(16).targets("query", "value").build())
+                        .method(LoraConfig.builder()
+                                .r(8)
+                                .alpha(16)
+                                .targets("query", "value")
+                                .build())
                         .output(Path.of("runs/spam-lora"))
                         .build());
     }
@@ -76,8 +78,7 @@ class RunConfigFileTest {
 
     @Test
     void everySettingIsRead() throws IOException {
-        RunConfig config = read(
-                """
+        RunConfig config = read("""
                 model: {path: m, dropout: 0}
                 data: {train: t, text: body, label: class, max_length: 9}
                 method: {type: lora, r: 2, rslora: true, bias: lora_only, targets: '.*query', exclude_modules: [x],
@@ -109,8 +110,10 @@ class RunConfigFileTest {
         for (String yaml : List.of(
                 SPAM,
                 SHORT,
-                SPAM.replace("lora, r: 8, alpha: 16, dropout: 0.0, targets: [query, value]", "prefix-tuning, init: zero"),
-                SHORT.replace("model: m", "model: {path: m, dropout: 0}").replace("lora", "lora, targets: all-linear"))) {
+                SPAM.replace(
+                        "lora, r: 8, alpha: 16, dropout: 0.0, targets: [query, value]", "prefix-tuning, init: zero"),
+                SHORT.replace("model: m", "model: {path: m, dropout: 0}")
+                        .replace("lora", "lora, targets: all-linear"))) {
             RunConfig config = read(yaml);
             String json = new ObjectMapper().writeValueAsString(RunConfigFile.toMap(config));
             assertThat(read(json)).as("JSON is YAML").isEqualTo(config);
@@ -121,7 +124,8 @@ class RunConfigFileTest {
     void optionsReachIntoTheShortFormOfTheModel() throws IOException {
         assertThat(read(SHORT, "model.dropout=0").model())
                 .isEqualTo(new ModelConfig(Path.of("m"), ModelConfig.Dropout.OFF));
-        assertThat(read(SHORT.replace("model: m", "model: {path: m, dropout: 0}"), "model=n").model())
+        assertThat(read(SHORT.replace("model: m", "model: {path: m, dropout: 0}"), "model=n")
+                        .model())
                 .isEqualTo(new ModelConfig(Path.of("n"), ModelConfig.Dropout.OFF));
     }
 
@@ -130,7 +134,11 @@ class RunConfigFileTest {
         RunConfig config = read(SPAM, "method.type=prefix-tuning", "method.virtual_tokens=5");
         assertThat(config.method()).isEqualTo(PrefixConfig.of(5));
         assertThat(read(SPAM, "method.r=4").method())
-                .isEqualTo(LoraConfig.builder().r(4).alpha(16).targets("query", "value").build());
+                .isEqualTo(LoraConfig.builder()
+                        .r(4)
+                        .alpha(16)
+                        .targets("query", "value")
+                        .build());
     }
 
     @Test
@@ -163,11 +171,19 @@ class RunConfigFileTest {
                 "training.schedule=linaer | did you mean 'linear'?",
             })
     void wrongSettingIsOneClearError(String option, String message) {
-        assertThatThrownBy(() -> read(SPAM, option)).isInstanceOf(ConfigException.class).hasMessageContaining(message);
+        assertThatThrownBy(() -> read(SPAM, option))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining(message);
     }
 
     @ParameterizedTest
-    @CsvSource({"model, model: m", "train, train: t.csv", "method, method: {type: lora}", "type, type: lora", "output, output: o"})
+    @CsvSource({
+        "model, model: m",
+        "train, train: t.csv",
+        "method, method: {type: lora}",
+        "type, type: lora",
+        "output, output: o"
+    })
     void missingKeyIsNamed(String key, String line) {
         assertThatThrownBy(() -> read(SHORT.replace(line, "")))
                 .isInstanceOf(ConfigException.class)

@@ -29,7 +29,8 @@ class RunDirectoryTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"run.json", "metrics.jsonl", "adapter_model.safetensors", "report.html", "checkpoint-000120"})
+    @ValueSource(
+            strings = {"run.json", "metrics.jsonl", "adapter_model.safetensors", "report.html", "checkpoint-000120"})
     void refusesADirectoryThatHoldsAnotherRunAndChangesNothing(String name) throws IOException {
         Path output = Files.createDirectory(temporary.resolve("run"));
         Files.writeString(output.resolve(name), "precious");
@@ -93,7 +94,8 @@ class RunDirectoryTest {
         assertThat(json.path("seed").asInt()).isZero();
         assertThat(json.at("/versions/pytorch").asText()).isEqualTo("2.13.0");
         assertThat(json.at("/machine/threads").asInt()).isPositive();
-        assertThat(json.at("/machine/java").asText()).contains(String.valueOf(Runtime.version().feature()));
+        assertThat(json.at("/machine/java").asText())
+                .contains(String.valueOf(Runtime.version().feature()));
         assertThat(json.at("/result/status").asText()).isEqualTo("finished");
         assertThat(json.at("/result/tokens_per_second").asDouble()).isEqualTo(601_344 / 219.6);
     }

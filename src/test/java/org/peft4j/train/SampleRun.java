@@ -44,7 +44,12 @@ final class SampleRun {
 
     static RunResult result(Status status) {
         return new RunResult(
-                status, Instant.parse("2026-03-04T10:24:10Z"), 250, 601_344, 219.6, status == Status.FAILED ? "disk full" : null);
+                status,
+                Instant.parse("2026-03-04T10:24:10Z"),
+                250,
+                601_344,
+                219.6,
+                status == Status.FAILED ? "disk full" : null);
     }
 
     static StepMetrics step(int step, SplittableRandom random) {

@@ -66,7 +66,8 @@ public record LoraConfig(
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern)); // the first match counts
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
-        if (!layersToTransform.isEmpty() && !(targets instanceof Targets.Names || targets instanceof Targets.ModelDefault)) {
+        if (!layersToTransform.isEmpty()
+                && !(targets instanceof Targets.Names || targets instanceof Targets.ModelDefault)) {
             throw new IllegalArgumentException(
                     "layersToTransform needs a list of targets, got targets '" + targets.toTree() + "'");
         }

@@ -35,6 +35,9 @@ final class LoraFiles {
             "velora_config",
             "monteclora_config");
 
+    private static final Set<String> FLAGS =
+            Set.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out");
+
     private LoraFiles() {}
 
     static LoraConfig read(AdapterFile file) throws MalformedFileException {
@@ -95,7 +98,7 @@ final class LoraFiles {
     static Map<String, Object> write(LoraConfig config) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         for (String key : REFUSED) {
-            file.put(key, key.startsWith("use_") || key.equals("lora_bias") || key.equals("fan_in_fan_out") ? false : null);
+            file.put(key, FLAGS.contains(key) ? false : null);
         }
         for (String key : List.of("corda_config", "eva_config", "lora_ga_config")) {
             file.put(key, null);

@@ -65,9 +65,8 @@ public final class LoraLayers {
         if (isExcluded(modulePath) || !config.targets().matches(modulePath)) {
             return false;
         }
-        boolean anyLayer = layers.isEmpty()
-                || !(config.targets() instanceof Targets.Names names)
-                || names.isNamed(modulePath);
+        boolean anyLayer =
+                layers.isEmpty() || !(config.targets() instanceof Targets.Names names) || names.isNamed(modulePath);
         if (anyLayer) {
             return true;
         }

@@ -23,8 +23,12 @@ class LoraConfigTest {
                 wrong("dropout must be", b -> b.dropout(1)),
                 wrong("dropout must be", b -> b.dropout(-0.1)),
                 wrong("dropout must be", b -> b.dropout(Double.NaN)),
-                wrong("layersToTransform needs a list", b -> b.targets(Targets.regex(".*")).layersToTransform(List.of(1))),
-                wrong("layersToTransform needs a list", b -> b.targets(Targets.allLinear()).layersToTransform(List.of(1))),
+                wrong(
+                        "layersToTransform needs a list",
+                        b -> b.targets(Targets.regex(".*")).layersToTransform(List.of(1))),
+                wrong(
+                        "layersToTransform needs a list",
+                        b -> b.targets(Targets.allLinear()).layersToTransform(List.of(1))),
                 wrong("layersToTransform must not", b -> b.targets("q").layersToTransform(List.of(-1))),
                 wrong("layersPattern needs", b -> b.targets("q").layersPattern("layer")),
                 wrong("rankPattern of 'q'", b -> b.rankPattern(Map.of("q", 0))),
@@ -69,7 +73,7 @@ class LoraConfigTest {
                 .dropout(0.25)
                 .bias(Bias.ALL)
                 .targets("q", "v")
-                .excludeModules(List.of("x"))
+                .excludeModules(Targets.names("x"))
                 .layersToTransform(List.of(2, 1))
                 .layersPattern("layer")
                 .rankPattern(ranks)

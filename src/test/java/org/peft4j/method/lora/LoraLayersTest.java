@@ -39,7 +39,11 @@ class LoraLayersTest {
         Map<String, String> actual = new LinkedHashMap<>();
         for (String path : paths) {
             JsonNode peft = test.path("adapted").path(path);
-            expected.put(path, peft.isMissingNode() ? "no" : peft.path("r").asInt() + " " + peft.path("alpha").asDouble());
+            expected.put(
+                    path,
+                    peft.isMissingNode()
+                            ? "no"
+                            : peft.path("r").asInt() + " " + peft.path("alpha").asDouble());
             actual.put(path, layers.adapts(path) ? layers.rank(path) + " " + layers.alpha(path) : "no");
         }
         assertThat(actual).isEqualTo(expected);
@@ -49,16 +53,22 @@ class LoraLayersTest {
         LoraConfig.Builder builder = LoraConfig.builder();
         JsonNode targets = settings.path("target_modules");
         builder.targets(targets.isTextual() ? Targets.of(targets.asText()) : Targets.names(texts(targets)));
-        builder.excludeModules(texts(settings.path("exclude_modules")));
+        List<String> excluded = texts(settings.path("exclude_modules"));
+        builder.excludeModules(excluded.isEmpty() ? null : Targets.names(excluded));
         builder.modulesToSave(texts(settings.path("modules_to_save")));
-        builder.layersToTransform(
-                texts(settings.path("layers_to_transform")).stream().map(Integer::valueOf).toList());
+        builder.layersToTransform(texts(settings.path("layers_to_transform")).stream()
+                .map(Integer::valueOf)
+                .toList());
         builder.layersPattern(settings.path("layers_pattern").textValue());
         builder.r(settings.path("r").asInt(8)).alpha(settings.path("lora_alpha").asDouble(8));
         Map<String, Integer> ranks = new LinkedHashMap<>();
-        settings.path("rank_pattern").properties().forEach(e -> ranks.put(e.getKey(), e.getValue().asInt()));
+        settings.path("rank_pattern")
+                .properties()
+                .forEach(e -> ranks.put(e.getKey(), e.getValue().asInt()));
         Map<String, Double> alphas = new LinkedHashMap<>();
-        settings.path("alpha_pattern").properties().forEach(e -> alphas.put(e.getKey(), e.getValue().asDouble()));
+        settings.path("alpha_pattern")
+                .properties()
+                .forEach(e -> alphas.put(e.getKey(), e.getValue().asDouble()));
         return builder.rankPattern(ranks).alphaPattern(alphas).build();
     }
 
@@ -72,7 +82,7 @@ class LoraLayersTest {
     void allLinearTakesWhatItIsGivenButExcludedModules() {
         LoraLayers layers = new LoraLayers(LoraConfig.builder()
                 .targets(Targets.allLinear())
-                .excludeModules(List.of("pooler.dense"))
+                .excludeModules(Targets.names("pooler.dense"))
                 .build());
 
         assertThat(layers.adapts("bert.encoder.layer.0.output.dense")).isTrue();
