@@ -32,7 +32,7 @@ headers_digest() { # include folder
   files=$(for set in "" "-DCPU_CAPABILITY_AVX2 -mavx2 -mfma" "-DCPU_CAPABILITY_AVX512 -mavx512f -mavx512dq -mavx512vl -mavx512bw"; do
     # shellcheck disable=SC2086 # the flags are words
     our_includes | g++ -std=c++20 -fopenmp -DCPU_CAPABILITY=DEFAULT $set -isystem "$1" -isystem "$1/torch/csrc/api/include" -M -x c++ -
-  done | tr -s ' \\' '\n' | grep -F "$1/" | LC_ALL=C sort -u)
+  done | tr -s ' \134' '\n' | grep -F "$1/" | LC_ALL=C sort -u)
   printf '%s\n' "$files" | tr '\n' '\0' | xargs -0 sha256sum | cut -d ' ' -f 1 | LC_ALL=C sort -u | sha256sum | cut -d ' ' -f 1
 }
 
@@ -102,6 +102,7 @@ if [ -z "${PEFT4J_FROM_MAVEN:-}" ]; then
   need_tools javac mvn
   cd "$root" && exec mvn -B -q process-classes
 fi
+rm -f "$root/target/natives.properties" # its absence tells Maven that this script failed
 check_headers "$include"
 
 # One folder for the linker; Maven keeps the folders of the jars.
@@ -110,7 +111,10 @@ if [ ! -f "$build/build.ninja" ] || ! grep -qF "LIBTORCH_INCLUDE:PATH=$include" 
   cmake -S "$root/native" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
     -DLIBTORCH_INCLUDE:PATH="$include" -DLIBTORCH_LIB:PATH="$libraries" > "$build.log" 2>&1 || { cat "$build.log"; fail "cmake failed"; }
 fi
-ninja -C "$build" --quiet peft4j | sed '/no work to do/d'
+if ! ninja -C "$build" -n peft4j | grep -q 'no work to do'; then
+  say "compiling native/ (two minutes on two cores from nothing)"
+  ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
+fi
 mkdir -p "$out"
 cmp -s "$build/libpeft4j.so" "$out/libpeft4j.so" || cp -f "$build/libpeft4j.so" "$out/libpeft4j.so.tmp"
 [ ! -e "$out/libpeft4j.so.tmp" ] || mv -f "$out/libpeft4j.so.tmp" "$out/libpeft4j.so" # a running program keeps the old file
@@ -136,3 +140,8 @@ if [ ! -e "$out/libjnipeft4j.so" ] || [ "$(cat "$stamp" 2> /dev/null)" != "$inpu
   mv -f "$out/libjnipeft4j.so.tmp" "$out/libjnipeft4j.so"
   printf '%s\n' "$inputs" > "$stamp"
 fi
+
+# JavaCPP's cache takes a library for unchanged that has the size and the time of the one it extracted before. The jar's
+# times are fixed, so that builds repeat, therefore they are made from the contents: a rebuilt snapshot is picked up.
+hash=$(cat "$out"/*.so | sha256sum | cut -c 1-6)
+printf 'natives.timestamp=%d\n' $((1767225600 + 2 * 0x$hash)) > "$root/target/natives.properties"

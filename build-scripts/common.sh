@@ -6,6 +6,7 @@
 #   say MESSAGE...               prints one line of progress
 #   pom_property NAME            a version from the <properties> of pom.xml, the one place that has versions
 #   need_tools COMMAND...        installs what is missing (as root, through apt-get), else ends with the command to run
+#   build_tools                  the commands that a build needs, for need_tools
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -32,12 +33,14 @@ package_of() {
     mvn) echo maven ;;
     ninja) echo ninja-build ;;
     pip) echo python3-pip ;;
+    fc-match) echo fontconfig ;; # with a font: reports have pictures
     *) echo "$1" ;;
   esac
 }
 
 has_tool() {
   case $1 in
+    javac) [ "$(javac -version 2>&1 | sed -n 's/^javac \([0-9]*\).*/\1/p')" -ge 17 ] 2> /dev/null ;;
     pip) command -v python3 > /dev/null && python3 -m pip --version > /dev/null 2>&1 ;;
     *) command -v "$1" > /dev/null ;;
   esac
@@ -56,4 +59,9 @@ need_tools() {
   say "installing ${packages[*]}"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+}
+
+build_tools() {
+  echo javac mvn g++ cmake ninja fc-match
+  [ -n "${LIBTORCH_INCLUDE:-}" ] || echo python3 pip
 }

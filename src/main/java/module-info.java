@@ -1,0 +1,29 @@
+/**
+ * Parameter-efficient fine-tuning of transformers.
+ *
+ * <p>On the module path the natives are found only with {@code --add-modules ALL-MODULE-PATH}: the libraries lie in modules
+ * that nothing requires. On the class path there is nothing to do.
+ */
+@SuppressWarnings({"requires-automatic", "requires-transitive-automatic"})
+module org.peft4j {
+    exports org.peft4j.train;
+    exports org.peft4j.method;
+    exports org.peft4j.method.lora;
+    exports org.peft4j.method.prefix;
+
+    requires static transitive org.jspecify;
+    requires ai.djl.tokenizers;
+    requires com.fasterxml.jackson.core;
+    requires com.fasterxml.jackson.databind;
+    requires com.fasterxml.jackson.dataformat.yaml;
+    requires com.google.protobuf;
+    requires de.siegmar.fastcsv;
+    requires info.picocli;
+    requires java.desktop;
+    requires jdk.management;
+    requires org.bytedeco.javacpp;
+    requires org.bytedeco.pytorch;
+    requires xchart;
+    requires org.slf4j;
+    requires org.yaml.snakeyaml;
+}

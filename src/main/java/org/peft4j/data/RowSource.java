@@ -1,0 +1,16 @@
+package org.peft4j.data;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** A file format: gives rows as maps from column to value, in the order of the file. */
+interface RowSource extends Closeable {
+    /** The columns of the next row, or null after the last one. */
+    @Nullable
+    Map<String, @Nullable Object> next() throws IOException;
+
+    /** The line that the last row given began at, from 1. */
+    long line();
+}

@@ -1,0 +1,14 @@
+package org.peft4j.io;
+
+import java.nio.file.Path;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A loaded adapter directory.
+ *
+ * @param directory where it was read from
+ * @param config    {@code adapter_config.json}; has a text under {@code peft_type}; immutable
+ * @param tensors   {@code adapter_model.safetensors} in the order of the file; immutable
+ */
+public record AdapterFile(Path directory, Map<String, @Nullable Object> config, Map<String, TensorData> tensors) {}

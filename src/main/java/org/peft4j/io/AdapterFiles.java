@@ -1,0 +1,90 @@
+package org.peft4j.io;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Adapter directories as Hugging Face PEFT has them: {@code adapter_config.json} and {@code adapter_model.safetensors}.
+ * What is written here PEFT reads, and with the same values the files are the same, byte for byte.
+ */
+public final class AdapterFiles {
+    /** The settings; {@code peft_type} in it names the method. */
+    public static final String CONFIG = "adapter_config.json";
+
+    /** The trained tensors. */
+    public static final String TENSORS = "adapter_model.safetensors";
+
+    private static final String PICKLE = "adapter_model.bin";
+    private static final String PEFT_TYPE = "peft_type";
+
+    private AdapterFiles() {}
+
+    /**
+     * Loads an adapter.
+     *
+     * @throws MalformedFileException if a file is missing, is a pickle file, or is not what its format says
+     */
+    public static AdapterFile read(Path dir) throws IOException {
+        checkPresent(dir);
+        Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
+        if (!isText(config.get(PEFT_TYPE))) {
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
+                    PEFT_TYPE + " must name the adapter's method, such as \"LORA\", got " + config.get(PEFT_TYPE));
+        }
+        return new AdapterFile(dir, config, SafeTensors.read(dir.resolve(TENSORS)));
+    }
+
+    /**
+     * Saves an adapter into a directory, which is made if it is not there. Each file is replaced whole or not at all,
+     * the tensors first: a directory that had no adapter is one as soon as its config appears.
+     *
+     * @throws IllegalArgumentException if the config has no {@code peft_type}, or values that JSON has not
+     */
+    public static void write(
+            Path dir, Map<String, ? extends @Nullable Object> config, Collection<? extends TensorSource> tensors)
+            throws IOException {
+        if (!isText(config.get(PEFT_TYPE))) {
+            throw new IllegalArgumentException(
+                    "config must name the method under '" + PEFT_TYPE + "', got " + config.get(PEFT_TYPE));
+        }
+        String json = Json.write(config);
+        Files.createDirectories(dir);
+        SafeTensors.write(dir.resolve(TENSORS), Map.of("format", "pt"), tensors);
+        AtomicFiles.writeString(dir.resolve(CONFIG), json);
+    }
+
+    private static void checkPresent(Path dir) throws MalformedFileException {
+        List<String> missing = new ArrayList<>();
+        for (String name : List.of(CONFIG, TENSORS)) {
+            if (!Files.isRegularFile(dir.resolve(name))) {
+                missing.add(name);
+            }
+        }
+        if (missing.isEmpty()) {
+            return;
+        }
+        if (missing.contains(TENSORS) && Files.exists(dir.resolve(PICKLE))) {
+            throw new MalformedFileException(dir, -1, ForeignFormats.refusePickle(PICKLE));
+        }
+        throw new MalformedFileException(
+                dir,
+                -1,
+                Files.isDirectory(dir)
+                        ? "adapter directory must hold " + CONFIG + " and " + TENSORS + ", lacks "
+                                + String.join(" and ", missing)
+                        : "adapter must be a directory with " + CONFIG + " and " + TENSORS + ", this is "
+                                + (Files.exists(dir) ? "a file" : "not there"));
+    }
+
+    private static boolean isText(@Nullable Object value) {
+        return value instanceof String text && !text.isBlank();
+    }
+}

@@ -1,0 +1,100 @@
+package org.peft4j.io;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.ReadableByteChannel;
+import java.nio.channels.WritableByteChannel;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Locale;
+
+/** Moving bytes between channels and buffers, whole or with an exception. */
+final class Bytes {
+    /**
+     * Most bytes in one call. A channel copies a heap buffer through a direct one of the same size and keeps that for
+     * the thread's life (jdk.nio.maxCachedBufferSize), so large buffers go through in windows.
+     */
+    private static final int WINDOW = 1 << 20;
+
+    private Bytes() {}
+
+    /** Opens a file for reading; a failure says what is wrong with it. */
+    static FileChannel open(Path path) throws IOException {
+        checkNoDirectory(path);
+        try {
+            return FileChannel.open(path, StandardOpenOption.READ);
+        } catch (NoSuchFileException | AccessDeniedException e) {
+            throw clear(path, e);
+        }
+    }
+
+    /** Fills the buffer from its position to its limit; false if the channel ends before that. */
+    static boolean readFully(ReadableByteChannel in, ByteBuffer buffer) throws IOException {
+        int limit = buffer.limit();
+        while (buffer.position() < limit) {
+            buffer.limit(Math.min(limit, buffer.position() + WINDOW));
+            int count = in.read(buffer);
+            buffer.limit(limit);
+            if (count < 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Writes all bytes of the buffer, whose position stays as it is. */
+    static void writeFully(WritableByteChannel out, ByteBuffer buffer) throws IOException {
+        int end = buffer.limit();
+        for (int start = buffer.position(); start < end; start += WINDOW) {
+            ByteBuffer window = buffer.slice(start, Math.min(WINDOW, end - start));
+            while (window.hasRemaining()) {
+                out.write(window);
+            }
+        }
+    }
+
+    /** The whole file, of which nothing is read if it is longer than {@code limit} bytes. */
+    static byte[] readFile(Path path, int limit) throws IOException {
+        checkNoDirectory(path);
+        try (InputStream in = Files.newInputStream(path)) {
+            long size = Files.size(path);
+            byte[] bytes = size > limit ? new byte[0] : in.readNBytes(limit + 1); // a pipe says that its size is 0
+            if (size > limit || bytes.length > limit) {
+                throw new MalformedFileException(
+                        path,
+                        -1,
+                        "file has " + counted(Math.max(size, bytes.length)) + " bytes, at most " + counted(limit)
+                                + " allowed");
+            }
+            return bytes;
+        } catch (NoSuchFileException | AccessDeniedException e) {
+            throw clear(path, e);
+        }
+    }
+
+    /** A count as people read it: {@code 9,114,861,777}. */
+    static String counted(Number count) {
+        return String.format(Locale.ROOT, "%,d", count);
+    }
+
+    private static void checkNoDirectory(Path path) throws IOException {
+        if (Files.isDirectory(path)) {
+            throw new FileSystemException(path.toString(), null, "is a directory, not a file");
+        }
+    }
+
+    /** The same exception with a reason in its message, which else is the path alone. */
+    private static FileSystemException clear(Path path, FileSystemException cause) {
+        FileSystemException clear = cause instanceof NoSuchFileException
+                ? new NoSuchFileException(path.toString(), null, "no such file")
+                : new AccessDeniedException(path.toString(), null, "permission denied");
+        clear.initCause(cause);
+        return clear;
+    }
+}

@@ -1,0 +1,117 @@
+package org.peft4j.io;
+
+import com.fasterxml.jackson.core.JacksonException;
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.ObjectReader;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * JSON files: read strictly (UTF-8, no duplicate keys, nothing after the object, nesting and size bounded), written
+ * stably.
+ *
+ * <p>An object is a {@code Map<String, Object>} in the order of the file, an array a {@code List<Object>}, a whole
+ * number an {@code Integer}, {@code Long} or {@code BigInteger}, another number a {@code Double}, and null is null. All
+ * of it is immutable.
+ */
+public final class Json {
+    /** The longest file that is read. */
+    public static final int MAX_BYTES = 64 << 20;
+
+    private static final int MAX_NESTING = 200;
+
+    /** Knows UTF-8 only: with detection, the same bytes might mean something else to us than to other readers. */
+    static final JsonFactory FACTORY = JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .disable(JsonFactory.Feature.CHARSET_DETECTION)
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES) // names from files would stay for the life of the process
+            .streamReadConstraints(
+                    StreamReadConstraints.builder().maxNestingDepth(MAX_NESTING).build())
+            .build();
+
+    private static final ObjectReader READER = JsonMapper.builder(FACTORY)
+            .enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
+            .build()
+            .readerFor(Object.class);
+
+    private Json() {}
+
+    /**
+     * Reads a file that holds one object.
+     *
+     * @throws MalformedFileException if it is longer than {@link #MAX_BYTES} or no such object; says line and column
+     */
+    public static Map<String, @Nullable Object> readObject(Path path) throws IOException {
+        return readObject(path, Bytes.readFile(path, MAX_BYTES));
+    }
+
+    /** The same for bytes that are in memory already; {@code path} is for messages. */
+    public static Map<String, @Nullable Object> readObject(Path path, byte[] bytes) throws MalformedFileException {
+        Utf8.check(path, bytes, 0);
+        Object value;
+        try {
+            value = READER.readValue(bytes);
+        } catch (JacksonException e) {
+            JsonLocation at = e.getLocation() == null ? JsonLocation.NA : e.getLocation();
+            throw new MalformedFileException(
+                    path,
+                    at.getByteOffset(),
+                    "no valid JSON at line " + at.getLineNr() + ", column " + at.getColumnNr() + ": "
+                            + e.getOriginalMessage(),
+                    e);
+        } catch (IOException e) {
+            throw new AssertionError("reading from memory failed", e);
+        }
+        if (!(value instanceof Map<?, ?> object)) {
+            throw new MalformedFileException(path, 0, "file must hold a JSON object, {…}");
+        }
+        return frozenObject(path, object);
+    }
+
+    /**
+     * Writes maps, lists, texts, numbers, booleans and null exactly as Python's {@code json.dumps(value, indent=2,
+     * sort_keys=True)}: the same value gives the same text, here and there. No newline at the end.
+     *
+     * @throws IllegalArgumentException if there is anything else in it, or a number that is not finite; says where
+     */
+    public static String write(@Nullable Object value) {
+        return PythonJsonWriter.write(value);
+    }
+
+    private static @Nullable Object frozen(Path path, @Nullable Object value) throws MalformedFileException {
+        if (value instanceof Map<?, ?> object) {
+            return frozenObject(path, object);
+        }
+        if (value instanceof List<?> array) {
+            List<@Nullable Object> copy = new ArrayList<>(array.size());
+            for (Object element : array) {
+                copy.add(frozen(path, element));
+            }
+            return Collections.unmodifiableList(copy);
+        }
+        if (value instanceof Double number && !Double.isFinite(number)) {
+            throw new MalformedFileException(path, -1, "numbers must be below 1.8e308, a larger one is in the file");
+        }
+        return value;
+    }
+
+    private static Map<String, @Nullable Object> frozenObject(Path path, Map<?, ?> object)
+            throws MalformedFileException {
+        Map<String, @Nullable Object> copy = new LinkedHashMap<>();
+        for (Map.Entry<?, ?> entry : object.entrySet()) {
+            copy.put((String) entry.getKey(), frozen(path, entry.getValue()));
+        }
+        return Collections.unmodifiableMap(copy);
+    }
+}

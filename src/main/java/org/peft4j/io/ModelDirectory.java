@@ -1,0 +1,117 @@
+package org.peft4j.io;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A model as Hugging Face lays it out: {@code config.json}, {@code model.safetensors} or shards with
+ * {@code model.safetensors.index.json}, and {@code tokenizer.json}. Immutable, holds no file open.
+ *
+ * <p>{@link #open} reads the config and the headers of the weights, not the weights. Symbolic links are followed, since
+ * hub caches are made of them; names inside the index cannot leave the directory. Code in the directory is never run.
+ */
+public final class ModelDirectory {
+    private static final String CONFIG = "config.json";
+    private static final String TOKENIZER = "tokenizer.json";
+    private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
+
+    private final Path directory;
+    private final Map<String, @Nullable Object> config;
+    private final String modelType;
+    private final Map<String, TensorLocation> tensors;
+
+    private ModelDirectory(
+            Path directory,
+            Map<String, @Nullable Object> config,
+            String modelType,
+            Map<String, TensorLocation> tensors) {
+        this.directory = directory;
+        this.config = config;
+        this.modelType = modelType;
+        this.tensors = tensors;
+    }
+
+    /**
+     * Opens a model directory and checks what is in it.
+     *
+     * @throws MalformedFileException if config or weights are missing, are pickle files, are quantized, or are not what
+     *                                their formats say
+     */
+    public static ModelDirectory open(Path dir) throws IOException {
+        if (!Files.isDirectory(dir)) {
+            throw new MalformedFileException(
+                    dir,
+                    -1,
+                    "model must be a directory with config.json and" + " model.safetensors, this is "
+                            + (Files.exists(dir) ? "a file" : "not there"));
+        }
+        if (!Files.exists(dir.resolve(CONFIG))) {
+            throw new MalformedFileException(
+                    dir,
+                    -1,
+                    "model directory lacks " + CONFIG
+                            + (Files.exists(dir.resolve(AdapterFiles.CONFIG))
+                                    ? "; it is an adapter, and needs the base model's directory beside it"
+                                    : ""));
+        }
+        Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
+        if (!(config.get("model_type") instanceof String modelType) || modelType.isBlank()) {
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
+                    "model_type must name the architecture, such as \"bert\", got " + config.get("model_type"));
+        }
+        if (config.get("quantization_config") != null) {
+            throw new MalformedFileException(
+                    dir.resolve(CONFIG),
+                    -1,
+                    "quantization_config is there, but quantized"
+                            + " weights cannot be read before the nf4 layout exists; take the unquantized model");
+        }
+        return new ModelDirectory(dir, config, modelType, WeightFiles.find(dir));
+    }
+
+    /** The directory as it was given. */
+    public Path directory() {
+        return directory;
+    }
+
+    /** The content of {@code config.json}; immutable, see {@link Json} for the types in it. */
+    public Map<String, @Nullable Object> config() {
+        return config;
+    }
+
+    /** {@code model_type} of the config, such as {@code bert}. Whether we know it is the backbones' question. */
+    public String modelType() {
+        return modelType;
+    }
+
+    /** Every tensor by name, in the order of the file or of the index; immutable. */
+    public Map<String, TensorLocation> tensors() {
+        return tensors;
+    }
+
+    /** The path of {@code tokenizer.json}. */
+    public Path tokenizerFile() throws IOException {
+        Path file = directory.resolve(TOKENIZER);
+        if (!Files.isRegularFile(file)) {
+            throw new MalformedFileException(
+                    directory,
+                    -1,
+                    "model directory lacks " + TOKENIZER + "; for a model that"
+                            + " has only the older files (vocab.txt, tokenizer.model), write it once in Python:"
+                            + " AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)");
+        }
+        return file;
+    }
+
+    /** The content of {@code tokenizer_config.json}, if there is one. */
+    public Optional<Map<String, @Nullable Object>> tokenizerConfig() throws IOException {
+        Path file = directory.resolve(TOKENIZER_CONFIG);
+        return Files.exists(file) ? Optional.of(Json.readObject(file)) : Optional.empty();
+    }
+}

@@ -1,0 +1,90 @@
+package org.peft4j.method;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Points;
+
+/** Saves and loads adapters of any method in Hugging Face PEFT's format. */
+public final class AdapterStore {
+    private AdapterStore() {}
+
+    /**
+     * A loaded adapter.
+     *
+     * @param config its settings
+     * @param notes what a user should know, such as targets that match nothing here
+     */
+    public record Loaded(Adapter adapter, MethodConfig config, List<String> notes) {}
+
+    /**
+     * Saves an adapter; each file is replaced whole or not at all.
+     *
+     * @param baseModel the model's directory or name, for {@code base_model_name_or_path}
+     * @param taskType Hugging Face's name of the task, such as {@code SEQ_CLS}, or null
+     */
+    public static void write(
+            Path directory,
+            Adapter adapter,
+            MethodConfig config,
+            Points points,
+            String baseModel,
+            @Nullable String taskType)
+            throws IOException {
+        write(Methods.of(config), directory, adapter, config, points, baseModel, taskType);
+    }
+
+    private static <C extends MethodConfig> void write(
+            Method<C> method,
+            Path directory,
+            Adapter adapter,
+            MethodConfig config,
+            Points points,
+            String baseModel,
+            @Nullable String taskType)
+            throws IOException {
+        C own = method.configType().cast(config);
+        Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
+        file.put("auto_mapping", null);
+        file.put("base_model_name_or_path", baseModel);
+        file.put("inference_mode", true);
+        file.put("modules_to_save", config.modulesToSave().isEmpty() ? null : config.modulesToSave());
+        file.put("peft_type", method.type().fileName());
+        file.put("revision", null);
+        file.put("task_type", taskType);
+        AdapterFiles.write(directory, file, method.fileTensors(own, adapter).values());
+    }
+
+    /** Loads an adapter under a name. */
+    public static Loaded read(Path directory, String name, Points points) throws IOException {
+        AdapterFile file = AdapterFiles.read(directory);
+        PeftType type;
+        try {
+            type = PeftType.ofFileName(String.valueOf(file.config().get("peft_type")));
+        } catch (IllegalArgumentException e) {
+            throw new MalformedFileException(directory.resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
+        }
+        return read(Methods.of(type), file, name, points);
+    }
+
+    private static <C extends MethodConfig> Loaded read(Method<C> method, AdapterFile file, String name, Points points)
+            throws IOException {
+        C config = method.readConfig(file);
+        List<String> notes = new ArrayList<>();
+        for (String module : points.fresh()) {
+            if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {
+                throw FileTensors.malformed(file, "the model directory has no " + module + " and the adapter brings none;"
+                        + " it was made for another model directory");
+            }
+        }
+        return new Loaded(method.read(name, config, file, points, notes), config, notes);
+    }
+}

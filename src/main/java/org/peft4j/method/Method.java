@@ -1,0 +1,64 @@
+package org.peft4j.method;
+
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.io.TensorData;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Points;
+
+/**
+ * An adapter method: claims points of a model and gives an {@link Adapter}; knows its files. Stateless.
+ *
+ * @param <C> its settings
+ */
+public interface Method<C extends MethodConfig> {
+    PeftType type();
+
+    Class<C> configType();
+
+    /**
+     * A fresh adapter. Modules of {@code config.modulesToSave()} begin with the model's values.
+     *
+     * @param seed of the first values; each depends on (seed, path) alone
+     * @throws IllegalArgumentException if a target matches nothing of the model
+     */
+    Adapter attach(String name, C config, Points points, long seed);
+
+    /** The settings of an adapter file. What it asks for and we cannot do is refused by name. */
+    C readConfig(AdapterFile file) throws MalformedFileException;
+
+    /**
+     * The adapter of a file. It is judged by the tensors in it: a target that matches nothing here is noted, a tensor that
+     * finds no place is an error.
+     *
+     * @param notes collects what a user should know
+     */
+    Adapter read(String name, C config, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException;
+
+    /** {@code adapter_config.json}, without what {@link AdapterStore} adds for all methods. */
+    Map<String, Object> fileConfig(C config, Points points);
+
+    /** {@code adapter_model.safetensors}, by the names that Hugging Face PEFT gives. */
+    Map<String, TensorData> fileTensors(C config, Adapter adapter);
+
+    /** Why an adapter of this method cannot be merged into the frozen weights; empty if it can. */
+    Optional<String> mergeRefusal();
+
+    /**
+     * The frozen tensors that a merge changes, with their new values in float32, by path.
+     *
+     * @throws IllegalStateException if it cannot be merged, or a value is not finite
+     */
+    Map<String, Tensor> merged(Adapter adapter, Points points);
+
+    /** Number of elements that {@link #attach} would train, without making them. */
+    long parameterCount(C config, Points points);
+
+    /** One line for the overview of methods: what is trained. */
+    String summary();
+}

@@ -1,0 +1,58 @@
+package org.peft4j.method;
+
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Parameter;
+import org.peft4j.nn.Points;
+import org.peft4j.nn.TensorPoint;
+
+/**
+ * {@code modules_to_save}: modules that an adapter trains and keeps as a whole, the same for every method. A module is
+ * meant if its path ends with one of the names, as in Hugging Face PEFT; a name that matches nothing is passed over, since
+ * PEFT itself writes names that only other architectures have ("score").
+ */
+public final class SavedModules {
+    /** The parameter group of these modules. */
+    public static final String GROUP = "modules_to_save";
+
+    private SavedModules() {}
+
+    /** The tensors of the named modules, by path, in the model's order. */
+    public static Map<String, TensorPoint> of(Points points, Collection<String> names) {
+        List<String> modules = points.modules().stream()
+                .filter(module -> names.stream().anyMatch(module::endsWith))
+                .toList();
+        Map<String, TensorPoint> found = new LinkedHashMap<>();
+        points.tensors().forEach((path, point) -> {
+            if (modules.stream().anyMatch(module -> path.startsWith(module + "."))) {
+                found.put(path, point);
+            }
+        });
+        return found;
+    }
+
+    /** Claims them, beginning with the model's values. */
+    public static void claim(Adapter.Builder builder, Points points, Collection<String> names) {
+        of(points, names).forEach((path, point) -> {
+            if (!builder.claims(point)) {
+                builder.claim(point, copy(point, GROUP));
+            }
+        });
+    }
+
+    /** A parameter that begins with the tensor's values. */
+    public static Parameter copy(TensorPoint point, String group) {
+        return Parameter.of(point.path(), group, () -> point.value()
+                .to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
+    }
+
+    /** Number of elements that are trained. */
+    public static long elements(Points points, Collection<String> names) {
+        return of(points, names).values().stream()
+                .mapToLong(point -> point.value().numel())
+                .sum();
+    }
+}

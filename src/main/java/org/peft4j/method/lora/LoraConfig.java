@@ -1,0 +1,240 @@
+package org.peft4j.method.lora;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.ModulePattern;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.Targets;
+
+/**
+ * Settings of LoRA: {@code y = W x + (alpha / r) B A x}, with A random and B zero at the start, so a new adapter
+ * changes nothing until it is trained. Names and meaning are Hugging Face PEFT's; {@link LoraLayers} answers which
+ * modules are adapted, and with which rank.
+ *
+ * @param r rank, the inner dimension of B A; more rank, more memory and capacity (8 to 64 is usual)
+ * @param alpha numerator of the scale; usually r or 2 * r
+ * @param rslora scale with alpha / sqrt(r) instead of alpha / r, so that large ranks learn too
+ * @param dropout probability of dropping an input of A while training, 0 to below 1
+ * @param bias which biases are trained too
+ * @param targets modules to adapt: a list of names or suffixes, "all-linear", or a regular expression
+ * @param excludeModules modules that are not adapted, whatever the targets say: names, suffixes or a
+ *     regular expression; null: none
+ * @param layersToTransform numbers of the layers to adapt, all if empty; only with a list of targets
+ * @param layersPattern name of the list of layers in the path, such as "layer"; null takes the first number
+ * @param rankPattern other ranks: name, suffix or regular expression of the end of a path → r; the first match counts
+ * @param alphaPattern other alphas, in the same way
+ * @param modulesToSave modules that are trained and saved as a whole, such as a new head
+ * @param init how A begins
+ * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
+ * @see <a href="https://arxiv.org/abs/2312.03732">A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA</a>
+ */
+public record LoraConfig(
+        int r,
+        double alpha,
+        boolean rslora,
+        double dropout,
+        Bias bias,
+        Targets targets,
+        @Nullable Targets excludeModules,
+        List<Integer> layersToTransform,
+        @Nullable String layersPattern,
+        Map<String, Integer> rankPattern,
+        Map<String, Double> alphaPattern,
+        List<String> modulesToSave,
+        InitLora init)
+        implements MethodConfig {
+    public LoraConfig {
+        if (r < 1) {
+            throw new IllegalArgumentException("r must be at least 1, got " + r);
+        }
+        if (!(alpha > 0 && alpha < Double.POSITIVE_INFINITY)) { // also refuses NaN
+            throw new IllegalArgumentException("alpha must be a positive number, got " + alpha);
+        }
+        if (!(dropout >= 0 && dropout < 1)) {
+            throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
+        }
+        if (excludeModules != null
+                && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {
+            throw new IllegalArgumentException(
+                    "excludeModules must be a list of names or a regular expression, got '" + excludeModules.toTree() + "'");
+        }
+        layersToTransform = layersToTransform.stream().distinct().sorted().toList(); // same file for the same settings
+        modulesToSave = modulesToSave.stream().distinct().sorted().toList();
+        rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern)); // the first match counts
+        alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
+        if (!layersToTransform.isEmpty()
+                && !(targets instanceof Targets.Names || targets instanceof Targets.ModelDefault)) {
+            throw new IllegalArgumentException(
+                    "layersToTransform needs a list of targets, got targets '" + targets.toTree() + "'");
+        }
+        if (!layersToTransform.isEmpty() && layersToTransform.get(0) < 0) {
+            throw new IllegalArgumentException("layersToTransform must not be negative, got " + layersToTransform);
+        }
+        if (layersPattern != null && layersToTransform.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "layersPattern needs layers to transform, got '" + layersPattern + "' and none");
+        }
+        rankPattern.forEach((key, rank) -> {
+            ModulePattern.of(key);
+            if (rank < 1) {
+                throw new IllegalArgumentException("rankPattern of '" + key + "' must be at least 1, got " + rank);
+            }
+        });
+        alphaPattern.forEach((key, value) -> {
+            ModulePattern.of(key);
+            if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
+                throw new IllegalArgumentException("alphaPattern of '" + key + "' must be positive, got " + value);
+            }
+        });
+    }
+
+    /** PEFT's defaults: r 8, alpha 8, no dropout, no biases, the model's usual targets. */
+    public static LoraConfig defaults() {
+        return builder().build();
+    }
+
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** A builder that begins with these settings. */
+    public Builder toBuilder() {
+        return new Builder()
+                .r(r)
+                .alpha(alpha)
+                .rslora(rslora)
+                .dropout(dropout)
+                .bias(bias)
+                .targets(targets)
+                .excludeModules(excludeModules)
+                .layersToTransform(layersToTransform)
+                .layersPattern(layersPattern)
+                .rankPattern(rankPattern)
+                .alphaPattern(alphaPattern)
+                .modulesToSave(modulesToSave)
+                .init(init);
+    }
+
+    @Override
+    public PeftType peftType() {
+        return PeftType.LORA;
+    }
+
+    @Override
+    public LoraConfig withModulesToSave(List<String> modules) {
+        return toBuilder().modulesToSave(modules).build();
+    }
+
+    /** Builds a {@link LoraConfig}; every setting has PEFT's default. */
+    public static final class Builder {
+        private int r = 8;
+        private double alpha = 8;
+        private boolean rslora;
+        private double dropout;
+        private Bias bias = Bias.NONE;
+        private Targets targets = Targets.modelDefault();
+        private @Nullable Targets excludeModules;
+        private List<Integer> layersToTransform = List.of();
+        private @Nullable String layersPattern;
+        private Map<String, Integer> rankPattern = Map.of();
+        private Map<String, Double> alphaPattern = Map.of();
+        private List<String> modulesToSave = List.of();
+        private InitLora init = InitLora.KAIMING;
+
+        private Builder() {}
+
+        public Builder r(int value) {
+            r = value;
+            return this;
+        }
+
+        public Builder alpha(double value) {
+            alpha = value;
+            return this;
+        }
+
+        public Builder rslora(boolean value) {
+            rslora = value;
+            return this;
+        }
+
+        public Builder dropout(double value) {
+            dropout = value;
+            return this;
+        }
+
+        public Builder bias(Bias value) {
+            bias = value;
+            return this;
+        }
+
+        public Builder targets(Targets value) {
+            targets = value;
+            return this;
+        }
+
+        /** Names or suffixes of the modules to adapt. */
+        public Builder targets(String... names) {
+            targets = Targets.names(names);
+            return this;
+        }
+
+        public Builder excludeModules(@Nullable Targets value) {
+            excludeModules = value;
+            return this;
+        }
+
+        public Builder layersToTransform(List<Integer> value) {
+            layersToTransform = value;
+            return this;
+        }
+
+        public Builder layersPattern(@Nullable String value) {
+            layersPattern = value;
+            return this;
+        }
+
+        /** The order of the map counts: the first match gives the rank. */
+        public Builder rankPattern(Map<String, Integer> value) {
+            rankPattern = value;
+            return this;
+        }
+
+        /** The order of the map counts: the first match gives alpha. */
+        public Builder alphaPattern(Map<String, Double> value) {
+            alphaPattern = value;
+            return this;
+        }
+
+        public Builder modulesToSave(List<String> value) {
+            modulesToSave = value;
+            return this;
+        }
+
+        public Builder init(InitLora value) {
+            init = value;
+            return this;
+        }
+
+        public LoraConfig build() {
+            return new LoraConfig(
+                    r,
+                    alpha,
+                    rslora,
+                    dropout,
+                    bias,
+                    targets,
+                    excludeModules,
+                    layersToTransform,
+                    layersPattern,
+                    rankPattern,
+                    alphaPattern,
+                    modulesToSave,
+                    init);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+package org.peft4j.method.lora;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import org.peft4j.method.ModulePattern;
+import org.peft4j.method.Targets;
+
+/**
+ * Which modules a {@link LoraConfig} adapts, and each one's rank and scale; the rules are those of Hugging Face PEFT:
+ *
+ * <ol>
+ *   <li>A module named in {@code excludeModules} (the path itself or its end) is not adapted.
+ *   <li>Nor is one that {@code modulesToSave} names, or one inside or outside of it by path.
+ *   <li>The targets have to match. Where they are names and the path is not in the list as a whole,
+ *       {@code layersToTransform} has to contain the layer's number: the first number that follows two names, or the
+ *       first after {@code layersPattern}.
+ *   <li>A key of {@code rankPattern} or {@code alphaPattern} is a regular expression for the end of the path, beginning
+ *       at a dot or at the start; the first key that matches counts.
+ * </ol>
+ *
+ * Compiled once and safe from many threads.
+ */
+public final class LoraLayers {
+    private static final ModulePattern FIRST_NUMBER = ModulePattern.of(".*?\\.[^.]*\\.(?<idx>\\d+)\\.");
+
+    private final LoraConfig config;
+    private final List<ModulePattern> saved = new ArrayList<>();
+    private final Set<Integer> layers;
+    private final ModulePattern layer;
+    private final Map<ModulePattern, Integer> ranks = new LinkedHashMap<>();
+    private final Map<ModulePattern, Double> alphas = new LinkedHashMap<>();
+
+    /**
+     * @throws IllegalArgumentException if the targets are still the model's default, or a name is not a regular
+     *     expression where one is expected
+     */
+    public LoraLayers(LoraConfig config) {
+        if (config.targets() instanceof Targets.ModelDefault) {
+            throw new IllegalArgumentException(
+                    "targets must be given for this model, such as [query, value] or all-linear");
+        }
+        this.config = config;
+        config.modulesToSave().forEach(name -> saved.add(ModulePattern.of("(^|.*\\.)" + name + "($|\\..*)")));
+        layers = new HashSet<>(config.layersToTransform());
+        String pattern = config.layersPattern();
+        layer = pattern == null || pattern.isEmpty()
+                ? FIRST_NUMBER
+                : ModulePattern.of("(?:^|.*?\\.)" + pattern + "\\.(?<idx>\\d+)\\.");
+        config.rankPattern().forEach((key, rank) -> ranks.put(ending(key), rank));
+        config.alphaPattern().forEach((key, alpha) -> alphas.put(ending(key), alpha));
+    }
+
+    private static ModulePattern ending(String key) {
+        return ModulePattern.of("(.*\\.)?(" + key + ")$");
+    }
+
+    /** Whether the module is adapted; the head has to be left out by the caller if the targets are all-linear. */
+    public boolean adapts(String modulePath) {
+        if (isExcluded(modulePath) || !config.targets().matches(modulePath)) {
+            return false;
+        }
+        boolean anyLayer =
+                layers.isEmpty() || !(config.targets() instanceof Targets.Names names) || names.isNamed(modulePath);
+        if (anyLayer) {
+            return true;
+        }
+        OptionalInt number = layer.index(modulePath);
+        return number.isPresent() && layers.contains(number.getAsInt());
+    }
+
+    /** Whether the module is left out whatever the targets say. */
+    public boolean isExcluded(String modulePath) {
+        Targets excluded = config.excludeModules();
+        return (excluded != null && excluded.matches(modulePath))
+                || saved.stream().anyMatch(pattern -> pattern.matches(modulePath));
+    }
+
+    /** The rank of an adapted module. */
+    public int rank(String modulePath) {
+        return first(ranks, modulePath).orElse(config.r());
+    }
+
+    public double alpha(String modulePath) {
+        return first(alphas, modulePath).orElse(config.alpha());
+    }
+
+    /** What B A x is multiplied with: alpha / r, or alpha / sqrt(r). */
+    public double scale(String modulePath) {
+        int r = rank(modulePath);
+        return alpha(modulePath) / (config.rslora() ? Math.sqrt(r) : r);
+    }
+
+    private static <V> Optional<V> first(Map<ModulePattern, V> patterns, String path) {
+        return patterns.entrySet().stream()
+                .filter(entry -> entry.getKey().matches(path))
+                .map(Map.Entry::getValue)
+                .findFirst();
+    }
+}

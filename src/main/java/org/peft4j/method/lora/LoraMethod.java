@@ -1,0 +1,252 @@
+package org.peft4j.method.lora;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.io.NearestName;
+import org.peft4j.io.TensorData;
+import org.peft4j.method.FileTensors;
+import org.peft4j.method.Method;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.SavedModules;
+import org.peft4j.method.Targets;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Init;
+import org.peft4j.nn.LinearPoint;
+import org.peft4j.nn.LowRank;
+import org.peft4j.nn.Parameter;
+import org.peft4j.nn.Points;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.TensorPoint;
+import org.peft4j.nn.Tensors;
+
+/** LoRA and rsLoRA: {@code y = W x + scale · B A dropout(x)} at linear layers (Hu et al. 2021; Hugging Face PEFT). */
+public final class LoraMethod implements Method<LoraConfig> {
+    private static final String A = ".lora_A.weight";
+    private static final String B = ".lora_B.weight";
+
+    /** Where an adapter applies: the layer, and its rank there. */
+    private record Site(LinearPoint point, int rank, double scale) {}
+
+    @Override
+    public PeftType type() {
+        return PeftType.LORA;
+    }
+
+    @Override
+    public Class<LoraConfig> configType() {
+        return LoraConfig.class;
+    }
+
+    @Override
+    public Adapter attach(String name, LoraConfig config, Points points, long seed) {
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        List<Site> sites = sites(resolved, points);
+        return build(name, resolved, sites, points, seed);
+    }
+
+    private static List<Site> sites(LoraConfig config, Points points) {
+        LoraLayers layers = new LoraLayers(config);
+        boolean allLinear = config.targets() instanceof Targets.AllLinear;
+        List<Site> sites = new ArrayList<>();
+        for (LinearPoint point : points.linears()) {
+            String path = point.path();
+            if (!(allLinear && point.head()) && layers.adapts(path)) {
+                sites.add(new Site(point, layers.rank(path), layers.scale(path)));
+            }
+        }
+        checkTargets(config, points, layers, sites);
+        return sites;
+    }
+
+    // Each name in a list has to match a layer by itself: a misspelt one must not hide behind the others.
+    private static void checkTargets(LoraConfig config, Points points, LoraLayers layers, List<Site> sites) {
+        if (config.targets() instanceof Targets.Names names) {
+            for (String name : names.names()) {
+                Targets one = Targets.names(name);
+                if (points.linears().stream().noneMatch(point -> one.matches(point.path()))) {
+                    throw noMatch("target '" + name + "'", name, points);
+                }
+            }
+        }
+        if (sites.isEmpty()) {
+            throw noMatch("targets '" + config.targets().toTree() + "' (with what is excluded and the chosen layers)", "", points);
+        }
+    }
+
+    private static IllegalArgumentException noMatch(String what, String name, Points points) {
+        Set<String> names = new LinkedHashSet<>();
+        points.linears().forEach(point -> {
+            names.add(point.path().substring(point.path().lastIndexOf('.') + 1));
+        });
+        String hint = name.isEmpty() ? "" : NearestName.hint(name, names);
+        return new IllegalArgumentException(what + " matches no linear layer of " + points.architecture() + hint
+                + "; its layers are named " + names);
+    }
+
+    private static Adapter build(String name, LoraConfig config, List<Site> sites, Points points, long seed) {
+        Adapter.Builder builder = Adapter.builder(name);
+        for (Site site : sites) {
+            String path = site.point().path();
+            long in = site.point().in();
+            Parameter a = Parameter.of(path + A, "lora_A", () -> switch (config.init()) {
+                case KAIMING -> Init.kaiming(seed, path + A, site.rank(), in);
+                case GAUSSIAN -> Init.normal(seed, path + A, 1.0 / site.rank(), site.rank(), in);
+            });
+            Parameter b = Parameter.of(path + B, "lora_B", () -> Tensors.zeros(site.point().out(), site.rank()));
+            builder.parameter(a).parameter(b);
+            builder.claim(site.point(), LowRank.of(a, b, site.scale(), config.dropout()));
+        }
+        for (TensorPoint bias : biases(config, sites, points)) {
+            if (!builder.claims(bias)) {
+                builder.claim(bias, SavedModules.copy(bias, "bias"));
+            }
+        }
+        SavedModules.claim(builder, points, config.modulesToSave());
+        return builder.build();
+    }
+
+    private static List<TensorPoint> biases(LoraConfig config, List<Site> sites, Points points) {
+        List<TensorPoint> biases = new ArrayList<>();
+        switch (config.bias()) {
+            case NONE -> {}
+            case ALL -> points.tensors().forEach((path, point) -> {
+                if (path.endsWith(".bias")) {
+                    biases.add(point);
+                }
+            });
+            case LORA_ONLY -> sites.forEach(site -> {
+                TensorPoint bias = points.tensors().get(site.point().path() + ".bias");
+                if (bias != null) {
+                    biases.add(bias);
+                }
+            });
+        }
+        return biases;
+    }
+
+    @Override
+    public LoraConfig readConfig(AdapterFile file) throws MalformedFileException {
+        return LoraFiles.read(file);
+    }
+
+    @Override
+    public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        List<Site> sites = new ArrayList<>();
+        LoraLayers layers = new LoraLayers(LoraTargets.resolve(config, points.modelType()));
+        for (Map.Entry<String, TensorData> entry : file.tensors().entrySet()) {
+            if (!entry.getKey().endsWith(A) || !entry.getKey().startsWith(LoraFiles.PREFIX)) {
+                continue;
+            }
+            String path = entry.getKey().substring(LoraFiles.PREFIX.length(), entry.getKey().length() - A.length());
+            LinearPoint point = points.linear(path);
+            List<Long> shape = entry.getValue().shape();
+            if (point == null) {
+                throw FileTensors.malformed(file, "tensor " + entry.getKey() + " adapts a linear layer that "
+                        + points.architecture() + " does not have");
+            }
+            if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > 1 << 20) {
+                throw FileTensors.malformed(file, "tensor " + entry.getKey() + " must have shape [r, " + point.in()
+                        + "], has " + shape);
+            }
+            int rank = shape.get(0).intValue(); // the tensors count: PEFT writes rank_pattern in another order than it reads
+            double alpha = layers.alpha(path);
+            sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
+        }
+        if (sites.isEmpty()) {
+            throw FileTensors.malformed(file, "has no tensor named " + LoraFiles.PREFIX + "….lora_A.weight");
+        }
+        if (config.targets() instanceof Targets.Names names) {
+            for (String target : names.names()) {
+                Targets one = Targets.names(target);
+                if (sites.stream().noneMatch(site -> one.matches(site.point().path()))) {
+                    notes.add("target '" + target + "' of the adapter's config has no tensors in its file");
+                }
+            }
+        }
+        Adapter adapter = build(name, config, sites, points, 0);
+        try {
+            Set<String> adapted = new LinkedHashSet<>();
+            sites.forEach(site -> adapted.add(site.point().path()));
+            FileTensors.load(adapter, file, key(adapted), LoraFiles.copies(file));
+        } catch (MalformedFileException | RuntimeException e) {
+            adapter.close();
+            throw e;
+        }
+        return adapter;
+    }
+
+    private static UnaryOperator<String> key(Set<String> adapted) {
+        return path -> LoraFiles.key(path, adapted);
+    }
+
+    @Override
+    public Map<String, Object> fileConfig(LoraConfig config, Points points) {
+        return LoraFiles.write(LoraTargets.resolve(config, points.modelType()));
+    }
+
+    @Override
+    public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
+        return FileTensors.of(adapter, key(adapter.lowRanks().keySet()));
+    }
+
+    @Override
+    public Optional<String> mergeRefusal() {
+        return Optional.empty();
+    }
+
+    @Override
+    public Map<String, Tensor> merged(Adapter adapter, Points points) {
+        Map<String, Tensor> changed = new LinkedHashMap<>();
+        adapter.replacements().forEach((path, parameter) -> changed.put(path, parameter.value().detach().clone()));
+        adapter.lowRanks().forEach((path, claim) -> {
+            TensorPoint weight = points.tensors().get(path + ".weight");
+            if (weight == null) {
+                throw new IllegalStateException("the model has no weight " + path + ".weight to merge into");
+            }
+            changed.put(path + ".weight", Scopes.scoped(() -> merge(path, weight.value(), claim)));
+        });
+        return changed;
+    }
+
+    private static Tensor merge(String path, Tensor weight, LowRank claim) {
+        Tensor delta = claim.b().detach().matmul(claim.a().detach()).mul(new Scalar(claim.scale()));
+        Tensor merged = weight.to(ScalarType.Float).add(delta);
+        if (!merged.isfinite().all().item_bool()) {
+            throw new IllegalStateException("merging would put values that are not finite into " + path + ".weight");
+        }
+        return merged;
+    }
+
+    @Override
+    public long parameterCount(LoraConfig config, Points points) {
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        List<Site> sites = sites(resolved, points);
+        Set<String> whole = new LinkedHashSet<>(SavedModules.of(points, config.modulesToSave()).keySet());
+        biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
+        long count = 0;
+        for (Site site : sites) {
+            count += site.rank() * (site.point().in() + site.point().out());
+        }
+        for (String path : whole) {
+            count += points.tensors().get(path).value().numel();
+        }
+        return count;
+    }
+
+    @Override
+    public String summary() {
+        return "A and B of rank r at linear layers: y = W x + scale · B A x";
+    }
+}

@@ -1,0 +1,5 @@
+/** LoRA and its variants of scale and initialisation. */
+@NullMarked
+package org.peft4j.method.lora;
+
+import org.jspecify.annotations.NullMarked;

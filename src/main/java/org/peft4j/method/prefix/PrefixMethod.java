@@ -1,0 +1,211 @@
+package org.peft4j.method.prefix;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.DType;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.io.TensorData;
+import org.peft4j.method.FileConfig;
+import org.peft4j.method.FileTensors;
+import org.peft4j.method.Method;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.SavedModules;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Init;
+import org.peft4j.nn.KeyValuePoint;
+import org.peft4j.nn.Parameter;
+import org.peft4j.nn.Points;
+import org.peft4j.nn.Tensors;
+
+/**
+ * Prefix tuning (Li and Liang 2021) and P-tuning v2 (Liu et al. 2021), with Hugging Face PEFT's file: one table
+ * {@code prompt_embeddings} [P, 2 · layers · heads · head size], row i seen as [2 · layers, heads, head size], element 2l
+ * the key and 2l + 1 the value of layer l.
+ */
+public final class PrefixMethod implements Method<PrefixConfig> {
+    private static final String TABLE = "prompt_embeddings";
+    private static final String GROUP = "prompt";
+    private static final String PREFIX = "base_model.";
+    private static final int MOST_TOKENS = 1 << 16;
+
+    @Override
+    public PeftType type() {
+        return PeftType.PREFIX_TUNING;
+    }
+
+    @Override
+    public Class<PrefixConfig> configType() {
+        return PrefixConfig.class;
+    }
+
+    @Override
+    public Adapter attach(String name, PrefixConfig config, Points points, long seed) {
+        Adapter.Builder builder = Adapter.builder(name);
+        PrefixTable table = config.projection()
+                ? projected(builder, config, points, seed)
+                : direct(builder, config.virtualTokens(), config.init(), points, seed);
+        return claim(builder, table, config, points);
+    }
+
+    private static PrefixTable direct(
+            Adapter.Builder builder, long tokens, InitPrefix init, Points points, long seed) {
+        long width = width(points);
+        Parameter values = Parameter.of(TABLE, GROUP, () -> switch (init) {
+            case RANDOM -> Init.normal(seed, TABLE, 1, tokens, width);
+            case ZERO -> Tensors.zeros(tokens, width);
+        });
+        builder.parameter(values);
+        return PrefixTable.of(values);
+    }
+
+    private static PrefixTable projected(Adapter.Builder builder, PrefixConfig config, Points points, long seed) {
+        long hidden = points.hiddenSize();
+        long inner = inner(config, points);
+        String path = "prompt_encoder.";
+        Parameter embedding = Parameter.of(path + "embedding.weight", GROUP, () -> Init.normal(
+                seed, path + "embedding.weight", 1, config.virtualTokens(), hidden));
+        Parameter downWeight = linear(path + "transform.0.weight", inner, hidden, seed);
+        Parameter downBias = bias(path + "transform.0.bias", inner, hidden, seed);
+        Parameter upWeight = linear(path + "transform.2.weight", width(points), inner, seed);
+        Parameter upBias = bias(path + "transform.2.bias", width(points), inner, seed);
+        for (Parameter parameter : List.of(embedding, downWeight, downBias, upWeight, upBias)) {
+            builder.parameter(parameter);
+        }
+        return PrefixTable.projected(embedding, downWeight, downBias, upWeight, upBias);
+    }
+
+    private static Parameter linear(String path, long out, long in, long seed) {
+        return Parameter.of(path, GROUP, () -> Init.kaiming(seed, path, out, in));
+    }
+
+    private static Parameter bias(String path, long out, long in, long seed) {
+        return Parameter.of(path, GROUP, () -> Init.uniform(seed, path, 1 / Math.sqrt(in), out));
+    }
+
+    private static Adapter claim(Adapter.Builder builder, PrefixTable table, PrefixConfig config, Points points) {
+        for (KeyValuePoint point : points.keyValues()) {
+            builder.claim(point, table.at(point, points.layers()));
+        }
+        SavedModules.claim(builder, points, config.modulesToSave());
+        return builder.positions(config.virtualTokens()).build();
+    }
+
+    /** 2 · layers · heads · head size. */
+    private static long width(Points points) {
+        KeyValuePoint point = points.keyValues().get(0);
+        return 2L * points.layers() * point.heads() * point.headSize();
+    }
+
+    private static long inner(PrefixConfig config, Points points) {
+        return config.encoderHiddenSize() == 0 ? points.hiddenSize() : config.encoderHiddenSize();
+    }
+
+    @Override
+    public PrefixConfig readConfig(AdapterFile file) throws MalformedFileException {
+        FileConfig config = new FileConfig(file);
+        int tokens = config.count("num_virtual_tokens", 0);
+        if (tokens > MOST_TOKENS) {
+            throw config.wrong("num_virtual_tokens", "must be at most " + MOST_TOKENS, tokens);
+        }
+        try {
+            return new PrefixConfig(
+                    tokens,
+                    config.flag("prefix_projection"),
+                    config.count("encoder_hidden_size", 0),
+                    "zero".equals(config.get("init_weights")) ? InitPrefix.ZERO : InitPrefix.RANDOM,
+                    config.texts("modules_to_save"));
+        } catch (IllegalArgumentException e) {
+            throw config.wrong(e);
+        }
+    }
+
+    /** The file holds the table itself, also of a projected prefix: its two layers are gone, as in PEFT. */
+    @Override
+    public Adapter read(String name, PrefixConfig config, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        if (config.projection()) {
+            notes.add("the prefix was trained through a projection that its file does not hold; further training"
+                    + " changes the keys and values themselves");
+        }
+        Adapter.Builder builder = Adapter.builder(name);
+        PrefixTable table = direct(builder, config.virtualTokens(), InitPrefix.ZERO, points, 0);
+        Adapter adapter = claim(builder, table, config, points);
+        try {
+            FileTensors.load(adapter, file, PrefixMethod::key, Set.of());
+        } catch (MalformedFileException | RuntimeException e) {
+            adapter.close();
+            throw e;
+        }
+        return adapter;
+    }
+
+    private static String key(String path) {
+        return path.equals(TABLE) ? TABLE : PREFIX + path;
+    }
+
+    @Override
+    public Map<String, Object> fileConfig(PrefixConfig config, Points points) {
+        KeyValuePoint point = points.keyValues().get(0);
+        Map<String, Object> file = new LinkedHashMap<>();
+        file.put("encoder_hidden_size", inner(config, points));
+        file.put("init_weights", config.init() == InitPrefix.ZERO ? "zero" : null);
+        file.put("num_attention_heads", point.heads());
+        file.put("num_layers", points.layers());
+        file.put("num_transformer_submodules", 1);
+        file.put("num_virtual_tokens", config.virtualTokens());
+        file.put("prefix_projection", config.projection());
+        file.put("token_dim", point.heads() * point.headSize());
+        return file;
+    }
+
+    @Override
+    public Map<String, TensorData> fileTensors(PrefixConfig config, Adapter adapter) {
+        Map<String, TensorData> tensors = new LinkedHashMap<>();
+        PrefixTable table = ((PrefixTable.Share)
+                        adapter.prefixes().values().iterator().next())
+                .source();
+        try (var scope = new org.bytedeco.javacpp.PointerScope()) {
+            Tensor values = table.values().detach();
+            tensors.put(TABLE, new TensorData(
+                    TABLE, DType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
+        }
+        FileTensors.of(adapter, PrefixMethod::key).forEach((name, data) -> {
+            if (!name.equals(TABLE) && !name.startsWith(PREFIX + "prompt_encoder.")) {
+                tensors.put(name, data);
+            }
+        });
+        return tensors;
+    }
+
+    @Override
+    public Optional<String> mergeRefusal() {
+        return Optional.of("keys and values of a prefix depend on no input, but attention weighs them by each query:"
+                + " no frozen weight has that effect");
+    }
+
+    @Override
+    public Map<String, Tensor> merged(Adapter adapter, Points points) {
+        throw new IllegalStateException("a prefix cannot be merged: " + mergeRefusal().orElseThrow());
+    }
+
+    @Override
+    public long parameterCount(PrefixConfig config, Points points) {
+        long p = config.virtualTokens();
+        long hidden = points.hiddenSize();
+        long inner = inner(config, points);
+        long prefix = config.projection()
+                ? p * hidden + inner * hidden + inner + width(points) * inner + width(points)
+                : p * width(points);
+        return prefix + SavedModules.elements(points, config.modulesToSave());
+    }
+
+    @Override
+    public String summary() {
+        return "P keys and values in front of each layer's own";
+    }
+}

@@ -1,0 +1,50 @@
+package org.peft4j.method.prefix;
+
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.KeyValuePoint;
+import org.peft4j.nn.Parameter;
+import org.peft4j.nn.PrefixKeyValues;
+import org.peft4j.ops.Ops;
+
+/** The table [P, 2 · layers · heads · head size] behind all layers' prefixes, and each layer's share of it. */
+final class PrefixTable {
+    private final Supplier<Tensor> maker;
+
+    private PrefixTable(Supplier<Tensor> maker) {
+        this.maker = maker;
+    }
+
+    static PrefixTable of(Parameter values) {
+        return new PrefixTable(values::value);
+    }
+
+    /** {@code tanh(E W₀ᵀ + b₀) W₂ᵀ + b₂}, as PEFT's PrefixEncoder. */
+    static PrefixTable projected(
+            Parameter embedding, Parameter downWeight, Parameter downBias, Parameter upWeight, Parameter upBias) {
+        return new PrefixTable(() -> {
+            Tensor inner = Ops.linear(embedding.value(), downWeight.value(), downBias.value()).tanh();
+            return Ops.linear(inner, upWeight.value(), upBias.value());
+        });
+    }
+
+    Tensor values() {
+        return maker.get();
+    }
+
+    /** One layer's share. */
+    Share at(KeyValuePoint point, int layers) {
+        return new Share(this, point, layers);
+    }
+
+    /** A layer's keys and values. */
+    record Share(PrefixTable source, KeyValuePoint point, int layers) implements PrefixKeyValues {
+        @Override
+        public KeyValues keyValues(ForwardContext context) {
+            Tensor table = context.once(source, () -> source.values().alias());
+            Tensor byLayer = table.view(table.size(0), 2L * layers, point.heads(), point.headSize());
+            return new KeyValues(byLayer.select(1, 2L * point.layer()), byLayer.select(1, 2L * point.layer() + 1));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+package org.peft4j.model;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.io.DType;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.io.TensorLocation;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.TensorPoint;
+import org.peft4j.ops.Ops;
+
+/**
+ * The frozen tensors of a model directory, memory-mapped, by the path they have in the model; shapes are checked against
+ * what the config asks for. Remembers which were missing and made anew. Owns the tensors.
+ */
+public final class FrozenTensors implements AutoCloseable {
+    private final ModelDirectory directory;
+    private final String prefix;
+    private final ModelOptions options;
+    private final Map<String, Tensor> changed;
+    private final Map<String, TensorPoint> points = new LinkedHashMap<>();
+    private final List<String> fresh = new ArrayList<>();
+    private final List<Tensor> owned = new ArrayList<>();
+
+    /**
+     * @param prefix first part of the model's paths that a directory of the bare backbone lacks, such as {@code bert.}
+     * @param changed tensors that take the place of the directory's, by path (a merged adapter)
+     */
+    public FrozenTensors(
+            ModelDirectory directory, String prefix, ModelOptions options, Map<String, Tensor> changed) {
+        this.directory = directory;
+        this.prefix = prefix;
+        this.options = options;
+        this.changed = changed;
+    }
+
+    /** How to make values that the directory does not have. */
+    @FunctionalInterface
+    public interface Maker {
+        Tensor make(long seed, String path, long... shape);
+    }
+
+    /** A matrix or table, in the storage type. */
+    public Tensor matrix(String path, long... shape) throws IOException {
+        return get(path, options.storage(), null, shape);
+    }
+
+    /** A bias or a norm's scale, in the type of the activations. */
+    public Tensor vector(String path, long... shape) throws IOException {
+        return get(path, options.compute(), null, shape);
+    }
+
+    /** A tensor of a head: made anew, in float32, if the directory lacks it. */
+    public Tensor head(String path, Maker maker, long... shape) throws IOException {
+        return get(path, shape.length == 1 ? options.compute() : options.storage(), maker, shape);
+    }
+
+    private Tensor get(String path, ScalarType type, @Nullable Maker maker, long... shape) throws IOException {
+        TensorLocation location = locate(path);
+        Tensor given = changed.get(path);
+        Tensor value;
+        if (given != null) {
+            value = Scopes.owned(() -> given.to(type));
+        } else if (location == null && maker != null) {
+            String module = path.substring(0, path.lastIndexOf('.'));
+            if (!fresh.contains(module)) {
+                fresh.add(module);
+            }
+            value = Scopes.owned(() -> maker.make(options.seed(), path, shape).to(type));
+        } else if (location == null) {
+            throw new MalformedFileException(directory.directory(), -1, "model lacks the tensor " + path);
+        } else {
+            value = load(location, path, type, shape);
+        }
+        owned.add(value);
+        points.put(path, new TensorPoint(path, value));
+        return value;
+    }
+
+    private @Nullable TensorLocation locate(String path) {
+        TensorLocation location = directory.tensors().get(path);
+        return location == null && path.startsWith(prefix)
+                ? directory.tensors().get(path.substring(prefix.length()))
+                : location;
+    }
+
+    private static Tensor load(TensorLocation location, String path, ScalarType type, long... shape)
+            throws MalformedFileException {
+        List<Long> expected = Arrays.stream(shape).boxed().toList();
+        if (!location.info().shape().equals(expected)) {
+            throw new MalformedFileException(
+                    location.file(),
+                    location.info().offset(),
+                    "tensor " + path + " must have shape " + expected + " by config.json, has "
+                            + location.info().shape());
+        }
+        DType dtype = location.info().dtype();
+        if (dtype != DType.F32 && dtype != DType.BF16 && dtype != DType.F16 && dtype != DType.F64) {
+            throw new MalformedFileException(
+                    location.file(), location.info().offset(), "tensor " + path + " must be floating-point, is " + dtype);
+        }
+        return Scopes.owned(() -> Ops.mapTensor(
+                        location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())
+                .to(type)); // the mapped view itself where the type is right
+    }
+
+    /** Every tensor that was asked for. */
+    public Map<String, TensorPoint> points() {
+        return points;
+    }
+
+    /** Modules that the directory lacks, in the order they were asked for. */
+    public List<String> fresh() {
+        return fresh;
+    }
+
+    @Override
+    public void close() {
+        owned.forEach(Tensor::close);
+        owned.clear();
+    }
+}

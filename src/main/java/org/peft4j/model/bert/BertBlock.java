@@ -1,0 +1,188 @@
+package org.peft4j.model.bert;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.model.FrozenTensors;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Block;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.KeyValuePoint;
+import org.peft4j.nn.LayerNorm;
+import org.peft4j.nn.Linear;
+import org.peft4j.nn.LinearGroup;
+import org.peft4j.nn.LinearPoint;
+import org.peft4j.nn.Packing;
+import org.peft4j.nn.PrefixKeyValues;
+import org.peft4j.nn.Rows;
+import org.peft4j.nn.Scopes;
+import org.peft4j.ops.Ops;
+
+/**
+ * One layer of BERT, norms behind the sublayers:
+ * <pre>
+ * a = norm(dropout(attention(h) Woᵀ + bo) + h)
+ * h' = norm(dropout(gelu(a W1ᵀ + b1) W2ᵀ + b2) + a)
+ * </pre>
+ * Where only each sequence's first row is read behind it, queries, output and MLP are computed for that row alone; keys
+ * and values always for all rows. The results are the same.
+ */
+final class BertBlock implements Block, AutoCloseable {
+    private final BertConfig config;
+    private final String attention;
+    private final LinearGroup queryKeyValue;
+    private final LinearGroup query;
+    private final LinearGroup keyValue;
+    private final LinearGroup attentionOutput;
+    private final LayerNorm attentionNorm;
+    private final LinearGroup intermediate;
+    private final LinearGroup output;
+    private final LayerNorm outputNorm;
+    private final KeyValuePoint keyValuePoint;
+
+    BertBlock(BertConfig config, int layer, FrozenTensors tensors) throws IOException {
+        this.config = config;
+        String path = "bert.encoder.layer." + layer + ".";
+        attention = path + "attention.self";
+        int h = config.hiddenSize();
+        Linear q = linear(tensors, attention + ".query", h, h);
+        Linear k = linear(tensors, attention + ".key", h, h);
+        Linear v = linear(tensors, attention + ".value", h, h);
+        queryKeyValue = LinearGroup.of(q, k, v);
+        query = LinearGroup.of(q);
+        keyValue = LinearGroup.of(k, v);
+        attentionOutput = LinearGroup.of(linear(tensors, path + "attention.output.dense", h, h));
+        attentionNorm = norm(tensors, path + "attention.output.LayerNorm", config);
+        intermediate = LinearGroup.of(linear(tensors, path + "intermediate.dense", config.intermediateSize(), h));
+        output = LinearGroup.of(linear(tensors, path + "output.dense", h, config.intermediateSize()));
+        outputNorm = norm(tensors, path + "output.LayerNorm", config);
+        keyValuePoint = new KeyValuePoint(attention, layer, config.numAttentionHeads(), config.headSize());
+    }
+
+    static Linear linear(FrozenTensors tensors, String path, long out, long in) throws IOException {
+        return new Linear(path, tensors.matrix(path + ".weight", out, in), tensors.vector(path + ".bias", out));
+    }
+
+    static LayerNorm norm(FrozenTensors tensors, String path, BertConfig config) throws IOException {
+        return new LayerNorm(
+                path,
+                tensors.vector(path + ".weight", config.hiddenSize()),
+                tensors.vector(path + ".bias", config.hiddenSize()),
+                config.layerNormEps());
+    }
+
+    List<LinearPoint> linearPoints() {
+        List<LinearPoint> points = new ArrayList<>(queryKeyValue.points(false));
+        points.addAll(attentionOutput.points(false));
+        points.addAll(intermediate.points(false));
+        points.addAll(output.points(false));
+        return points;
+    }
+
+    KeyValuePoint keyValuePoint() {
+        return keyValuePoint;
+    }
+
+    @Override
+    public Tensor forward(Tensor h, Rows rows, ForwardContext context) {
+        return Scopes.scoped(() -> {
+            Packing all = context.packing();
+            Packing read = rows == Rows.ALL ? all : Packing.ones(all.sequences());
+            Tensor kept = rows == Rows.ALL ? h : h.index_select(0, all.firstRows());
+            Tensor a = attentionNorm.forward(
+                    attend(h, kept, rows, read, context), kept, read, context, config.hiddenDropoutProb());
+            Tensor up = Ops.gelu(intermediate.forwardOne(a, read, context));
+            return outputNorm.forward(
+                    output.forwardOne(up, read, context), a, read, context, config.hiddenDropoutProb());
+        });
+    }
+
+    private Tensor attend(Tensor h, Tensor kept, Rows rows, Packing read, ForwardContext context) {
+        return Scopes.scoped(() -> {
+            Packing all = context.packing();
+            Tensor q;
+            Tensor k;
+            Tensor v;
+            if (rows == Rows.ALL) {
+                Tensor[] qkv = queryKeyValue.forward(h, all, context);
+                q = heads(qkv[0]);
+                k = heads(qkv[1]);
+                v = heads(qkv[2]);
+            } else {
+                Tensor[] kv = keyValue.forward(h, all, context);
+                q = heads(query.forwardOne(kept, read, context));
+                k = heads(kv[0]);
+                v = heads(kv[1]);
+            }
+            Tensor o = context.bySegment(q, read, this::prefix, (segment, part, firstRow) -> {
+                boolean whole = segment.first() == 0 && segment.last() == all.sequences();
+                Packing keys = whole ? all : all.slice(segment.first(), segment.last());
+                Packing queries = whole ? read : read.slice(segment.first(), segment.last());
+                long begin = all.begin(segment.first());
+                Tensor ks = whole ? k : k.narrow(0, begin, keys.rows());
+                Tensor vs = whole ? v : v.narrow(0, begin, keys.rows());
+                return attention(part, ks, vs, queries, keys, prefix(segment), context, firstRow);
+            });
+            return attentionOutput.forwardOne(o.reshape(o.size(0), config.hiddenSize()), read, context);
+        });
+    }
+
+    private Tensor attention(
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            Packing queries,
+            Packing keys,
+            Optional<PrefixKeyValues> claim,
+            ForwardContext context,
+            long firstRow) {
+        Ops.AttentionSettings settings = new Ops.AttentionSettings(
+                false,
+                1 / Math.sqrt(config.headSize()),
+                0,
+                context.training() ? config.attentionProbsDropoutProb() : 0,
+                context.seed(attention + "#" + firstRow));
+        PrefixKeyValues.KeyValues prefix = claim.map(c -> c.keyValues(context)).orElse(null);
+        ScalarType type = q.scalar_type();
+        return Ops.attention(
+                q,
+                k,
+                v,
+                queries.cuSeqlens(),
+                keys.cuSeqlens(),
+                queries.longest(),
+                keys.longest(),
+                prefix == null ? null : prefix.keys().to(type),
+                prefix == null ? null : prefix.values().to(type),
+                null,
+                settings);
+    }
+
+    private Optional<PrefixKeyValues> prefix(ForwardContext.Segment segment) {
+        Optional<PrefixKeyValues> found = Optional.empty();
+        for (Adapter adapter : segment.adapters()) {
+            Optional<PrefixKeyValues> claim = adapter.prefix(attention);
+            if (claim.isPresent() && found.isPresent()) {
+                throw new IllegalArgumentException("adapter '" + adapter.name() + "' is the second with a prefix for "
+                        + attention + "; give them to different rows");
+            }
+            found = claim.isPresent() ? claim : found;
+        }
+        return found;
+    }
+
+    private Tensor heads(Tensor rows) {
+        return rows.view(rows.size(0), config.numAttentionHeads(), config.headSize());
+    }
+
+    @Override
+    public void close() {
+        for (LinearGroup group :
+                List.of(queryKeyValue, query, keyValue, attentionOutput, intermediate, output)) {
+            group.close();
+        }
+    }
+}

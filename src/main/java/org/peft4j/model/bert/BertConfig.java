@@ -1,0 +1,72 @@
+package org.peft4j.model.bert;
+
+import java.util.List;
+import org.peft4j.io.MalformedFileException;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.model.ConfigReader;
+
+/** What config.json of a BERT model says; names as there. */
+record BertConfig(
+        int vocabSize,
+        int hiddenSize,
+        int numHiddenLayers,
+        int numAttentionHeads,
+        int intermediateSize,
+        int maxPositionEmbeddings,
+        int typeVocabSize,
+        double layerNormEps,
+        double hiddenDropoutProb,
+        double attentionProbsDropoutProb,
+        double classifierDropout,
+        double initializerRange) {
+
+    static BertConfig read(ModelDirectory directory) throws MalformedFileException {
+        ConfigReader reader = new ConfigReader(directory);
+        reader.word("hidden_act", "gelu", List.of("gelu"));
+        reader.word("position_embedding_type", "absolute", List.of("absolute"));
+        if (Boolean.TRUE.equals(directory.config().get("is_decoder"))) {
+            throw reader.wrong("is_decoder", "must be false: only the encoder is offered", true);
+        }
+        double hiddenDropout = reader.number("hidden_dropout_prob", 0.1, 0, 1);
+        BertConfig config = new BertConfig(
+                reader.count("vocab_size", 0, 10_000_000),
+                reader.count("hidden_size", 0, 65_536),
+                reader.count("num_hidden_layers", 0, 1_000),
+                reader.count("num_attention_heads", 0, 1_024),
+                reader.count("intermediate_size", 0, 1_000_000),
+                reader.count("max_position_embeddings", 512, 10_000_000),
+                reader.count("type_vocab_size", 2, 1_000_000),
+                reader.number("layer_norm_eps", 1e-12, 0, 1),
+                hiddenDropout,
+                reader.number("attention_probs_dropout_prob", 0.1, 0, 1),
+                reader.number("classifier_dropout", hiddenDropout, 0, 1),
+                reader.number("initializer_range", 0.02, 0, 10));
+        if (config.hiddenSize % config.numAttentionHeads != 0) {
+            throw reader.wrong(
+                    "hidden_size",
+                    "must be a multiple of num_attention_heads " + config.numAttentionHeads,
+                    config.hiddenSize);
+        }
+        return config;
+    }
+
+    BertConfig withoutDropout() {
+        return new BertConfig(
+                vocabSize,
+                hiddenSize,
+                numHiddenLayers,
+                numAttentionHeads,
+                intermediateSize,
+                maxPositionEmbeddings,
+                typeVocabSize,
+                layerNormEps,
+                0,
+                0,
+                0,
+                initializerRange);
+    }
+
+    int headSize() {
+        return hiddenSize / numAttentionHeads;
+    }
+}

@@ -1,0 +1,13 @@
+package org.peft4j.nn;
+
+import org.bytedeco.pytorch.Tensor;
+
+/** One layer of a transformer. Immutable and safe from many threads. */
+public interface Block {
+    /**
+     * @param h hidden states of all rows, [T, C]
+     * @param rows which of them are read behind this block
+     * @return [T, C], or [sequences, C] for {@link Rows#FIRST}
+     */
+    Tensor forward(Tensor h, Rows rows, ForwardContext context);
+}

@@ -1,0 +1,12 @@
+package org.peft4j.ops;
+
+import org.jspecify.annotations.Nullable;
+
+/** A native operation failed: out of memory, a device error. The message is the native one without its stack. */
+public final class DeviceException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    public DeviceException(String message, @Nullable Throwable cause) {
+        super(message, cause);
+    }
+}

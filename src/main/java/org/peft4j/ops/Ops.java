@@ -1,0 +1,271 @@
+package org.peft4j.ops;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import org.bytedeco.javacpp.DoublePointer;
+import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.DoubleArrayRef;
+import org.bytedeco.pytorch.LongArrayRef;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The native operations, with Java's types and exceptions. Safe from many threads.
+ *
+ * <p>The implementation of an operation is chosen by {@code -Dpeft4j.kernels=auto|own|library|reference}, or for one by
+ * {@code -Dpeft4j.kernels=attention=reference,gelu=library}; see {@link #kernels()}.
+ */
+public final class Ops {
+    static {
+        NativeLibrary.load();
+        String kernels = System.getProperty("peft4j.kernels");
+        if (kernels != null && !kernels.isBlank()) {
+            setKernels(kernels);
+        }
+    }
+
+    private Ops() {}
+
+    /**
+     * One low-rank update of {@link #loraLinear}: rows [begin, end) of x, added to the result of one part.
+     *
+     * @param part the linear layer of the group, from 0
+     * @param a [r, in], float32
+     * @param b [out, r], float32
+     */
+    public record LowRank(int part, long begin, long end, Tensor a, Tensor b, double scale, double dropout) {}
+
+    /** One line of {@link #kernels()}. */
+    public record Kernel(String operation, String provider, String reason) {}
+
+    /**
+     * {@code y_i = x W_iᵀ + bias_i + Σ scale (dropout(x) Aᵀ) Bᵀ} for every layer i of a linear group.
+     *
+     * @param x [T, in]
+     * @param bias of all layers, [sum of out_i], or null
+     * @return one [T, out_i] for each layer, views of one tensor
+     */
+    public static Tensor[] loraLinear(
+            Tensor x, Weight weight, @Nullable Tensor bias, List<LowRank> updates, long seed) {
+        return checked(() -> {
+            int n = updates.size();
+            TensorVector a = new TensorVector(), b = new TensorVector();
+            long[] place = new long[3 * n];
+            double[] scale = new double[n], dropout = new double[n];
+            for (int j = 0; j < n; j++) {
+                LowRank update = updates.get(j);
+                a.push_back(update.a());
+                b.push_back(update.b());
+                place[3 * j] = update.part();
+                place[3 * j + 1] = update.begin();
+                place[3 * j + 2] = update.end();
+                scale[j] = update.scale();
+                dropout[j] = update.dropout();
+            }
+            TensorVector results = PeftNative.lora_linear(
+                    x, weight.handle(), orUndefined(bias), a, b, longs(place), doubles(scale), doubles(dropout), seed);
+            Tensor[] parts = new Tensor[(int) results.size()];
+            for (int i = 0; i < parts.length; i++) {
+                parts[i] = new Tensor(results.get(i)); // get() points into the vector, which dies with this scope
+            }
+            return parts;
+        });
+    }
+
+    /** What {@link #attention} needs beside queries, keys and values. */
+    public record AttentionSettings(boolean causal, double scale, long window, double dropout, long seed) {}
+
+    /**
+     * Packed attention.
+     *
+     * @param q [Tq, heads, D]
+     * @param k [Tk, key heads, D], v alike
+     * @param cuSeqlensQ int64 [S + 1] on the CPU
+     * @param prefixK [P, key heads, D] shared by all sequences, [S, P, key heads, D], or null
+     * @param gate one number, multiplies a separate softmax over the prefix; null: one softmax over both
+     * @return [Tq, heads, D]
+     */
+    public static Tensor attention(
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            Tensor cuSeqlensQ,
+            Tensor cuSeqlensK,
+            long maxQ,
+            long maxK,
+            @Nullable Tensor prefixK,
+            @Nullable Tensor prefixV,
+            @Nullable Tensor gate,
+            AttentionSettings settings) {
+        return checked(() -> PeftNative.attention(
+                q,
+                k,
+                v,
+                cuSeqlensQ,
+                cuSeqlensK,
+                maxQ,
+                maxK,
+                orUndefined(prefixK),
+                orUndefined(prefixV),
+                orUndefined(gate),
+                settings.causal(),
+                settings.scale(),
+                settings.window(),
+                0,
+                new Tensor(),
+                settings.dropout(),
+                settings.seed()));
+    }
+
+    /** {@code norm(dropout(x) + residual) weight + bias}; x and residual [T, C]. */
+    public static Tensor layerNorm(
+            Tensor x, @Nullable Tensor residual, Tensor weight, Tensor bias, double eps, double dropout, long seed) {
+        return checked(() -> PeftNative.layer_norm(x, orUndefined(residual), weight, bias, eps, dropout, seed));
+    }
+
+    /** {@code x Φ(x)}, exact. */
+    public static Tensor gelu(Tensor x) {
+        return checked(() -> PeftNative.gelu(x));
+    }
+
+    /** x [T, C] with elements dropped with probability p, the others scaled; x itself if p is 0. */
+    public static Tensor dropout(Tensor x, double p, long seed) {
+        return p == 0 ? x : checked(() -> PeftNative.dropout(x, p, seed));
+    }
+
+    /** Plain {@code x wᵀ + bias} for a w that is trained itself. */
+    public static Tensor linear(Tensor x, Tensor w, @Nullable Tensor bias) {
+        return checked(() -> {
+            Tensor y = torch.matmul(x, w.t());
+            return bias == null ? y : y.add(bias);
+        });
+    }
+
+    /** One step of AdamW for all tensors, in place; step counts from 1. */
+    public static void adamw(
+            List<Tensor> parameters,
+            List<Tensor> gradients,
+            List<Tensor> firstMoments,
+            List<Tensor> secondMoments,
+            double[] learningRates,
+            double[] weightDecays,
+            double beta1,
+            double beta2,
+            double eps,
+            long step) {
+        checked(() -> {
+            PeftNative.adamw(
+                    vector(parameters),
+                    vector(gradients),
+                    vector(firstMoments),
+                    vector(secondMoments),
+                    doubles(learningRates),
+                    doubles(weightDecays),
+                    beta1,
+                    beta2,
+                    eps,
+                    step);
+            return parameters;
+        });
+    }
+
+    /** Scales the gradients to a joint norm of at most maxNorm (0: only measures); returns the norm before. */
+    public static double clipGradNorm(List<Tensor> gradients, double maxNorm) {
+        return checked(() -> PeftNative.clip_grad_norm(vector(gradients), maxNorm));
+    }
+
+    /** A read-only tensor over a piece of a file, memory-mapped. dtype is the name of the safetensors format. */
+    public static Tensor mapTensor(String file, long offset, long[] shape, String dtype) {
+        return checked(() -> PeftNative.map_tensor(file, offset, longs(shape), dtype));
+    }
+
+    /** Bytes that tensors on the CPU hold now. */
+    public static long liveBytes() {
+        return PeftNative.live_bytes();
+    }
+
+    /** The most bytes that tensors on the CPU held since the start or {@link #resetPeakBytes}. */
+    public static long peakBytes() {
+        return PeftNative.peak_bytes();
+    }
+
+    public static void resetPeakBytes() {
+        PeftNative.reset_peak_bytes();
+    }
+
+    /**
+     * Chooses implementations for the whole process: {@code auto}, {@code own}, {@code library} or {@code reference}, or
+     * a list such as {@code attention=reference,gelu=library}. What is not named is chosen automatically.
+     */
+    public static void setKernels(String setting) {
+        checked(() -> {
+            PeftNative.set_kernels(setting);
+            return setting;
+        });
+    }
+
+    /** Which implementation each operation has now, and why. */
+    public static List<Kernel> kernels() {
+        List<Kernel> kernels = new ArrayList<>();
+        PeftNative.kernels_in_use().lines().forEach(line -> {
+            String[] columns = line.split("\t", -1);
+            kernels.add(new Kernel(columns[0], columns[1], columns[2]));
+        });
+        return kernels;
+    }
+
+    /** The instruction set of our CPU kernels: DEFAULT, AVX2, AVX512 or AVX512_BF16. */
+    public static String cpuCapability() {
+        return PeftNative.cpu_capability();
+    }
+
+    /** Whether the processor multiplies bfloat16 natively; else bfloat16 weights are computed with in float32. */
+    public static boolean hasNativeBfloat16() {
+        return PeftNative.cpu_has_bfloat16();
+    }
+
+    public static String buildInfo() {
+        return PeftNative.build_info();
+    }
+
+
+    private static Tensor orUndefined(@Nullable Tensor t) {
+        return t == null ? new Tensor() : t;
+    }
+
+    private static TensorVector vector(List<Tensor> tensors) {
+        TensorVector vector = new TensorVector();
+        tensors.forEach(vector::push_back);
+        return vector;
+    }
+
+    private static LongArrayRef longs(long[] values) {
+        return new LongArrayRef(new LongPointer(values), values.length);
+    }
+
+    private static DoubleArrayRef doubles(double[] values) {
+        return new DoubleArrayRef(new DoublePointer(values), values.length);
+    }
+
+    /** Native exceptions as ours: without the C++ stack, told apart by whose mistake it was. */
+    static <T> T checked(Supplier<T> call) {
+        try {
+            return call.get();
+        } catch (RuntimeException e) {
+            if (e.getClass() != RuntimeException.class) {
+                throw e;
+            }
+            String message = String.valueOf(e.getMessage());
+            int stack = message.indexOf("\nException raised from");
+            String first = (stack < 0 ? message : message.substring(0, stack)).strip();
+            if (first.startsWith("out of memory") || first.contains("alloc")) {
+                throw new DeviceException(first, e);
+            }
+            throw new IllegalArgumentException(first, e);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+package org.peft4j.ops;
+
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.annotation.ByRef;
+import org.bytedeco.javacpp.annotation.ByVal;
+import org.bytedeco.javacpp.annotation.Cast;
+import org.bytedeco.javacpp.annotation.Const;
+import org.bytedeco.javacpp.annotation.Namespace;
+import org.bytedeco.javacpp.annotation.Platform;
+import org.bytedeco.javacpp.annotation.Properties;
+import org.bytedeco.javacpp.annotation.StdString;
+import org.bytedeco.pytorch.DoubleArrayRef;
+import org.bytedeco.pytorch.LongArrayRef;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+
+/** The functions of {@code native/peft4j.h}, one to one; {@link Ops} is how the rest of the project calls them. */
+@Properties(value = @Platform(include = "peft4j_jni.h", link = "peft4j", compiler = "cpp20", library = "jnipeft4j"))
+@Namespace("peft4j")
+public final class PeftNative {
+    static {
+        NativeLibrary.load();
+    }
+
+    private PeftNative() {}
+
+    /** {@code peft4j::Weight}. */
+    public static class Weight extends Pointer {
+        static {
+            NativeLibrary.load();
+        }
+
+        public Weight(TensorVector parts) {
+            super((Pointer) null);
+            allocate(parts);
+        }
+
+        private native void allocate(@Const @ByRef TensorVector parts);
+
+        public native @ByVal Tensor dense();
+
+        public native @Cast("int64_t") long out();
+
+        public native @Cast("int64_t") long in();
+
+        public native @StdString String layout();
+    }
+
+    static native @ByVal TensorVector lora_linear(
+            @Const @ByRef Tensor x,
+            @Const @ByRef Weight weight,
+            @Const @ByRef Tensor bias,
+            @Const @ByRef TensorVector a,
+            @Const @ByRef TensorVector b,
+            @ByVal LongArrayRef place,
+            @ByVal DoubleArrayRef scale,
+            @ByVal DoubleArrayRef dropout,
+            @Cast("int64_t") long seed);
+
+    static native @ByVal Tensor attention(
+            @Const @ByRef Tensor q,
+            @Const @ByRef Tensor k,
+            @Const @ByRef Tensor v,
+            @Const @ByRef Tensor cu_seqlens_q,
+            @Const @ByRef Tensor cu_seqlens_k,
+            @Cast("int64_t") long max_q,
+            @Cast("int64_t") long max_k,
+            @Const @ByRef Tensor prefix_k,
+            @Const @ByRef Tensor prefix_v,
+            @Const @ByRef Tensor gate,
+            @Cast("bool") boolean causal,
+            double scale,
+            @Cast("int64_t") long window,
+            double softcap,
+            @Const @ByRef Tensor bias_table,
+            double dropout_p,
+            @Cast("int64_t") long seed);
+
+    static native @ByVal Tensor layer_norm(
+            @Const @ByRef Tensor x,
+            @Const @ByRef Tensor residual,
+            @Const @ByRef Tensor weight,
+            @Const @ByRef Tensor bias,
+            double eps,
+            double dropout_p,
+            @Cast("int64_t") long seed);
+
+    static native @ByVal Tensor gelu(@Const @ByRef Tensor x);
+
+    static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);
+
+    static native void adamw(
+            @Const @ByRef TensorVector parameters,
+            @Const @ByRef TensorVector gradients,
+            @Const @ByRef TensorVector exp_avg,
+            @Const @ByRef TensorVector exp_avg_sq,
+            @ByVal DoubleArrayRef learning_rate,
+            @ByVal DoubleArrayRef weight_decay,
+            double beta1,
+            double beta2,
+            double eps,
+            @Cast("int64_t") long step);
+
+    static native double clip_grad_norm(@Const @ByRef TensorVector gradients, double max_norm);
+
+    static native @ByVal Tensor map_tensor(
+            @StdString String file,
+            @Cast("int64_t") long offset,
+            @ByVal LongArrayRef shape,
+            @StdString String dtype);
+
+    static native @Cast("int64_t") long live_bytes();
+
+    static native @Cast("int64_t") long peak_bytes();
+
+    static native void reset_peak_bytes();
+
+    static native void set_kernels(@StdString String setting);
+
+    static native @StdString String kernels_in_use();
+
+    static native @StdString String cpu_capability();
+
+    static native @Cast("bool") boolean cpu_has_bfloat16();
+
+    static native @StdString String build_info();
+
+    /** Makes JavaCPP's loader put our libraries behind libtorch's. */
+    static void loadLibrary() {
+        Loader.load(PeftNative.class);
+    }
+}

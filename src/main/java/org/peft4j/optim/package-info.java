@@ -1,0 +1,5 @@
+/** Optimisers and learning-rate schedules. */
+@NullMarked
+package org.peft4j.optim;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,77 @@
+package org.peft4j.train;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.BiConsumer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.data.Batches;
+import org.peft4j.data.Dataset;
+import org.peft4j.data.Labels;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.Packing;
+import org.peft4j.nn.Tensors;
+
+/** Forward passes without gradients. */
+final class Inference {
+    private Inference() {}
+
+    /** The logits of each text, in order; texts go through the model in batches. */
+    static void forEach(
+            ClassificationModel model,
+            @Nullable Adapter adapter,
+            List<int[]> texts,
+            int batchSize,
+            BiConsumer<Integer, float[]> receiver) {
+        for (int[] batch : Batches.inOrder(texts.size(), batchSize)) {
+            float[] logits = logits(model, adapter, batch, texts);
+            int labels = logits.length / batch.length;
+            for (int i = 0; i < batch.length; i++) {
+                receiver.accept(batch[i], Arrays.copyOfRange(logits, i * labels, (i + 1) * labels));
+            }
+        }
+    }
+
+    private static float[] logits(
+            ClassificationModel model, @Nullable Adapter adapter, int[] batch, List<int[]> texts) {
+        Adapter[] adapters = adapter == null ? new Adapter[0] : new Adapter[] {adapter};
+        try (PointerScope scope = new PointerScope();
+                NoGradGuard noGrad = new NoGradGuard()) {
+            PackedBatch packed =
+                    PackedBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
+            return logits(model, packed, adapters);
+        }
+    }
+
+    private static float[] logits(ClassificationModel model, PackedBatch packed, Adapter[] adapters) {
+        try (ForwardContext context = ForwardContext.inference(packed.packing(), adapters)) {
+            Tensor logits = model.logits(packed.tokens(), context);
+            return Tensors.toFloats(logits);
+        }
+    }
+
+    static Evaluation evaluate(
+            ClassificationModel model, @Nullable Adapter adapter, Dataset data, Labels labels, int batchSize) {
+        Metrics metrics = new Metrics(labels.names());
+        forEach(
+                model,
+                adapter,
+                data.examples().stream().map(Dataset.Example::tokens).toList(),
+                batchSize,
+                (i, logits) -> metrics.add(logits, data.examples().get(i).label()));
+        return metrics.evaluation(data.cut());
+    }
+
+    /** Texts one after the other, as the model takes them. */
+    record PackedBatch(int[] tokens, Packing packing) {
+        static PackedBatch of(List<int[]> texts) {
+            int[] lengths = texts.stream().mapToInt(text -> text.length).toArray();
+            int[] tokens = texts.stream().flatMapToInt(Arrays::stream).toArray();
+            return new PackedBatch(tokens, Packing.of(lengths));
+        }
+    }
+}

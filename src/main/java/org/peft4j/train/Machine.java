@@ -1,0 +1,66 @@
+package org.peft4j.train;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.global.torch;
+import org.peft4j.ops.Ops;
+
+/** What computes here: versions, processor features, kernels. For {@code peft4j info} and the files of a run. */
+public final class Machine {
+    private Machine() {}
+
+    /** Versions that matter to a result. */
+    public static Map<String, String> versions() {
+        Map<String, String> versions = new TreeMap<>();
+        String own = Machine.class.getPackage().getImplementationVersion();
+        versions.put("peft4j", own == null ? "development" : own);
+        versions.put("java", Runtime.version().toString());
+        versions.put("native", Ops.buildInfo());
+        versions.put("javacpp", String.valueOf(version("org.bytedeco", "javacpp")));
+        versions.put("pytorch", String.valueOf(version("org.bytedeco", "pytorch")));
+        return versions;
+    }
+
+    private static String version(String group, String artifact) {
+        try {
+            return Loader.getVersion(group, artifact);
+        } catch (java.io.IOException e) {
+            return "unknown";
+        }
+    }
+
+    /** One line: device, threads, types, instruction set. */
+    static String compute(TrainingConfig.Dtype dtype) {
+        boolean bfloat16 = dtype == TrainingConfig.Dtype.BFLOAT16;
+        String types = !bfloat16
+                ? "float32"
+                : Ops.hasNativeBfloat16()
+                        ? "bfloat16"
+                        : "weights bfloat16, computed in float32 (the processor does not multiply bfloat16)";
+        return "CPU, " + torch.get_num_threads() + " threads, " + types + ", kernels for " + Ops.cpuCapability();
+    }
+
+    /** Facts by name, in the order to print them. */
+    public static Map<String, String> facts() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        versions().forEach((name, version) -> facts.put("version of " + name, version));
+        facts.put("device", "cpu (" + torch.get_num_threads() + " threads)");
+        facts.put("kernels compiled for", Ops.cpuCapability());
+        facts.put(
+                "bfloat16",
+                Ops.hasNativeBfloat16()
+                        ? "native: dtype bfloat16 stores and multiplies bfloat16"
+                        : "not native: dtype bfloat16 stores bfloat16 and computes in float32");
+        return facts;
+    }
+
+    /** Each native operation: name, provider in use, reason. */
+    public static List<List<String>> kernels() {
+        return Ops.kernels().stream()
+                .map(kernel -> List.of(kernel.operation(), kernel.provider(), kernel.reason()))
+                .toList();
+    }
+}

@@ -1,0 +1,116 @@
+package org.peft4j.train;
+
+import java.io.IOException;
+import java.nio.channels.WritableByteChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.io.AtomicDirectories;
+import org.peft4j.io.AtomicFiles;
+import org.peft4j.io.DType;
+import org.peft4j.io.Json;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.io.SafeTensors;
+import org.peft4j.io.TensorSource;
+import org.peft4j.method.AdapterStore;
+import org.peft4j.method.Methods;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Models;
+import org.peft4j.nn.Points;
+import org.peft4j.nn.TensorPoint;
+import org.peft4j.nn.Tensors;
+
+/** Writes a plain model directory whose weights have an adapter in them. The adapter and the base model stay as they are. */
+public final class Merge {
+    private Merge() {}
+
+    /**
+     * Merges; the new directory is whole or absent. It is a classifier that transformers loads with the same labels.
+     *
+     * @throws IllegalArgumentException if the method cannot be merged, or {@code out} exists and must not be replaced
+     */
+    public static void merge(Path modelPath, Path adapterPath, Path out, boolean overwrite) throws IOException {
+        if (Files.exists(out) && !overwrite) {
+            throw new IllegalArgumentException("out: " + out + " exists; choose another directory, or use --overwrite");
+        }
+        ModelDirectory directory = ModelDirectory.open(modelPath);
+        try (TextClassifier labels = TextClassifier.open(modelPath, adapterPath);
+                ClassificationModel model = Models.family(directory)
+                        .classification(directory, labels.labels().size(), new ModelOptions(false, false, 0));
+                PointerScope scope = new PointerScope()) {
+            Points points = model.points();
+            AdapterStore.Loaded loaded = AdapterStore.read(adapterPath, "merged", points);
+            try (var adapter = loaded.adapter()) {
+                Methods.of(loaded.config()).mergeRefusal().ifPresent(reason -> {
+                    throw new IllegalArgumentException(
+                            "a " + loaded.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
+                });
+                Map<String, Tensor> changed = Methods.of(loaded.config()).merged(adapter, points);
+                write(directory, points, changed, labels.labels(), out, overwrite);
+            }
+        }
+    }
+
+    private static void write(
+            ModelDirectory directory,
+            Points points,
+            Map<String, Tensor> changed,
+            List<String> labels,
+            Path out,
+            boolean overwrite)
+            throws IOException {
+        List<TensorSource> tensors = new ArrayList<>();
+        for (TensorPoint point : points.tensors().values()) {
+            tensors.add(new Source(point.path(), changed.getOrDefault(point.path(), point.value())));
+        }
+        Map<String, @Nullable Object> config = new LinkedHashMap<>(directory.config());
+        Map<String, Object> names = new LinkedHashMap<>();
+        Map<String, Object> numbers = new LinkedHashMap<>();
+        for (int i = 0; i < labels.size(); i++) {
+            names.put(String.valueOf(i), labels.get(i));
+            numbers.put(labels.get(i), i);
+        }
+        config.put("architectures", List.of(points.architecture()));
+        config.put("id2label", names);
+        config.put("label2id", numbers);
+        config.put("dtype", "float32");
+        AtomicDirectories.write(out, overwrite, made -> {
+            AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
+            SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
+            for (String name : List.of("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")) {
+                Path file = directory.directory().resolve(name);
+                if (Files.isRegularFile(file)) {
+                    Files.copy(file, made.resolve(name));
+                }
+            }
+        });
+    }
+
+    /** A tensor of the model, in float32. */
+    private record Source(String name, Tensor tensor) implements TensorSource {
+        @Override
+        public DType dtype() {
+            return DType.F32;
+        }
+
+        @Override
+        public List<Long> shape() {
+            return java.util.Arrays.stream(Tensors.shape(tensor)).boxed().toList();
+        }
+
+        @Override
+        public void writeTo(WritableByteChannel out) throws IOException {
+            try (PointerScope scope = new PointerScope()) {
+                out.write(Tensors.view(tensor.to(ScalarType.Float).contiguous()));
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+package org.peft4j.train;
+
+import java.time.Instant;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How a run ended.
+ *
+ * @param status whether it came to its end
+ * @param finished when
+ * @param steps optimiser steps done
+ * @param tokens tokens trained on
+ * @param seconds time of training, evaluation included
+ * @param message why it failed, or null
+ */
+public record RunResult(
+        Status status,
+        Instant finished,
+        long steps,
+        long tokens,
+        double seconds,
+        @Nullable String message) {
+    /** The ways to end. */
+    public enum Status {
+        FINISHED,
+        INTERRUPTED,
+        FAILED
+    }
+
+    public double tokensPerSecond() {
+        return seconds > 0 ? tokens / seconds : 0;
+    }
+}

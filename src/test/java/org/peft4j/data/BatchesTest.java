@@ -1,0 +1,72 @@
+package org.peft4j.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+class BatchesTest {
+    @Test
+    void generatorGivesThePublishedNumbers() {
+        // The first outputs for seed 1234567, as published with other implementations of SplitMix64.
+        SplitMix64 random = new SplitMix64(1234567);
+        assertThat(List.of(random.next(), random.next(), random.next(), random.next(), random.next()))
+                .extracting(Long::toUnsignedString)
+                .containsExactly(
+                        "6457827717110365317",
+                        "3203168211198807973",
+                        "9817491932198370423",
+                        "4593380528125082431",
+                        "16408922859458223821");
+    }
+
+    @Test
+    void boundedNumbersAreEquallyLikely() {
+        SplitMix64 random = new SplitMix64(1);
+        int[] counts = new int[7];
+        for (int i = 0; i < 70_000; i++) {
+            counts[(int) random.below(7)]++;
+        }
+        assertThat(Arrays.stream(counts)).allMatch(count -> count > 9_600 && count < 10_400);
+    }
+
+    @Test
+    void orderOfTheFileIsKeptWithASmallerLastBatch() {
+        assertThat(Batches.inOrder(5, 2)).containsExactly(new int[] {0, 1}, new int[] {2, 3}, new int[] {4});
+        assertThat(Batches.inOrder(0, 2)).isEmpty();
+    }
+
+    @Test
+    void everyExampleComesOnceAnEpoch() {
+        assertThat(flat(Batches.shuffled(1001, 16, 3, 5)).sorted().toArray())
+                .isEqualTo(IntStream.range(0, 1001).toArray());
+    }
+
+    @Test
+    void orderDependsOnSeedAndEpochAlone() {
+        int[] order = flat(Batches.shuffled(100, 16, 0, 0)).toArray();
+        assertThat(flat(Batches.shuffled(100, 7, 0, 0)).toArray())
+                .as("not on the batch")
+                .isEqualTo(order);
+        assertThat(flat(Batches.shuffled(100, 16, 0, 1)).toArray()).isNotEqualTo(order);
+        assertThat(flat(Batches.shuffled(100, 16, 1, 0)).toArray()).isNotEqualTo(order);
+    }
+
+    @Test
+    void orderStaysTheSameInAllVersions() {
+        // build-scripts/fixtures/batches.py 10 42 0
+        assertThat(flat(Batches.shuffled(10, 4, 42, 0)).toArray()).containsExactly(6, 3, 4, 0, 1, 7, 5, 8, 2, 9);
+    }
+
+    @Test
+    void batchOfNoExamplesIsRefused() {
+        assertThatThrownBy(() -> Batches.inOrder(3, 0)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    private static IntStream flat(List<int[]> batches) {
+        return batches.stream().flatMapToInt(Arrays::stream);
+    }
+}

@@ -1,0 +1,104 @@
+package org.peft4j.data;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import ai.djl.util.Utils;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.io.MalformedFileException;
+
+/** The tokenizer.json of the tests cuts at 4 and pads to 6 by itself; [CLS] is 2, [SEP] is 3. */
+class TextTokenizerTest {
+    static final Path TOKENIZER = Path.of("src/test/resources/data/tokenizer.json");
+
+    @TempDir
+    Path temporary;
+
+    @Test
+    void addsSpecialTokensAndNeverPads() throws IOException {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 16)) {
+            assertThat(tokenizer.encode("The quick fox jumps!")).containsExactly(2, 5, 6, 7, 8, 9, 15, 3);
+            assertThat(tokenizer.encode("")).containsExactly(2, 3);
+            assertThat(tokenizer.encode("É 日 unknown")).containsExactly(2, 1, 25, 1, 3);
+        }
+    }
+
+    @Test
+    void cutsToMaxLengthKeepingTheClosingToken() throws IOException {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 5)) {
+            TextTokenizer.Tokens cut = tokenizer.encodeWithCut("the quick fox jumps");
+            assertThat(cut.tokens()).containsExactly(2, 5, 6, 7, 3);
+            assertThat(cut.cut()).isTrue();
+        }
+    }
+
+    @Test
+    void textThatJustFitsIsNotCut() throws IOException {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 5)) {
+            TextTokenizer.Tokens fits = tokenizer.encodeWithCut("the quick fox");
+            assertThat(fits.tokens()).containsExactly(2, 5, 6, 7, 3);
+            assertThat(fits.cut()).isFalse();
+        }
+    }
+
+    @Test
+    void limitsAboveFiveHundredAndTwelveHold() throws IOException {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 1000)) {
+            TextTokenizer.Tokens tokens = tokenizer.encodeWithCut("the ".repeat(2000));
+            assertThat(tokens.tokens()).hasSize(1000);
+            assertThat(tokens.cut()).isTrue();
+        }
+    }
+
+    @Test
+    void manyTextsGiveTheSameAsOneByOne() throws IOException {
+        List<String> texts = List.of("the quick fox jumps over a lazy dog", "win money now!", "", "日 É");
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 6)) {
+            List<TextTokenizer.Tokens> together = tokenizer.encode(texts);
+            assertThat(together)
+                    .isEqualTo(texts.stream().map(tokenizer::encodeWithCut).toList());
+            assertThat(together.get(0).cut()).isTrue();
+            assertThat(together.get(1).cut()).isFalse();
+            assertThat(tokenizer.encode(List.of())).isEmpty();
+        }
+    }
+
+    @Test
+    void limitThatLeavesNoRoomForTextIsRefused() {
+        assertThatThrownBy(() -> TextTokenizer.open(TOKENIZER, 2))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("maxLength must be more than the 2 special tokens");
+        assertThatThrownBy(() -> TextTokenizer.open(TOKENIZER, 0)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    @Test
+    void missingOrBrokenFileIsAnError() throws IOException {
+        assertThatThrownBy(() -> TextTokenizer.open(temporary.resolve("tokenizer.json"), 8))
+                .isInstanceOf(NoSuchFileException.class)
+                .hasMessageContaining("no tokenizer");
+        for (String content : List.of("", "{}", "[1]", "{\"model\": {\"type\": \"Nonsense\"}}")) {
+            Path file = Files.writeString(temporary.resolve("broken.json"), content);
+            assertThatThrownBy(() -> TextTokenizer.open(file, 8))
+                    .as(content)
+                    .isInstanceOf(MalformedFileException.class)
+                    .hasMessageContaining("not a tokenizer.json");
+        }
+    }
+
+    @Test
+    void libraryIsToldToStayOffTheNetwork() throws IOException {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 8)) {
+            assertThat(tokenizer.encode("the")).hasSize(3);
+        }
+        assertThat(Utils.isOfflineMode())
+                .as("what the library asks before downloads and reports")
+                .isTrue();
+        assertThat(Utils.getEnvOrSystemProperty("OPT_OUT_TRACKING")).isEqualTo("true");
+    }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package org.peft4j.io;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,191 @@
+package org.peft4j.method;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.peft4j.Fixtures.maxDifference;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.Fixtures;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.io.TensorData;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Models;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.Tensors;
+
+/** Adapters that Hugging Face PEFT wrote give here what they give there, and are written back as they came. */
+class PeftFilesTest {
+    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
+    private ClassificationModel model;
+
+    @TempDir
+    Path directory;
+
+    @BeforeEach
+    void open() throws Exception {
+        ModelDirectory tiny = Fixtures.tinyBert();
+        model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults());
+    }
+
+    @AfterEach
+    void close() {
+        model.close();
+    }
+
+    private float[] logits(ClassificationModel of, Adapter... adapters) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(sentences.packing(), adapters)) {
+            return Tensors.toFloats(of.logits(sentences.tokens(), context));
+        }
+    }
+
+    private AdapterStore.Loaded load(String name) throws Exception {
+        return AdapterStore.read(Fixtures.ADAPTERS.resolve(name), name, model.points());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "lora-query-value",
+                "lora-all-linear-rslora",
+                "lora-bias-all",
+                "lora-bias-lora-only",
+                "lora-regex",
+                "lora-patterns",
+                "lora-modules-to-save",
+                "prefix",
+                "prefix-projection"
+            })
+    void logitsEqualPefts(String name) throws Exception {
+        AdapterStore.Loaded loaded = load(name);
+        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
+        assertThat(maxDifference(
+                        logits(model, loaded.adapter()), expected.get("logits").toFloats()))
+                .isLessThan(1e-5);
+        loaded.adapter().close();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"lora-query-value", "lora-all-linear-rslora", "lora-bias-all", "lora-regex", "lora-patterns"})
+    void mergedModelEqualsPefts(String name) throws Exception {
+        AdapterStore.Loaded loaded = load(name);
+        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
+        float[] before = logits(model);
+        try (PointerScope scope = new PointerScope();
+                ClassificationModel merged = model.withTensors(
+                        Methods.of(loaded.config()).merged(loaded.adapter(), model.points()))) {
+            assertThat(maxDifference(logits(merged), expected.get("merged_logits").toFloats()))
+                    .isLessThan(1e-5);
+        }
+        assertThat(logits(model)).as("the unmerged model").isEqualTo(before);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "lora-query-value",
+                "lora-all-linear-rslora",
+                "lora-bias-lora-only",
+                "lora-regex",
+                "lora-patterns",
+                "lora-modules-to-save",
+                "prefix"
+            })
+    void whatPeftWroteIsWrittenBackTheSame(String name) throws Exception {
+        AdapterStore.Loaded loaded = load(name);
+        AdapterStore.write(directory, loaded.adapter(), loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
+        AdapterFile theirs = AdapterFiles.read(Fixtures.ADAPTERS.resolve(name));
+        AdapterFile ours = AdapterFiles.read(directory);
+        assertThat(ours.tensors().keySet()).containsExactlyInAnyOrderElementsOf(theirs.tensors().keySet());
+        theirs.tensors().forEach((key, data) -> {
+            assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes());
+            assertThat(ours.tensors().get(key).shape()).as(key).isEqualTo(data.shape());
+        });
+        theirs.config().forEach((key, value) -> {
+            if (!key.equals("peft_version")) {
+                assertThat(ours.config()).containsKey(key);
+                assertThat(normal(ours.config().get(key))).as(key).isEqualTo(normal(value));
+            }
+        });
+    }
+
+    // PEFT writes lists in the order of a hash table, sometimes with doubles, and 8 where it means 8.0.
+    private static Object normal(Object value) {
+        if (value instanceof List<?> list) {
+            return new java.util.TreeSet<>(list);
+        }
+        if (value instanceof Map<?, ?> map) {
+            Map<Object, Object> values = new java.util.TreeMap<>();
+            map.forEach((key, inner) -> values.put(key, normal(inner)));
+            return values;
+        }
+        return value instanceof Number n ? (Object) n.doubleValue() : value;
+    }
+
+    @Test
+    void biasAllLosesOnlyPeftsSecondCopies() throws Exception {
+        AdapterStore.Loaded loaded = load("lora-bias-all");
+        AdapterStore.write(directory, loaded.adapter(), loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
+        List<String> theirs = new ArrayList<>(
+                AdapterFiles.read(Fixtures.ADAPTERS.resolve("lora-bias-all")).tensors().keySet());
+        theirs.removeAll(AdapterFiles.read(directory).tensors().keySet());
+        assertThat(theirs)
+                .containsExactlyInAnyOrder(
+                        "base_model.model.classifier.modules_to_save.bias",
+                        "base_model.model.classifier.original_module.bias");
+    }
+
+    @Test
+    void severalAdaptersOnTheSameRowsAddUp() throws Exception {
+        AdapterStore.Loaded first = load("lora-query-value");
+        AdapterStore.Loaded second = load("lora-all-linear-rslora");
+        Adapter.Builder bare = Adapter.builder("without its head");
+        second.adapter().lowRanks().forEach((path, claim) -> bare.claim(model.points().linear(path), claim));
+        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve("two-adapters.safetensors"));
+        assertThat(maxDifference(
+                        logits(model, first.adapter(), bare.build()), expected.get("logits").toFloats()))
+                .isLessThan(1e-5);
+    }
+
+    @Test
+    void rowsOfOneBatchBelongToDifferentAdapters() throws Exception {
+        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve("mixed-batch.safetensors"));
+        List<Adapter> adapters = new ArrayList<>();
+        adapters.add(load("lora-query-value").adapter());
+        adapters.add(load("lora-all-linear-rslora").adapter());
+        adapters.add(null);
+        int[] sentence = Fixtures.ints(expected.get("sentence_index"));
+        int[] adapter = Fixtures.ints(expected.get("adapter_index"));
+        List<Integer> tokens = new ArrayList<>();
+        int[] lengths = new int[sentence.length];
+        List<Adapter> adapterOf = new ArrayList<>();
+        for (int i = 0; i < sentence.length; i++) {
+            int[] own = sentences.only(sentence[i]).tokens();
+            lengths[i] = own.length;
+            for (int token : own) {
+                tokens.add(token);
+            }
+            adapterOf.add(adapters.get(adapter[i]));
+        }
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context =
+                        ForwardContext.inference(org.peft4j.nn.Packing.of(lengths), adapterOf)) {
+            float[] logits = Tensors.toFloats(model.logits(
+                    tokens.stream().mapToInt(Integer::intValue).toArray(), context));
+            assertThat(maxDifference(logits, expected.get("logits").toFloats())).isLessThan(1e-5);
+        }
+    }
+}

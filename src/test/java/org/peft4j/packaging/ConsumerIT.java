@@ -1,0 +1,198 @@
+package org.peft4j.packaging;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.time.LocalDateTime;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.jar.JarFile;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The packaged artifacts, used as a stranger uses them: src/test/consumer is resolved into an empty local repository, from the
+ * registries that Maven is set up for, and run. Takes half a minute and downloads 150 MB; skipped if Maven is offline.
+ */
+class ConsumerIT {
+    private static final String VERSION = System.getProperty("peft4j.version");
+    private static final String PLATFORM = System.getProperty("peft4j.platform");
+    private static final Path TARGET = Path.of("target").toAbsolutePath();
+    private static final Path WORK = TARGET.resolve("consumer");
+    private static final Path MAIN_JAR = TARGET.resolve("peft4j-" + VERSION + ".jar");
+    private static final Path NATIVES_JAR = TARGET.resolve("peft4j-" + VERSION + "-" + PLATFORM + ".jar");
+
+    private static List<String> classPath = List.of();
+
+    private record Outcome(int status, String output) {}
+
+    @BeforeAll
+    static void resolve() throws Exception {
+        assumeFalse(Boolean.getBoolean("peft4j.offline"), "Maven is offline: nothing can be resolved anew");
+        deleteTree(WORK);
+        copyTree(Path.of("src/test/consumer"), WORK.resolve("project"));
+        Path repository = WORK.resolve("repository");
+        Path ours = Files.createDirectories(repository.resolve("org/peft4j/peft4j/" + VERSION));
+        Files.copy(Path.of("pom.xml"), ours.resolve("peft4j-" + VERSION + ".pom"));
+        Files.copy(MAIN_JAR, ours.resolve(MAIN_JAR.getFileName()));
+        Files.copy(NATIVES_JAR, ours.resolve(NATIVES_JAR.getFileName()));
+
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("maven.home"), "bin", "mvn").toString(),
+                "-B",
+                "-q",
+                "-Dmaven.repo.local=" + repository,
+                "-Dmdep.outputFile=classpath.txt"));
+        Stream.of(
+                        "peft4j.version",
+                        "peft4j.platform",
+                        "maven-compiler-plugin.version",
+                        "maven-dependency-plugin.version",
+                        "maven-resources-plugin.version")
+                .map(name -> "-D" + name + "=" + System.getProperty(name))
+                .forEach(command::add);
+        command.addAll(List.of("compile", "dependency:build-classpath"));
+        Outcome outcome = run(WORK.resolve("project"), command);
+        assertThat(outcome.status()).as(outcome.output()).isZero();
+        classPath = new ArrayList<>(List.of(
+                Files.readString(WORK.resolve("project/classpath.txt")).trim().split(File.pathSeparator)));
+        classPath.add(WORK.resolve("project/target/classes").toString());
+    }
+
+    @Test
+    void mainJarAndClassifierJarMakeAWorkingProgram() throws Exception {
+        Outcome outcome = runConsumer(classPath);
+
+        assertThat(outcome.status()).as(outcome.output()).isZero();
+        assertThat(outcome.output()).contains("config LoraConfig").contains("gradient 6.0");
+    }
+
+    @Test
+    void openblasOfOurChoiceReachesConsumers() {
+        assertThat(classPath).anyMatch(jar -> jar.contains("openblas") && jar.endsWith(PLATFORM + ".jar"));
+    }
+
+    @Test
+    void withoutNativesTheErrorNamesTheClassifierInOneLine() throws Exception {
+        Outcome outcome = runConsumer(classPath.stream()
+                .filter(jar -> !jar.endsWith(NATIVES_JAR.getFileName().toString()))
+                .toList());
+
+        assertThat(outcome.status()).isNotZero();
+        assertThat(outcome.output().lines())
+                .anyMatch(line -> line.contains("org.peft4j:peft4j:") && line.contains("classifier " + PLATFORM));
+    }
+
+    @Test
+    void mainJarHasNoNatives() throws IOException {
+        try (JarFile jar = new JarFile(MAIN_JAR.toFile())) {
+            assertThat(jar.stream().map(ZipEntry::getName)).noneMatch(name -> name.contains(".so"));
+        }
+    }
+
+    @Test
+    void classifierJarHasTheLayoutOfJavaCpp() throws IOException {
+        try (JarFile jar = new JarFile(NATIVES_JAR.toFile())) {
+            assertThat(jar.stream()
+                            .map(ZipEntry::getName)
+                            .filter(name -> !name.endsWith("/") && !name.startsWith("META-INF")))
+                    .containsExactlyInAnyOrder(
+                            "org/peft4j/" + PLATFORM + "/libpeft4j.so", "org/peft4j/" + PLATFORM + "/libjnipeft4j.so");
+        }
+    }
+
+    /**
+     * JavaCPP extracts a library again only if its size or its time changed. The times in our jar are made from the
+     * contents, see build-natives.sh.
+     */
+    @Test
+    void rebuiltSnapshotIsPickedUp() throws IOException {
+        try (JarFile jar = new JarFile(NATIVES_JAR.toFile())) {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            List<LocalDateTime> times = new ArrayList<>();
+            for (String name : List.of("libjnipeft4j.so", "libpeft4j.so")) {
+                ZipEntry entry = jar.getEntry("org/peft4j/" + PLATFORM + "/" + name);
+                times.add(entry.getTimeLocal());
+                try (InputStream bytes = jar.getInputStream(entry)) {
+                    digest.update(bytes.readAllBytes());
+                }
+            }
+            byte[] hash = digest.digest();
+            long seconds = 1767225600L + 2 * ((hash[0] & 255L) << 16 | (hash[1] & 255L) << 8 | (hash[2] & 255L));
+            assertThat(times).containsOnly(LocalDateTime.ofEpochSecond(seconds, 0, ZoneOffset.UTC));
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    private static Outcome runConsumer(List<String> jars) throws IOException, InterruptedException {
+        return run(
+                WORK,
+                List.of(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
+                        "-cp",
+                        String.join(File.pathSeparator, jars),
+                        "consumer.Consumer"));
+    }
+
+    private static Outcome run(Path directory, List<String> command) throws IOException, InterruptedException {
+        Path output = Files.createTempFile(WORK, "output", ".txt");
+        Process process = new ProcessBuilder(command)
+                .directory(directory.toFile())
+                .redirectErrorStream(true)
+                .redirectOutput(output.toFile())
+                .start();
+        if (!process.waitFor(20, TimeUnit.MINUTES)) {
+            process.destroyForcibly().waitFor();
+        }
+        return new Outcome(process.exitValue(), Files.readString(output, StandardCharsets.UTF_8));
+    }
+
+    private static void copyTree(Path from, Path to) throws IOException {
+        try (Stream<Path> paths = Files.walk(from)) {
+            for (Path path : paths.toList()) {
+                Path copy = to.resolve(from.relativize(path));
+                if (Files.isDirectory(path)) {
+                    Files.createDirectories(copy);
+                } else {
+                    Files.copy(path, copy);
+                }
+            }
+        }
+    }
+
+    private static void deleteTree(Path root) throws IOException {
+        if (!Files.exists(root)) {
+            return;
+        }
+        Files.walkFileTree(root, new SimpleFileVisitor<>() {
+            @Override
+            public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+                Files.delete(file);
+                return FileVisitResult.CONTINUE;
+            }
+
+            @Override
+            public FileVisitResult postVisitDirectory(Path folder, IOException e) throws IOException {
+                Files.delete(folder);
+                return FileVisitResult.CONTINUE;
+            }
+        });
+    }
+}
