@@ -113,7 +113,7 @@ if [ ! -f "$build/build.ninja" ] || ! grep -qF "LIBTORCH_INCLUDE:PATH=$include" 
 fi
 if ! ninja -C "$build" -n peft4j | grep -q 'no work to do'; then
   say "compiling native/ (two minutes on two cores from nothing)"
-  ninja -C "$build" --quiet peft4j
+  ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
 fi
 mkdir -p "$out"
 cmp -s "$build/libpeft4j.so" "$out/libpeft4j.so" || cp -f "$build/libpeft4j.so" "$out/libpeft4j.so.tmp"

@@ -8,8 +8,8 @@ tensors made before keep the deleter of their own allocator.
 #include <c10/core/CPUAllocator.h>
 
 #include <atomic>
-#include <cstdlib>
 
+#include "block_cache.h"
 #include "peft4j.h"
 
 namespace peft4j {
@@ -22,8 +22,9 @@ std::atomic<int64_t> live{0}, peak{0};
 void release(void* data) {
   if (data != nullptr) {
     void* block = static_cast<char*>(data) - kHeader;
-    live.fetch_sub(*static_cast<int64_t*>(block), std::memory_order_relaxed);
-    std::free(block);
+    const int64_t bytes = *static_cast<int64_t*>(block);
+    live.fetch_sub(bytes, std::memory_order_relaxed);
+    give_block(block, bytes + kHeader);
   }
 }
 
@@ -34,9 +35,8 @@ class CountingAllocator final : public c10::Allocator {
     if (bytes == 0) {
       return {nullptr, nullptr, &release, cpu};
     }
-    void* block = nullptr;
-    TORCH_CHECK(posix_memalign(&block, kHeader, bytes + kHeader) == 0, "out of memory: wanted ", bytes, " bytes, ",
-                live.load(), " are in use by tensors");
+    void* block = take_block(bytes + kHeader);
+    TORCH_CHECK(block != nullptr, "out of memory: wanted ", bytes, " bytes, ", live.load(), " are in use by tensors");
     *static_cast<int64_t*>(block) = static_cast<int64_t>(bytes);
     const int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + static_cast<int64_t>(bytes);
     int64_t seen = peak.load(std::memory_order_relaxed);
