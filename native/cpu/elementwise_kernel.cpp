@@ -21,13 +21,7 @@ inline Vec<A> normal_cdf(const Vec<A>& x) {
 template <class A>
 inline Vec<A> gelu_slope(const Vec<A>& x) {
   const Vec<A> square = x * x * Vec<A>(A(-0.5));
-  Vec<A> density;
-  if constexpr (std::is_same_v<A, float>) {
-    density = square.exp_u20();
-  } else {
-    density = square.exp();
-  }
-  return at::vec::fmadd(x * Vec<A>(A(0.5 * M_SQRT1_2 * M_2_SQRTPI)), density, normal_cdf(x));
+  return at::vec::fmadd(x * Vec<A>(A(0.5 * M_SQRT1_2 * M_2_SQRTPI)), fast_exp(square), normal_cdf(x));
 }
 
 // out[i] = f(x[i], dy[i]) over all elements; dy may be null

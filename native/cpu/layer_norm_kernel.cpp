@@ -17,17 +17,6 @@ namespace peft4j {
 namespace CPU_CAPABILITY {
 namespace {
 
-template <class A>
-A sum_of(const Vec<A>& v) {
-  alignas(64) A lanes[Vec<A>::size()];
-  v.store(lanes);
-  A sum = 0;
-  for (const A lane : lanes) {
-    sum += lane;
-  }
-  return sum;
-}
-
 // Calls f(vector index) over the columns; the rest behind the last whole vector is given to f's one-lane twin.
 template <class A, class F>
 inline void over(int64_t n, F f) {
@@ -63,13 +52,13 @@ void forward(const LayerNormParams& p) {
       }
       Vec<A> total(A(0));
       over<A>(n, [&](int64_t c, int w) { total = total + Vec<A>::loadu(z.data() + c, w); });
-      const A mean = sum_of(total) / static_cast<A>(n);
+      const A mean = sum_of_lanes(total) / static_cast<A>(n);
       Vec<A> squares(A(0));
       over<A>(n, [&](int64_t c, int w) {
         const Vec<A> d = Vec<A>::loadu(z.data() + c, w) - Vec<A>(mean);
         squares = squares + (w == Vec<A>::size() ? d * d : Vec<A>::set(Vec<A>(A(0)), d * d, w));
       });
-      const A rstd = A(1) / std::sqrt(sum_of(squares) / static_cast<A>(n) + static_cast<A>(p.eps));
+      const A rstd = A(1) / std::sqrt(sum_of_lanes(squares) / static_cast<A>(n) + static_cast<A>(p.eps));
       over<A>(n, [&](int64_t c, int w) {
         const Vec<A> v = (Vec<A>::loadu(z.data() + c, w) - Vec<A>(mean)) * Vec<A>(rstd);
         at::vec::fmadd(v, Vec<A>::loadu(weight.data() + c, w), Vec<A>::loadu(bias.data() + c, w)).store(z.data() + c, w);
@@ -121,7 +110,7 @@ void backward(const LayerNormParams& p) {
           sum_g = sum_g + scaled;
           sum_gn = at::vec::fmadd(scaled, normal, sum_gn);
         });
-        const Vec<A> mean_g(sum_of(sum_g) / static_cast<A>(n)), mean_gn(sum_of(sum_gn) / static_cast<A>(n));
+        const Vec<A> mean_g(sum_of_lanes(sum_g) / static_cast<A>(n)), mean_gn(sum_of_lanes(sum_gn) / static_cast<A>(n));
         over<A>(n, [&](int64_t c, int w) {
           const Vec<A> normal = Vec<A>::loadu(z.data() + c, w);
           (rstd * (Vec<A>::loadu(g.data() + c, w) - mean_g - normal * mean_gn)).store(g.data() + c, w);

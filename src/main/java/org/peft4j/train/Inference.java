@@ -38,12 +38,17 @@ final class Inference {
 
     private static float[] logits(
             ClassificationModel model, @Nullable Adapter adapter, int[] batch, List<int[]> texts) {
-        PackedBatch packed =
-                PackedBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
         Adapter[] adapters = adapter == null ? new Adapter[0] : new Adapter[] {adapter};
         try (PointerScope scope = new PointerScope();
-                NoGradGuard noGrad = new NoGradGuard();
-                ForwardContext context = ForwardContext.inference(packed.packing(), adapters)) {
+                NoGradGuard noGrad = new NoGradGuard()) {
+            PackedBatch packed =
+                    PackedBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
+            return logits(model, packed, adapters);
+        }
+    }
+
+    private static float[] logits(ClassificationModel model, PackedBatch packed, Adapter[] adapters) {
+        try (ForwardContext context = ForwardContext.inference(packed.packing(), adapters)) {
             Tensor logits = model.logits(packed.tokens(), context);
             return Tensors.toFloats(logits);
         }

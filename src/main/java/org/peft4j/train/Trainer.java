@@ -106,8 +106,12 @@ public final class Trainer {
                 List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
                 double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
                 step(step, micro, seen);
+                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
                 if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
                     save();
+                }
+                if (training.evaluateEvery() > 0 && steps % training.evaluateEvery() == 0 && !last) {
+                    evaluate();
                 }
             }
             evaluate();

@@ -80,14 +80,17 @@ final class TrainingStep {
         List<int[]> texts = Arrays.stream(batch)
                 .mapToObj(example -> data.examples().get(example).tokens())
                 .toList();
-        Inference.PackedBatch packed = Inference.PackedBatch.of(texts);
         long[] labels = new long[batch.length];
         for (int i = 0; i < batch.length; i++) {
             labels[i] = data.examples().get(batch[i]).label();
         }
-        try (PointerScope scope = new PointerScope();
-                ForwardContext context =
-                        ForwardContext.training(packed.packing(), Seeds.of(seed, step, micro), adapter)) {
+        try (PointerScope scope = new PointerScope()) {
+            return backward(Inference.PackedBatch.of(texts), labels, Seeds.of(seed, step, micro), of);
+        }
+    }
+
+    private double backward(Inference.PackedBatch packed, long[] labels, long callSeed, int of) {
+        try (ForwardContext context = ForwardContext.training(packed.packing(), callSeed, adapter)) {
             long before = Ops.liveBytes();
             Tensor logits = model.logits(packed.tokens(), context);
             keptForBackward = Ops.liveBytes() - before;

@@ -1,0 +1,411 @@
+package org.peft4j.method;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.peft4j.Fixtures.maxDifference;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.peft4j.Fixtures;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.TensorData;
+import org.peft4j.method.lora.Bias;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.prefix.InitPrefix;
+import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Models;
+import org.peft4j.nn.Adapter;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.Packing;
+import org.peft4j.nn.Parameter;
+import org.peft4j.nn.TensorPoint;
+import org.peft4j.nn.Tensors;
+
+/** What every method has to satisfy. A new method adds its rows to {@link #rows()}. */
+class MethodContractTest {
+    private static final double TOLERANCE = 1e-5;
+
+    /**
+     * One method with settings.
+     *
+     * @param identity whether a fresh adapter changes nothing
+     */
+    record Row(String name, MethodConfig config, boolean identity) {
+        @Override
+        public String toString() {
+            return name;
+        }
+    }
+
+    static Stream<Row> rows() {
+        List<String> head = List.of("classifier");
+        return Stream.of(
+                new Row("lora", LoraConfig.builder().r(4).alpha(8).modulesToSave(head).build(), true),
+                new Row(
+                        "lora, all linear layers, rsLoRA",
+                        LoraConfig.builder().r(3).rslora(true).targets(Targets.allLinear()).modulesToSave(head).build(),
+                        true),
+                new Row(
+                        "lora with biases and pooler",
+                        LoraConfig.builder()
+                                .r(2)
+                                .bias(Bias.ALL)
+                                .targets("query", "dense")
+                                .modulesToSave(List.of("classifier", "pooler"))
+                                .build(),
+                        true),
+                new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
+                new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
+    }
+
+    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
+    private ClassificationModel model;
+
+    @TempDir
+    Path directory;
+
+    @BeforeEach
+    void open() throws Exception {
+        model = Models.family(Fixtures.tinyBert()).classification(Fixtures.tinyBert(), 2, ModelOptions.defaults());
+    }
+
+    @AfterEach
+    void close() {
+        model.close();
+    }
+
+    private Adapter fresh(Row row, long seed) {
+        return attach(Methods.of(row.config()), row.config(), row.name() + seed, seed);
+    }
+
+    private <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, String name, long seed) {
+        return method.attach(name, method.configType().cast(config), model.points(), seed);
+    }
+
+    /** An adapter whose values are all random: a trained one. */
+    private Adapter trained(Row row, long seed) {
+        Adapter adapter = fresh(row, seed);
+        for (Parameter parameter : adapter.parameters().values()) {
+            try (PointerScope scope = new PointerScope()) {
+                parameter.set(Tensors.toFloats(parameter.value().add(
+                        org.peft4j.nn.Init.normal(seed, parameter.path(), 0.1, parameter.shape()))));
+            }
+        }
+        return adapter;
+    }
+
+    private float[] logits(ClassificationModel of, Adapter... adapters) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(sentences.packing(), adapters)) {
+            return Tensors.toFloats(of.logits(sentences.tokens(), context));
+        }
+    }
+
+    private void backward(Adapter adapter, long seed) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.training(sentences.packing(), seed, adapter)) {
+            Tensor logits = model.logits(sentences.tokens(), context);
+            torch.cross_entropy_loss(logits, Tensors.ofLongs(new long[] {0, 1, 0, 1, 1}, 5)).backward();
+        }
+    }
+
+    @Test
+    void everyMethodHasARow() {
+        assertThat(rows().map(row -> row.config().peftType()).collect(Collectors.toSet()))
+                .containsExactlyInAnyOrder(PeftType.values());
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void aFreshAdapterChangesNothingIfItSaysSo(Row row) {
+        try (Adapter adapter = fresh(row, 1)) {
+            if (row.identity()) {
+                // A module that is trained as a whole goes through another product: equal, but not bit by bit.
+                assertThat(maxDifference(logits(model, adapter), logits(model))).isLessThan(1e-6);
+                Row bare = new Row(row.name(), row.config().withModulesToSave(List.of()), true);
+                try (Adapter plain = fresh(bare, 1)) {
+                    assertThat(logits(model, plain)).isEqualTo(logits(model));
+                }
+            } else {
+                assertThat(maxDifference(logits(model, adapter), logits(model))).isGreaterThan(TOLERANCE);
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void withoutItTheModelIsTheBaseAgain(Row row) {
+        float[] base = logits(model);
+        try (Adapter adapter = trained(row, 1)) {
+            assertThat(maxDifference(logits(model, adapter), base)).isGreaterThan(1e-3);
+            assertThat(logits(model)).isEqualTo(base);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void theSameSeedGivesTheSameAdapter(Row row) {
+        try (Adapter one = fresh(row, 7);
+                Adapter two = fresh(row, 7);
+                Adapter other = fresh(row, 8)) {
+            assertThat(logits(model, one)).isEqualTo(logits(model, two));
+            one.parameters().forEach((path, parameter) -> assertThat(Tensors.toFloats(parameter.value()))
+                    .as(path)
+                    .isEqualTo(Tensors.toFloats(two.parameters().get(path).value())));
+            assertThat(other.parameters().values().stream()
+                            .anyMatch(parameter -> !Arrays.equals(
+                                    Tensors.toFloats(parameter.value()),
+                                    Tensors.toFloats(one.parameters().get(parameter.path()).value()))))
+                    .isTrue();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void itHasAsManyParametersAsItSays(Row row) {
+        try (Adapter adapter = fresh(row, 1)) {
+            assertThat(adapter.elements()).isEqualTo(count(Methods.of(row.config()), row.config()));
+        }
+    }
+
+    private <C extends MethodConfig> long count(Method<C> method, MethodConfig config) {
+        return method.parameterCount(method.configType().cast(config), model.points());
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void onlyItsParametersGetGradientsAndAllOfThem(Row row) {
+        try (Adapter adapter = trained(row, 1)) {
+            backward(adapter, 1);
+            adapter.parameters().values().forEach(parameter -> {
+                try (PointerScope scope = new PointerScope()) {
+                    Tensor gradient = parameter.value().grad();
+                    assertThat(gradient.defined()).as(parameter.path()).isTrue();
+                    // Keys' biases move all scores of a row alike: their gradient is 0 by the softmax.
+                    if (!parameter.path().endsWith("key.bias")) {
+                        assertThat(gradient.abs().sum().item_double())
+                                .as(parameter.path())
+                                .isGreaterThan(0);
+                    }
+                }
+            });
+            for (TensorPoint point : model.points().tensors().values()) {
+                assertThat(point.value().requires_grad()).as(point.path()).isFalse();
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void gradientsEqualDifferences(Row row) throws Exception {
+        // Float32 forward: a directional difference of all parameters at once, against the sum of gradients.
+        ClassificationModel still =
+                Models.family(Fixtures.tinyBert())
+                        .classification(Fixtures.tinyBert(), 2, new ModelOptions(false, false, 0));
+        try (still;
+                Adapter adapter = trained(row, 3)) {
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapter)) {
+                still.logits(sentences.tokens(), context).sum().backward();
+            }
+            double slope = 0;
+            List<float[]> directions = new ArrayList<>();
+            List<float[]> values = new ArrayList<>();
+            for (Parameter parameter : adapter.parameters().values()) {
+                try (PointerScope scope = new PointerScope()) {
+                    float[] direction = Tensors.toFloats(
+                            org.peft4j.nn.Init.normal(5, parameter.path(), 1, parameter.shape()));
+                    float[] gradient = Tensors.toFloats(parameter.value().grad());
+                    for (int i = 0; i < gradient.length; i++) {
+                        slope += (double) gradient[i] * direction[i];
+                    }
+                    directions.add(direction);
+                    values.add(Tensors.toFloats(parameter.value()));
+                }
+            }
+            double eps = 2e-3;
+            double difference = (shifted(still, adapter, values, directions, eps)
+                            - shifted(still, adapter, values, directions, -eps))
+                    / (2 * eps);
+            assertThat(difference).isCloseTo(slope, org.assertj.core.data.Offset.offset(0.02 * Math.abs(slope) + 0.02));
+        }
+    }
+
+    private double shifted(
+            ClassificationModel of, Adapter adapter, List<float[]> values, List<float[]> directions, double eps) {
+        int index = 0;
+        for (Parameter parameter : adapter.parameters().values()) {
+            float[] moved = values.get(index).clone();
+            for (int i = 0; i < moved.length; i++) {
+                moved[i] += (float) (eps * directions.get(index)[i]);
+            }
+            parameter.set(moved);
+            index++;
+        }
+        double sum = 0;
+        for (float logit : logits(of, adapter)) {
+            sum += logit;
+        }
+        return sum;
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void twoForwardsAndBackwardsGiveTheSameBits(Row row) {
+        try (Adapter one = trained(row, 1);
+                Adapter two = trained(row, 1)) {
+            backward(one, 9); // with dropout
+            backward(two, 9);
+            one.parameters().forEach((path, parameter) -> assertThat(Tensors.toFloats(parameter.value().grad()))
+                    .as(path)
+                    .isEqualTo(Tensors.toFloats(two.parameters().get(path).value().grad())));
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void savedAndLoadedItIsTheSame(Row row) throws Exception {
+        try (Adapter adapter = trained(row, 1)) {
+            AdapterStore.write(directory, adapter, row.config(), model.points(), "tiny-bert", "SEQ_CLS");
+            AdapterStore.Loaded loaded = AdapterStore.read(directory, "again", model.points());
+            assertThat(logits(model, loaded.adapter())).isEqualTo(logits(model, adapter));
+            assertThat(loaded.notes().stream().filter(note -> note.contains("target"))).isEmpty();
+            loaded.adapter().close();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void aFileWithATensorTooFewOrTooManyIsRefused(Row row) throws Exception {
+        try (Adapter adapter = trained(row, 1)) {
+            AdapterStore.write(directory, adapter, row.config(), model.points(), "tiny-bert", "SEQ_CLS");
+            Map<String, Object> config = new java.util.LinkedHashMap<>(AdapterFiles.read(directory).config());
+            List<TensorData> tensors = new ArrayList<>(AdapterFiles.read(directory).tensors().values());
+            TensorData first = tensors.get(0);
+            AdapterFiles.write(directory, config, tensors.subList(1, tensors.size()));
+            assertThatThrownBy(() -> AdapterStore.read(directory, "less", model.points()))
+                    .isInstanceOf(org.peft4j.io.MalformedFileException.class);
+            tensors.add(TensorData.ofFloats("base_model.model.bert.nothing.weight", List.of(1L), new float[] {1}));
+            AdapterFiles.write(directory, config, tensors);
+            assertThatThrownBy(() -> AdapterStore.read(directory, "more", model.points()))
+                    .hasMessageContaining("bert.nothing.weight");
+            assertThat(first.name()).isNotEmpty();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void itMergesOrSaysWhyNot(Row row) {
+        Method<?> method = Methods.of(row.config());
+        try (Adapter adapter = trained(row, 1);
+                PointerScope scope = new PointerScope()) {
+            if (method.mergeRefusal().isPresent()) {
+                assertThatThrownBy(() -> method.merged(adapter, model.points()))
+                        .isInstanceOf(IllegalStateException.class)
+                        .hasMessageContaining("cannot be merged");
+                return;
+            }
+            float[] base = logits(model);
+            float[] unmerged = logits(model, adapter);
+            try (ClassificationModel merged = model.withTensors(method.merged(adapter, model.points()))) {
+                assertThat(maxDifference(logits(merged), unmerged)).isLessThan(TOLERANCE);
+            }
+            assertThat(logits(model)).as("unmerging is to use the model that was there").isEqualTo(base);
+            Parameter broken = adapter.parameters().values().iterator().next();
+            float[] values = Tensors.toFloats(broken.value());
+            values[0] = Float.NaN;
+            broken.set(values);
+            assertThatThrownBy(() -> method.merged(adapter, model.points()))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("not finite");
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void trainingOneAdapterDoesNotTouchAnother(Row row) {
+        try (Adapter one = trained(row, 1);
+                Adapter two = trained(row, 2)) {
+            float[] before = logits(model, two);
+            backward(one, 1);
+            one.parameters().values().forEach(parameter -> parameter.set(new float[(int) parameter.elements()]));
+            assertThat(logits(model, two)).isEqualTo(before);
+            two.parameters().values().forEach(parameter -> assertThat(
+                            parameter.value().grad().defined())
+                    .isFalse());
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void rowsOfOneBatchBelongToDifferentAdapters(Row row) {
+        Set<Row> others = new LinkedHashSet<>(rows().toList());
+        others.removeIf(other -> other.name().equals(row.name()));
+        try (Adapter one = trained(row, 1);
+                Adapter two = trained(row, 2);
+                Adapter other = trained(others.iterator().next(), 3)) {
+            List<Adapter> adapterOf = new ArrayList<>(List.of(one, two, other));
+            adapterOf.add(null);
+            adapterOf.add(one);
+            float[] mixed;
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.inference(sentences.packing(), adapterOf)) {
+                mixed = Tensors.toFloats(model.logits(sentences.tokens(), context));
+            }
+            for (int s = 0; s < adapterOf.size(); s++) {
+                Fixtures.Sentences own = sentences.only(s);
+                Adapter[] adapters = adapterOf.get(s) == null ? new Adapter[0] : new Adapter[] {adapterOf.get(s)};
+                try (PointerScope scope = new PointerScope();
+                        ForwardContext context =
+                                ForwardContext.inference(Packing.of(own.lengths()), adapters)) {
+                    float[] alone = Tensors.toFloats(model.logits(own.tokens(), context));
+                    assertThat(maxDifference(alone, Arrays.copyOfRange(mixed, 2 * s, 2 * s + 2)))
+                            .as("sentence " + s)
+                            .isLessThan(TOLERANCE);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("rows")
+    void adaptersOfOneBatchGetTheirOwnRowsGradients(Row row) {
+        try (Adapter one = trained(row, 1);
+                Adapter two = trained(row, 2)) {
+            List<Adapter> adapterOf = Arrays.asList(one, one, two, two, null);
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapterOf)) {
+                model.logits(sentences.tokens(), context).narrow(0, 0, 2).sum().backward();
+            }
+            assertThat(one.parameters().values().stream()
+                            .allMatch(parameter -> parameter.value().grad().defined()))
+                    .isTrue();
+            two.parameters().values().forEach(parameter -> {
+                try (PointerScope scope = new PointerScope()) {
+                    Tensor gradient = parameter.value().grad();
+                    assertThat(!gradient.defined() || gradient.abs().max().item_double() == 0)
+                            .as("%s: rows of another adapter", parameter.path())
+                            .isTrue();
+                }
+            });
+        }
+    }
+}
