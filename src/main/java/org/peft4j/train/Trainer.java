@@ -153,7 +153,11 @@ public final class Trainer {
             return;
         }
         Evaluation evaluation = Inference.evaluate(
-                run.model, run.adapter, run.validation, run.labels, run.config.training().batchSize());
+                run.model,
+                run.adapter,
+                run.validation,
+                run.labels,
+                run.config.training().batchSize());
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);
     }

@@ -51,13 +51,16 @@ class ReadmeTest {
     @Test
     void theReadmeShowsThatCode() throws Exception {
         assertThat(squeezed(Files.readString(Path.of("README.md"))))
-                .contains(squeezed(Files.readAllLines(Path.of("src/test/java/org/peft4j/readme/SpamFilter.java")).stream()
-                        .dropWhile(line -> !line.contains("README begins"))
-                        .skip(1)
-                        .takeWhile(line -> !line.contains("README ends"))
-                        .collect(Collectors.joining("\n"))
-                        .replace("return filter.predict(\"You have won 1,000,000 dollars! Reply now.\").label();",
-                                "System.out.println(filter.predict(\"You have won 1,000,000 dollars! Reply now.\").label());")));
+                .contains(
+                        squeezed(
+                                Files.readAllLines(Path.of("src/test/java/org/peft4j/readme/SpamFilter.java")).stream()
+                                        .dropWhile(line -> !line.contains("README begins"))
+                                        .skip(1)
+                                        .takeWhile(line -> !line.contains("README ends"))
+                                        .collect(Collectors.joining("\n"))
+                                        .replace(
+                                                "return filter.predict(\"You have won 1,000,000 dollars! Reply now.\").label();",
+                                                "System.out.println(filter.predict(\"You have won 1,000,000 dollars! Reply now.\").label());")));
     }
 
     private static String squeezed(String text) {

@@ -18,7 +18,11 @@ final class SpamFilter {
         RunConfig config = RunConfig.builder()
                 .model(model)
                 .data(DataConfig.of(mails.resolve("train.jsonl"), mails.resolve("validation.jsonl")))
-                .method(LoraConfig.builder().r(8).alpha(16).targets("query", "value").build())
+                .method(LoraConfig.builder()
+                        .r(8)
+                        .alpha(16)
+                        .targets("query", "value")
+                        .build())
                 .output(output)
                 .build();
         RunResult result = Trainer.train(config);

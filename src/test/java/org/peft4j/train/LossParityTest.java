@@ -40,7 +40,8 @@ class LossParityTest {
                 .adapter(start)
                 .training(TrainingConfig.builder()
                         .batchSize(settings.get("batch").asInt())
-                        .gradientAccumulation(settings.get("gradient_accumulation").asInt())
+                        .gradientAccumulation(
+                                settings.get("gradient_accumulation").asInt())
                         .learningRate(settings.get("learning_rate").asDouble())
                         .warmupSteps(settings.get("warmup_steps").asLong())
                         .weightDecay(settings.get("weight_decay").asDouble())
@@ -104,7 +105,8 @@ class LossParityTest {
         Path rows = directory.resolve("rows.jsonl");
         Files.write(
                 rows,
-                Files.readAllLines(Path.of("src/examples/data/spamassassin/train.jsonl")).subList(0, 320));
+                Files.readAllLines(Path.of("src/examples/data/spamassassin/train.jsonl"))
+                        .subList(0, 320));
         check(
                 TestModels.miniLm(),
                 rows,

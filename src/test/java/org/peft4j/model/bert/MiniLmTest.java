@@ -53,8 +53,7 @@ class MiniLmTest {
         JsonNode texts = new ObjectMapper()
                 .readTree(Fixtures.ROOT.resolve("minilm/sentences.json").toFile());
         List<Integer> tokens = new ArrayList<>();
-        try (TextTokenizer tokenizer =
-                TextTokenizer.open(TestModels.miniLm().resolve("tokenizer.json"), 256)) {
+        try (TextTokenizer tokenizer = TextTokenizer.open(TestModels.miniLm().resolve("tokenizer.json"), 256)) {
             for (JsonNode text : texts) {
                 for (int token : tokenizer.encode(text.asText())) {
                     tokens.add(token);
