@@ -81,12 +81,14 @@ and commit the file"
   touch "$stamp"
 }
 
+rm -f "$root/target/natives.properties" # its absence tells Maven that this script failed
+
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the natives are built on Linux x86-64 only, this is $(uname -s) $(uname -m)"
 need_tools g++ cmake ninja
 mkdir -p "$native"
 
 if [ -n "${LIBTORCH_INCLUDE:-}" ]; then
-  include=$(cd "$LIBTORCH_INCLUDE" && pwd) || fail "LIBTORCH_INCLUDE=$LIBTORCH_INCLUDE is no folder"
+  include=$(cd "$LIBTORCH_INCLUDE" 2> /dev/null && pwd) || fail "LIBTORCH_INCLUDE=$LIBTORCH_INCLUDE is no folder"
   [ -f "$include/ATen/ATen.h" ] || fail "LIBTORCH_INCLUDE=$include has no ATen/ATen.h"
 else
   fetch_headers
@@ -102,7 +104,6 @@ if [ -z "${PEFT4J_FROM_MAVEN:-}" ]; then
   need_tools javac mvn
   cd "$root" && exec mvn -B -q process-classes
 fi
-rm -f "$root/target/natives.properties" # its absence tells Maven that this script failed
 check_headers "$include"
 
 # One folder for the linker; Maven keeps the folders of the jars.

@@ -22,7 +22,8 @@ at::ScalarType parse_dtype(const std::string& name) {
       {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
       {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
   const auto found = kTypes.find(name);
-  TORCH_CHECK(found != kTypes.end(), "map_tensor: unknown dtype '", name, "'");
+  TORCH_CHECK(found != kTypes.end(), "map_tensor: dtype must be one of [F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL], got '",
+              name, "'");
   return found->second;
 }
 
@@ -30,27 +31,30 @@ at::ScalarType parse_dtype(const std::string& name) {
 
 at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef shape, const std::string& dtype) {
   const at::ScalarType type = parse_dtype(dtype);
+  if (type == at::kBool) {
+    return map_tensor(file, offset, shape, "U8").ne(0);  // a bool that is neither 0 nor 1 is undefined behaviour
+  }
   int64_t bytes = static_cast<int64_t>(c10::elementSize(type));
   for (const int64_t size : shape) {
     TORCH_CHECK(size >= 0 && !__builtin_mul_overflow(bytes, size, &bytes), "map_tensor: shape ", shape,
                 " is too large or negative");
   }
-  if (bytes == 0) {
-    return at::empty(shape, type);
-  }
   const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
   TORCH_CHECK(descriptor >= 0, "map_tensor: cannot open ", file, ": ", std::strerror(errno));
   struct stat status {};
   const bool known = fstat(descriptor, &status) == 0;
-  const int64_t page = sysconf(_SC_PAGESIZE), begin = offset / page * page, length = bytes + offset - begin;
   const bool inside = known && offset >= 0 && offset <= status.st_size && bytes <= status.st_size - offset;
-  void* base = inside ? mmap(nullptr, length, PROT_READ, MAP_PRIVATE, descriptor, begin) : MAP_FAILED;
+  const int64_t skipped = inside ? offset % sysconf(_SC_PAGESIZE) : 0, length = bytes + skipped;
+  void* base = inside && bytes > 0 ? mmap(nullptr, length, PROT_READ, MAP_PRIVATE, descriptor, offset - skipped) : MAP_FAILED;
   const int error = errno;
   close(descriptor);
   TORCH_CHECK(inside, "map_tensor: bytes [", offset, ", ", offset, " + ", bytes, ") are not inside ", file, " of ",
               static_cast<int64_t>(status.st_size), " bytes");
+  if (bytes == 0) {
+    return at::empty(shape, type);
+  }
   TORCH_CHECK(base != MAP_FAILED, "map_tensor: cannot map ", bytes, " bytes of ", file, ": ", std::strerror(error));
-  void* data = static_cast<char*>(base) + (offset - begin);
+  void* data = static_cast<char*>(base) + skipped;
   const at::Tensor view =
       at::from_blob(data, shape, [base, length](void*) { munmap(base, length); }, at::TensorOptions().dtype(type));
   const bool aligned = reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0;

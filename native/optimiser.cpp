@@ -5,6 +5,23 @@
 #include "peft4j.h"
 
 namespace peft4j {
+namespace {
+
+// The fused operator trusts that all four have the same layout.
+void check_state(const char* name, size_t i, const at::Tensor& t, const at::Tensor& parameter) {
+  TORCH_CHECK(t.defined() && t.sizes() == parameter.sizes(), "adamw: ", name, " ", i, " must have shape ", parameter.sizes(),
+              ", got ", t.defined() ? t.sizes() : at::IntArrayRef(), t.defined() ? "" : " (undefined)");
+  TORCH_CHECK(t.scalar_type() == parameter.scalar_type(), "adamw: parameter ", i, " is ", parameter.scalar_type(), " but ",
+              name, " ", i, " is ", t.scalar_type());
+  TORCH_CHECK(t.device() == parameter.device(), "adamw: parameter ", i, " is on ", parameter.device(), " but ", name, " ",
+              i, " is on ", t.device());
+}
+
+void check_contiguous(const char* name, size_t i, const at::Tensor& t) {
+  TORCH_CHECK(t.is_contiguous(), "adamw: ", name, " ", i, " must be contiguous, got strides ", t.strides());
+}
+
+}  // namespace
 
 void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
            const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
@@ -16,8 +33,13 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
               "adamw: ", n, " parameters need as many gradients, moments, learning rates and decays");
   TORCH_CHECK(step >= 1, "adamw: step counts from 1, got ", step);
   for (size_t i = 0; i < n; ++i) {
-    TORCH_CHECK(gradients[i].defined() && gradients[i].sizes() == parameters[i].sizes(), "adamw: gradient ", i,
-                " must have shape ", parameters[i].sizes());
+    TORCH_CHECK(parameters[i].defined(), "adamw: parameter ", i, " is undefined");
+    check_contiguous("parameter", i, parameters[i]);
+    check_state("gradient", i, gradients[i], parameters[i]);
+    check_state("exp_avg", i, exp_avg[i], parameters[i]);
+    check_contiguous("exp_avg", i, exp_avg[i]);
+    check_state("exp_avg_sq", i, exp_avg_sq[i], parameters[i]);
+    check_contiguous("exp_avg_sq", i, exp_avg_sq[i]);
   }
   c10::NoGradGuard no_grad;
   // Runs of tensors with the same settings go to the fused operator together: one call for each parameter group.
@@ -26,7 +48,7 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
     std::vector<at::Tensor> p, g, m, v, steps;
     for (; end < n && learning_rate[end] == learning_rate[begin] && weight_decay[end] == weight_decay[begin]; ++end) {
       p.push_back(parameters[end]);
-      g.push_back(gradients[end]);
+      g.push_back(gradients[end].contiguous());
       m.push_back(exp_avg[end]);
       v.push_back(exp_avg_sq[end]);
       steps.push_back(at::full({}, static_cast<double>(step), at::kFloat));
@@ -39,6 +61,9 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
 
 double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm) {
   TORCH_CHECK(max_norm >= 0, "clip_grad_norm: max_norm must be 0 (only measure) or positive, got ", max_norm);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    TORCH_CHECK(gradients[i].defined(), "clip_grad_norm: gradient ", i, " is undefined");
+  }
   c10::NoGradGuard no_grad;
   double squares = 0;
   for (const at::Tensor& g : gradients) {

@@ -8,13 +8,14 @@ at::Tensor dropout_mask(const at::Tensor& like, int64_t rows, int64_t columns, c
                         int64_t row_step) {
   at::Tensor result = at::empty({rows, columns}, at::kDouble);
   double* to = result.data_ptr<double>();
-  uint8_t bytes[16 * kPhiloxLanes];
+  std::array<uint32_t, 4> words{};
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t c = 0; c < columns; ++c) {
       if (c % 16 == 0) {
-        philox_bytes(bytes, 1, static_cast<uint32_t>(c / 16), first_row + i * row_step, mask.seed);
+        words = mask_block(static_cast<uint32_t>(c / 16), first_row + i * row_step, mask.seed);
       }
-      to[i * columns + c] = bytes[c % 16] < mask.threshold ? 0.0 : mask.scale();
+      const uint32_t byte = words[c % 16 / 4] >> (8 * (c % 4)) & 255;
+      to[i * columns + c] = byte < mask.threshold ? 0.0 : mask.scale();
     }
   }
   return result.to(like.options());

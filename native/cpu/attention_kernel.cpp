@@ -30,15 +30,6 @@ int64_t up_to(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-template <class T>
-inline Vec<T> fast_exp(const Vec<T>& x) {
-  if constexpr (std::is_same_v<T, float>) {
-    return x.exp_u20();
-  } else {
-    return x.exp();
-  }
-}
-
 // The keys that one query row sees, as columns of [prefix | sequence]: all of the prefix, and [first, last) behind it.
 struct Visible {
   int64_t first, last;
@@ -182,37 +173,27 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
           A* row = s + i * kKeys;
           hide(p, row, key, seen[i]);
           const int64_t width = up_to(keys, W);
-          Vec<A> high(kNone);
+          Vec<A> high(maximum[i]);
           for (int64_t c = 0; c < width; c += W) {
-            high = at::vec::maximum(high, Vec<A>::loadu(row + c));
+            high = larger(high, Vec<A>::loadu(row + c));
           }
-          A largest = maximum[i];
-          alignas(64) A lanes[W];
-          high.store(lanes);
-          for (int c = 0; c < W; ++c) {
-            largest = std::max(largest, lanes[c]);
-          }
-          if (largest == kNone) {  // nothing seen yet
-            std::fill(row, row + width, A(0));
-            continue;
-          }
-          const A shrink = std::exp(maximum[i] - largest);
-          maximum[i] = largest;
+          const A largest = largest_lane(high);
+          const A base = largest == kNone ? A(0) : largest;  // nothing seen yet: exp(-inf - 0) is 0
           Vec<A> total(A(0));
           for (int64_t c = 0; c < width; c += W) {
-            const Vec<A> e = fast_exp<A>(Vec<A>::loadu(row + c) - Vec<A>(largest));
+            const Vec<A> e = fast_exp(Vec<A>::loadu(row + c) - Vec<A>(base));
             e.store(row + c);
             total = total + e;
           }
-          total.store(lanes);
-          A added = 0;
-          for (int c = 0; c < W; ++c) {
-            added += lanes[c];
+          if (largest != maximum[i]) {
+            const A shrink = std::exp(maximum[i] - base);
+            maximum[i] = largest;
+            sum[i] *= shrink;
+            for (int64_t c = 0; c < d; ++c) {
+              o[i * d + c] *= shrink;
+            }
           }
-          sum[i] = sum[i] * shrink + added;
-          for (int64_t c = 0; c < d && shrink != A(1); ++c) {
-            o[i * d + c] *= shrink;
-          }
+          sum[i] += sum_of_lanes(total);
           if (p.dropout.active()) {
             drop_row(row, keys, (task.first_q + begin + i) * p.query_heads + head, key, p.dropout);
           }
@@ -221,12 +202,12 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
       }
       for (int64_t i = 0; i < rows; ++i) {
         const int64_t row = task.first_q + begin + i;
-        const A inverse = sum[i] > 0 ? A(1) / sum[i] : A(0);
+        const A inverse = sum[i] == 0 ? A(0) : A(1) / sum[i];
         for (int64_t c = 0; c < d; ++c) {
           o[i * d + c] *= inverse;
         }
         store_row(static_cast<T*>(p.out) + (row * p.query_heads + head) * d, o + i * d, d);
-        static_cast<A*>(p.lse)[row * p.query_heads + head] = sum[i] > 0 ? maximum[i] + std::log(sum[i]) : kNone;
+        static_cast<A*>(p.lse)[row * p.query_heads + head] = sum[i] == 0 ? kNone : maximum[i] + std::log(sum[i]);
       }
     }
   }
@@ -285,7 +266,7 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
           hide(p, probability, key, seen[i]);
           const Vec<A> log_sum(lse[i] == kNone ? A(0) : lse[i]);
           for (int64_t c = 0; c < width; c += W) {
-            fast_exp<A>(Vec<A>::loadu(probability + c) - log_sum).store(probability + c);
+            fast_exp(Vec<A>::loadu(probability + c) - log_sum).store(probability + c);
           }
           if (p.dropout.active()) {
             // dP and the P of dV carry the mask, the P of dS does not.

@@ -59,7 +59,7 @@ struct LayerNormParams {
   void *mean, *rstd;  // [rows], compute type
   // backward only
   const void* dy;
-  void *dx, *dresidual;        // dresidual may be null; dx == dresidual without dropout
+  void *dx, *dresidual;        // the same one without dropout
   void *dweight, *dbias;       // [blocks, columns] partial sums, compute type; null where not wanted
 };
 

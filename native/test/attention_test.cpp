@@ -133,6 +133,13 @@ Operation operation_of(const Case& c) {
     o.inputs[5] = random({}, 6);
   }
   o.trained.assign(6, true);
+  const bool alone = c.prefix == Prefix::kNone || c.prefix == Prefix::kGated;
+  if ((c.prefix == Prefix::kGated && c.prefix_size == 1) || (alone && c.window == 1)) {
+    // A softmax over one key has gradient 0; dP - rowsum(dO∘O) leaves the rounding of both (flash-attention's does too):
+    // 1.03e-5 for 588 rows of float32; with O kept in bfloat16 there is nothing to compare.
+    o.absolute = 4e-5;
+    o.types.pop_back();
+  }
   o.run = [c](const Tensors& inputs, at::ScalarType) { return run(c, inputs); };
   o.plain = [c](const Tensors& inputs, at::ScalarType) { return plain(c, inputs); };
   return o;

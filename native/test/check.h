@@ -64,7 +64,8 @@ void expect_error(const std::string& what, const std::function<void()>& body, co
 void expect_same_bits(const std::string& what, const at::Tensor& a, const at::Tensor& b);
 
 // |own - reference| against the tolerance above; allowed: max|plain - reference|.
-void expect_close(const std::string& what, const at::Tensor& own, const at::Tensor& reference, double allowed);
+void expect_close(const std::string& what, const at::Tensor& own, const at::Tensor& reference, double allowed,
+                  double absolute = 1e-5);
 
 // Normal numbers from a generator of its own; the same for the same seed.
 at::Tensor random(at::IntArrayRef shape, uint64_t seed, double deviation = 1);
@@ -77,6 +78,7 @@ struct Operation {
   // From typed inputs to outputs. type is the tested type, also when the inputs are the reference's (double).
   std::function<Tensors(const Tensors&, at::ScalarType type)> run, plain;
   std::vector<at::ScalarType> types = {at::kDouble, at::kFloat, at::kBFloat16};
+  double absolute = 1e-5;  // the rule's; a larger one carries the measured error
 };
 
 void compare(const Operation& operation);

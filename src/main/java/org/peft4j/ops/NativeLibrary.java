@@ -15,9 +15,9 @@ final class NativeLibrary {
                 PeftNative.loadLibrary();
             } catch (UnsatisfiedLinkError e) {
                 String platform = Loader.getPlatform();
-                UnsatisfiedLinkError missing = new UnsatisfiedLinkError(
-                        "peft4j: no native libraries for " + platform + "; add the dependency org.peft4j:peft4j:VERSION:"
-                                + platform + " (classifier " + platform + ") beside the main jar");
+                UnsatisfiedLinkError missing = new UnsatisfiedLinkError("peft4j: no native libraries for " + platform
+                        + "; add the dependency org.peft4j:peft4j:VERSION:" + platform + " (classifier " + platform
+                        + ") beside the main jar");
                 missing.initCause(e);
                 throw missing;
             }

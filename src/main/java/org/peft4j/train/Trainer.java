@@ -107,8 +107,12 @@ public final class Trainer {
                 if (stopped()) {
                     return false;
                 }
+                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
                 if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
                     save();
+                }
+                if (training.evaluateEvery() > 0 && steps % training.evaluateEvery() == 0 && !last) {
+                    evaluate();
                 }
             }
             evaluate();
@@ -163,7 +167,11 @@ public final class Trainer {
             return;
         }
         Evaluation evaluation = Inference.evaluate(
-                run.model, run.adapter, run.validation, run.labels, run.config.training().batchSize());
+                run.model,
+                run.adapter,
+                run.validation,
+                run.labels,
+                run.config.training().batchSize());
         stopped();
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);

@@ -1,0 +1,45 @@
+/* Which implementation runs, and what the library says about itself. */
+#include "check.h"
+
+namespace peft4j::test {
+namespace {
+
+TEST(kernelsCanBeForced) {
+  const auto line = [](const std::string& operation) {
+    const std::string all = text("\n", kernels_in_use());
+    const size_t begin = all.find(text("\n", operation, "\t")) + 1;
+    REQUIRE(begin > 0);
+    return all.substr(begin, all.find('\n', begin) - begin);
+  };
+  {
+    Kernels k("reference");
+    REQUIRE(line("attention") == "attention\treference\tforced by peft4j.kernels");
+  }
+  REQUIRE(line("attention").starts_with("attention\town\t") && line("attention").find("forced") == std::string::npos);
+  {
+    Kernels k("gelu=library,attention=reference");
+    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") && line("attention").starts_with("attention\treference\tforced"));
+    REQUIRE(line("dropout").starts_with("dropout\town\t"));
+    const at::Tensor x = random({5}, 1).to(at::kFloat);
+    expect_same_bits("gelu", peft4j::gelu(x), at::gelu(x));
+  }
+  {
+    Kernels k("library");  // where there is one
+    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") && line("attention").starts_with("attention\town\t"));
+  }
+  Kernels k("gelu=reference");
+  expect_error("provider", [] { set_kernels("gelu=fast"); }, {"own", "library", "reference", "fast"});
+  expect_error("operation", [] { set_kernels("gleu=own"); }, {"lora_linear", "gelu", "gleu"});
+  expect_error("no library", [] { set_kernels("gelu=own,attention=library"); }, {"attention", "library"});
+  REQUIRE(line("gelu").starts_with("gelu\treference"));  // an error changes nothing
+}
+
+TEST(infoNamesThings) {
+  REQUIRE(build_info().find("g++") != std::string::npos && build_info().find("libtorch 2.") != std::string::npos);
+  const std::string capability = cpu_capability();
+  REQUIRE(capability == "DEFAULT" || capability == "AVX2" || capability == "AVX512" || capability == "AVX512_BF16");
+  REQUIRE(!capability.ends_with("BF16") || cpu_has_bfloat16());
+}
+
+}  // namespace
+}  // namespace peft4j::test
