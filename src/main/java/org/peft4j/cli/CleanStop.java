@@ -8,7 +8,7 @@ import java.util.concurrent.TimeUnit;
  * writing, so that temporary files are deleted before the process ends.
  */
 final class CleanStop implements AutoCloseable {
-    private static final long SECONDS_TO_CLEAN = 5;
+    private static final long SECONDS_TO_CLEAN = 10;
 
     private final Thread worker = Thread.currentThread();
     private final CountDownLatch done = new CountDownLatch(1);

@@ -2,6 +2,7 @@ package org.peft4j.cli;
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
@@ -89,6 +90,9 @@ final class PredictCommand implements Callable<Integer> {
         try {
             opened.predict(data, text, (row, prediction) -> {
                 try {
+                    if (Thread.currentThread().isInterrupted()) { // the stream would notice when its buffer is full
+                        throw new InterruptedIOException();
+                    }
                     to.write((JsonOutput.line(line(row, prediction)) + "\n").getBytes(StandardCharsets.UTF_8));
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);

@@ -266,13 +266,4 @@ class CommandsTest {
         assertThat(result.err()).contains("tokens_per_second", "seconds_per_step", "peak_resident_mb");
         assertThat(JSON.readTree(json.toFile()).get("steps").asInt()).isEqualTo(2);
     }
-
-    @Test
-    void benchKernelsPrintsJsonForPrograms() throws IOException {
-        Cli.Result result = Cli.run("bench", "kernels", "--repeats", 1);
-
-        assertThat(result.status()).isZero();
-        assertThat(result.err()).contains("operation", "lora_linear", "reference");
-        assertThat(JSON.readTree(result.out()).isArray()).isTrue();
-    }
 }
