@@ -62,6 +62,7 @@ final class ClassifierOptions {
             completionCandidates = Device.Names.class,
             defaultValue = "cpu",
             description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
+    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
     private Device device;
 
     /** Loads the model; what the user should know about it goes to {@code err}. */

@@ -50,7 +50,7 @@ final class Failure {
     }
 
     static int status(Throwable failure) {
-        if (failure instanceof ClosedByInterruptException || failure instanceof InterruptedIOException) {
+        if (isInterruption(failure)) {
             return INTERRUPTED;
         }
         boolean wrongCall = failure instanceof ParameterException
@@ -63,7 +63,19 @@ final class Failure {
         return wrongCall ? WRONG_CALL : FAILED;
     }
 
+    private static boolean isInterruption(Throwable failure) {
+        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+            if (cause instanceof ClosedByInterruptException || cause instanceof InterruptedIOException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     private static String message(Throwable failure) {
+        if (isInterruption(failure)) {
+            return "interrupted; nothing was written";
+        }
         if (failure instanceof ParameterException wrong) {
             return message(wrong);
         }

@@ -45,8 +45,11 @@ final class FetchCommand implements Callable<Integer> {
     private boolean overwrite;
 
     @Override
+    @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
-        Fetch.fetch(name, out, jar, overwrite, main.err()::println);
+        try (CleanStop stop = new CleanStop()) {
+            Fetch.fetch(name, out, jar, overwrite, main.err()::println);
+        }
         return 0;
     }
 

@@ -3,6 +3,7 @@ package org.peft4j.cli;
 import java.io.PrintStream;
 import java.lang.reflect.Proxy;
 import java.util.concurrent.CountDownLatch;
+import org.peft4j.train.Evaluation;
 import org.peft4j.train.RunSummary;
 import org.peft4j.train.StepMetrics;
 import org.peft4j.train.TrainListener;
@@ -35,6 +36,13 @@ final class GracefulStop implements TrainListener, AutoCloseable {
     /** Here and not from the hook: an interrupt while a file is written would fail the writing. */
     @Override
     public void step(StepMetrics metrics, long totalSteps) {
+        if (requested) {
+            trainer.interrupt();
+        }
+    }
+
+    @Override
+    public void evaluated(String split, long step, Evaluation evaluation) {
         if (requested) {
             trainer.interrupt();
         }

@@ -3,6 +3,7 @@ package org.peft4j.cli;
 import java.io.Console;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
+import java.io.OutputStreamWriter;
 import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.Charset;
@@ -52,6 +53,7 @@ import picocli.CommandLine.Spec;
 public final class Main implements Callable<Integer> {
     private final PrintStream out;
     private final PrintStream err;
+    private final Charset charset;
     private final boolean terminal;
 
     @Spec
@@ -65,26 +67,31 @@ public final class Main implements Callable<Integer> {
 
     /** For picocli's generator of shell completions. */
     public Main() {
-        this(System.out, System.err, false);
+        this(
+                stream(FileDescriptor.out, StandardCharsets.UTF_8),
+                stream(FileDescriptor.err, StandardCharsets.UTF_8),
+                StandardCharsets.UTF_8,
+                false);
     }
 
     @SuppressWarnings("NullAway.Init") // picocli sets spec
-    Main(PrintStream out, PrintStream err, boolean terminal) {
+    Main(PrintStream out, PrintStream err, Charset charset, boolean terminal) {
         this.out = out;
         this.err = err;
+        this.charset = charset;
         this.terminal = terminal;
     }
 
     /** Ends the process with the command's exit status. */
     public static void main(String[] args) {
-        // Else the logging interface, which a library uses, complains that nobody listens.
-        if (System.getProperty("slf4j.internal.verbosity") == null) {
-            System.setProperty("slf4j.internal.verbosity", "ERROR");
-        }
         Charset charset = charset();
-        PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true, charset);
-        PrintStream err = new PrintStream(new FileOutputStream(FileDescriptor.err), true, charset);
-        System.exit(run(out, err, ProgressBar.onTerminal(), args));
+        PrintStream out = stream(FileDescriptor.out, charset);
+        PrintStream err = stream(FileDescriptor.err, charset);
+        System.exit(run(new Main(out, err, charset, ProgressBar.onTerminal()), args));
+    }
+
+    private static PrintStream stream(FileDescriptor descriptor, Charset charset) {
+        return new PrintStream(new FileOutputStream(descriptor), true, charset);
     }
 
     /** A terminal has a charset of its own; files and pipes get UTF-8, whatever the locale is: JSON has no other. */
@@ -95,28 +102,26 @@ public final class Main implements Callable<Integer> {
     }
 
     /** Runs a command and returns the exit status. */
-    static int run(PrintStream out, PrintStream err, boolean terminal, String... args) {
-        Main main = new Main(out, err, terminal);
+    static int run(Main main, String... args) {
         CommandLine commands = commandLine(main);
         try {
             return commands.execute(args);
         } catch (OutOfMemoryError | LinkageError e) { // not swallowed: told, and the process ends
-            return Failure.report(e, err, main.stacktrace);
+            return Failure.report(e, main.err, main.stacktrace);
         } finally {
-            out.flush();
-            err.flush();
+            main.out.flush();
+            main.err.flush();
         }
     }
 
     static CommandLine commandLine(Main main) {
-        CommandLine commands = new CommandLine(main)
-                .setOut(new PrintWriter(main.out, true))
-                .setErr(new PrintWriter(main.err, true))
+        return new CommandLine(main)
+                .setOut(new PrintWriter(new OutputStreamWriter(main.out, main.charset), true))
+                .setErr(new PrintWriter(new OutputStreamWriter(main.err, main.charset), true))
                 .setUsageHelpWidth(100)
                 .setExpandAtFiles(false) // a file may be named @train.jsonl
                 .setExecutionExceptionHandler((e, line, parsed) -> Failure.report(e, main.err, main.stacktrace))
                 .setParameterExceptionHandler((e, args) -> Failure.report(e, main.err, main.stacktrace));
-        return commands;
     }
 
     /** Without a command: what there is, and that one is missing. */
@@ -136,9 +141,9 @@ public final class Main implements Callable<Integer> {
         return err;
     }
 
-    /** Whether somebody looks at a terminal. */
-    boolean terminal() {
-        return terminal;
+    /** Shows how training goes, on a terminal or in a log. */
+    ProgressBar progressBar(int logEvery) {
+        return new ProgressBar(out, charset, terminal, logEvery);
     }
 
     /** The version in the jar's manifest. */

@@ -35,10 +35,13 @@ final class MergeCommand implements Callable<Integer> {
     private boolean overwrite;
 
     @Override
+    @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
         Inputs.exists(model, "--model");
         Inputs.exists(adapter, "--adapter");
-        Merge.merge(model, adapter, out, overwrite);
+        try (CleanStop stop = new CleanStop()) {
+            Merge.merge(model, adapter, out, overwrite);
+        }
         main.err().println("wrote the merged model to " + out);
         return 0;
     }

@@ -2,7 +2,9 @@ package org.peft4j.cli;
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;
+import java.io.InterruptedIOException;
 import java.io.OutputStream;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
@@ -61,25 +63,20 @@ final class PredictCommand implements Callable<Integer> {
     private final Map<String, Long> counts = new LinkedHashMap<>();
 
     @Override
+    @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
         Inputs.exists(data, "--data");
         if (!out.equals(STANDARD_OUTPUT)) {
             Inputs.canBecomeFile(Path.of(out), "--out");
             Inputs.isNot(Path.of(out), "--out", data);
         }
-        try (TextClassifier opened = classifier.open(main.err())) {
+        try (CleanStop stop = new CleanStop();
+                TextClassifier opened = classifier.open(main.err())) {
             opened.labels().forEach(label -> counts.put(label, 0L));
             if (out.equals(STANDARD_OUTPUT)) {
-                write(opened, main.out());
-                if (main.out().checkError()) {
-                    throw new IOException("standard output could not be written (is its reader gone?)");
-                }
+                write(opened, new Checked(main.out()));
             } else {
-                AtomicFiles.write(Path.of(out), file -> {
-                    OutputStream buffered = new BufferedOutputStream(Channels.newOutputStream(file), 1 << 16);
-                    write(opened, buffered);
-                    buffered.flush(); // the file is not ours to close
-                });
+                AtomicFiles.write(Path.of(out), file -> write(opened, Channels.newOutputStream(file)));
             }
         }
         long rows = counts.values().stream().mapToLong(Long::longValue).sum();
@@ -87,15 +84,21 @@ final class PredictCommand implements Callable<Integer> {
         return 0;
     }
 
-    private void write(TextClassifier opened, OutputStream to) throws IOException {
+    /** Writes to a stream that is not ours to close. */
+    private void write(TextClassifier opened, OutputStream stream) throws IOException {
+        OutputStream to = new BufferedOutputStream(stream, 1 << 16);
         try {
             opened.predict(data, text, (row, prediction) -> {
                 try {
+                    if (Thread.currentThread().isInterrupted()) { // the stream would notice when its buffer is full
+                        throw new InterruptedIOException();
+                    }
                     to.write((JsonOutput.line(line(row, prediction)) + "\n").getBytes(StandardCharsets.UTF_8));
                 } catch (IOException e) {
                     throw new UncheckedIOException(e);
                 }
             });
+            to.flush();
         } catch (UncheckedIOException e) {
             throw e.getCause();
         }
@@ -110,6 +113,28 @@ final class PredictCommand implements Callable<Integer> {
         line.put("logits", prediction.logits());
         counts.merge(prediction.label(), 1L, Long::sum);
         return line;
+    }
+
+    /** A print stream that tells of errors at once: who reads it may have gone ({@code | head}). */
+    private static final class Checked extends OutputStream {
+        private final PrintStream out;
+
+        Checked(PrintStream out) {
+            this.out = out;
+        }
+
+        @Override
+        public void write(int b) throws IOException {
+            write(new byte[] {(byte) b}, 0, 1);
+        }
+
+        @Override
+        public void write(byte[] bytes, int offset, int length) throws IOException {
+            out.write(bytes, offset, length);
+            if (out.checkError()) {
+                throw new IOException("standard output could not be written; is its reader gone?");
+            }
+        }
     }
 
     private static String free(Map<String, ?> row, String key) {

@@ -55,6 +55,7 @@ final class TrainCommand implements Callable<Integer> {
             completionCandidates = Device.Names.class,
             defaultValue = "cpu",
             description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
+    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
     private Device device;
 
     @Override
@@ -67,7 +68,10 @@ final class TrainCommand implements Callable<Integer> {
         main.out().print(SettingsText.of(RunConfigFile.toMap(run), ""));
         main.out().println();
         try (GracefulStop stop = new GracefulStop(main.err())) {
-            RunResult result = Trainer.train(run, overwrite, new TrainOutput(main.out(), main.terminal(), run, stop));
+            RunResult result = Trainer.train(
+                    run,
+                    overwrite,
+                    new TrainOutput(main.out(), main.progressBar(run.training().logEvery()), run, stop));
             return result.status() == RunResult.Status.INTERRUPTED ? Failure.INTERRUPTED : 0;
         }
     }

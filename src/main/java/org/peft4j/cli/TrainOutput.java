@@ -22,11 +22,11 @@ final class TrainOutput implements TrainListener {
     private @Nullable Evaluation last;
 
     /** @param stop hears of everything, too */
-    TrainOutput(PrintStream out, boolean terminal, RunConfig config, TrainListener stop) {
+    TrainOutput(PrintStream out, ProgressBar bar, RunConfig config, TrainListener stop) {
         this.out = out;
         this.config = config;
         this.stop = stop;
-        bar = new ProgressBar(out, terminal, config.training().logEvery());
+        this.bar = bar;
     }
 
     @Override

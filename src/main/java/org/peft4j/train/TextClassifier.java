@@ -236,7 +236,7 @@ public final class TextClassifier implements AutoCloseable {
     }
 
     /**
-     * Classifies the rows of a file, JSONL or CSV, some batches at a time; labels are not needed. The receiver gets each
+     * Classifies the rows of a file, JSONL or CSV, batch by batch; labels are not needed. The receiver gets each
      * row's columns and its class, in order.
      *
      * @param textColumn the column of the text, or null for the one trained on
@@ -244,14 +244,13 @@ public final class TextClassifier implements AutoCloseable {
     public void predict(
             Path data, @Nullable String textColumn, BiConsumer<Map<String, @Nullable Object>, Prediction> receiver)
             throws IOException {
-        int atOnce = Math.max(options.batchSize(), 256); // the tokenizer uses all processors for many texts
         List<Row> rows = new ArrayList<>();
         try (RowReader reader = RowReader.open(data, textColumn == null ? settings.text() : textColumn, null)) {
             Row row = reader.next();
             while (row != null) {
                 rows.add(row);
                 row = reader.next();
-                if (row == null || rows.size() >= atOnce) {
+                if (row == null || rows.size() >= options.batchSize()) {
                     List<Prediction> predictions =
                             predict(rows.stream().map(Row::text).toList());
                     for (int i = 0; i < rows.size(); i++) {
