@@ -45,8 +45,8 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     // Without residual and dropout z is x.
     const bool changed = residual.defined() || dropout.active();
     const at::Tensor z = !kept ? at::Tensor() : changed ? at::empty_like(x) : x;
-    LayerNormParams p = make_params(x, weight.contiguous(), mean, rstd, dropout);
-    const at::Tensor b = bias.contiguous();
+    const at::Tensor w = weight.contiguous(), b = bias.contiguous();
+    LayerNormParams p = make_params(x, w, mean, rstd, dropout);
     p.x = x.data_ptr();
     p.residual = residual.defined() ? residual.data_ptr() : nullptr;
     p.bias = b.data_ptr();
@@ -55,7 +55,7 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     p.z = kept && changed ? z.data_ptr() : nullptr;
     cpu_kernels().layer_norm_forward(p);
     if (kept) {
-      ctx->save_for_backward({z, weight.contiguous(), mean, rstd});
+      ctx->save_for_backward({z, w, mean, rstd});
       ctx->saved_data["has_residual"] = residual.defined();
       ctx->saved_data["threshold"] = static_cast<int64_t>(dropout.threshold);
       ctx->saved_data["seed"] = static_cast<int64_t>(dropout.seed);

@@ -1,6 +1,7 @@
 #pragma once
 /* Vectors: the exponential that our kernels share, and reductions over lanes. */
 #include <ATen/cpu/vec/vec.h>
+#include <c10/util/BFloat16.h>
 
 #include <type_traits>
 
@@ -42,6 +43,15 @@ inline Vec<T> fast_exp(const Vec<T>& x) {
   }
 #endif
   return x.exp();
+}
+
+// Two vectors as one of bfloat16, rounded to nearest even (the instruction takes denormals for 0).
+inline Vec<c10::BFloat16> narrowed(const Vec<float>& low, const Vec<float>& high) {
+#if defined(__AVX512BF16__)
+  return Vec<c10::BFloat16>((__m512i)_mm512_cvtne2ps_pbh(high, low));
+#else
+  return at::vec::convert_float_bfloat16(low, high);
+#endif
 }
 
 // The larger; of NaN and a number either one.
