@@ -45,7 +45,7 @@ case $kind in
     ninja -C "$build" --quiet peft4j_native_tests
     # libtorch is not instrumented: containers that it grows look wrong to the address sanitizer, and what it keeps until
     # the end is not ours. libgomp's barriers are unknown to the thread sanitizer: one OpenMP thread, the tests make their own.
-    export ASAN_OPTIONS=detect_container_overflow=0 LSAN_OPTIONS=suppressions=$root/native/test/lsan.supp:print_suppressions=0
+    export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$root/native/test/lsan.supp:print_suppressions=0
     export UBSAN_OPTIONS=print_stacktrace=1 ATEN_CPU_CAPABILITY=avx2 # the instrumented kernels
     if [ "$kind" = thread ]; then
       OMP_NUM_THREADS=1 "$build/peft4j_native_tests" threads

@@ -1,5 +1,6 @@
 #include "onednn.h"
 
+#include <ATen/ATen.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
@@ -11,10 +12,23 @@ c10::OperatorHandle operator_named(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
 }
 
+// Whether this processor's oneDNN has bfloat16 products: libtorch knows, and raises an error where it has none.
+bool has_bfloat16() {
+  static const bool answer = [] {
+    try {
+      pack(at::zeros({16, 16}, at::kBFloat16));
+      return true;
+    } catch (const c10::Error&) {
+      return false;
+    }
+  }();
+  return answer;
+}
+
 }  // namespace
 
 bool usable(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.numel() > 0;
+  return x.is_cpu() && x.numel() > 0 && (x.scalar_type() == at::kFloat || (x.scalar_type() == at::kBFloat16 && has_bfloat16()));
 }
 
 at::Tensor pack(const at::Tensor& w) {

@@ -7,7 +7,7 @@ mkldnn::_reorder_linear_weight): on a CPU the fastest product there is in the pr
 */
 namespace peft4j::onednn {
 
-// Whether linear() can take x: float32 or bfloat16 on a CPU, at least one row.
+// Whether linear() can take x: float32, or bfloat16 where this CPU has products of it; at least one element.
 bool usable(const at::Tensor& x);
 
 // w [out, in] in the layout that this processor wants; an opaque tensor that only linear() understands.
