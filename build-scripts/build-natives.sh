@@ -112,10 +112,8 @@ if [ ! -f "$build/build.ninja" ] || ! grep -qF "LIBTORCH_INCLUDE:PATH=$include" 
   cmake -S "$root/native" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
     -DLIBTORCH_INCLUDE:PATH="$include" -DLIBTORCH_LIB:PATH="$libraries" > "$build.log" 2>&1 || { cat "$build.log"; fail "cmake failed"; }
 fi
-if ! ninja -C "$build" -n peft4j | grep -q 'no work to do'; then
-  say "compiling native/ (two minutes on two cores from nothing)"
-  ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
-fi
+[ -e "$build/libpeft4j.so" ] || say "compiling native/ (about two minutes on two cores)"
+ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
 mkdir -p "$out"
 cmp -s "$build/libpeft4j.so" "$out/libpeft4j.so" || cp -f "$build/libpeft4j.so" "$out/libpeft4j.so.tmp"
 [ ! -e "$out/libpeft4j.so.tmp" ] || mv -f "$out/libpeft4j.so.tmp" "$out/libpeft4j.so" # a running program keeps the old file

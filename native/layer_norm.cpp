@@ -38,15 +38,15 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous();
     const at::Tensor residual = residual_in ? residual_in->contiguous() : at::Tensor();
-    const bool kept = x_in.requires_grad() || (residual_in && residual_in->requires_grad()) ||
-                      weight.requires_grad() || bias.requires_grad();
+    const bool kept = x_in.requires_grad() || (residual_in && residual_in->requires_grad()) || weight.requires_grad() ||
+                      bias.requires_grad();
     const at::Tensor y = at::empty_like(x);
     const at::Tensor mean = at::empty({x.size(0)}, x.options().dtype(compute_type(x))), rstd = at::empty_like(mean);
     // Without residual and dropout z is x.
     const bool changed = residual.defined() || dropout.active();
     const at::Tensor z = !kept ? at::Tensor() : changed ? at::empty_like(x) : x;
-    LayerNormParams p = make_params(x, weight.contiguous(), mean, rstd, dropout);
-    const at::Tensor b = bias.contiguous();
+    const at::Tensor w = weight.contiguous(), b = bias.contiguous();
+    LayerNormParams p = make_params(x, w, mean, rstd, dropout);
     p.x = x.data_ptr();
     p.residual = residual.defined() ? residual.data_ptr() : nullptr;
     p.bias = b.data_ptr();
@@ -55,7 +55,7 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     p.z = kept && changed ? z.data_ptr() : nullptr;
     cpu_kernels().layer_norm_forward(p);
     if (kept) {
-      ctx->save_for_backward({z, weight.contiguous(), mean, rstd});
+      ctx->save_for_backward({z, w, mean, rstd});
       ctx->saved_data["has_residual"] = residual.defined();
       ctx->saved_data["threshold"] = static_cast<int64_t>(dropout.threshold);
       ctx->saved_data["seed"] = static_cast<int64_t>(dropout.seed);
@@ -133,7 +133,8 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at:
   check_probability(kName, dropout_p);
   const Dropout dropout = Dropout::of(dropout_p, seed);
   return has_own_kernels(x) && provider_of(Operation::kLayerNorm) == Provider::kOwn
-             ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps, dropout)
+             ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps,
+                                dropout)
              : eager(x, residual, weight, bias, eps, dropout);
 }
 

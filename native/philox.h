@@ -45,7 +45,7 @@ namespace {
 }
 
 // The words of block column / 16 of a row's mask.
-[[maybe_unused]] inline std::array<uint32_t, 4> mask_block(uint32_t block, uint64_t row, uint64_t seed) {
+[[maybe_unused]] inline std::array<uint32_t, 4> mask_words(uint32_t block, uint64_t row, uint64_t seed) {
   return philox({block, static_cast<uint32_t>(row), static_cast<uint32_t>(row >> 32), 0},
                 {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
 }

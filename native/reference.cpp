@@ -12,7 +12,7 @@ at::Tensor dropout_mask(const at::Tensor& like, int64_t rows, int64_t columns, c
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t c = 0; c < columns; ++c) {
       if (c % 16 == 0) {
-        words = mask_block(static_cast<uint32_t>(c / 16), first_row + i * row_step, mask.seed);
+        words = mask_words(static_cast<uint32_t>(c / 16), first_row + i * row_step, mask.seed);
       }
       const uint32_t byte = words[c % 16 / 4] >> (8 * (c % 4)) & 255;
       to[i * columns + c] = byte < mask.threshold ? 0.0 : mask.scale();

@@ -25,6 +25,7 @@ namespace {
 
 constexpr int64_t kQueries = 48;
 constexpr int64_t kKeys = 128;
+constexpr int64_t kAhead = 16;  // rows
 
 int64_t up_to(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -54,41 +55,38 @@ template <class A>
 struct PackedHead {
   std::vector<A> k_columns;  // [blocks][D][kKeys]: Kᵀ of each block
   std::vector<A> v_columns;  // the same of V; backward only
-  std::vector<A> k_rows;     // [keys, D]; backward only
-  std::vector<A> v_rows;     // [keys, D]
-  std::vector<A> row;
+  std::vector<A> k_rows, v_rows;  // [keys, D]
   int64_t keys = 0;
 
   void reset(int64_t n, int64_t d, bool backward) {
     keys = n;
     const int64_t padded = up_to(n, kKeys);
     k_columns.assign(padded * d, A(0));
+    k_rows.resize(padded * d);
     v_rows.resize(padded * d);
-    row.resize(d);
     if (backward) {
       v_columns.assign(padded * d, A(0));
-      k_rows.resize(padded * d);
     }
   }
 
   template <class T>
-  void append(int64_t at, int64_t n, int64_t d, const T* k, int64_t k_stride, const T* v, int64_t v_stride,
-              bool backward) {
+  void append(int64_t at, int64_t n, int64_t d, const T* k, int64_t k_stride, const T* v, int64_t v_stride) {
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t key = at + i;
-      A* column = k_columns.data() + key / kKeys * kKeys * d + key % kKeys;
-      A* k_row = backward ? k_rows.data() + key * d : row.data();
-      load_row(k_row, k + i * k_stride, d);
-      for (int64_t c = 0; c < d; ++c) {
-        column[c * kKeys] = k_row[c];
+      if (i + kAhead < n) {
+        prefetch_row(k + (i + kAhead) * k_stride, d);
+        prefetch_row(v + (i + kAhead) * v_stride, d);
       }
-      A* v_row = v_rows.data() + key * d;
-      load_row(v_row, v + i * v_stride, d);
+      load_row(k_rows.data() + (at + i) * d, k + i * k_stride, d);
+      load_row(v_rows.data() + (at + i) * d, v + i * v_stride, d);
+    }
+  }
+
+  void transpose(int64_t d, bool backward) {
+    for (int64_t key = 0; key < keys; key += kKeys) {
+      const int64_t n = std::min(kKeys, keys - key);
+      at::vec::transpose_mxn<A>(k_rows.data() + key * d, d, k_columns.data() + key * d, kKeys, n, d);
       if (backward) {
-        column = v_columns.data() + key / kKeys * kKeys * d + key % kKeys;
-        for (int64_t c = 0; c < d; ++c) {
-          column[c * kKeys] = v_row[c];
-        }
+        at::vec::transpose_mxn<A>(v_rows.data() + key * d, d, v_columns.data() + key * d, kKeys, n, d);
       }
     }
   }
@@ -115,10 +113,11 @@ struct Task {
     if (p.prefix > 0) {
       const int64_t at = sequence * p.prefix_stride + head * d;
       packed.append(0, p.prefix, d, static_cast<const T*>(p.prefix_k) + at, p.key_heads * d,
-                    static_cast<const T*>(p.prefix_v) + at, p.key_heads * d, backward);
+                    static_cast<const T*>(p.prefix_v) + at, p.key_heads * d);
     }
     packed.append(p.prefix, keys, d, static_cast<const T*>(p.k) + first_k * p.k_stride + head * d, p.k_stride,
-                  static_cast<const T*>(p.v) + first_k * p.v_stride + head * d, p.v_stride, backward);
+                  static_cast<const T*>(p.v) + first_k * p.v_stride + head * d, p.v_stride);
+    packed.transpose(d, backward);
   }
 };
 
@@ -144,6 +143,7 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
   const int64_t d = p.head_size, group = p.query_heads / p.key_heads;
   task.pack(packed, false);
   space.resize(kQueries * (2 * d + kKeys + 2));
+  alignas(64) uint8_t mask[kQueries * kKeys];
   A* q = space.data();
   A* o = q + kQueries * d;
   A* s = o + kQueries * d;
@@ -154,7 +154,11 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
       const int64_t rows = std::min(kQueries, task.queries - begin);
       Visible seen[kQueries];
       for (int64_t i = 0; i < rows; ++i) {
-        load_row(q + i * d, static_cast<const T*>(p.q) + (task.first_q + begin + i) * p.q_stride + head * d, d);
+        const T* from = static_cast<const T*>(p.q) + (task.first_q + begin + i) * p.q_stride + head * d;
+        if (begin + i + kAhead < task.queries) {
+          prefetch_row(from + kAhead * p.q_stride, d);
+        }
+        load_row(q + i * d, from, d);
         seen[i] = visible_keys(p, begin + i, task.queries, task.keys);
         maximum[i] = kNone;
         sum[i] = 0;
@@ -169,6 +173,10 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
         }
         const int64_t keys = std::min(kKeys, packed.keys - key);
         tile_gemm<A>(rows, up_to(keys, W), d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
+        if (p.dropout.active()) {
+          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key,
+                     p.dropout.seed);
+        }
         for (int64_t i = 0; i < rows; ++i) {
           A* row = s + i * kKeys;
           hide(p, row, key, seen[i]);
@@ -195,7 +203,7 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
           }
           sum[i] += sum_of_lanes(total);
           if (p.dropout.active()) {
-            drop_row(row, keys, (task.first_q + begin + i) * p.query_heads + head, key, p.dropout);
+            apply_mask(row, mask + i * kKeys, keys, p.dropout);
           }
         }
         tile_gemm<A>(rows, d, keys, s, kKeys, 1, packed.v_rows.data() + key * d, d, o, d, true);
@@ -232,15 +240,24 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
   A* dk = lse + kQueries;
   A* dv = dk + padded * d;
   std::fill(dk, dk + 2 * padded * d, A(0));
+  alignas(64) uint8_t mask[kQueries * kKeys];
   for (int64_t head = task.head * group; head < (task.head + 1) * group; ++head) {
     for (int64_t begin = 0; begin < task.queries; begin += kQueries) {
       const int64_t rows = std::min(kQueries, task.queries - begin);
       Visible seen[kQueries];
       for (int64_t i = 0; i < rows; ++i) {
         const int64_t row = task.first_q + begin + i;
-        load_row(q + i * d, static_cast<const T*>(p.q) + row * p.q_stride + head * d, d);
-        load_row(dout + i * d, static_cast<const T*>(p.dout) + row * p.dout_stride + head * d, d);
-        load_row(dq + i * d, static_cast<const T*>(p.out) + (row * p.query_heads + head) * d, d);  // o, for delta
+        const T* from[] = {static_cast<const T*>(p.q) + row * p.q_stride + head * d,
+                           static_cast<const T*>(p.dout) + row * p.dout_stride + head * d,
+                           static_cast<const T*>(p.out) + (row * p.query_heads + head) * d};
+        if (begin + i + kAhead < task.queries) {
+          prefetch_row(from[0] + kAhead * p.q_stride, d);
+          prefetch_row(from[1] + kAhead * p.dout_stride, d);
+          prefetch_row(from[2] + kAhead * p.query_heads * d, d);
+        }
+        load_row(q + i * d, from[0], d);
+        load_row(dout + i * d, from[1], d);
+        load_row(dq + i * d, from[2], d);  // o, for delta
         A sum = 0;
         for (int64_t c = 0; c < d; ++c) {
           sum += dq[i * d + c] * dout[i * d + c];
@@ -260,6 +277,10 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
         const int64_t keys = std::min(kKeys, packed.keys - key), width = up_to(keys, W);
         tile_gemm<A>(rows, width, d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
         tile_gemm<A>(rows, width, d, dout, d, 1, packed.v_columns.data() + key * d, kKeys, ds, kKeys, false);
+        if (p.dropout.active()) {
+          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key,
+                     p.dropout.seed);
+        }
         for (int64_t i = 0; i < rows; ++i) {
           A* probability = s + i * kKeys;
           A* gradient = ds + i * kKeys;
@@ -270,15 +291,14 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
           }
           if (p.dropout.active()) {
             // dP and the P of dV carry the mask, the P of dS does not.
-            const int64_t mask_row = (task.first_q + begin + i) * p.query_heads + head;
-            drop_row(gradient, keys, mask_row, key, p.dropout);
+            apply_mask(gradient, mask + i * kKeys, keys, p.dropout);
           }
           const Vec<A> correction(delta[i]);
           for (int64_t c = 0; c < width; c += W) {
             (Vec<A>::loadu(probability + c) * (Vec<A>::loadu(gradient + c) - correction)).store(gradient + c);
           }
           if (p.dropout.active()) {
-            drop_row(probability, keys, (task.first_q + begin + i) * p.query_heads + head, key, p.dropout);
+            apply_mask(probability, mask + i * kKeys, keys, p.dropout);
           }
         }
         tile_gemm<A>(keys, d, rows, s, 1, kKeys, dout, d, dv + key * d, d, true);

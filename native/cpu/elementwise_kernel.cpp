@@ -62,7 +62,7 @@ void map(const ElementwiseParams& p, F f) {
     if constexpr (std::is_same_v<T, c10::BFloat16>) {
       const auto [a_low, a_high] = at::vec::convert_bfloat16_float(a);
       const auto [b_low, b_high] = at::vec::convert_bfloat16_float(b);
-      at::vec::convert_float_bfloat16(f(a_low, b_low), f(a_high, b_high)).store(out + i, count);
+      narrowed(f(a_low, b_low), f(a_high, b_high)).store(out + i, count);
     } else {
       f(a, b).store(out + i, count);
     }

@@ -13,6 +13,14 @@ Rows of float, bfloat16 or double seen as rows of the type we compute in (float 
 namespace peft4j {
 namespace CPU_CAPABILITY {
 
+// Asks for the cache lines of n elements: rows of one head lie far apart, where no hardware looks ahead.
+template <class T>
+inline void prefetch_row(const T* from, int64_t n) {
+  for (int64_t byte = 0; byte < n * static_cast<int64_t>(sizeof(T)); byte += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(from) + byte);
+  }
+}
+
 // to[i] = from[i]
 template <class T>
 inline void load_row(T* to, const T* from, int64_t n) {
@@ -48,7 +56,7 @@ inline void store_row(c10::BFloat16* to, const float* from, int64_t n) {
   constexpr int W = Vec<c10::BFloat16>::size();
   int64_t i = 0;
   for (; i + W <= n; i += W) {
-    at::vec::convert_float_bfloat16(Vec<float>::loadu(from + i), Vec<float>::loadu(from + i + W / 2)).store(to + i);
+    narrowed(Vec<float>::loadu(from + i), Vec<float>::loadu(from + i + W / 2)).store(to + i);
   }
   for (; i < n; ++i) {
     to[i] = static_cast<c10::BFloat16>(from[i]);
@@ -68,8 +76,7 @@ inline void add_row(T* to, const A* from, int64_t n) {
     constexpr int W = Vec<T>::size();
     for (; i + W <= n; i += W) {
       auto [low, high] = at::vec::convert_bfloat16_float(Vec<T>::loadu(to + i));
-      at::vec::convert_float_bfloat16(low + Vec<float>::loadu(from + i), high + Vec<float>::loadu(from + i + W / 2))
-          .store(to + i);
+      narrowed(low + Vec<float>::loadu(from + i), high + Vec<float>::loadu(from + i + W / 2)).store(to + i);
     }
   }
   for (; i < n; ++i) {
@@ -87,14 +94,17 @@ struct Words {
   static constexpr int kBlocks = 8;
   __m512i v;
   static Words all(uint32_t x) { return {_mm512_set1_epi64(x)}; }
-  static Words counted(uint32_t x) { return {_mm512_add_epi64(_mm512_set1_epi64(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))}; }
+  static Words counted(uint32_t x) {
+    return {_mm512_add_epi64(_mm512_set1_epi64(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))};
+  }
   Words times(Words o) const { return {_mm512_mul_epu32(v, o.v)}; }
   Words high() const { return {_mm512_srli_epi64(v, 32)}; }
   Words mixed(Words a, Words b) const { return {_mm512_ternarylogic_epi64(v, a.v, b.v, 0x96)}; }  // xor of three
   static void store(uint8_t* to, Words c0, Words c1, Words c2, Words c3) {
     const __m512i first = _mm512_mask_blend_epi32(0xAAAA, c0.v, _mm512_slli_epi64(c1.v, 32));
     const __m512i second = _mm512_mask_blend_epi32(0xAAAA, c2.v, _mm512_slli_epi64(c3.v, 32));
-    const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), upper = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+                  upper = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     _mm512_storeu_si512(to, _mm512_permutex2var_epi64(first, lower, second));
     _mm512_storeu_si512(to + 64, _mm512_permutex2var_epi64(first, upper, second));
   }
@@ -133,14 +143,21 @@ struct Words {  // one block
 };
 #endif
 
-// to[0 .. 16·G·Words::kBlocks): the mask's bytes of blocks `block` and following of a row.
+constexpr int64_t kGroup = 16 * Words::kBlocks;  // columns whose bytes are made together
+#if defined(CPU_CAPABILITY_AVX512)
+constexpr int kGroups = 4;  // chains of rounds that hide each other's latency, as many as the registers hold
+#else
+constexpr int kGroups = 2;
+#endif
+
+// to[g][0 .. kGroup): the mask's bytes of row row[g] from block block[g] on.
 template <int G>
-inline __attribute__((always_inline)) void mask_bytes(uint8_t* to, uint32_t block, uint64_t row, uint64_t seed) {
+inline void mask_groups(uint8_t* const* to, const uint32_t* block, const uint64_t* row, uint64_t seed) {
   Words c0[G], c1[G], c2[G], c3[G];
   for (int g = 0; g < G; ++g) {
-    c0[g] = Words::counted(block + g * Words::kBlocks);
-    c1[g] = Words::all(static_cast<uint32_t>(row));
-    c2[g] = Words::all(static_cast<uint32_t>(row >> 32));
+    c0[g] = Words::counted(block[g]);
+    c1[g] = Words::all(static_cast<uint32_t>(row[g]));
+    c2[g] = Words::all(static_cast<uint32_t>(row[g] >> 32));
     c3[g] = Words::all(0);
   }
   const Words m0 = Words::all(kPhiloxMultiplier[0]), m1 = Words::all(kPhiloxMultiplier[1]);
@@ -156,41 +173,62 @@ inline __attribute__((always_inline)) void mask_bytes(uint8_t* to, uint32_t bloc
     }
   }
   for (int g = 0; g < G; ++g) {
-    Words::store(to + 16 * Words::kBlocks * g, c0[g], c1[g], c2[g], c3[g]);
+    Words::store(to[g], c0[g], c1[g], c2[g], c3[g]);
   }
 }
 
-// Multiplies columns [first, first + n) of a row by the dropout mask: 0 or mask.scale. first is a multiple of 16.
+// The mask's bytes of `rows` rows first_row, first_row + row_step, … and columns [first, first + n), first a multiple of 16.
+// Rows of `to` are `stride` apart, a multiple of kGroup; whole groups are written.
+inline void mask_block(uint8_t* to, int64_t stride, int64_t rows, int64_t n, uint64_t first_row, uint64_t row_step,
+                       int64_t first, uint64_t seed) {
+  const int64_t in_row = (n + kGroup - 1) / kGroup, groups = rows * in_row;
+  for (int64_t begin = 0; begin < groups; begin += kGroups) {
+    uint8_t* target[kGroups];
+    uint32_t block[kGroups];
+    uint64_t row[kGroups];
+    for (int g = 0; g < kGroups; ++g) {
+      const int64_t group = std::min(begin + g, groups - 1), i = group / in_row, column = group % in_row * kGroup;
+      target[g] = to + i * stride + column;
+      block[g] = static_cast<uint32_t>((first + column) / 16);
+      row[g] = first_row + static_cast<uint64_t>(i) * row_step;
+    }
+    if (groups - begin == 1) {
+      mask_groups<1>(target, block, row, seed);
+    } else {
+      mask_groups<kGroups>(target, block, row, seed);
+    }
+  }
+}
+
+// values[i] becomes 0 where the mask's byte says so, and values[i]·scale elsewhere.
+template <class A>
+inline void apply_mask(A* values, const uint8_t* bytes, int64_t n, const Dropout& mask) {
+  const A scale = static_cast<A>(mask.scale());
+  int64_t i = 0;
+#if defined(CPU_CAPABILITY_AVX512)
+  if constexpr (std::is_same_v<A, float>) {
+    const __m128i threshold = _mm_set1_epi8(static_cast<char>(mask.threshold));
+    for (; i + 16 <= n; i += 16) {
+      const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i));
+      const __mmask16 kept = _mm_cmpge_epu8_mask(b, threshold);
+      _mm512_storeu_ps(values + i, _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(values + i), _mm512_set1_ps(scale)));
+    }
+  }
+#endif
+  for (; i < n; ++i) {
+    values[i] = bytes[i] < mask.threshold ? A(0) : values[i] * scale;
+  }
+}
+
+// Drops elements of columns [first, first + n) of a row; first is a multiple of 16.
 template <class A>
 inline void drop_row(A* values, int64_t n, int64_t row, int64_t first, const Dropout& mask) {
-  constexpr int64_t kGroup = 16 * Words::kBlocks, kGroups = 2;
-  alignas(64) uint8_t bytes[kGroups * kGroup];
-  const A scale = static_cast<A>(mask.scale());
-  for (int64_t begin = 0; begin < n;) {
-    const uint32_t block = static_cast<uint32_t>((first + begin) / 16);
-    int64_t count = n - begin;
-    if (count > kGroup) {
-      count = std::min(count, kGroups * kGroup);
-      mask_bytes<kGroups>(bytes, block, row, mask.seed);
-    } else {
-      mask_bytes<1>(bytes, block, row, mask.seed);
-    }
-    A* at = values + begin;
-    int64_t i = 0;
-#if defined(CPU_CAPABILITY_AVX512)
-    if constexpr (std::is_same_v<A, float>) {
-      const __m128i threshold = _mm_set1_epi8(static_cast<char>(mask.threshold));
-      for (; i + 16 <= count; i += 16) {
-        const __m128i b = _mm_load_si128(reinterpret_cast<const __m128i*>(bytes + i));
-        const __mmask16 kept = _mm_cmpge_epu8_mask(b, threshold);
-        _mm512_storeu_ps(at + i, _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(at + i), _mm512_set1_ps(scale)));
-      }
-    }
-#endif
-    for (; i < count; ++i) {
-      at[i] = bytes[i] < mask.threshold ? A(0) : at[i] * scale;
-    }
-    begin += count;
+  constexpr int64_t kAtOnce = kGroups * kGroup;
+  alignas(64) uint8_t bytes[kAtOnce];
+  for (int64_t begin = 0; begin < n; begin += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, n - begin);
+    mask_block(bytes, kAtOnce, 1, count, row, 0, first + begin, mask.seed);
+    apply_mask(values + begin, bytes, count, mask);
   }
 }
 

@@ -12,7 +12,6 @@ import org.peft4j.data.Batches;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
-import org.peft4j.optim.Schedule;
 
 /** Measurements on this machine: {@code peft4j bench}. */
 public final class Benchmark {
