@@ -2,6 +2,7 @@ package org.peft4j.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -34,8 +35,9 @@ final class MethodsCommand implements Callable<Integer> {
         TextTable table = model == null
                 ? new TextTable("method", "trains", "merge", "files")
                 : new TextTable("method", "trains", "parameters", "with", "merge", "files");
-        for (MethodOverview method : MethodOverview.all(model)) {
-            String merge = method.mergeable() ? "yes" : "no: " + method.mergeNote();
+        List<MethodOverview> methods = MethodOverview.all(model);
+        for (MethodOverview method : methods) {
+            String merge = method.mergeable() ? "yes" : "no";
             if (model == null) {
                 table.row(method.name(), method.summary(), merge, method.fileFormat());
             } else {
@@ -45,6 +47,10 @@ final class MethodsCommand implements Callable<Integer> {
             }
         }
         main.out().print(table);
+        methods.stream()
+                .filter(method -> !method.mergeable())
+                .forEach(method ->
+                        main.out().println("\n" + method.name() + " cannot be merged: " + method.mergeNote()));
         return 0;
     }
 }

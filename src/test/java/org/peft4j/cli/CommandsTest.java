@@ -224,7 +224,15 @@ class CommandsTest {
         Cli.Result counted = Cli.run("methods", "--model", MODEL);
 
         assertThat(plain.status()).isZero();
-        assertThat(plain.out()).containsSubsequence("method", "trains", "merge", "files", "lora", "prefix-tuning");
+        assertThat(plain.out())
+                .containsSubsequence(
+                        "method",
+                        "trains",
+                        "merge",
+                        "files",
+                        "lora",
+                        "prefix-tuning",
+                        "\nprefix-tuning cannot be merged: ");
         assertThat(counted.out().lines().toList().get(0)).contains("parameters");
         assertThat(counted.out().lines().filter(line -> line.startsWith("lora ")))
                 .singleElement()
