@@ -81,12 +81,14 @@ and commit the file"
   touch "$stamp"
 }
 
+rm -f "$root/target/natives.properties" # its absence tells Maven that this script failed
+
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the natives are built on Linux x86-64 only, this is $(uname -s) $(uname -m)"
 need_tools g++ cmake ninja
 mkdir -p "$native"
 
 if [ -n "${LIBTORCH_INCLUDE:-}" ]; then
-  include=$(cd "$LIBTORCH_INCLUDE" && pwd) || fail "LIBTORCH_INCLUDE=$LIBTORCH_INCLUDE is no folder"
+  include=$(cd "$LIBTORCH_INCLUDE" 2> /dev/null && pwd) || fail "LIBTORCH_INCLUDE=$LIBTORCH_INCLUDE is no folder"
   [ -f "$include/ATen/ATen.h" ] || fail "LIBTORCH_INCLUDE=$include has no ATen/ATen.h"
 else
   fetch_headers
@@ -102,7 +104,6 @@ if [ -z "${PEFT4J_FROM_MAVEN:-}" ]; then
   need_tools javac mvn
   cd "$root" && exec mvn -B -q process-classes
 fi
-rm -f "$root/target/natives.properties" # its absence tells Maven that this script failed
 check_headers "$include"
 
 # One folder for the linker; Maven keeps the folders of the jars.
@@ -111,10 +112,8 @@ if [ ! -f "$build/build.ninja" ] || ! grep -qF "LIBTORCH_INCLUDE:PATH=$include" 
   cmake -S "$root/native" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="${CXX:-g++}" \
     -DLIBTORCH_INCLUDE:PATH="$include" -DLIBTORCH_LIB:PATH="$libraries" > "$build.log" 2>&1 || { cat "$build.log"; fail "cmake failed"; }
 fi
-if ! ninja -C "$build" -n peft4j | grep -q 'no work to do'; then
-  say "compiling native/ (two minutes on two cores from nothing)"
-  ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
-fi
+[ -e "$build/libpeft4j.so" ] || say "compiling native/ (about two minutes on two cores)"
+ninja -C "$build" --quiet peft4j | sed '/no work to do/d; /^-- /d'
 mkdir -p "$out"
 cmp -s "$build/libpeft4j.so" "$out/libpeft4j.so" || cp -f "$build/libpeft4j.so" "$out/libpeft4j.so.tmp"
 [ ! -e "$out/libpeft4j.so.tmp" ] || mv -f "$out/libpeft4j.so.tmp" "$out/libpeft4j.so" # a running program keeps the old file

@@ -34,7 +34,8 @@ case $kind in
   clang)
     need_tools clang++
     build=$root/target/native-clang
-    configure "$build" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS_RELEASE=-fsyntax-only
+    configure "$build" -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS_RELEASE=-fsyntax-only \
+      -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON
     ninja -C "$build" --quiet peft4j_compile_only
     ;;
   *)

@@ -37,8 +37,8 @@ void check_cu_seqlens(const char* name, const at::Tensor& cu, int64_t rows, int6
               kName, ": ", name, " must be a contiguous int64 vector [S + 1] on the CPU");
   const int64_t* at = cu.data_ptr<int64_t>();
   const int64_t s = cu.numel() - 1;
-  TORCH_CHECK(at[0] == 0 && at[s] == rows, kName, ": ", name, " must begin at 0 and end at ", rows,
-              " (the rows), got ", at[0], " and ", at[s]);
+  TORCH_CHECK(at[0] == 0 && at[s] == rows, kName, ": ", name, " must begin at 0 and end at ", rows, " (the rows), got ",
+              at[0], " and ", at[s]);
   for (int64_t i = 0; i < s; ++i) {
     TORCH_CHECK(at[i] <= at[i + 1], kName, ": ", name, " must not fall, but goes from ", at[i], " to ", at[i + 1],
                 " at ", i);
@@ -97,8 +97,9 @@ AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::
 struct Attention : torch::autograd::Function<Attention> {
   // The prefix is optional: Function cannot take an undefined tensor.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& cu_q, const at::Tensor& cu_k, const std::optional<at::Tensor>& prefix_k_in,
-                            const std::optional<at::Tensor>& prefix_v_in, const Settings& settings) {
+                            const at::Tensor& cu_q, const at::Tensor& cu_k,
+                            const std::optional<at::Tensor>& prefix_k_in, const std::optional<at::Tensor>& prefix_v_in,
+                            const Settings& settings) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor prefix_k = prefix_k_in ? prefix_k_in->contiguous() : at::Tensor();
@@ -166,8 +167,8 @@ struct Attention : torch::autograd::Function<Attention> {
 };
 
 // Softmax(q kᵀ) v of one sequence, the scores of a prefix in front; q [n, H, D], k and v [m, H, D] (heads repeated).
-at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix, int64_t first_row,
-                        const Settings& settings) {
+at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix,
+                        int64_t first_row, const Settings& settings) {
   const int64_t n = q.size(0), m = k.size(0), heads = q.size(1);
   at::Tensor scores = at::einsum("nhd,mhd->hnm", {q, k}) * settings.scale;
   const at::Tensor row = at::arange(n, at::kLong).unsqueeze(1) + (m - prefix - n);
@@ -244,8 +245,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   check_probability(kName, dropout_p);
   const Settings settings{causal, scale, window, Dropout::of(dropout_p, seed)};
   const bool own = has_own_kernels(q) && provider_of(Operation::kAttention) == Provider::kOwn;
-  const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k,
-                       const at::Tensor& pk, const at::Tensor& pv) {
+  const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k, const at::Tensor& pk,
+                       const at::Tensor& pv) {
     const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
     return own ? Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings)
                : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
@@ -256,7 +257,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
   const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
   const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor());
-  return text + gate.reshape({}).to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
+  return text +
+         gate.reshape({}).to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
 }
 
 }  // namespace peft4j

@@ -12,7 +12,7 @@ them in pieces that fit nothing (the lengths of packed batches differ).
 At most kMostKept bytes are kept unused; the oldest go first. Safe from many threads.
 */
 constexpr size_t kLargeBlock = size_t{1} << 20;
-constexpr size_t kMostKept = size_t{256} << 20;
+constexpr size_t kMostKept = size_t{128} << 20;
 
 // At least `bytes` bytes, aligned to a cache line; null if the system has no more.
 void* take_block(size_t bytes);

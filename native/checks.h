@@ -13,8 +13,8 @@ inline void check_compute_type(const char* operation, const char* name, const at
 
 inline void check_like(const char* operation, const char* name, const at::Tensor& t, const char* other_name,
                        const at::Tensor& other) {
-  TORCH_CHECK(t.scalar_type() == other.scalar_type(), operation, ": ", other_name, " is ", other.scalar_type(),
-              " but ", name, " is ", t.scalar_type());
+  TORCH_CHECK(t.scalar_type() == other.scalar_type(), operation, ": ", other_name, " is ", other.scalar_type(), " but ",
+              name, " is ", t.scalar_type());
   TORCH_CHECK(t.device() == other.device(), operation, ": ", other_name, " is on ", other.device(), " but ", name,
               " is on ", t.device());
 }

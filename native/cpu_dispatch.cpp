@@ -28,7 +28,7 @@ std::string cpu_capability() {
 }
 
 bool cpu_has_bfloat16() {
-  return __builtin_cpu_supports("avx512bf16");
+  return &cpu_kernels() == &AVX512_BF16::kTable;
 }
 
 }  // namespace peft4j

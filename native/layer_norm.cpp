@@ -38,8 +38,8 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous();
     const at::Tensor residual = residual_in ? residual_in->contiguous() : at::Tensor();
-    const bool kept = x_in.requires_grad() || (residual_in && residual_in->requires_grad()) ||
-                      weight.requires_grad() || bias.requires_grad();
+    const bool kept = x_in.requires_grad() || (residual_in && residual_in->requires_grad()) || weight.requires_grad() ||
+                      bias.requires_grad();
     const at::Tensor y = at::empty_like(x);
     const at::Tensor mean = at::empty({x.size(0)}, x.options().dtype(compute_type(x))), rstd = at::empty_like(mean);
     // Without residual and dropout z is x.
@@ -133,7 +133,8 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at:
   check_probability(kName, dropout_p);
   const Dropout dropout = Dropout::of(dropout_p, seed);
   return has_own_kernels(x) && provider_of(Operation::kLayerNorm) == Provider::kOwn
-             ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps, dropout)
+             ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps,
+                                dropout)
              : eager(x, residual, weight, bias, eps, dropout);
 }
 

@@ -149,7 +149,8 @@ at::Tensor joined(const Plan& plan, const variable_list& dy, const at::Tensor& l
   }
   variable_list all;
   for (size_t i = 0; i < parts; ++i) {
-    all.push_back(dy[i].defined() ? dy[i] : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
+    all.push_back(dy[i].defined() ? dy[i]
+                                  : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
   }
   return parts == 1 ? all[0].contiguous() : at::cat(all, 1);
 }

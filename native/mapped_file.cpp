@@ -22,8 +22,8 @@ at::ScalarType parse_dtype(const std::string& name) {
       {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf}, {"BF16", at::kBFloat16}, {"I64", at::kLong},
       {"I32", at::kInt},    {"I16", at::kShort}, {"I8", at::kChar},  {"U8", at::kByte},       {"BOOL", at::kBool}};
   const auto found = kTypes.find(name);
-  TORCH_CHECK(found != kTypes.end(), "map_tensor: dtype must be one of [F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL], got '",
-              name, "'");
+  TORCH_CHECK(found != kTypes.end(),
+              "map_tensor: dtype must be one of [F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL], got '", name, "'");
   return found->second;
 }
 
@@ -41,11 +41,12 @@ at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef s
   }
   const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
   TORCH_CHECK(descriptor >= 0, "map_tensor: cannot open ", file, ": ", std::strerror(errno));
-  struct stat status {};
+  struct stat status{};
   const bool known = fstat(descriptor, &status) == 0;
   const bool inside = known && offset >= 0 && offset <= status.st_size && bytes <= status.st_size - offset;
   const int64_t skipped = inside ? offset % sysconf(_SC_PAGESIZE) : 0, length = bytes + skipped;
-  void* base = inside && bytes > 0 ? mmap(nullptr, length, PROT_READ, MAP_PRIVATE, descriptor, offset - skipped) : MAP_FAILED;
+  void* base =
+      inside && bytes > 0 ? mmap(nullptr, length, PROT_READ, MAP_PRIVATE, descriptor, offset - skipped) : MAP_FAILED;
   const int error = errno;
   close(descriptor);
   TORCH_CHECK(inside, "map_tensor: bytes [", offset, ", ", offset, " + ", bytes, ") are not inside ", file, " of ",

@@ -40,8 +40,12 @@ at::Tensor pack(const at::Tensor& w) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
   static const c10::OperatorHandle op = operator_named("mkldnn::_linear_pointwise");
-  torch::jit::Stack stack{x.contiguous(), w, bias.defined() ? c10::IValue(bias) : c10::IValue(), "none",
-                          c10::List<std::optional<at::Scalar>>(), c10::IValue()};
+  torch::jit::Stack stack{x.contiguous(),
+                          w,
+                          bias.defined() ? c10::IValue(bias) : c10::IValue(),
+                          "none",
+                          c10::List<std::optional<at::Scalar>>(),
+                          c10::IValue()};
   op.callBoxed(&stack);
   return stack[0].toTensor();
 }

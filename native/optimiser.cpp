@@ -9,12 +9,13 @@ namespace {
 
 // The fused operator trusts that all four have the same layout.
 void check_state(const char* name, size_t i, const at::Tensor& t, const at::Tensor& parameter) {
-  TORCH_CHECK(t.defined() && t.sizes() == parameter.sizes(), "adamw: ", name, " ", i, " must have shape ", parameter.sizes(),
-              ", got ", t.defined() ? t.sizes() : at::IntArrayRef(), t.defined() ? "" : " (undefined)");
-  TORCH_CHECK(t.scalar_type() == parameter.scalar_type(), "adamw: parameter ", i, " is ", parameter.scalar_type(), " but ",
-              name, " ", i, " is ", t.scalar_type());
-  TORCH_CHECK(t.device() == parameter.device(), "adamw: parameter ", i, " is on ", parameter.device(), " but ", name, " ",
-              i, " is on ", t.device());
+  TORCH_CHECK(t.defined() && t.sizes() == parameter.sizes(), "adamw: ", name, " ", i, " must have shape ",
+              parameter.sizes(), ", got ", t.defined() ? t.sizes() : at::IntArrayRef(),
+              t.defined() ? "" : " (undefined)");
+  TORCH_CHECK(t.scalar_type() == parameter.scalar_type(), "adamw: parameter ", i, " is ", parameter.scalar_type(),
+              " but ", name, " ", i, " is ", t.scalar_type());
+  TORCH_CHECK(t.device() == parameter.device(), "adamw: parameter ", i, " is on ", parameter.device(), " but ", name,
+              " ", i, " is on ", t.device());
 }
 
 void check_contiguous(const char* name, size_t i, const at::Tensor& t) {
@@ -25,8 +26,8 @@ void check_contiguous(const char* name, size_t i, const at::Tensor& t) {
 
 void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
            const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
-           at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2, double eps,
-           int64_t step) {
+           at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2,
+           double eps, int64_t step) {
   const size_t n = parameters.size();
   TORCH_CHECK(gradients.size() == n && exp_avg.size() == n && exp_avg_sq.size() == n && learning_rate.size() == n &&
                   weight_decay.size() == n,

@@ -22,8 +22,10 @@ struct Row {
 
 // What `auto` takes on a CPU. The measurements: build-scripts/bench-kernels.sh, README "Speed".
 constexpr std::array<Row, 5> kRows = {{
-    {Operation::kLoraLinear, "lora_linear", true, true, Provider::kOwn, "packed oneDNN products, one pass for the rank"},
-    {Operation::kAttention, "attention", true, false, Provider::kOwn, "packed sequences; libtorch's CPU kernels want padding"},
+    {Operation::kLoraLinear, "lora_linear", true, true, Provider::kOwn,
+     "packed oneDNN products, one pass for the rank"},
+    {Operation::kAttention, "attention", true, false, Provider::kOwn,
+     "packed sequences; libtorch's CPU kernels want padding"},
     {Operation::kLayerNorm, "layer_norm", true, false, Provider::kOwn, "dropout, residual and norm in one pass"},
     {Operation::kGelu, "gelu", true, true, Provider::kOwn, "one pass, exponential of lower latency"},
     {Operation::kDropout, "dropout", true, false, Provider::kOwn, "the mask is the same on every device"},

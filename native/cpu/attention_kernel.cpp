@@ -174,7 +174,8 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
         const int64_t keys = std::min(kKeys, packed.keys - key);
         tile_gemm<A>(rows, up_to(keys, W), d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
         if (p.dropout.active()) {
-          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key, p.dropout.seed);
+          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key,
+                     p.dropout.seed);
         }
         for (int64_t i = 0; i < rows; ++i) {
           A* row = s + i * kKeys;
@@ -277,7 +278,8 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
         tile_gemm<A>(rows, width, d, q, d, 1, packed.k_columns.data() + key * d, kKeys, s, kKeys, false);
         tile_gemm<A>(rows, width, d, dout, d, 1, packed.v_columns.data() + key * d, kKeys, ds, kKeys, false);
         if (p.dropout.active()) {
-          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key, p.dropout.seed);
+          mask_block(mask, kKeys, rows, keys, (task.first_q + begin) * p.query_heads + head, p.query_heads, key,
+                     p.dropout.seed);
         }
         for (int64_t i = 0; i < rows; ++i) {
           A* probability = s + i * kKeys;

@@ -31,8 +31,8 @@ struct AttentionParams {
   c10::ScalarType dtype;
   int64_t sequences, query_heads, key_heads, head_size, prefix;  // prefix: number of prefix keys, 0 for none
   const void *q, *k, *v, *prefix_k, *prefix_v;                   // heads of a row are contiguous
-  int64_t q_stride, k_stride, v_stride, prefix_stride;           // from row to row; prefix_stride: from sequence to sequence
-  const int64_t *begin_q, *begin_k;                              // [sequences + 1]
+  int64_t q_stride, k_stride, v_stride, prefix_stride;  // from row to row; prefix_stride: from sequence to sequence
+  const int64_t *begin_q, *begin_k;  // [sequences + 1]
   bool causal;
   int64_t window;  // 0: none
   double scale;
@@ -55,12 +55,12 @@ struct LayerNormParams {
   const void *weight, *bias;  // dtype
   double eps;
   Dropout dropout;
-  void *z, *y;        // z may be null (nothing kept for backward)
+  void *z, *y;  // z may be null (nothing kept for backward)
   void *mean, *rstd;  // [rows], compute type
   // backward only
   const void* dy;
-  void *dx, *dresidual;        // the same one without dropout
-  void *dweight, *dbias;       // [blocks, columns] partial sums, compute type; null where not wanted
+  void *dx, *dresidual;  // the same one without dropout
+  void *dweight, *dbias;  // [blocks, columns] partial sums, compute type; null where not wanted
 };
 
 struct ElementwiseParams {
@@ -75,16 +75,16 @@ constexpr int64_t kLayerNormRowsPerBlock = 128;  // partial sums of dweight and 
 
 struct CpuKernels {
   const char* name;
-  void (*lora_shrink)(const RankParams&);   // h = scale · dropout(x) mᵀ
-  void (*lora_expand)(const RankParams&);   // y += dropout(scale · h m)
-  void (*lora_outer)(const RankParams&);    // sum = scale · hᵀ dropout(x)
+  void (*lora_shrink)(const RankParams&);  // h = scale · dropout(x) mᵀ
+  void (*lora_expand)(const RankParams&);  // y += dropout(scale · h m)
+  void (*lora_outer)(const RankParams&);  // sum = scale · hᵀ dropout(x)
   void (*attention_forward)(const AttentionParams&);
   void (*attention_backward)(const AttentionParams&);
   void (*layer_norm_forward)(const LayerNormParams&);
   void (*layer_norm_backward)(const LayerNormParams&);
-  void (*gelu_forward)(const ElementwiseParams&);   // out = gelu(x)
+  void (*gelu_forward)(const ElementwiseParams&);  // out = gelu(x)
   void (*gelu_backward)(const ElementwiseParams&);  // out = dy · gelu'(x)
-  void (*dropout)(const ElementwiseParams&);        // out = dropout(x)
+  void (*dropout)(const ElementwiseParams&);  // out = dropout(x)
 };
 
 const CpuKernels& cpu_kernels();

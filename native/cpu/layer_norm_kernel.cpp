@@ -108,13 +108,15 @@ void forward(const LayerNormParams& p) {
           load_row(buffer.data(), kept, n);
         }
       }
-      const A mean = sum_columns<1, A>(n, [&](int64_t c, int w, Vec<A>* sum) {
-                       sum[0] = sum[0] + Vec<A>::loadu(z + c, w);
-                     })[0] / static_cast<A>(n);
-      const A variance = sum_columns<1, A>(n, [&](int64_t c, int w, Vec<A>* sum) {
-                           const Vec<A> d = only(Vec<A>::loadu(z + c, w) - Vec<A>(mean), w);
-                           sum[0] = at::vec::fmadd(d, d, sum[0]);
-                         })[0] / static_cast<A>(n);
+      const A mean =
+          sum_columns<1, A>(n, [&](int64_t c, int w, Vec<A>* sum) { sum[0] = sum[0] + Vec<A>::loadu(z + c, w); })[0] /
+          static_cast<A>(n);
+      const A variance = sum_columns<1, A>(n,
+                                           [&](int64_t c, int w, Vec<A>* sum) {
+                                             const Vec<A> d = only(Vec<A>::loadu(z + c, w) - Vec<A>(mean), w);
+                                             sum[0] = at::vec::fmadd(d, d, sum[0]);
+                                           })[0] /
+                         static_cast<A>(n);
       const A rstd = A(1) / std::sqrt(variance + static_cast<A>(p.eps));
       A* y = buffer.data();
       if constexpr (std::is_same_v<T, A>) {
@@ -156,7 +158,8 @@ void backward(const LayerNormParams& p) {
         const auto normal_at = [&](int64_t c, int w) { return (Vec<A>::loadu(z + c, w) - mean) * rstd; };
         if (dweight != nullptr) {
           over_columns<A>(n, [&](int64_t c, int w) {
-            at::vec::fmadd(Vec<A>::loadu(dy + c, w), normal_at(c, w), Vec<A>::loadu(dweight + c, w)).store(dweight + c, w);
+            at::vec::fmadd(Vec<A>::loadu(dy + c, w), normal_at(c, w), Vec<A>::loadu(dweight + c, w))
+                .store(dweight + c, w);
           });
         }
         if (dbias != nullptr) {

@@ -125,11 +125,11 @@ void outer(const RankParams& p) {
 
 }  // namespace
 
-#define PEFT4J_BY_DTYPE(function)                                     \
-  switch (p.dtype) {                                                  \
-    case at::kDouble: return function<double, double>(p);             \
-    case at::kFloat: return function<float, float>(p);                \
-    default: return function<c10::BFloat16, float>(p);                \
+#define PEFT4J_BY_DTYPE(function)                         \
+  switch (p.dtype) {                                      \
+    case at::kDouble: return function<double, double>(p); \
+    case at::kFloat: return function<float, float>(p);    \
+    default: return function<c10::BFloat16, float>(p);    \
   }
 
 void lora_shrink(const RankParams& p) {

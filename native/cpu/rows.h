@@ -94,14 +94,17 @@ struct Words {
   static constexpr int kBlocks = 8;
   __m512i v;
   static Words all(uint32_t x) { return {_mm512_set1_epi64(x)}; }
-  static Words counted(uint32_t x) { return {_mm512_add_epi64(_mm512_set1_epi64(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))}; }
+  static Words counted(uint32_t x) {
+    return {_mm512_add_epi64(_mm512_set1_epi64(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))};
+  }
   Words times(Words o) const { return {_mm512_mul_epu32(v, o.v)}; }
   Words high() const { return {_mm512_srli_epi64(v, 32)}; }
   Words mixed(Words a, Words b) const { return {_mm512_ternarylogic_epi64(v, a.v, b.v, 0x96)}; }  // xor of three
   static void store(uint8_t* to, Words c0, Words c1, Words c2, Words c3) {
     const __m512i first = _mm512_mask_blend_epi32(0xAAAA, c0.v, _mm512_slli_epi64(c1.v, 32));
     const __m512i second = _mm512_mask_blend_epi32(0xAAAA, c2.v, _mm512_slli_epi64(c3.v, 32));
-    const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), upper = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    const __m512i lower = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+                  upper = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     _mm512_storeu_si512(to, _mm512_permutex2var_epi64(first, lower, second));
     _mm512_storeu_si512(to + 64, _mm512_permutex2var_epi64(first, upper, second));
   }

@@ -19,8 +19,16 @@ void dropout(const ElementwiseParams& p);
 #define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
 
 extern const CpuKernels kTable = {
-    PEFT4J_NAME_OF(CPU_CAPABILITY), lora_shrink,        lora_expand,         lora_outer,   attention_forward,
-    attention_backward,             layer_norm_forward, layer_norm_backward, gelu_forward, gelu_backward,
+    PEFT4J_NAME_OF(CPU_CAPABILITY),
+    lora_shrink,
+    lora_expand,
+    lora_outer,
+    attention_forward,
+    attention_backward,
+    layer_norm_forward,
+    layer_norm_backward,
+    gelu_forward,
+    gelu_backward,
     dropout,
 };
 

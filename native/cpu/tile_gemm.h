@@ -67,8 +67,8 @@ inline __attribute__((always_inline)) void tile(int64_t k_size, const T* a, int6
 }
 
 template <class T, int NV, bool Whole>
-void tile_column(int64_t m_size, int64_t k_size, const T* a, int64_t a_row, int64_t a_col, const T* b,
-                        int64_t b_row, T* c, int64_t c_row, bool accumulate, int last) {
+void tile_column(int64_t m_size, int64_t k_size, const T* a, int64_t a_row, int64_t a_col, const T* b, int64_t b_row,
+                 T* c, int64_t c_row, bool accumulate, int last) {
   constexpr int MR = tile_rows(NV);
   int64_t m = 0;
   for (; m + MR <= m_size; m += MR) {

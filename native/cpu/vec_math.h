@@ -34,8 +34,8 @@ inline Vec<T> fast_exp(const Vec<T>& x) {
     return _mm512_scalef_ps(polynomial(_mm512_fnmadd_ps(n, _mm512_set1_ps(0.693147182f), v)), n);
 #else
     const __m256 least = _mm256_set1_ps(-86.0f), v = _mm256_max_ps(least, x);
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(v, _mm256_set1_ps(1.44269504f)),
-                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const __m256 n =
+        _mm256_round_ps(_mm256_mul_ps(v, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m256 p = polynomial(_mm256_fnmadd_ps(n, _mm256_set1_ps(0.693147182f), v));
     const __m256i scaled = _mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23));
     return _mm256_andnot_ps(_mm256_cmp_ps(x, least, _CMP_LT_OQ), _mm256_castsi256_ps(scaled));

@@ -25,9 +25,9 @@ struct Case {
 };
 
 std::string name_of(const Case& c) {
-  return text("heads ", c.heads.query, "/", c.heads.key, "x", c.heads.size, " queries ", at::IntArrayRef(c.queries), " keys ",
-              at::IntArrayRef(c.keys), " causal ", c.causal, " window ", c.window, " prefix ", static_cast<int>(c.prefix), "x",
-              c.prefix_size, " p ", c.dropout, " together ", c.together);
+  return text("heads ", c.heads.query, "/", c.heads.key, "x", c.heads.size, " queries ", at::IntArrayRef(c.queries),
+              " keys ", at::IntArrayRef(c.keys), " causal ", c.causal, " window ", c.window, " prefix ",
+              static_cast<int>(c.prefix), "x", c.prefix_size, " p ", c.dropout, " together ", c.together);
 }
 
 at::Tensor cumulative(const std::vector<int64_t>& lengths) {
@@ -51,24 +51,30 @@ Tensors split(const Case& c, const Tensors& inputs) {
   }
   const Heads& h = c.heads;
   const int64_t q = h.query * h.size, k = h.key * h.size;
-  return {inputs[0].narrow(1, 0, q).unflatten(1, {h.query, h.size}), inputs[0].narrow(1, q, k).unflatten(1, {h.key, h.size}),
-          inputs[0].narrow(1, q + k, k).unflatten(1, {h.key, h.size}), inputs[3], inputs[4], inputs[5]};
+  return {inputs[0].narrow(1, 0, q).unflatten(1, {h.query, h.size}),
+          inputs[0].narrow(1, q, k).unflatten(1, {h.key, h.size}),
+          inputs[0].narrow(1, q + k, k).unflatten(1, {h.key, h.size}),
+          inputs[3],
+          inputs[4],
+          inputs[5]};
 }
 
 Tensors run(const Case& c, const Tensors& inputs) {
   const Tensors t = split(c, inputs);
-  return {attention(t[0], t[1], t[2], cumulative(c.queries), cumulative(c.keys), longest(c.queries), longest(c.keys), t[3],
-                    t[4], t[5], c.causal, c.scale, c.window, 0, at::Tensor(), c.dropout, 5)};
+  return {attention(t[0], t[1], t[2], cumulative(c.queries), cumulative(c.keys), longest(c.queries), longest(c.keys),
+                    t[3], t[4], t[5], c.causal, c.scale, c.window, 0, at::Tensor(), c.dropout, 5)};
 }
 
 // Softmax attention of one sequence, one query head after the other; a key j of the prefix has position -1.
-at::Tensor one(const Case& c, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix, int64_t first_row) {
+at::Tensor one(const Case& c, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix,
+               int64_t first_row) {
   const int64_t n = q.size(0), m = k.size(0), group = c.heads.query / c.heads.key;
   at::Tensor hidden = at::zeros({n, m}, at::kBool);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = prefix; j < m; ++j) {
       const int64_t distance = i + (m - prefix - n) - (j - prefix);  // how far the key lies behind the row
-      hidden.data_ptr<bool>()[i * m + j] = (c.causal && distance < 0) || (c.window > 0 && std::abs(distance) >= c.window);
+      hidden.data_ptr<bool>()[i * m + j] =
+          (c.causal && distance < 0) || (c.window > 0 && std::abs(distance) >= c.window);
     }
   }
   const at::Tensor blind = hidden.all(1, true);
@@ -155,7 +161,7 @@ TEST(attentionFollowsItsFormula) {
       {{128, 2}, {128, 2}},
       {{129}, {129}},
       {{300}, {300}},
-      {{1, 1, 1}, {300, 1, 0}},          // one row of queries
+      {{1, 1, 1}, {300, 1, 0}},  // one row of queries
       {{50, 3, 7, 0}, {20, 129, 0, 4}},  // more queries than keys, and the other way
       {{}, {}},
       {{0, 0}, {0, 0}},
@@ -188,7 +194,8 @@ TEST(attentionOfLargeScoresStaysFinite) {
 }
 
 TEST(attentionRowsWithoutKeysGiveZero) {
-  Case c{{2, 2, 8}, {5, 3, 4}, {2, 0, 4}, true};  // the first three rows lie before the first key; sequence 1 has no keys
+  Case c{
+      {2, 2, 8}, {5, 3, 4}, {2, 0, 4}, true};  // the first three rows lie before the first key; sequence 1 has no keys
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
     Kernels own("own");
     const Operation o = operation_of(c);
@@ -270,16 +277,20 @@ TEST(attentionRefuses) {
     at::Tensor bias_table{};
     double dropout = 0;
   };
-  const auto refused = [&](const char* what, const std::function<void(Arguments&)>& change, std::vector<std::string> pieces) {
+  const auto refused = [&](const char* what, const std::function<void(Arguments&)>& change,
+                           std::vector<std::string> pieces) {
     Arguments a{f({5, 4, 8}), f({6, 2, 8}), f({6, 2, 8}), cumulative({2, 3}), cumulative({2, 4})};
     change(a);
     pieces.push_back("attention");
     const int64_t before = live_bytes();
     reset_peak_bytes();
-    expect_error(what, [&] {
-      attention(a.q, a.k, a.v, a.cu_q, a.cu_k, a.max_q, a.max_k, a.prefix_k, a.prefix_v, a.gate, false, a.scale, a.window,
-                a.softcap, a.bias_table, a.dropout, 1);
-    }, pieces);
+    expect_error(
+        what,
+        [&] {
+          attention(a.q, a.k, a.v, a.cu_q, a.cu_k, a.max_q, a.max_k, a.prefix_k, a.prefix_v, a.gate, false, a.scale,
+                    a.window, a.softcap, a.bias_table, a.dropout, 1);
+        },
+        pieces);
     REQUIRE(peak_bytes() == before);
   };
   refused("undefined q", [](Arguments& a) { a.q = at::Tensor(); }, {"q is undefined"});
@@ -287,24 +298,47 @@ TEST(attentionRefuses) {
   refused("flat q", [](Arguments& a) { a.q = a.q.flatten(1); }, {"q", "[T, heads, D]", "[5, 32]"});
   refused("undefined k", [](Arguments& a) { a.k = at::Tensor(); }, {"k", "[T, heads, D]"});
   refused("k of another type", [](Arguments& a) { a.k = a.k.to(at::kDouble); }, {"q is Float", "k is Double"});
-  refused("scattered heads", [](Arguments& a) { a.q = a.q.transpose(1, 2).contiguous().transpose(1, 2); }, {"q", "contiguous"});
+  refused("scattered heads", [](Arguments& a) { a.q = a.q.transpose(1, 2).contiguous().transpose(1, 2); },
+          {"q", "contiguous"});
   refused("v", [&](Arguments& a) { a.v = f({5, 2, 8}); }, {"v", "[6, 2, 8]", "[5, 2, 8]"});
   refused("head size", [&](Arguments& a) { a.k = a.v = f({6, 2, 4}); }, {"head size 8", "4"});
   refused("head counts", [&](Arguments& a) { a.k = a.v = f({6, 3, 8}); }, {"4 query heads", "3 key heads"});
   refused("cu type", [](Arguments& a) { a.cu_q = a.cu_q.to(at::kInt); }, {"cu_seqlens_q", "int64"});
   refused("cu end", [](Arguments& a) { a.cu_q = cumulative({2, 2}); }, {"cu_seqlens_q", "end at 5", "and 4"});
-  refused("cu begin", [](Arguments& a) { a.cu_k = a.cu_k.clone(); a.cu_k[0] = 1; }, {"cu_seqlens_k", "begin at 0", "got 1"});
-  refused("cu falls", [](Arguments& a) { a.cu_k = cumulative({7, -1}); a.max_k = 9; }, {"cu_seqlens_k", "fall", "from 7 to 6"});
+  refused("cu begin",
+          [](Arguments& a) {
+            a.cu_k = a.cu_k.clone();
+            a.cu_k[0] = 1;
+          },
+          {"cu_seqlens_k", "begin at 0", "got 1"});
+  refused("cu falls",
+          [](Arguments& a) {
+            a.cu_k = cumulative({7, -1});
+            a.max_k = 9;
+          },
+          {"cu_seqlens_k", "fall", "from 7 to 6"});
   refused("max_q", [](Arguments& a) { a.max_q = 2; }, {"sequence 1", "cu_seqlens_q", "3 rows", "longest 2"});
   refused("sequences", [](Arguments& a) { a.cu_k = cumulative({2, 4, 0}); }, {"cu_seqlens_q has 2", "cu_seqlens_k 3"});
   refused("only one prefix", [&](Arguments& a) { a.prefix_k = f({3, 2, 8}); }, {"prefix_k and prefix_v"});
-  refused("prefix", [&](Arguments& a) { a.prefix_k = a.prefix_v = f({3, 4, 8}); }, {"prefix", "[P, 2, 8]", "[3, 4, 8]"});
-  refused("prefixes", [&](Arguments& a) { a.prefix_k = a.prefix_v = f({3, 3, 2, 8}); }, {"[2, P, 2, 8]", "[3, 3, 2, 8]"});
+  refused("prefix", [&](Arguments& a) { a.prefix_k = a.prefix_v = f({3, 4, 8}); },
+          {"prefix", "[P, 2, 8]", "[3, 4, 8]"});
+  refused("prefixes", [&](Arguments& a) { a.prefix_k = a.prefix_v = f({3, 3, 2, 8}); },
+          {"[2, P, 2, 8]", "[3, 3, 2, 8]"});
   refused("flat prefix", [&](Arguments& a) { a.prefix_k = a.prefix_v = f({3}); }, {"prefix", "[3]"});
   refused("prefix type", [&](Arguments& a) { a.prefix_k = a.prefix_v = random({3, 2, 8}, 1); }, {"Float", "Double"});
-  refused("two prefixes", [&](Arguments& a) { a.prefix_k = f({3, 2, 8}); a.prefix_v = f({2, 2, 8}); }, {"prefix_v", "[3, 2, 8]", "[2, 2, 8]"});
+  refused("two prefixes",
+          [&](Arguments& a) {
+            a.prefix_k = f({3, 2, 8});
+            a.prefix_v = f({2, 2, 8});
+          },
+          {"prefix_v", "[3, 2, 8]", "[2, 2, 8]"});
   refused("gate alone", [&](Arguments& a) { a.gate = f({}); }, {"gate", "prefix"});
-  refused("gates", [&](Arguments& a) { a.gate = f({2}); a.prefix_k = a.prefix_v = f({3, 2, 8}); }, {"gate", "one number"});
+  refused("gates",
+          [&](Arguments& a) {
+            a.gate = f({2});
+            a.prefix_k = a.prefix_v = f({3, 2, 8});
+          },
+          {"gate", "one number"});
   refused("scale", [](Arguments& a) { a.scale = NAN; }, {"scale", "finite", "nan"});
   refused("window", [](Arguments& a) { a.window = -1; }, {"window", "positive", "-1"});
   refused("softcap", [](Arguments& a) { a.softcap = 30; }, {"softcap", "cpu", "30"});

@@ -25,8 +25,8 @@ using Tensors = std::vector<at::Tensor>;
 
 int add(const char* name, void (*body)());
 
-#define TEST(name)                                               \
-  static void name();                                            \
+#define TEST(name)                                                    \
+  static void name();                                                 \
   [[maybe_unused]] static const int name##_number = add(#name, name); \
   static void name()
 
@@ -39,11 +39,11 @@ std::string text(const Parts&... parts) {
   return stream.str();
 }
 
-#define REQUIRE(condition)                                                                          \
-  do {                                                                                            \
-    if (!(condition)) {                                                                           \
-      fail(text(__FILE__, ":", __LINE__, ": ", #condition, " is false"));                         \
-    }                                                                                             \
+#define REQUIRE(condition)                                                \
+  do {                                                                    \
+    if (!(condition)) {                                                   \
+      fail(text(__FILE__, ":", __LINE__, ": ", #condition, " is false")); \
+    }                                                                     \
   } while (false)
 
 // Forces a provider while it lives.

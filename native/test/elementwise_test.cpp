@@ -6,8 +6,9 @@ namespace peft4j::test {
 namespace {
 
 TEST(geluFollowsItsFormula) {
-  const std::vector<std::vector<int64_t>> shapes = {{0},    {1},     {2},      {3},       {7},        {31, 33},  {32},
-                                                    {33, 1}, {123, 41}, {255, 3}, {257, 17}, {1000, 3, 2}, {2048}, {2049, 0}, {}};
+  const std::vector<std::vector<int64_t>> shapes = {{0},       {1},          {2},     {3},       {7},
+                                                    {31, 33},  {32},         {33, 1}, {123, 41}, {255, 3},
+                                                    {257, 17}, {1000, 3, 2}, {2048},  {2049, 0}, {}};
   for (const std::vector<int64_t>& shape : shapes) {
     Operation o;
     o.what = text("gelu ", at::IntArrayRef(shape));
@@ -20,14 +21,17 @@ TEST(geluFollowsItsFormula) {
 }
 
 TEST(geluAtTheEnds) {
-  const at::Tensor x = at::tensor({-100.0, -14.0, -6.0, -1e-20, 0.0, 1e-20, 6.0, 14.0, 100.0, 1e30, -1e30}, at::kDouble);
+  const at::Tensor x =
+      at::tensor({-100.0, -14.0, -6.0, -1e-20, 0.0, 1e-20, 6.0, 14.0, 100.0, 1e30, -1e30}, at::kDouble);
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
-    at::Tensor own = x.to(type).clone().requires_grad_(true), exact = x.to(type).to(at::kDouble).clone().requires_grad_(true);
+    at::Tensor own = x.to(type).clone().requires_grad_(true),
+               exact = x.to(type).to(at::kDouble).clone().requires_grad_(true);
     const at::Tensor y = peft4j::gelu(own), reference = at::gelu(exact);
     y.sum().backward();
     reference.sum().backward();
     const at::Tensor scale = exact.detach().abs().clamp_min(1);
-    expect_close("gelu / |x|", (y.detach().to(at::kDouble) / scale).to(at::kFloat), reference.detach() / scale, type == at::kBFloat16 ? 4e-3 : 1e-7);
+    expect_close("gelu / |x|", (y.detach().to(at::kDouble) / scale).to(at::kFloat), reference.detach() / scale,
+                 type == at::kBFloat16 ? 4e-3 : 1e-7);
     expect_close("slope", own.grad().to(at::kFloat), exact.grad(), type == at::kBFloat16 ? 4e-3 : 1e-6);
   }
   const at::Tensor odd = peft4j::gelu(at::tensor({NAN, INFINITY}, at::kFloat));
@@ -52,7 +56,9 @@ TEST(dropoutFollowsItsMask) {
         o.inputs = {random({rows, columns}, 1)};
         o.trained = {true};
         o.run = [=](const Tensors& in, at::ScalarType) { return Tensors{peft4j::dropout(in[0], p, -3)}; };
-        o.plain = [=](const Tensors& in, at::ScalarType type) { return Tensors{in[0] * mask(rows, columns, p, -3).to(type)}; };
+        o.plain = [=](const Tensors& in, at::ScalarType type) {
+          return Tensors{in[0] * mask(rows, columns, p, -3).to(type)};
+        };
         compare(o);
       }
     }
@@ -68,8 +74,10 @@ TEST(dropoutKeepsItsShare) {
     REQUIRE(std::abs(y.to(at::kDouble).mean().item<double>() - 1) < 5 * deviation / (1 - share));
     // Neighbours in a row and in a column are independent.
     const at::Tensor dropped = y.eq(0).to(at::kDouble);
-    REQUIRE(std::abs((dropped.narrow(1, 0, 999) * dropped.narrow(1, 1, 999)).mean().item<double>() - share * share) < 6 * deviation);
-    REQUIRE(std::abs((dropped.narrow(0, 0, 999) * dropped.narrow(0, 1, 999)).mean().item<double>() - share * share) < 6 * deviation);
+    REQUIRE(std::abs((dropped.narrow(1, 0, 999) * dropped.narrow(1, 1, 999)).mean().item<double>() - share * share) <
+            6 * deviation);
+    REQUIRE(std::abs((dropped.narrow(0, 0, 999) * dropped.narrow(0, 1, 999)).mean().item<double>() - share * share) <
+            6 * deviation);
   }
   REQUIRE(!at::equal(peft4j::dropout(x, 0.5, 1), peft4j::dropout(x, 0.5, 2)));
   REQUIRE(at::equal(peft4j::dropout(x, 0.5, 1), peft4j::dropout(x, 0.5, 1)));
@@ -111,7 +119,8 @@ TEST(maskHasItsGoldenLayout) {
 TEST(maskIsTheSameForAnyWidth) {
   const at::Tensor wide = peft4j::dropout(at::ones({3, 1000}, at::kFloat), 0.3, 77);
   for (const int64_t columns : {1, 15, 16, 17, 64, 65, 127, 128, 129, 130, 255, 256, 257, 300, 512, 513}) {
-    expect_same_bits(text(columns, " columns"), peft4j::dropout(at::ones({3, columns}, at::kFloat), 0.3, 77), wide.narrow(1, 0, columns));
+    expect_same_bits(text(columns, " columns"), peft4j::dropout(at::ones({3, columns}, at::kFloat), 0.3, 77),
+                     wide.narrow(1, 0, columns));
   }
   Kernels reference("reference");
   expect_same_bits("reference", peft4j::dropout(at::ones({3, 1000}, at::kFloat), 0.3, 77), wide);

@@ -5,11 +5,13 @@ namespace peft4j::test {
 namespace {
 
 // inputs: x, residual, weight, bias
-Operation operation_of(int64_t rows, int64_t columns, bool residual, double p, bool trains_weight, bool trains_bias, bool trains_x) {
+Operation operation_of(int64_t rows, int64_t columns, bool residual, double p, bool trains_weight, bool trains_bias,
+                       bool trains_x) {
   Operation o;
-  o.what = text("[", rows, ", ", columns, "] residual ", residual, " p ", p, " trains ", trains_x, trains_weight, trains_bias);
-  o.inputs = {random({rows, columns}, 1) + 0.5, residual ? random({rows, columns}, 2) : at::Tensor(), random({columns}, 3),
-              random({columns}, 4)};
+  o.what = text("[", rows, ", ", columns, "] residual ", residual, " p ", p, " trains ", trains_x, trains_weight,
+                trains_bias);
+  o.inputs = {random({rows, columns}, 1) + 0.5, residual ? random({rows, columns}, 2) : at::Tensor(),
+              random({columns}, 3), random({columns}, 4)};
   o.trained = {trains_x, trains_x, trains_weight, trains_bias};
   // With one or two columns the variance may be tiny, and then any precision is lost: eps keeps it away from 0.
   const double eps = columns < 8 ? 0.1 : 1e-5;
@@ -53,14 +55,16 @@ TEST(layerNormRepeatsItsBitsForAnyThreads) {
 TEST(layerNormTakesStridedInputs) {
   const at::Tensor wide = random({20, 100}, 1).to(at::kFloat), w = random({80}, 2).to(at::kFloat);
   const at::Tensor view = wide.narrow(1, 7, 40), doubled = w.slice(0, 0, 80, 2);
-  expect_same_bits("view", layer_norm(view, view, doubled, doubled, 1e-5, 0, 1),
-                   layer_norm(view.contiguous(), view.contiguous(), doubled.contiguous(), doubled.contiguous(), 1e-5, 0, 1));
+  expect_same_bits(
+      "view", layer_norm(view, view, doubled, doubled, 1e-5, 0, 1),
+      layer_norm(view.contiguous(), view.contiguous(), doubled.contiguous(), doubled.contiguous(), 1e-5, 0, 1));
 }
 
 TEST(layerNormOfLargeMeanKeepsItsVariance) {
   const at::Tensor x = random({4, 384}, 1) + 1000, one = at::ones({384}), none = at::zeros({384});
   const at::Tensor y = layer_norm(x.to(at::kFloat), at::Tensor(), one, none, 1e-5, 0, 1);
-  const at::Tensor reference = layer_norm(x.to(at::kFloat).to(at::kDouble), at::Tensor(), one.to(at::kDouble), none.to(at::kDouble), 1e-5, 0, 1);
+  const at::Tensor reference =
+      layer_norm(x.to(at::kFloat).to(at::kDouble), at::Tensor(), one.to(at::kDouble), none.to(at::kDouble), 1e-5, 0, 1);
   expect_close("y", y, reference, 2e-4);  // the mean itself has an ulp of 6e-5
 }
 

@@ -20,8 +20,8 @@ struct Layer {
 };
 
 std::string name_of(const Layer& l) {
-  std::string all = text("[", l.rows, ", ", l.in, "] -> [", at::IntArrayRef(l.out), "] bias ", l.bias, " x ", l.trains_x,
-                         " weight ", l.weight_type);
+  std::string all = text("[", l.rows, ", ", l.in, "] -> [", at::IntArrayRef(l.out), "] bias ", l.bias, " x ",
+                         l.trains_x, " weight ", l.weight_type);
   for (const Adapter& a : l.adapters) {
     all += text(" {part ", a.part, " rows ", a.begin, "-", a.end, " r ", a.rank, " p ", a.dropout, "}");
   }
@@ -31,8 +31,8 @@ std::string name_of(const Layer& l) {
 Tensors weights_of(const Layer& l, at::ScalarType type) {
   Tensors parts;
   for (size_t i = 0; i < l.out.size(); ++i) {
-    parts.push_back(random({l.out[i], l.in}, 100 + i, 1 / std::sqrt(l.in))
-                        .to(l.weight_type == at::kDouble ? type : l.weight_type));
+    parts.push_back(
+        random({l.out[i], l.in}, 100 + i, 1 / std::sqrt(l.in)).to(l.weight_type == at::kDouble ? type : l.weight_type));
   }
   return parts;
 }
@@ -110,7 +110,9 @@ std::vector<Adapter> adapters_of(int kind, int64_t n, int64_t rank, int64_t part
     case 1: return {{last, 0, n, rank, 2, p}};
     case 2: return {{0, 0, n, rank, 2, p}, {last, 0, n, rank + 1, 0.5, p}};      // a rank group
     case 3: return {{0, 0, n, rank, 2, p}, {last, 0, n, 3, 0.5, p == 0 ? 0.5 : 0}};  // the same rows, other masks
-    case 4: return {{0, 0, third, rank, 2, p}, {0, third, third, 5, 1, p}, {last, third, n, 2, 1, 0.1}, {0, third, n, 1, 3, p}};
+    case 4:
+      return {
+          {0, 0, third, rank, 2, p}, {0, third, third, 5, 1, p}, {last, third, n, 2, 1, 0.1}, {0, third, n, 1, 3, p}};
     default: return {{0, third, n, 4, -1, p}, {0, 0, n - third, rank, 1, p}};  // rows overlap
   }
 }
@@ -159,7 +161,8 @@ TEST(loraLinearTakesAnyGradients) {
     const auto gradients = [&](int way) {
       Tensors leaves, trained;
       for (size_t i = 0; i < o.inputs.size(); ++i) {
-        leaves.push_back(o.inputs[i].to(o.wide[i] && type == at::kBFloat16 ? at::kFloat : type).clone().requires_grad_(true));
+        leaves.push_back(
+            o.inputs[i].to(o.wide[i] && type == at::kBFloat16 ? at::kFloat : type).clone().requires_grad_(true));
       }
       const Tensors y = run(l, leaves, type);
       Tensors dy = {given.narrow(1, 0, 24), given.narrow(1, 24, 8), given.narrow(1, 32, 8)};  // adjacent views
@@ -180,7 +183,8 @@ TEST(loraLinearTakesAnyGradients) {
       }
       return torch::autograd::grad(y, leaves, dy, std::nullopt, false, true);
     };
-    const Tensors views = gradients(0), copies = gradients(1), strided = gradients(2), one = gradients(3), zeros = gradients(4);
+    const Tensors views = gradients(0), copies = gradients(1), strided = gradients(2), one = gradients(3),
+                  zeros = gradients(4);
     for (size_t i = 0; i < views.size(); ++i) {
       expect_same_bits(text("gradient ", i, " of copies"), views[i], copies[i]);
       expect_same_bits(text("gradient ", i, " of strided"), views[i], strided[i]);
@@ -295,7 +299,8 @@ TEST(loraLinearRefuses) {
   refused("integer x", [&] { call(integers, none, {}, {}, {}, {}, {}); }, {"x", "float32", "Long"});
   refused("flat x", [&] { call(flat, none, {}, {}, {}, {}, {}); }, {"x", "[T, 8]", "[8]"});
   refused("narrow x", [&] { call(narrow, none, {}, {}, {}, {}, {}); }, {"x", "[T, 8]", "[6, 7]"});
-  const at::Tensor short_bias = f({4}), wide_bias = random({6}, 1), a_narrow = f({2, 7}), b_other = f({2, 2}), a_wide = random({2, 8}, 1);
+  const at::Tensor short_bias = f({4}), wide_bias = random({6}, 1), a_narrow = f({2, 7}), b_other = f({2, 2}),
+                   a_wide = random({2, 8}, 1);
   refused("bias", [&] { call(x, short_bias, {}, {}, {}, {}, {}); }, {"bias", "[6]", "[4]"});
   refused("bias type", [&] { call(x, wide_bias, {}, {}, {}, {}, {}); }, {"bias", "Float", "Double"});
   refused("counts", [&] { call(x, none, as, {}, all, one, zero); }, {"1 A's", "got 0"});

@@ -5,8 +5,8 @@ ATEN_CPU_CAPABILITY=default|avx2 runs them with the kernels of a lesser processo
 Thread sanitizer: libgomp is unknown to it, so `peft4j_native_tests threads` runs with OMP_NUM_THREADS=1 and makes its own
 std::threads.
 */
-#include <ATen/Parallel.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -117,7 +117,8 @@ at::Tensor mask(int64_t rows, int64_t columns, double p, uint64_t seed, int64_t 
       std::array<uint32_t, 2> key = {uint32_t(seed), uint32_t(seed >> 32)};
       for (int round = 0; round < 10; ++round) {
         const uint64_t first = uint64_t{0xD2511F53} * c[0], second = uint64_t{0xCD9E8D57} * c[2];
-        c = {uint32_t(second >> 32) ^ c[1] ^ key[0], uint32_t(second), uint32_t(first >> 32) ^ c[3] ^ key[1], uint32_t(first)};
+        c = {uint32_t(second >> 32) ^ c[1] ^ key[0], uint32_t(second), uint32_t(first >> 32) ^ c[3] ^ key[1],
+             uint32_t(first)};
         key = {key[0] + 0x9E3779B9, key[1] + 0xBB67AE85};
       }
       for (int64_t at = 0; at < std::min<int64_t>(16, columns - block * 16); ++at) {
@@ -195,7 +196,8 @@ static void check_differences(const Operation& operation, const Tensors& found) 
     const double difference = (objective(up) - objective(down)) / (2 * eps);
     const double slope = (gradient * direction).sum().item<double>();
     if (!(std::abs(difference - slope) <= 1e-5 + 1e-3 * std::abs(slope))) {
-      fail(text(operation.what, ": central difference along input ", i, " is ", difference, ", the gradient says ", slope));
+      fail(text(operation.what, ": central difference along input ", i, " is ", difference, ", the gradient says ",
+                slope));
     }
   }
 }
@@ -214,14 +216,13 @@ void compare(const Operation& operation) {
     if (type != at::kDouble) {
       plain = results(operation, operation.plain, type, false);
     }
-    const size_t outputs =
-        own.size() - [&] {
-          size_t n = 0;
-          for (size_t i = 0; i < operation.inputs.size(); ++i) {
-            n += operation.inputs[i].defined() && operation.trained[i];
-          }
-          return n;
-        }();
+    const size_t outputs = own.size() - [&] {
+      size_t n = 0;
+      for (size_t i = 0; i < operation.inputs.size(); ++i) {
+        n += operation.inputs[i].defined() && operation.trained[i];
+      }
+      return n;
+    }();
     std::vector<double> allowed(own.size());
     double relative = 0;
     for (size_t i = 0; i < plain.size(); ++i) {

@@ -52,7 +52,8 @@ TEST(mapTensorRefuses) {
   const File file(100);
   const std::string& path = file.path;
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
-  const auto refused = [&](const char* what, int64_t offset, std::vector<int64_t> shape, const char* dtype, std::vector<std::string> pieces) {
+  const auto refused = [&](const char* what, int64_t offset, std::vector<int64_t> shape, const char* dtype,
+                           std::vector<std::string> pieces) {
     pieces.push_back("map_tensor");
     expect_error(what, [&] { map_tensor(path, offset, shape, dtype); }, pieces);
   };
@@ -67,7 +68,8 @@ TEST(mapTensorRefuses) {
   refused("negative size", 0, {-1}, "F32", {"shape", "-1"});
   refused("product overflows", 0, {kMost / 2, 3}, "F32", {"shape", "too large"});
   refused("product overflows before a zero", 0, {kMost, 3, 0}, "F32", {"shape", "too large"});
-  expect_error("no file", [] { map_tensor("/nonexistent/file", 0, {1}, "F32"); }, {"map_tensor", "/nonexistent/file", "No such file"});
+  expect_error("no file", [] { map_tensor("/nonexistent/file", 0, {1}, "F32"); },
+               {"map_tensor", "/nonexistent/file", "No such file"});
   expect_error("folder", [] { map_tensor("/tmp", 0, {1}, "F32"); }, {"map_tensor", "/tmp"});
   const int before = open("/dev/null", O_RDONLY);
   close(before);

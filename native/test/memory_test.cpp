@@ -30,8 +30,8 @@ double step(const Weight& qkv, const Weight& out, const at::Tensor& x, const Ten
   const Tensors y = lora_linear(x, qkv, at::Tensor(), {trained[0], trained[1]}, {trained[2], trained[3]},
                                 {0, 0, 12, 2, 0, 12}, scale, p, seed);
   const auto heads = [](const at::Tensor& t) { return t.unflatten(1, {4, 8}); };
-  const at::Tensor a = attention(heads(y[0]), heads(y[1]), heads(y[2]), cu, cu, 7, 7, trained[4], trained[5], at::Tensor(), false,
-                                 0.35, 0, 0, at::Tensor(), 0.1, seed);
+  const at::Tensor a = attention(heads(y[0]), heads(y[1]), heads(y[2]), cu, cu, 7, 7, trained[4], trained[5],
+                                 at::Tensor(), false, 0.35, 0, 0, at::Tensor(), 0.1, seed);
   const at::Tensor o = lora_linear(a.flatten(1), out, zero, {}, {}, {}, {}, {}, seed)[0];
   const at::Tensor z = peft4j::dropout(peft4j::gelu(layer_norm(o, x, one, zero, 1e-5, 0.1, seed)), 0.1, seed);
   const at::Tensor loss = (z * z).mean();
@@ -47,12 +47,14 @@ double step(const Weight& qkv, const Weight& out, const at::Tensor& x, const Ten
 }
 
 struct Model {
-  Weight qkv{{random({32, 32}, 1, 0.2).to(at::kFloat), random({32, 32}, 2, 0.2).to(at::kFloat), random({32, 32}, 3, 0.2).to(at::kFloat)}};
+  Weight qkv{{random({32, 32}, 1, 0.2).to(at::kFloat), random({32, 32}, 2, 0.2).to(at::kFloat),
+              random({32, 32}, 3, 0.2).to(at::kFloat)}};
   Weight out{{random({32, 32}, 4, 0.2).to(at::kFloat)}};
   at::Tensor x = random({12, 32}, 5).to(at::kFloat);
 
   static Tensors trained() {
-    Tensors all = {random({4, 32}, 6), random({4, 32}, 7), random({32, 4}, 8), random({32, 4}, 9), random({3, 4, 8}, 10), random({3, 4, 8}, 11)};
+    Tensors all = {random({4, 32}, 6), random({4, 32}, 7),    random({32, 4}, 8),
+                   random({32, 4}, 9), random({3, 4, 8}, 10), random({3, 4, 8}, 11)};
     for (at::Tensor& t : all) {
       t = t.to(at::kFloat).requires_grad_(true);
     }
@@ -72,7 +74,8 @@ TEST(stepsLeaveNoBytes) {
     REQUIRE(live_bytes() == before);
   }
   for (int i = 0; i < 5; ++i) {  // forward without backward, and errors
-    const at::Tensor y = lora_linear(model.x.detach().requires_grad_(true), model.out, at::Tensor(), {}, {}, {}, {}, {}, 1)[0];
+    const at::Tensor y =
+        lora_linear(model.x.detach().requires_grad_(true), model.out, at::Tensor(), {}, {}, {}, {}, {}, 1)[0];
     expect_error("rows", [&] { lora_linear(model.x[0], model.out, at::Tensor(), {}, {}, {}, {}, {}, 1); }, {"x"});
   }
   REQUIRE(live_bytes() == before);

@@ -45,8 +45,9 @@ TEST(adamwRefuses) {
   const at::Tensor p = random({4, 3}, 1).to(at::kFloat), before = p.clone();
   const at::Tensor flat = p.flatten(), wide = p.to(at::kDouble), turned = random({3, 4}, 1).to(at::kFloat).t(), none;
   const std::vector<double> one = {0.1}, nothing = {};
-  const auto refused = [&](const char* what, const Tensors& g, const Tensors& m, const Tensors& v, const std::vector<double>& rate,
-                           double beta1, int64_t step, std::vector<std::string> pieces) {
+  const auto refused = [&](const char* what, const Tensors& g, const Tensors& m, const Tensors& v,
+                           const std::vector<double>& rate, double beta1, int64_t step,
+                           std::vector<std::string> pieces) {
     pieces.push_back("adamw");
     expect_error(what, [&] { adamw({p}, g, m, v, rate, one, beta1, 0.99, 1e-8, step); }, pieces);
     expect_same_bits("parameter", p, before);
@@ -58,10 +59,12 @@ TEST(adamwRefuses) {
   refused("undefined gradient", {none}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "[4, 3]"});
   refused("shape", {flat}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "[4, 3]", "[12]"});
   refused("type", {wide}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "Float", "Double"});
-  refused("short moment", {fresh()}, {at::zeros({2, 3}, at::kFloat)}, {fresh()}, one, 0.9, 1, {"exp_avg 0", "[4, 3]", "[2, 3]"});
+  refused("short moment", {fresh()}, {at::zeros({2, 3}, at::kFloat)}, {fresh()}, one, 0.9, 1,
+          {"exp_avg 0", "[4, 3]", "[2, 3]"});
   refused("undefined moment", {fresh()}, {fresh()}, {none}, one, 0.9, 1, {"exp_avg_sq 0", "[4, 3]"});
   refused("turned moment", {fresh()}, {turned}, {fresh()}, one, 0.9, 1, {"exp_avg 0", "contiguous"});
-  expect_error("turned parameter", [&] { adamw({turned}, {fresh()}, {fresh()}, {fresh()}, one, one, 0.9, 0.99, 1e-8, 1); },
+  expect_error("turned parameter",
+               [&] { adamw({turned}, {fresh()}, {fresh()}, {fresh()}, one, one, 0.9, 0.99, 1e-8, 1); },
                {"adamw", "parameter 0", "contiguous"});
 }
 

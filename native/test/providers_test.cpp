@@ -18,7 +18,8 @@ TEST(kernelsCanBeForced) {
   REQUIRE(line("attention").starts_with("attention\town\t") && line("attention").find("forced") == std::string::npos);
   {
     Kernels k("gelu=library,attention=reference");
-    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") && line("attention").starts_with("attention\treference\tforced"));
+    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") &&
+            line("attention").starts_with("attention\treference\tforced"));
     REQUIRE(line("dropout").starts_with("dropout\town\t"));
     const at::Tensor x = random({5}, 1).to(at::kFloat);
     expect_same_bits("gelu", peft4j::gelu(x), at::gelu(x));

@@ -1,8 +1,10 @@
 /**
  * Parameter-efficient fine-tuning of transformers.
  *
- * <p>On the module path the natives are found only with {@code --add-modules ALL-MODULE-PATH}: the libraries lie in modules
- * that nothing requires. On the class path there is nothing to do.
+ * <p>On the class path there is nothing to do. On the module path the modules with native libraries have to be named, because
+ * nothing requires them: {@code --add-modules org.peft4j.natives,org.bytedeco.javacpp.linux.x86_64,
+ * org.bytedeco.pytorch.linux.x86_64,org.bytedeco.openblas.linux.x86_64} ({@code ALL-MODULE-PATH} fails: commons-compress
+ * requires a module that the tokenizers do not bring).
  */
 @SuppressWarnings({"requires-automatic", "requires-transitive-automatic"})
 module org.peft4j {

@@ -44,38 +44,26 @@ class ArchitectureTest {
             "io", List.of(),
             "ops", List.of()));
 
-    /**
-     * Every public type that users see. Few, and each a promise: a type that only our own packages need belongs into a
-     * package that is not exported.
-     */
+    /** Every public type that users are meant to use. Few, documented, and each a promise. */
     private static final Map<String, Set<String>> API = Map.of(
             "org.peft4j.train",
-            Set.of(
-                    "DataConfig",
-                    "Evaluation",
-                    "GroupOverride",
-                    "Metrics",
-                    "MetricsFile",
-                    "ModelConfig",
-                    "RunConfig",
-                    "RunConfigFile",
-                    "RunDirectory",
-                    "RunResult",
-                    "RunSummary",
-                    "StepMetrics",
-                    "Task",
-                    "TrainListener",
-                    "TrainingConfig"),
+            names(
+                    "Benchmark DataConfig Evaluation GroupOverride Machine Merge MethodOverview Metrics MetricsFile ModelConfig"
+                            + " Report RunConfig RunConfigFile RunDirectory RunResult RunSummary Schedule StepMetrics Task TextClassifier"
+                            + " TrainListener Trainer TrainingConfig TrainingException"),
             "org.peft4j.method",
-            Set.of("MethodConfig", "ModulePattern", "PeftType", "Targets"),
+            names("MethodConfig ModulePattern PeftType Targets"),
             "org.peft4j.method.lora",
-            Set.of("Bias", "InitLora", "LoraConfig", "LoraLayers", "LoraTargets"),
+            names("Bias InitLora LoraConfig LoraLayers LoraTargets"),
             "org.peft4j.method.prefix",
-            Set.of("InitPrefix", "PrefixConfig"));
+            names("InitPrefix PrefixConfig"));
 
-    /** Waits for Schedule to move into an exported package. */
-    private static final Set<String> KNOWN_LEAKS =
-            Set.of("org.peft4j.train.TrainingConfig shows org.peft4j.optim.Schedule");
+    /** Public because methods and training are different packages, and of no use to users: no promise is made. */
+    private static final Map<String, Set<String>> SEAM = Map.of(
+            "org.peft4j.train", Set.of(),
+            "org.peft4j.method", names("AdapterStore FileConfig FileTensors Method Methods SavedModules"),
+            "org.peft4j.method.lora", names("LoraMethod"),
+            "org.peft4j.method.prefix", names("PrefixMethod"));
 
     static Stream<String> layers() {
         return KNOWS.keySet().stream();
@@ -173,7 +161,10 @@ class ArchitectureTest {
                     exported,
                     publicTypes(exported).map(JavaClass::getSimpleName).collect(Collectors.toCollection(TreeSet::new)));
         }
-        assertThat(found).isEqualTo(API);
+        Map<String, Set<String>> expected = new TreeMap<>();
+        API.forEach((name, types) -> expected.put(name, new TreeSet<>(types)));
+        SEAM.forEach((name, types) -> expected.get(name).addAll(types));
+        assertThat(found).as("a new public type belongs into API or SEAM").isEqualTo(expected);
     }
 
     @Test
@@ -192,13 +183,18 @@ class ArchitectureTest {
         Set<String> hidden = new TreeSet<>();
         for (String name : exported) {
             publicTypes(name)
+                    .filter(type -> API.get(name).contains(type.getSimpleName()))
                     .forEach(type -> signature(type)
                             .filter(used -> used.getPackageName().startsWith("org.bytedeco")
                                     || (used.getPackageName().startsWith("org.peft4j")
                                             && !exported.contains(used.getPackageName())))
                             .forEach(used -> hidden.add(type.getName() + " shows " + used.getName())));
         }
-        assertThat(hidden).isEqualTo(new TreeSet<>(KNOWN_LEAKS));
+        assertThat(hidden).isEmpty();
+    }
+
+    private static Set<String> names(String words) {
+        return Set.of(words.split(" ", -1));
     }
 
     private static Stream<JavaClass> publicTypes(String packageName) {

@@ -2,6 +2,8 @@ package org.peft4j.cli;
 
 import java.io.Console;
 import java.io.PrintStream;
+import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Locale;
 import org.peft4j.train.Evaluation;
@@ -20,12 +22,23 @@ public final class ProgressBar implements TrainListener {
     private final PrintStream out;
     private final boolean terminal;
     private final int logEvery;
+    private final String full;
+    private final String empty;
     private double speed; // tokens per second, smoothed
     private long drawn = System.nanoTime() - REDRAW_NANOS;
     private int lastLength;
 
+    /** A bar of blocks. */
     public ProgressBar(PrintStream out, boolean terminal, int logEvery) {
+        this(out, StandardCharsets.UTF_8, terminal, logEvery);
+    }
+
+    /** @param charset of {@code out}: where it has no blocks, the bar is made of other signs */
+    ProgressBar(PrintStream out, Charset charset, boolean terminal, int logEvery) {
         this.out = out;
+        boolean blocks = charset.newEncoder().canEncode("█░");
+        full = blocks ? "█" : "#";
+        empty = blocks ? "░" : ".";
         this.terminal = terminal;
         this.logEvery = logEvery;
     }
@@ -60,7 +73,7 @@ public final class ProgressBar implements TrainListener {
         if (last || now - drawn >= REDRAW_NANOS) {
             drawn = now;
             int done = (int) (WIDTH * step.step() / Math.max(1, totalSteps));
-            String bar = "█".repeat(done) + "░".repeat(WIDTH - done);
+            String bar = full.repeat(done) + empty.repeat(WIDTH - done);
             draw(String.format(Locale.ROOT, "%3d%% %s ", 100 * step.step() / Math.max(1, totalSteps), bar)
                     + numbers(step, totalSteps));
         }

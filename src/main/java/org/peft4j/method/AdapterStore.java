@@ -70,7 +70,8 @@ public final class AdapterStore {
         try {
             type = PeftType.ofFileName(String.valueOf(file.config().get("peft_type")));
         } catch (IllegalArgumentException e) {
-            throw new MalformedFileException(directory.resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
+            throw new MalformedFileException(
+                    directory.resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
         }
         return read(Methods.of(type), file, name, points);
     }
@@ -81,8 +82,10 @@ public final class AdapterStore {
         List<String> notes = new ArrayList<>();
         for (String module : points.fresh()) {
             if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {
-                throw FileTensors.malformed(file, "the model directory has no " + module + " and the adapter brings none;"
-                        + " it was made for another model directory");
+                throw FileTensors.malformed(
+                        file,
+                        "the model directory has no " + module + " and the adapter brings none;"
+                                + " it was made for another model directory");
             }
         }
         return new Loaded(method.read(name, config, file, points, notes), config, notes);

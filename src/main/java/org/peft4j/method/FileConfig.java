@@ -145,6 +145,7 @@ public final class FileConfig {
 
     /** An error of a setting's own check, with the file's name. */
     public MalformedFileException wrong(IllegalArgumentException e) {
-        return new MalformedFileException(file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
+        return new MalformedFileException(
+                file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
     }
 }

@@ -44,18 +44,23 @@ public final class FileTensors {
             String name = key.apply(parameter.path());
             TensorData data = left.remove(name);
             if (data == null) {
-                throw malformed(file, "adapter lacks the tensor " + name + "; the file has " + file.tensors().size()
-                        + " tensors" + example(file));
+                throw malformed(
+                        file,
+                        "adapter lacks the tensor " + name + "; the file has "
+                                + file.tensors().size() + " tensors" + example(file));
             }
             List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
             if (!data.shape().equals(shape)) {
-                throw malformed(file, "tensor " + name + " must have shape " + shape + " for this model, has " + data.shape());
+                throw malformed(
+                        file, "tensor " + name + " must have shape " + shape + " for this model, has " + data.shape());
             }
             parameter.set(floats(file, data));
         }
         if (!left.isEmpty()) {
-            throw malformed(file, left.size() + " of " + file.tensors().size()
-                    + " tensors find no place in this model, first: " + left.keySet().iterator().next());
+            throw malformed(
+                    file,
+                    left.size() + " of " + file.tensors().size() + " tensors find no place in this model, first: "
+                            + left.keySet().iterator().next());
         }
     }
 
@@ -68,7 +73,9 @@ public final class FileTensors {
     }
 
     private static String example(AdapterFile file) {
-        return file.tensors().isEmpty() ? "" : ", such as " + file.tensors().keySet().iterator().next();
+        return file.tensors().isEmpty()
+                ? ""
+                : ", such as " + file.tensors().keySet().iterator().next();
     }
 
     /** An error in the tensors of an adapter. */

@@ -45,8 +45,8 @@ public final class SavedModules {
 
     /** A parameter that begins with the tensor's values. */
     public static Parameter copy(TensorPoint point, String group) {
-        return Parameter.of(point.path(), group, () -> point.value()
-                .to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
+        return Parameter.of(
+                point.path(), group, () -> point.value().to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
     }
 
     /** Number of elements that are trained. */

@@ -34,8 +34,7 @@ public final class FrozenTensors implements AutoCloseable {
      * @param prefix first part of the model's paths that a directory of the bare backbone lacks, such as {@code bert.}
      * @param changed tensors that take the place of the directory's, by path (a merged adapter)
      */
-    public FrozenTensors(
-            ModelDirectory directory, String prefix, ModelOptions options, Map<String, Tensor> changed) {
+    public FrozenTensors(ModelDirectory directory, String prefix, ModelOptions options, Map<String, Tensor> changed) {
         this.directory = directory;
         this.prefix = prefix;
         this.options = options;
@@ -105,7 +104,9 @@ public final class FrozenTensors implements AutoCloseable {
         DType dtype = location.info().dtype();
         if (dtype != DType.F32 && dtype != DType.BF16 && dtype != DType.F16 && dtype != DType.F64) {
             throw new MalformedFileException(
-                    location.file(), location.info().offset(), "tensor " + path + " must be floating-point, is " + dtype);
+                    location.file(),
+                    location.info().offset(),
+                    "tensor " + path + " must be floating-point, is " + dtype);
         }
         return Scopes.owned(() -> Ops.mapTensor(
                         location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())

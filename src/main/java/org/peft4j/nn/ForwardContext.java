@@ -143,8 +143,8 @@ public final class ForwardContext implements AutoCloseable {
         for (Adapter adapter : segment.adapters()) {
             Optional<Parameter> replacement = adapter.replacement(tensorPath);
             if (replacement.isPresent() && found != null) {
-                throw new IllegalArgumentException("adapters '" + owner + "' and '" + adapter.name()
-                        + "' both replace " + tensorPath + "; give them to different rows, or load one without it");
+                throw new IllegalArgumentException("adapters '" + owner + "' and '" + adapter.name() + "' both replace "
+                        + tensorPath + "; give them to different rows, or load one without it");
             }
             if (replacement.isPresent()) {
                 found = replacement.get();

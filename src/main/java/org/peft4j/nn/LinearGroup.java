@@ -25,10 +25,13 @@ public final class LinearGroup implements AutoCloseable {
     private LinearGroup(List<Linear> layers) {
         this.layers = List.copyOf(layers);
         weight = Weight.of(layers.stream().map(Linear::weight).toList());
-        bias = layers.get(0).bias() == null ? null : Scopes.owned(() -> joinedBias(layers.stream()
-                .map(Linear::bias)
-                .toList()));
-        singles = layers.size() == 1 ? List.of(this) : layers.stream().map(LinearGroup::of).toList();
+        bias = layers.get(0).bias() == null
+                ? null
+                : Scopes.owned(
+                        () -> joinedBias(layers.stream().map(Linear::bias).toList()));
+        singles = layers.size() == 1
+                ? List.of(this)
+                : layers.stream().map(LinearGroup::of).toList();
     }
 
     /** Either all layers have a bias or none. */
@@ -55,13 +58,22 @@ public final class LinearGroup implements AutoCloseable {
      */
     public Tensor[] forward(Tensor x, Packing rows, ForwardContext context) {
         return Scopes.scopedAll(() -> {
-            if (replacements(context.segments().get(0)).stream().allMatch(Optional::isEmpty)
-                    && sameForAll(context)) {
-                return Ops.loraLinear(x, weight, bias, updates(rows, context), context.seed(layers.get(0).path()));
+            if (replacements(context.segments().get(0)).stream().allMatch(Optional::isEmpty) && sameForAll(context)) {
+                return Ops.loraLinear(
+                        x,
+                        weight,
+                        bias,
+                        updates(rows, context),
+                        context.seed(layers.get(0).path()));
             }
             if (sameForAll(context) && !replacesWeight(context.segments().get(0))) {
                 Tensor joined = joinedBias(biases(context.segments().get(0), x));
-                return Ops.loraLinear(x, weight, joined, updates(rows, context), context.seed(layers.get(0).path()));
+                return Ops.loraLinear(
+                        x,
+                        weight,
+                        joined,
+                        updates(rows, context),
+                        context.seed(layers.get(0).path()));
             }
             Tensor[] results = new Tensor[layers.size()];
             for (int i = 0; i < results.length; i++) {
@@ -79,14 +91,16 @@ public final class LinearGroup implements AutoCloseable {
     // Rows whose adapters replace the weight or bias differently go through products of their own.
     private Tensor bySegment(Tensor x, Packing rows, ForwardContext context) {
         return context.bySegment(x, rows, segment -> segment, (segment, part, firstRow) -> {
-            Optional<Parameter> replaced = ForwardContext.replacement(segment, layers.get(0).weightPath());
+            Optional<Parameter> replaced =
+                    ForwardContext.replacement(segment, layers.get(0).weightPath());
             Tensor ownBias = biases(segment, part).get(0);
             if (replaced.isPresent()) {
                 return Ops.linear(part, replaced.get().value().to(part.scalar_type()), ownBias);
             }
             List<Ops.LowRank> updates = new ArrayList<>();
             addUpdates(updates, segment, 0, part.size(0), context.training());
-            return Ops.loraLinear(part, weight, ownBias, updates, context.seed(layers.get(0).path() + "#" + firstRow))[0];
+            return Ops.loraLinear(
+                    part, weight, ownBias, updates, context.seed(layers.get(0).path() + "#" + firstRow))[0];
         });
     }
 
@@ -95,7 +109,11 @@ public final class LinearGroup implements AutoCloseable {
         for (ForwardContext.Segment segment : context.segments()) {
             if (segment.last() > segment.first()) {
                 addUpdates(
-                        updates, segment, rows.begin(segment.first()), rows.end(segment.last() - 1), context.training());
+                        updates,
+                        segment,
+                        rows.begin(segment.first()),
+                        rows.end(segment.last() - 1),
+                        context.training());
             }
         }
         return updates;
@@ -108,7 +126,13 @@ public final class LinearGroup implements AutoCloseable {
                 int part = i;
                 adapter.lowRank(layers.get(i).path())
                         .ifPresent(claim -> updates.add(new Ops.LowRank(
-                                part, begin, end, claim.a(), claim.b(), claim.scale(), training ? claim.dropout() : 0)));
+                                part,
+                                begin,
+                                end,
+                                claim.a(),
+                                claim.b(),
+                                claim.scale(),
+                                training ? claim.dropout() : 0)));
             }
         }
     }
@@ -133,7 +157,8 @@ public final class LinearGroup implements AutoCloseable {
 
     private boolean replacesWeight(ForwardContext.Segment segment) {
         return layers.stream()
-                .anyMatch(layer -> ForwardContext.replacement(segment, layer.weightPath()).isPresent());
+                .anyMatch(layer ->
+                        ForwardContext.replacement(segment, layer.weightPath()).isPresent());
     }
 
     private List<@Nullable Tensor> biases(ForwardContext.Segment segment, Tensor x) {

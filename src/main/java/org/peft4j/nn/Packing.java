@@ -27,7 +27,8 @@ public final class Packing {
         long[] offsets = new long[lengths.length + 1];
         for (int s = 0; s < lengths.length; s++) {
             if (lengths[s] < 0) {
-                throw new IllegalArgumentException("length of sequence " + s + " must not be negative, got " + lengths[s]);
+                throw new IllegalArgumentException(
+                        "length of sequence " + s + " must not be negative, got " + lengths[s]);
             }
             offsets[s + 1] = offsets[s] + lengths[s];
         }

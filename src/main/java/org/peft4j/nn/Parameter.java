@@ -22,7 +22,8 @@ public final class Parameter implements AutoCloseable {
     /** @param group name of the parameter group, such as {@code lora_A} or {@code head}
      *  @param initial makes the first value, float32 */
     public static Parameter of(String path, String group, Supplier<Tensor> initial) {
-        return new Parameter(path, group, Scopes.owned(() -> initial.get().detach().clone().requires_grad_(true)));
+        return new Parameter(
+                path, group, Scopes.owned(() -> initial.get().detach().clone().requires_grad_(true)));
     }
 
     public String path() {

@@ -41,6 +41,9 @@ public record Points(
 
     /** The linear layer with this path, or null. */
     public @org.jspecify.annotations.Nullable LinearPoint linear(String path) {
-        return linears.stream().filter(point -> point.path().equals(path)).findFirst().orElse(null);
+        return linears.stream()
+                .filter(point -> point.path().equals(path))
+                .findFirst()
+                .orElse(null);
     }
 }

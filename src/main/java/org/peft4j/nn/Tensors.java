@@ -19,13 +19,15 @@ public final class Tensors {
     public static Tensor ofLongs(long[] values, int n) {
         return Scopes.scoped(() -> {
             LongPointer data = new LongPointer(values);
-            return torch.from_blob(data, new long[] {n}, options(ScalarType.Long)).clone();
+            return torch.from_blob(data, new long[] {n}, options(ScalarType.Long))
+                    .clone();
         });
     }
 
     /** float32 with this shape. */
     public static Tensor ofFloats(float[] values, long... shape) {
-        return Scopes.scoped(() -> torch.from_blob(new FloatPointer(values), shape, options(ScalarType.Float)).clone());
+        return Scopes.scoped(() -> torch.from_blob(new FloatPointer(values), shape, options(ScalarType.Float))
+                .clone());
     }
 
     /** The values of a floating-point tensor, row-major. */
@@ -43,7 +45,8 @@ public final class Tensors {
     /** The bytes of a float32 tensor, little endian, row-major. */
     public static ByteBuffer toBytes(Tensor t) {
         float[] values = toFloats(t);
-        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(values.length, Float.BYTES)).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(values.length, Float.BYTES))
+                .order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(values);
         return bytes;
     }

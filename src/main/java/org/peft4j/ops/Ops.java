@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.DoubleArrayRef;
 import org.bytedeco.pytorch.LongArrayRef;
 import org.bytedeco.pytorch.Tensor;
@@ -231,7 +230,6 @@ public final class Ops {
     public static String buildInfo() {
         return PeftNative.build_info();
     }
-
 
     private static Tensor orUndefined(@Nullable Tensor t) {
         return t == null ? new Tensor() : t;

@@ -105,10 +105,7 @@ public final class PeftNative {
     static native double clip_grad_norm(@Const @ByRef TensorVector gradients, double max_norm);
 
     static native @ByVal Tensor map_tensor(
-            @StdString String file,
-            @Cast("int64_t") long offset,
-            @ByVal LongArrayRef shape,
-            @StdString String dtype);
+            @StdString String file, @Cast("int64_t") long offset, @ByVal LongArrayRef shape, @StdString String dtype);
 
     static native @Cast("int64_t") long live_bytes();
 

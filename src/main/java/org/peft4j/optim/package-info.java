@@ -1,4 +1,4 @@
-/** Optimisers and learning-rate schedules. */
+/** Optimisers. */
 @NullMarked
 package org.peft4j.optim;
 

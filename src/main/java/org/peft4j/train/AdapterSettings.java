@@ -46,7 +46,9 @@ record AdapterSettings(List<String> labels, int maxLength, String text, String l
             throw new MalformedFileException(file, -1, "labels must be a list of names, got " + map.get("labels"));
         }
         list.forEach(label -> labels.add(String.valueOf(label)));
-        if (!(map.get("max_length") instanceof Number length) || length.longValue() < 1 || length.longValue() > 1 << 24) {
+        if (!(map.get("max_length") instanceof Number length)
+                || length.longValue() < 1
+                || length.longValue() > 1 << 24) {
             throw new MalformedFileException(
                     file, -1, "max_length must be a positive whole number, got " + map.get("max_length"));
         }

@@ -12,7 +12,6 @@ import org.peft4j.data.Batches;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
-import org.peft4j.optim.Schedule;
 
 /** Measurements on this machine: {@code peft4j bench}. */
 public final class Benchmark {
@@ -40,7 +39,11 @@ public final class Benchmark {
                 .model(new ModelConfig(model, dropout))
                 .task(Task.SEQUENCE_CLASSIFICATION)
                 .data(new DataConfig(data, null, DataConfig.TEXT, DataConfig.LABEL, MAX_LENGTH))
-                .method(LoraConfig.builder().r(8).alpha(16).targets("query", "value").build())
+                .method(LoraConfig.builder()
+                        .r(8)
+                        .alpha(16)
+                        .targets("query", "value")
+                        .build())
                 .training(TrainingConfig.builder()
                         .batchSize(BATCH)
                         .schedule(Schedule.CONSTANT)
@@ -95,7 +98,10 @@ public final class Benchmark {
         result.put("peak_of_a_step_mb", peak / 1e6);
         result.put("kept_for_backward_mb", kept / 1e6);
         result.put("kept_for_backward_bytes_per_token", kept / keptTokens);
-        result.put("memory", MemoryTable.rows(run.model.points(), run.adapter, run.config.training().dtype()));
+        result.put(
+                "memory",
+                MemoryTable.rows(
+                        run.model.points(), run.adapter, run.config.training().dtype()));
         result.put("live_tensor_mb", Ops.liveBytes() / 1e6);
         result.put("compute", Machine.compute(run.config.training().dtype()));
         result.put("machine", MachineFacts.read());
@@ -109,7 +115,10 @@ public final class Benchmark {
         try {
             return Files.readAllLines(status).stream()
                     .filter(line -> line.startsWith("VmHWM:"))
-                    .map(line -> Arrays.stream(line.split("\\s+")).skip(1).findFirst().orElse("0"))
+                    .map(line -> Arrays.stream(line.split("\\s+"))
+                            .skip(1)
+                            .findFirst()
+                            .orElse("0"))
                     .mapToLong(kilobytes -> Long.parseLong(kilobytes) * 1024)
                     .findFirst()
                     .orElse(0);

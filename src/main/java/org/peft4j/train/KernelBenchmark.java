@@ -85,11 +85,13 @@ final class KernelBenchmark {
         Tensor x = random("x", type, TOKENS, HIDDEN);
         Tensor wide = random("wide", type, TOKENS, INNER);
         Weight weight = Weight.of(List.of(
-                frozen("q", type, HIDDEN, HIDDEN), frozen("k", type, HIDDEN, HIDDEN), frozen("v", type, HIDDEN, HIDDEN)));
+                frozen("q", type, HIDDEN, HIDDEN),
+                frozen("k", type, HIDDEN, HIDDEN),
+                frozen("v", type, HIDDEN, HIDDEN)));
         Tensor a = random("a", ScalarType.Float, RANK, HIDDEN);
         Tensor b = random("b", ScalarType.Float, HIDDEN, RANK);
-        List<Ops.LowRank> updates = List.of(
-                new Ops.LowRank(0, 0, TOKENS, a, b, 2, 0.1), new Ops.LowRank(2, 0, TOKENS, a, b, 2, 0.1));
+        List<Ops.LowRank> updates =
+                List.of(new Ops.LowRank(0, 0, TOKENS, a, b, 2, 0.1), new Ops.LowRank(2, 0, TOKENS, a, b, 2, 0.1));
         Packing packing = Packing.of(LENGTH, LENGTH, LENGTH, LENGTH);
         Tensor scale = frozen("scale", type, HIDDEN);
         Ops.AttentionSettings settings =
@@ -117,7 +119,8 @@ final class KernelBenchmark {
                         List.of("own", "library", "reference"),
                         type,
                         () -> forwardBackward(() -> torch.cat(
-                                new org.bytedeco.pytorch.TensorVector(Ops.loraLinear(x, weight, null, updates, 1)), 1))),
+                                new org.bytedeco.pytorch.TensorVector(Ops.loraLinear(x, weight, null, updates, 1)),
+                                1))),
                 new Case(
                         "attention",
                         SEQUENCES + " x " + LENGTH + ", 12 heads of 32, dropout 0.1",

@@ -64,16 +64,19 @@ final class LoadedRun implements AutoCloseable {
                 : Labels.of(config.labels());
         boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
         boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ModelOptions options = new ModelOptions(bfloat16, dropout, config.training().seed());
+        ModelOptions options =
+                new ModelOptions(bfloat16, dropout, config.training().seed());
         ClassificationModel model = Models.family(directory).classification(directory, labels.size(), options);
         AdapterStore.Loaded adapter = null;
         try {
             adapter = adapter(config, model.points());
             int room = model.maxPositions() - adapter.adapter().positions();
             if (data.maxLength() > room) {
-                throw new IllegalArgumentException("data.max_length must be at most " + room + " for this model and method"
-                        + " (" + model.maxPositions() + " positions, " + adapter.adapter().positions()
-                        + " taken by the method), got " + data.maxLength());
+                throw new IllegalArgumentException(
+                        "data.max_length must be at most " + room + " for this model and method"
+                                + " (" + model.maxPositions() + " positions, "
+                                + adapter.adapter().positions()
+                                + " taken by the method), got " + data.maxLength());
             }
             try (TextTokenizer tokenizer = TextTokenizer.open(tokenizerFile, data.maxLength())) {
                 Dataset train = Dataset.read(data.train(), data.text(), data.label(), labels, tokenizer);
@@ -98,8 +101,9 @@ final class LoadedRun implements AutoCloseable {
         AdapterStore.Loaded loaded = AdapterStore.read(config.adapter(), "default", points);
         if (loaded.config().peftType() != config.method().peftType()) {
             loaded.adapter().close();
-            throw new IllegalArgumentException("method.type is " + config.method().peftType().yamlName() + " but adapter "
-                    + config.adapter() + " is " + loaded.config().peftType().yamlName());
+            throw new IllegalArgumentException(
+                    "method.type is " + config.method().peftType().yamlName() + " but adapter " + config.adapter()
+                            + " is " + loaded.config().peftType().yamlName());
         }
         return loaded;
     }
@@ -118,7 +122,8 @@ final class LoadedRun implements AutoCloseable {
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(config.method().withModulesToSave(saved));
-        Adapter adapter = method.attach("default", own, points, config.training().seed());
+        Adapter adapter =
+                method.attach("default", own, points, config.training().seed());
         return new AdapterStore.Loaded(adapter, own, List.of());
     }
 

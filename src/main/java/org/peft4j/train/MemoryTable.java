@@ -40,7 +40,9 @@ final class MemoryTable {
         add(rows, "norm inputs z, twice", "norms' backward", 2 * hidden * element);
         add(rows, "norm statistics, twice", "mean and 1/σ, float32", 4 * Float.BYTES);
         add(rows, "MLP before GELU", "GELU's backward", inner * element);
-        long sum = rows.stream().mapToLong(row -> (Long) row.get("bytes_per_token")).sum();
+        long sum = rows.stream()
+                .mapToLong(row -> (Long) row.get("bytes_per_token"))
+                .sum();
         add(rows, "a block", "the last one keeps all but keys, values and x for one row a text", sum);
         return rows;
     }

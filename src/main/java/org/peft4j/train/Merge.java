@@ -85,7 +85,8 @@ public final class Merge {
         AtomicDirectories.write(out, overwrite, made -> {
             AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
             SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
-            for (String name : List.of("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")) {
+            for (String name :
+                    List.of("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")) {
                 Path file = directory.directory().resolve(name);
                 if (Files.isRegularFile(file)) {
                     Files.copy(file, made.resolve(name));

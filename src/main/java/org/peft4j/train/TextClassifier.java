@@ -6,9 +6,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Dataset;
 import org.peft4j.data.Labels;
+import org.peft4j.data.Row;
+import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.MalformedFileException;
@@ -36,8 +39,7 @@ public final class TextClassifier implements AutoCloseable {
      * @param dtype form of the frozen weights
      * @param labels names of the classes, in the order of the logits
      */
-    public record Options(
-            @Nullable Integer maxLength, int batchSize, TrainingConfig.Dtype dtype, List<String> labels) {
+    public record Options(@Nullable Integer maxLength, int batchSize, TrainingConfig.Dtype dtype, List<String> labels) {
         public Options {
             if (maxLength != null && maxLength < 1) {
                 throw new IllegalArgumentException("maxLength must be at least 1, got " + maxLength);
@@ -114,13 +116,12 @@ public final class TextClassifier implements AutoCloseable {
      */
     public static TextClassifier open(Path modelPath, @Nullable Path adapterPath, Options options) throws IOException {
         ModelDirectory directory = ModelDirectory.open(modelPath);
-        AdapterSettings settings = adapterPath == null
-                ? null
-                : AdapterSettings.read(adapterPath).orElse(null);
+        AdapterSettings settings =
+                adapterPath == null ? null : AdapterSettings.read(adapterPath).orElse(null);
         Labels labels = labels(directory, adapterPath, settings, options);
         boolean bfloat16 = options.dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ClassificationModel model = Models.family(directory)
-                .classification(directory, labels.size(), new ModelOptions(bfloat16, false, 0));
+        ClassificationModel model =
+                Models.family(directory).classification(directory, labels.size(), new ModelOptions(bfloat16, false, 0));
         AdapterStore.Loaded adapter = null;
         try {
             if (adapterPath != null) {
@@ -132,7 +133,8 @@ public final class TextClassifier implements AutoCloseable {
                         "model has no " + String.join(" and no ", model.points().fresh())
                                 + ", so it cannot classify by itself; give an adapter trained on it (--adapter)");
             }
-            int room = model.maxPositions() - (adapter == null ? 0 : adapter.adapter().positions());
+            int room = model.maxPositions()
+                    - (adapter == null ? 0 : adapter.adapter().positions());
             int wanted = options.maxLength() != null
                     ? options.maxLength()
                     : settings != null ? settings.maxLength() : Math.min(room, DataConfig.MAX_LENGTH);
@@ -156,10 +158,7 @@ public final class TextClassifier implements AutoCloseable {
 
     // Named by: the caller, the adapter's settings, the model's id2label; their number by the adapter's classifier.
     private static Labels labels(
-            ModelDirectory directory,
-            @Nullable Path adapterPath,
-            @Nullable AdapterSettings settings,
-            Options options)
+            ModelDirectory directory, @Nullable Path adapterPath, @Nullable AdapterSettings settings, Options options)
             throws IOException {
         if (!options.labels().isEmpty()) {
             return Labels.of(options.labels());
@@ -197,7 +196,8 @@ public final class TextClassifier implements AutoCloseable {
         return tensors.entrySet().stream()
                 .filter(entry -> entry.getKey().endsWith(".classifier.weight")
                         && entry.getValue().shape().size() == 2)
-                .map(entry -> (int) Math.min(Labels.MAX, entry.getValue().shape().get(0)))
+                .map(entry ->
+                        (int) Math.min(Labels.MAX, entry.getValue().shape().get(0)))
                 .findFirst()
                 .orElse(fallback);
     }
@@ -233,6 +233,33 @@ public final class TextClassifier implements AutoCloseable {
             predictions.add(new Prediction(labels.names().get(best), List.copyOf(values)));
         });
         return predictions;
+    }
+
+    /**
+     * Classifies the rows of a file, JSONL or CSV, batch by batch; labels are not needed. The receiver gets each
+     * row's columns and its class, in order.
+     *
+     * @param textColumn the column of the text, or null for the one trained on
+     */
+    public void predict(
+            Path data, @Nullable String textColumn, BiConsumer<Map<String, @Nullable Object>, Prediction> receiver)
+            throws IOException {
+        List<Row> rows = new ArrayList<>();
+        try (RowReader reader = RowReader.open(data, textColumn == null ? settings.text() : textColumn, null)) {
+            Row row = reader.next();
+            while (row != null) {
+                rows.add(row);
+                row = reader.next();
+                if (row == null || rows.size() >= options.batchSize()) {
+                    List<Prediction> predictions =
+                            predict(rows.stream().map(Row::text).toList());
+                    for (int i = 0; i < rows.size(); i++) {
+                        receiver.accept(rows.get(i).fields(), predictions.get(i));
+                    }
+                    rows.clear();
+                }
+            }
+        }
     }
 
     /** The class of one text. */

@@ -30,6 +30,7 @@ public final class Trainer {
     private long steps;
     private long tokens;
     private double stepSeconds;
+    private boolean stopped;
 
     private Trainer(LoadedRun run, RunDirectory directory, TrainListener listener) throws IOException {
         this.run = run;
@@ -100,17 +101,24 @@ public final class Trainer {
                     : Batches.inOrder(run.train.size(), training.batchSize());
             int accumulate = training.gradientAccumulation();
             for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
-                if (Thread.currentThread().isInterrupted()) {
-                    return false;
-                }
                 List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
                 double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
                 step(step, micro, seen);
+                if (stopped()) {
+                    return false;
+                }
+                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
                 if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
                     save();
                 }
+                if (training.evaluateEvery() > 0 && steps % training.evaluateEvery() == 0 && !last) {
+                    evaluate();
+                }
             }
             evaluate();
+            if (stopped() && steps < summary.totalSteps()) {
+                return false;
+            }
             if (epoch + 1 < training.epochs() && steps < summary.totalSteps()) {
                 save();
             }
@@ -124,6 +132,7 @@ public final class Trainer {
         double factor = training.schedule().factor(steps, training.warmupSteps(), summary.totalSteps());
         steps++;
         TrainingStep.Outcome outcome = step.run(run.train, micro, steps, factor);
+        stopped();
         double seconds = seconds(started);
         tokens += outcome.tokens();
         stepSeconds += seconds;
@@ -144,12 +153,26 @@ public final class Trainer {
         listener.step(done, summary.totalSteps());
     }
 
+    /**
+     * Whether the run is to end. Takes note of an interrupt and clears it, which has to happen before a file is written: a
+     * channel that an interrupted thread writes to is closed under it.
+     */
+    private boolean stopped() {
+        stopped |= Thread.interrupted();
+        return stopped;
+    }
+
     private void evaluate() throws IOException {
         if (run.validation == null) {
             return;
         }
         Evaluation evaluation = Inference.evaluate(
-                run.model, run.adapter, run.validation, run.labels, run.config.training().batchSize());
+                run.model,
+                run.adapter,
+                run.validation,
+                run.labels,
+                run.config.training().batchSize());
+        stopped();
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);
     }

@@ -4,7 +4,6 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
-import org.peft4j.optim.Schedule;
 
 /**
  * How a run trains.
@@ -23,6 +22,8 @@ import org.peft4j.optim.Schedule;
  * @param dtype form of the frozen weights
  * @param logEvery optimiser steps between two lines of output; metrics.jsonl has all of them
  * @param saveEvery optimiser steps between two saves of the adapter; 0 means at the end of each epoch only
+ * @param evaluateEvery optimiser steps between two evaluations on the validation rows; 0 means at the end of each epoch
+ *     only, where there always is one
  * @param groups what parameter groups do differently, by their names
  */
 public record TrainingConfig(
@@ -40,6 +41,7 @@ public record TrainingConfig(
         Dtype dtype,
         int logEvery,
         long saveEvery,
+        long evaluateEvery,
         Map<String, GroupOverride> groups) {
     /** In which form the frozen weights lie in memory; adapters are always float32. */
     public enum Dtype {
@@ -61,6 +63,7 @@ public record TrainingConfig(
         Objects.requireNonNull(dtype, "dtype");
         atLeast(1, logEvery, "logEvery");
         atLeast(0, saveEvery, "saveEvery");
+        atLeast(0, evaluateEvery, "evaluateEvery");
         groups = Collections.unmodifiableMap(new LinkedHashMap<>(groups));
     }
 
@@ -109,6 +112,7 @@ public record TrainingConfig(
         private Dtype dtype = Dtype.FLOAT32;
         private int logEvery = 10;
         private long saveEvery;
+        private long evaluateEvery;
         private Map<String, GroupOverride> groups = Map.of();
 
         private Builder() {}
@@ -183,6 +187,11 @@ public record TrainingConfig(
             return this;
         }
 
+        public Builder evaluateEvery(long value) {
+            evaluateEvery = value;
+            return this;
+        }
+
         public Builder groups(Map<String, GroupOverride> value) {
             groups = value;
             return this;
@@ -204,6 +213,7 @@ public record TrainingConfig(
                     dtype,
                     logEvery,
                     saveEvery,
+                    evaluateEvery,
                     groups);
         }
     }

@@ -65,8 +65,8 @@ final class TrainingStep {
         }
         double norm = optimizer.step(factor, maxGradNorm);
         if (!Double.isFinite(norm)) {
-            throw new TrainingException("gradient norm is not finite at step " + step
-                    + "; the saved adapter is that of an earlier step");
+            throw new TrainingException(
+                    "gradient norm is not finite at step " + step + "; the saved adapter is that of an earlier step");
         }
         return new Outcome(loss, norm, tokens);
     }

@@ -43,6 +43,13 @@ class ProgressBarTest {
     }
 
     @Test
+    void terminalWithoutBlocksGetsOtherSigns() {
+        new ProgressBar(out, StandardCharsets.US_ASCII, true, 10).step(step(50), 100);
+
+        assertThat(text()).contains("\r 50% " + "#".repeat(8) + ".".repeat(8) + " 50/100");
+    }
+
+    @Test
     void barFitsInEightyColumnsAndLeavesNothingOfALongerOne() {
         ProgressBar bar = new ProgressBar(out, true, 10);
         bar.step(new StepMetrics(1, 0, 12345.5, Map.of(), 1, 1, 99_999, 4000), 9_000);

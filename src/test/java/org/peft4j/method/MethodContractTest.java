@@ -58,10 +58,18 @@ class MethodContractTest {
     static Stream<Row> rows() {
         List<String> head = List.of("classifier");
         return Stream.of(
-                new Row("lora", LoraConfig.builder().r(4).alpha(8).modulesToSave(head).build(), true),
+                new Row(
+                        "lora",
+                        LoraConfig.builder().r(4).alpha(8).modulesToSave(head).build(),
+                        true),
                 new Row(
                         "lora, all linear layers, rsLoRA",
-                        LoraConfig.builder().r(3).rslora(true).targets(Targets.allLinear()).modulesToSave(head).build(),
+                        LoraConfig.builder()
+                                .r(3)
+                                .rslora(true)
+                                .targets(Targets.allLinear())
+                                .modulesToSave(head)
+                                .build(),
                         true),
                 new Row(
                         "lora with biases and pooler",
@@ -105,8 +113,9 @@ class MethodContractTest {
         Adapter adapter = fresh(row, seed);
         for (Parameter parameter : adapter.parameters().values()) {
             try (PointerScope scope = new PointerScope()) {
-                parameter.set(Tensors.toFloats(parameter.value().add(
-                        org.peft4j.nn.Init.normal(seed, parameter.path(), 0.1, parameter.shape()))));
+                parameter.set(Tensors.toFloats(parameter
+                        .value()
+                        .add(org.peft4j.nn.Init.normal(seed, parameter.path(), 0.1, parameter.shape()))));
             }
         }
         return adapter;
@@ -123,7 +132,8 @@ class MethodContractTest {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(sentences.packing(), seed, adapter)) {
             Tensor logits = model.logits(sentences.tokens(), context);
-            torch.cross_entropy_loss(logits, Tensors.ofLongs(new long[] {0, 1, 0, 1, 1}, 5)).backward();
+            torch.cross_entropy_loss(logits, Tensors.ofLongs(new long[] {0, 1, 0, 1, 1}, 5))
+                    .backward();
         }
     }
 
@@ -167,13 +177,17 @@ class MethodContractTest {
                 Adapter two = fresh(row, 7);
                 Adapter other = fresh(row, 8)) {
             assertThat(logits(model, one)).isEqualTo(logits(model, two));
-            one.parameters().forEach((path, parameter) -> assertThat(Tensors.toFloats(parameter.value()))
-                    .as(path)
-                    .isEqualTo(Tensors.toFloats(two.parameters().get(path).value())));
+            one.parameters()
+                    .forEach((path, parameter) -> assertThat(Tensors.toFloats(parameter.value()))
+                            .as(path)
+                            .isEqualTo(
+                                    Tensors.toFloats(two.parameters().get(path).value())));
             assertThat(other.parameters().values().stream()
                             .anyMatch(parameter -> !Arrays.equals(
                                     Tensors.toFloats(parameter.value()),
-                                    Tensors.toFloats(one.parameters().get(parameter.path()).value()))))
+                                    Tensors.toFloats(one.parameters()
+                                            .get(parameter.path())
+                                            .value()))))
                     .isTrue();
         }
     }
@@ -217,9 +231,8 @@ class MethodContractTest {
     @MethodSource("rows")
     void gradientsEqualDifferences(Row row) throws Exception {
         // Float32 forward: a directional difference of all parameters at once, against the sum of gradients.
-        ClassificationModel still =
-                Models.family(Fixtures.tinyBert())
-                        .classification(Fixtures.tinyBert(), 2, new ModelOptions(false, false, 0));
+        ClassificationModel still = Models.family(Fixtures.tinyBert())
+                .classification(Fixtures.tinyBert(), 2, new ModelOptions(false, false, 0));
         try (still;
                 Adapter adapter = trained(row, 3)) {
             try (PointerScope scope = new PointerScope();
@@ -231,8 +244,8 @@ class MethodContractTest {
             List<float[]> values = new ArrayList<>();
             for (Parameter parameter : adapter.parameters().values()) {
                 try (PointerScope scope = new PointerScope()) {
-                    float[] direction = Tensors.toFloats(
-                            org.peft4j.nn.Init.normal(5, parameter.path(), 1, parameter.shape()));
+                    float[] direction =
+                            Tensors.toFloats(org.peft4j.nn.Init.normal(5, parameter.path(), 1, parameter.shape()));
                     float[] gradient = Tensors.toFloats(parameter.value().grad());
                     for (int i = 0; i < gradient.length; i++) {
                         slope += (double) gradient[i] * direction[i];
@@ -274,9 +287,12 @@ class MethodContractTest {
                 Adapter two = trained(row, 1)) {
             backward(one, 9); // with dropout
             backward(two, 9);
-            one.parameters().forEach((path, parameter) -> assertThat(Tensors.toFloats(parameter.value().grad()))
-                    .as(path)
-                    .isEqualTo(Tensors.toFloats(two.parameters().get(path).value().grad())));
+            one.parameters()
+                    .forEach((path, parameter) -> assertThat(
+                                    Tensors.toFloats(parameter.value().grad()))
+                            .as(path)
+                            .isEqualTo(Tensors.toFloats(
+                                    two.parameters().get(path).value().grad())));
         }
     }
 
@@ -287,7 +303,8 @@ class MethodContractTest {
             AdapterStore.write(directory, adapter, row.config(), model.points(), "tiny-bert", "SEQ_CLS");
             AdapterStore.Loaded loaded = AdapterStore.read(directory, "again", model.points());
             assertThat(logits(model, loaded.adapter())).isEqualTo(logits(model, adapter));
-            assertThat(loaded.notes().stream().filter(note -> note.contains("target"))).isEmpty();
+            assertThat(loaded.notes().stream().filter(note -> note.contains("target")))
+                    .isEmpty();
             loaded.adapter().close();
         }
     }
@@ -297,8 +314,10 @@ class MethodContractTest {
     void aFileWithATensorTooFewOrTooManyIsRefused(Row row) throws Exception {
         try (Adapter adapter = trained(row, 1)) {
             AdapterStore.write(directory, adapter, row.config(), model.points(), "tiny-bert", "SEQ_CLS");
-            Map<String, Object> config = new java.util.LinkedHashMap<>(AdapterFiles.read(directory).config());
-            List<TensorData> tensors = new ArrayList<>(AdapterFiles.read(directory).tensors().values());
+            Map<String, Object> config =
+                    new java.util.LinkedHashMap<>(AdapterFiles.read(directory).config());
+            List<TensorData> tensors =
+                    new ArrayList<>(AdapterFiles.read(directory).tensors().values());
             TensorData first = tensors.get(0);
             AdapterFiles.write(directory, config, tensors.subList(1, tensors.size()));
             assertThatThrownBy(() -> AdapterStore.read(directory, "less", model.points()))
@@ -328,7 +347,9 @@ class MethodContractTest {
             try (ClassificationModel merged = model.withTensors(method.merged(adapter, model.points()))) {
                 assertThat(maxDifference(logits(merged), unmerged)).isLessThan(TOLERANCE);
             }
-            assertThat(logits(model)).as("unmerging is to use the model that was there").isEqualTo(base);
+            assertThat(logits(model))
+                    .as("unmerging is to use the model that was there")
+                    .isEqualTo(base);
             Parameter broken = adapter.parameters().values().iterator().next();
             float[] values = Tensors.toFloats(broken.value());
             values[0] = Float.NaN;
@@ -348,9 +369,10 @@ class MethodContractTest {
             backward(one, 1);
             one.parameters().values().forEach(parameter -> parameter.set(new float[(int) parameter.elements()]));
             assertThat(logits(model, two)).isEqualTo(before);
-            two.parameters().values().forEach(parameter -> assertThat(
-                            parameter.value().grad().defined())
-                    .isFalse());
+            two.parameters()
+                    .values()
+                    .forEach(parameter ->
+                            assertThat(parameter.value().grad().defined()).isFalse());
         }
     }
 
@@ -374,8 +396,7 @@ class MethodContractTest {
                 Fixtures.Sentences own = sentences.only(s);
                 Adapter[] adapters = adapterOf.get(s) == null ? new Adapter[0] : new Adapter[] {adapterOf.get(s)};
                 try (PointerScope scope = new PointerScope();
-                        ForwardContext context =
-                                ForwardContext.inference(Packing.of(own.lengths()), adapters)) {
+                        ForwardContext context = ForwardContext.inference(Packing.of(own.lengths()), adapters)) {
                     float[] alone = Tensors.toFloats(model.logits(own.tokens(), context));
                     assertThat(maxDifference(alone, Arrays.copyOfRange(mixed, 2 * s, 2 * s + 2)))
                             .as("sentence " + s)

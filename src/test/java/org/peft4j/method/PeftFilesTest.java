@@ -71,7 +71,8 @@ class PeftFilesTest {
             })
     void logitsEqualPefts(String name) throws Exception {
         AdapterStore.Loaded loaded = load(name);
-        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
+        Map<String, TensorData> expected =
+                Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
         assertThat(maxDifference(
                         logits(model, loaded.adapter()), expected.get("logits").toFloats()))
                 .isLessThan(1e-5);
@@ -79,15 +80,18 @@ class PeftFilesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora-query-value", "lora-all-linear-rslora", "lora-bias-all", "lora-regex", "lora-patterns"})
+    @ValueSource(
+            strings = {"lora-query-value", "lora-all-linear-rslora", "lora-bias-all", "lora-regex", "lora-patterns"})
     void mergedModelEqualsPefts(String name) throws Exception {
         AdapterStore.Loaded loaded = load(name);
-        Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
+        Map<String, TensorData> expected =
+                Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
         float[] before = logits(model);
         try (PointerScope scope = new PointerScope();
-                ClassificationModel merged = model.withTensors(
-                        Methods.of(loaded.config()).merged(loaded.adapter(), model.points()))) {
-            assertThat(maxDifference(logits(merged), expected.get("merged_logits").toFloats()))
+                ClassificationModel merged =
+                        model.withTensors(Methods.of(loaded.config()).merged(loaded.adapter(), model.points()))) {
+            assertThat(maxDifference(
+                            logits(merged), expected.get("merged_logits").toFloats()))
                     .isLessThan(1e-5);
         }
         assertThat(logits(model)).as("the unmerged model").isEqualTo(before);
@@ -109,7 +113,8 @@ class PeftFilesTest {
         AdapterStore.write(directory, loaded.adapter(), loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
         AdapterFile theirs = AdapterFiles.read(Fixtures.ADAPTERS.resolve(name));
         AdapterFile ours = AdapterFiles.read(directory);
-        assertThat(ours.tensors().keySet()).containsExactlyInAnyOrderElementsOf(theirs.tensors().keySet());
+        assertThat(ours.tensors().keySet())
+                .containsExactlyInAnyOrderElementsOf(theirs.tensors().keySet());
         theirs.tensors().forEach((key, data) -> {
             assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes());
             assertThat(ours.tensors().get(key).shape()).as(key).isEqualTo(data.shape());
@@ -139,8 +144,9 @@ class PeftFilesTest {
     void biasAllLosesOnlyPeftsSecondCopies() throws Exception {
         AdapterStore.Loaded loaded = load("lora-bias-all");
         AdapterStore.write(directory, loaded.adapter(), loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
-        List<String> theirs = new ArrayList<>(
-                AdapterFiles.read(Fixtures.ADAPTERS.resolve("lora-bias-all")).tensors().keySet());
+        List<String> theirs = new ArrayList<>(AdapterFiles.read(Fixtures.ADAPTERS.resolve("lora-bias-all"))
+                .tensors()
+                .keySet());
         theirs.removeAll(AdapterFiles.read(directory).tensors().keySet());
         assertThat(theirs)
                 .containsExactlyInAnyOrder(
@@ -153,10 +159,13 @@ class PeftFilesTest {
         AdapterStore.Loaded first = load("lora-query-value");
         AdapterStore.Loaded second = load("lora-all-linear-rslora");
         Adapter.Builder bare = Adapter.builder("without its head");
-        second.adapter().lowRanks().forEach((path, claim) -> bare.claim(model.points().linear(path), claim));
+        second.adapter()
+                .lowRanks()
+                .forEach((path, claim) -> bare.claim(model.points().linear(path), claim));
         Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve("two-adapters.safetensors"));
         assertThat(maxDifference(
-                        logits(model, first.adapter(), bare.build()), expected.get("logits").toFloats()))
+                        logits(model, first.adapter(), bare.build()),
+                        expected.get("logits").toFloats()))
                 .isLessThan(1e-5);
     }
 
@@ -181,10 +190,9 @@ class PeftFilesTest {
             adapterOf.add(adapters.get(adapter[i]));
         }
         try (PointerScope scope = new PointerScope();
-                ForwardContext context =
-                        ForwardContext.inference(org.peft4j.nn.Packing.of(lengths), adapterOf)) {
-            float[] logits = Tensors.toFloats(model.logits(
-                    tokens.stream().mapToInt(Integer::intValue).toArray(), context));
+                ForwardContext context = ForwardContext.inference(org.peft4j.nn.Packing.of(lengths), adapterOf)) {
+            float[] logits = Tensors.toFloats(
+                    model.logits(tokens.stream().mapToInt(Integer::intValue).toArray(), context));
             assertThat(maxDifference(logits, expected.get("logits").toFloats())).isLessThan(1e-5);
         }
     }

@@ -83,6 +83,29 @@ class ConsumerIT {
     }
 
     @Test
+    void worksOnTheModulePathWithTheModulesThatModuleInfoNames() throws Exception {
+        String platform = PLATFORM.replace('-', '.');
+        Outcome outcome = run(
+                WORK,
+                List.of(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
+                        "-p",
+                        String.join(File.pathSeparator, classPath.subList(0, classPath.size() - 1)),
+                        "--add-modules",
+                        "org.peft4j,org.peft4j.natives,org.bytedeco.javacpp." + platform + ",org.bytedeco.pytorch."
+                                + platform + ",org.bytedeco.openblas." + platform,
+                        "--add-exports",
+                        "org.peft4j/org.peft4j.ops=ALL-UNNAMED",
+                        "-cp",
+                        classPath.get(classPath.size() - 1),
+                        "consumer.Consumer"));
+
+        assertThat(outcome.status()).as(outcome.output()).isZero();
+        assertThat(outcome.output()).contains("gradient 6.0");
+    }
+
+    @Test
     void openblasOfOurChoiceReachesConsumers() {
         assertThat(classPath).anyMatch(jar -> jar.contains("openblas") && jar.endsWith(PLATFORM + ".jar"));
     }

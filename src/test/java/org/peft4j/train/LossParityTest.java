@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,6 +14,7 @@ import org.assertj.core.data.Percentage;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.Fixtures;
+import org.peft4j.TestModels;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.TensorData;
 import org.peft4j.method.MethodConfig;
@@ -26,19 +28,20 @@ class LossParityTest {
     @TempDir
     Path directory;
 
-    private List<Double> train(String losses, String start, MethodConfig method) throws Exception {
-        JsonNode settings =
-                new ObjectMapper().readTree(TINY.resolve(losses).toFile()).get("settings");
+    private List<Double> train(Path model, Path rows, Path losses, Path start, MethodConfig method) throws Exception {
+        JsonNode settings = new ObjectMapper().readTree(losses.toFile()).get("settings");
         RunConfig config = RunConfig.builder()
-                .model(new ModelConfig(Fixtures.TINY_BERT, ModelConfig.Dropout.OFF))
+                .model(new ModelConfig(model, ModelConfig.Dropout.OFF))
                 .task(Task.SEQUENCE_CLASSIFICATION)
                 .labels("ham", "spam")
-                .data(new DataConfig(TINY.resolve("rows.jsonl"), null, "text", "label", settings.get("max_length").asInt()))
+                .data(new DataConfig(
+                        rows, null, "text", "label", settings.get("max_length").asInt()))
                 .method(method)
-                .adapter(TINY.resolve(start))
+                .adapter(start)
                 .training(TrainingConfig.builder()
                         .batchSize(settings.get("batch").asInt())
-                        .gradientAccumulation(settings.get("gradient_accumulation").asInt())
+                        .gradientAccumulation(
+                                settings.get("gradient_accumulation").asInt())
                         .learningRate(settings.get("learning_rate").asDouble())
                         .warmupSteps(settings.get("warmup_steps").asLong())
                         .weightDecay(settings.get("weight_decay").asDouble())
@@ -58,9 +61,12 @@ class LossParityTest {
     }
 
     private void check(String losses, String start, MethodConfig method) throws Exception {
-        List<Double> seen = train(losses, start, method);
-        JsonNode expected =
-                new ObjectMapper().readTree(TINY.resolve(losses).toFile()).get("losses");
+        check(Fixtures.TINY_BERT, TINY.resolve("rows.jsonl"), TINY.resolve(losses), TINY.resolve(start), method);
+    }
+
+    private void check(Path model, Path rows, Path losses, Path start, MethodConfig method) throws Exception {
+        List<Double> seen = train(model, rows, losses, start, method);
+        JsonNode expected = new ObjectMapper().readTree(losses.toFile()).get("losses");
         assertThat(seen).hasSize(expected.size());
         for (int i = 0; i < seen.size(); i++) {
             assertThat(seen.get(i))
@@ -91,5 +97,21 @@ class LossParityTest {
     @Test
     void prefixTuningFollowsPeft() throws Exception {
         check("losses-prefix.json", "start-prefix", PrefixConfig.defaults());
+    }
+
+    @Test
+    void loraOnMiniLmAndRealMailsFollowsPeft() throws Exception {
+        Path fixture = Fixtures.ROOT.resolve("loss-parity/minilm");
+        Path rows = directory.resolve("rows.jsonl");
+        Files.write(
+                rows,
+                Files.readAllLines(Path.of("src/examples/data/spamassassin/train.jsonl"))
+                        .subList(0, 320));
+        check(
+                TestModels.miniLm(),
+                rows,
+                fixture.resolve("losses.json"),
+                fixture.resolve("start-adapter"),
+                LoraConfig.defaults());
     }
 }

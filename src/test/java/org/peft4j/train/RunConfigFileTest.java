@@ -21,7 +21,6 @@ import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
-import org.peft4j.optim.Schedule;
 import org.peft4j.train.TrainingConfig.Dtype;
 
 class RunConfigFileTest {

@@ -59,8 +59,8 @@ public record LoraConfig(
         }
         if (excludeModules != null
                 && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {
-            throw new IllegalArgumentException(
-                    "excludeModules must be a list of names or a regular expression, got '" + excludeModules.toTree() + "'");
+            throw new IllegalArgumentException("excludeModules must be a list of names or a regular expression, got '"
+                    + excludeModules.toTree() + "'");
         }
         layersToTransform = layersToTransform.stream().distinct().sorted().toList(); // same file for the same settings
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();

@@ -35,8 +35,7 @@ final class LoraFiles {
             "velora_config",
             "monteclora_config");
 
-    private static final Set<String> FLAGS =
-            Set.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out");
+    private static final Set<String> FLAGS = Set.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out");
 
     private LoraFiles() {}
 
@@ -106,12 +105,16 @@ final class LoraFiles {
         file.put("alpha_pattern", new TreeMap<>(config.alphaPattern()));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put("ensure_weight_tying", false);
-        file.put("exclude_modules", config.excludeModules() == null ? null : config.excludeModules().toTree());
+        file.put(
+                "exclude_modules",
+                config.excludeModules() == null ? null : config.excludeModules().toTree());
         file.put("init_lora_weights", config.init() == InitLora.GAUSSIAN ? "gaussian" : true);
         file.put("layers_pattern", config.layersPattern());
         file.put("layers_to_transform", config.layersToTransform().isEmpty() ? null : config.layersToTransform());
         file.put("loftq_config", Map.of());
-        file.put("lora_alpha", config.alpha() == Math.rint(config.alpha()) ? (Object) (long) config.alpha() : config.alpha());
+        file.put(
+                "lora_alpha",
+                config.alpha() == Math.rint(config.alpha()) ? (Object) (long) config.alpha() : config.alpha());
         file.put("lora_dropout", config.dropout());
         file.put("megatron_core", "megatron.core");
         file.put("qalora_group_size", 16);

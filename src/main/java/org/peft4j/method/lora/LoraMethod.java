@@ -80,7 +80,10 @@ public final class LoraMethod implements Method<LoraConfig> {
             }
         }
         if (sites.isEmpty()) {
-            throw noMatch("targets '" + config.targets().toTree() + "' (with what is excluded and the chosen layers)", "", points);
+            throw noMatch(
+                    "targets '" + config.targets().toTree() + "' (with what is excluded and the chosen layers)",
+                    "",
+                    points);
         }
     }
 
@@ -103,7 +106,8 @@ public final class LoraMethod implements Method<LoraConfig> {
                 case KAIMING -> Init.kaiming(seed, path + A, site.rank(), in);
                 case GAUSSIAN -> Init.normal(seed, path + A, 1.0 / site.rank(), site.rank(), in);
             });
-            Parameter b = Parameter.of(path + B, "lora_B", () -> Tensors.zeros(site.point().out(), site.rank()));
+            Parameter b = Parameter.of(
+                    path + B, "lora_B", () -> Tensors.zeros(site.point().out(), site.rank()));
             builder.parameter(a).parameter(b);
             builder.claim(site.point(), LowRank.of(a, b, site.scale(), config.dropout()));
         }
@@ -120,17 +124,19 @@ public final class LoraMethod implements Method<LoraConfig> {
         List<TensorPoint> biases = new ArrayList<>();
         switch (config.bias()) {
             case NONE -> {}
-            case ALL -> points.tensors().forEach((path, point) -> {
-                if (path.endsWith(".bias")) {
-                    biases.add(point);
-                }
-            });
-            case LORA_ONLY -> sites.forEach(site -> {
-                TensorPoint bias = points.tensors().get(site.point().path() + ".bias");
-                if (bias != null) {
-                    biases.add(bias);
-                }
-            });
+            case ALL ->
+                points.tensors().forEach((path, point) -> {
+                    if (path.endsWith(".bias")) {
+                        biases.add(point);
+                    }
+                });
+            case LORA_ONLY ->
+                sites.forEach(site -> {
+                    TensorPoint bias = points.tensors().get(site.point().path() + ".bias");
+                    if (bias != null) {
+                        biases.add(bias);
+                    }
+                });
         }
         return biases;
     }
@@ -149,18 +155,22 @@ public final class LoraMethod implements Method<LoraConfig> {
             if (!entry.getKey().endsWith(A) || !entry.getKey().startsWith(LoraFiles.PREFIX)) {
                 continue;
             }
-            String path = entry.getKey().substring(LoraFiles.PREFIX.length(), entry.getKey().length() - A.length());
+            String path = entry.getKey()
+                    .substring(LoraFiles.PREFIX.length(), entry.getKey().length() - A.length());
             LinearPoint point = points.linear(path);
             List<Long> shape = entry.getValue().shape();
             if (point == null) {
-                throw FileTensors.malformed(file, "tensor " + entry.getKey() + " adapts a linear layer that "
-                        + points.architecture() + " does not have");
+                throw FileTensors.malformed(
+                        file,
+                        "tensor " + entry.getKey() + " adapts a linear layer that " + points.architecture()
+                                + " does not have");
             }
             if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > 1 << 20) {
-                throw FileTensors.malformed(file, "tensor " + entry.getKey() + " must have shape [r, " + point.in()
-                        + "], has " + shape);
+                throw FileTensors.malformed(
+                        file, "tensor " + entry.getKey() + " must have shape [r, " + point.in() + "], has " + shape);
             }
-            int rank = shape.get(0).intValue(); // the tensors count: PEFT writes rank_pattern in another order than it reads
+            int rank = shape.get(0)
+                    .intValue(); // the tensors count: PEFT writes rank_pattern in another order than it reads
             double alpha = layers.alpha(path);
             sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }
@@ -209,7 +219,9 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = new LinkedHashMap<>();
-        adapter.replacements().forEach((path, parameter) -> changed.put(path, parameter.value().detach().clone()));
+        adapter.replacements()
+                .forEach((path, parameter) ->
+                        changed.put(path, parameter.value().detach().clone()));
         adapter.lowRanks().forEach((path, claim) -> {
             TensorPoint weight = points.tensors().get(path + ".weight");
             if (weight == null) {
@@ -233,7 +245,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     public long parameterCount(LoraConfig config, Points points) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<Site> sites = sites(resolved, points);
-        Set<String> whole = new LinkedHashSet<>(SavedModules.of(points, config.modulesToSave()).keySet());
+        Set<String> whole = new LinkedHashSet<>(
+                SavedModules.of(points, config.modulesToSave()).keySet());
         biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
         long count = 0;
         for (Site site : sites) {

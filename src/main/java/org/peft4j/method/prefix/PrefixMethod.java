@@ -52,8 +52,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         return claim(builder, table, config, points);
     }
 
-    private static PrefixTable direct(
-            Adapter.Builder builder, long tokens, InitPrefix init, Points points, long seed) {
+    private static PrefixTable direct(Adapter.Builder builder, long tokens, InitPrefix init, Points points, long seed) {
         long width = width(points);
         Parameter values = Parameter.of(TABLE, GROUP, () -> switch (init) {
             case RANDOM -> Init.normal(seed, TABLE, 1, tokens, width);
@@ -67,8 +66,10 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         long hidden = points.hiddenSize();
         long inner = inner(config, points);
         String path = "prompt_encoder.";
-        Parameter embedding = Parameter.of(path + "embedding.weight", GROUP, () -> Init.normal(
-                seed, path + "embedding.weight", 1, config.virtualTokens(), hidden));
+        Parameter embedding = Parameter.of(
+                path + "embedding.weight",
+                GROUP,
+                () -> Init.normal(seed, path + "embedding.weight", 1, config.virtualTokens(), hidden));
         Parameter downWeight = linear(path + "transform.0.weight", inner, hidden, seed);
         Parameter downBias = bias(path + "transform.0.bias", inner, hidden, seed);
         Parameter upWeight = linear(path + "transform.2.weight", width(points), inner, seed);
@@ -166,13 +167,13 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     @Override
     public Map<String, TensorData> fileTensors(PrefixConfig config, Adapter adapter) {
         Map<String, TensorData> tensors = new LinkedHashMap<>();
-        PrefixTable table = ((PrefixTable.Share)
-                        adapter.prefixes().values().iterator().next())
-                .source();
+        PrefixTable table =
+                ((PrefixTable.Share) adapter.prefixes().values().iterator().next()).source();
         try (var scope = new org.bytedeco.javacpp.PointerScope()) {
             Tensor values = table.values().detach();
-            tensors.put(TABLE, new TensorData(
-                    TABLE, DType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
+            tensors.put(
+                    TABLE,
+                    new TensorData(TABLE, DType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
         }
         FileTensors.of(adapter, PrefixMethod::key).forEach((name, data) -> {
             if (!name.equals(TABLE) && !name.startsWith(PREFIX + "prompt_encoder.")) {
@@ -190,7 +191,8 @@ public final class PrefixMethod implements Method<PrefixConfig> {
 
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prefix cannot be merged: " + mergeRefusal().orElseThrow());
+        throw new IllegalStateException(
+                "a prefix cannot be merged: " + mergeRefusal().orElseThrow());
     }
 
     @Override

@@ -24,7 +24,8 @@ final class PrefixTable {
     static PrefixTable projected(
             Parameter embedding, Parameter downWeight, Parameter downBias, Parameter upWeight, Parameter upBias) {
         return new PrefixTable(() -> {
-            Tensor inner = Ops.linear(embedding.value(), downWeight.value(), downBias.value()).tanh();
+            Tensor inner = Ops.linear(embedding.value(), downWeight.value(), downBias.value())
+                    .tanh();
             return Ops.linear(inner, upWeight.value(), upBias.value());
         });
     }

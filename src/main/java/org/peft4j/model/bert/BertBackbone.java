@@ -77,12 +77,10 @@ final class BertBackbone implements AutoCloseable {
                 ids[i] = tokens[i];
             }
             Tensor sum = words.forward(Tensors.ofLongs(ids, ids.length), type, rows, context);
-            sum = sum.add(positions.forward(
-                    Tensors.ofLongs(context.positions(), ids.length), type, rows, context));
+            sum = sum.add(positions.forward(Tensors.ofLongs(context.positions(), ids.length), type, rows, context));
             sum = sum.add(tokenTypes.forward(Tensors.ofLongs(new long[ids.length], ids.length), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
-            return Ops.dropout(
-                    normed, context.training() ? config.hiddenDropoutProb() : 0, context.seed(EMBEDDINGS));
+            return Ops.dropout(normed, context.training() ? config.hiddenDropoutProb() : 0, context.seed(EMBEDDINGS));
         });
     }
 

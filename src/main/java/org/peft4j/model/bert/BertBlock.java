@@ -180,8 +180,7 @@ final class BertBlock implements Block, AutoCloseable {
 
     @Override
     public void close() {
-        for (LinearGroup group :
-                List.of(queryKeyValue, query, keyValue, attentionOutput, intermediate, output)) {
+        for (LinearGroup group : List.of(queryKeyValue, query, keyValue, attentionOutput, intermediate, output)) {
             group.close();
         }
     }

@@ -91,8 +91,8 @@ final class BertClassifier implements ClassificationModel {
             Packing rows = Packing.ones(context.packing().sequences());
             Tensor first = backbone.forward(tokens, Rows.FIRST, context);
             Tensor pooled = pooler.forwardOne(first, rows, context).tanh();
-            Tensor dropped =
-                    Ops.dropout(pooled, context.training() ? config.classifierDropout() : 0, context.seed("classifier"));
+            Tensor dropped = Ops.dropout(
+                    pooled, context.training() ? config.classifierDropout() : 0, context.seed("classifier"));
             return classifier.forwardOne(dropped, rows, context).to(ScalarType.Float);
         });
     }

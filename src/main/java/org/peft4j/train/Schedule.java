@@ -1,4 +1,4 @@
-package org.peft4j.optim;
+package org.peft4j.train;
 
 /**
  * How the learning rate changes in the course of training. Every schedule first rises from 0 to the full rate in

@@ -1,4 +1,4 @@
-package org.peft4j.optim;
+package org.peft4j.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;

@@ -1,0 +1,89 @@
+package org.peft4j.cli;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.train.TextClassifier;
+import org.peft4j.train.TrainingConfig;
+import picocli.CommandLine.Option;
+
+/** The options of commands that put texts through a model. */
+@SuppressWarnings("NullAway.Init") // picocli sets the fields
+final class ClassifierOptions {
+    @Option(names = "--model", paramLabel = "DIR", required = true, description = "The base model's directory.")
+    private Path model;
+
+    @Option(
+            names = "--adapter",
+            paramLabel = "DIR",
+            description = "The adapter's directory: a run's output, or one that Hugging Face PEFT wrote. Without it the"
+                    + " model has to be a classifier itself.")
+    private @Nullable Path adapter;
+
+    @Option(
+            names = "--max-length",
+            paramLabel = "N",
+            description =
+                    "Most tokens of a text; longer ones are cut (default: what the adapter was trained with, else 256).")
+    private @Nullable Integer maxLength;
+
+    @Option(
+            names = "--batch-size",
+            paramLabel = "N",
+            defaultValue = "16",
+            description = "Texts that go through the model at once (default ${DEFAULT-VALUE}).")
+    private int batchSize;
+
+    @Option(
+            names = "--dtype",
+            paramLabel = "T",
+            converter = Dtype.Converter.class,
+            completionCandidates = Dtype.Names.class,
+            defaultValue = "float32",
+            description = "Form of the weights in memory: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
+    private TrainingConfig.Dtype dtype;
+
+    @Option(
+            names = "--labels",
+            paramLabel = "A,B,…",
+            split = ",",
+            hideParamSyntax = true,
+            description =
+                    "Names of the classes in the order of the outputs (default: those saved with the adapter, else"
+                            + " those of the model's config).")
+    private List<String> labels = List.of();
+
+    @Option(
+            names = "--device",
+            paramLabel = "D",
+            converter = Device.Converter.class,
+            completionCandidates = Device.Names.class,
+            defaultValue = "cpu",
+            description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
+    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
+    private Device device;
+
+    /** Loads the model; what the user should know about it goes to {@code err}. */
+    TextClassifier open(PrintStream err) throws IOException {
+        if (maxLength != null && maxLength < 1) {
+            throw new IllegalArgumentException("--max-length must be at least 1, got " + maxLength);
+        }
+        if (batchSize < 1) {
+            throw new IllegalArgumentException("--batch-size must be at least 1, got " + batchSize);
+        }
+        Inputs.exists(model, "--model");
+        Inputs.exists(adapter, "--adapter");
+        TextClassifier classifier = TextClassifier.open(
+                model,
+                adapter,
+                TextClassifier.Options.defaults()
+                        .withMaxLength(maxLength)
+                        .withBatchSize(batchSize)
+                        .withDtype(dtype)
+                        .withLabels(labels));
+        classifier.notes().forEach(note -> err.println("note: " + note));
+        return classifier;
+    }
+}

@@ -1,0 +1,57 @@
+package org.peft4j.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.train.TextClassifier;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParentCommand;
+
+/** {@code peft4j evaluate}. */
+@Command(
+        name = "evaluate",
+        description =
+                "Measures a classifier on labelled rows; prints accuracy, F1, loss, the scores of each class and the"
+                        + " confusion matrix as JSON.",
+        footer = {
+            "  peft4j evaluate --model models/all-MiniLM-L6-v2 --adapter runs/spam-lora \\",
+            "      --data src/examples/data/spamassassin/test.jsonl",
+            "  peft4j evaluate --model models/merged --data rows.csv --text body --label class"
+        })
+@SuppressWarnings("NullAway.Init") // picocli sets the fields
+final class EvaluateCommand implements Callable<Integer> {
+    @ParentCommand
+    private Main main;
+
+    @Mixin
+    private ClassifierOptions classifier;
+
+    @Option(names = "--data", paramLabel = "FILE", required = true, description = "Labelled rows: .jsonl or .csv.")
+    private Path data;
+
+    @Option(
+            names = "--text",
+            paramLabel = "COLUMN",
+            description = "The column with the text (default: the one trained on, else text).")
+    private @Nullable String text;
+
+    @Option(
+            names = "--label",
+            paramLabel = "COLUMN",
+            description = "The column with the label (default: the one trained on, else label).")
+    private @Nullable String label;
+
+    @Override
+    public Integer call() throws IOException {
+        Inputs.exists(data, "--data");
+        try (TextClassifier opened = classifier.open(main.err())) {
+            main.out()
+                    .println(
+                            JsonOutput.pretty(opened.evaluate(data, text, label).toMap()));
+        }
+        return 0;
+    }
+}

@@ -1,0 +1,38 @@
+package org.peft4j.cli;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.io.ConfigException;
+
+/** Checks of paths before any work, with messages that name the option or setting. */
+final class Inputs {
+    private Inputs() {}
+
+    /** Refuses a path that is not there; null is fine. */
+    static void exists(@Nullable Path path, String setting) {
+        if (path != null && !Files.exists(path)) {
+            throw new ConfigException(setting + ": " + path + ": no such file or directory"
+                    + (path.isAbsolute() ? "" : " (seen from " + Path.of("").toAbsolutePath() + ")"));
+        }
+    }
+
+    /** Refuses a place where no file can be made. */
+    static void canBecomeFile(Path out, String setting) {
+        if (Files.isDirectory(out)) {
+            throw new ConfigException(setting + ": " + out + " is a directory; give the file to write");
+        }
+        Path parent = out.toAbsolutePath().getParent();
+        if (parent == null || !Files.isDirectory(parent)) {
+            throw new ConfigException(setting + ": " + out + ": there is no directory " + parent);
+        }
+    }
+
+    /** Refuses to write over what is read. */
+    static void isNot(Path out, String setting, Path input) throws IOException {
+        if (Files.exists(out) && Files.isSameFile(out, input)) {
+            throw new ConfigException(setting + ": " + out + " is the input itself; choose another file");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+package org.peft4j.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.peft4j.train.RunConfig;
+import org.peft4j.train.RunConfigFile;
+import org.peft4j.train.RunResult;
+import org.peft4j.train.Trainer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParentCommand;
+
+/** {@code peft4j train}. */
+@Command(
+        name = "train",
+        description = {
+            "Trains an adapter as a run file says. Prints all settings, then how it goes; writes adapter, run.json,"
+                    + " metrics.jsonl and report.html into the run's output directory.",
+            "",
+            "Ctrl-C ends the run after the current step, with the adapter saved; a second one ends it at once."
+        },
+        footer = {
+            "  peft4j train --config src/examples/spam-lora.yaml",
+            "  peft4j train --config src/examples/spam-lora.yaml --set method.r=16 --set output=runs/r16",
+            "  peft4j train --config src/examples/spam-lora.yaml --set training.max_steps=10 --overwrite"
+        })
+@SuppressWarnings("NullAway.Init") // picocli sets the fields
+final class TrainCommand implements Callable<Integer> {
+    @ParentCommand
+    private Main main;
+
+    @Option(
+            names = "--config",
+            paramLabel = "FILE",
+            required = true,
+            description = "The run file, in YAML; src/examples has some with a comment on each setting.")
+    private Path config;
+
+    @Option(
+            names = "--set",
+            paramLabel = "KEY=VALUE",
+            description =
+                    "Overrides a setting of the run file, such as training.epochs=2. May be repeated; the last wins.")
+    private List<String> overrides = List.of();
+
+    @Option(names = "--overwrite", description = "Replace a former run in the output directory.")
+    private boolean overwrite;
+
+    @Option(
+            names = "--device",
+            paramLabel = "D",
+            converter = Device.Converter.class,
+            completionCandidates = Device.Names.class,
+            defaultValue = "cpu",
+            description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
+    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
+    private Device device;
+
+    @Override
+    public Integer call() throws IOException {
+        RunConfig run = RunConfigFile.read(config, overrides);
+        Inputs.exists(run.model().path(), "model");
+        Inputs.exists(run.data().train(), "data.train");
+        Inputs.exists(run.data().validation(), "data.validation");
+        Inputs.exists(run.adapter(), "adapter");
+        main.out().print(SettingsText.of(RunConfigFile.toMap(run), ""));
+        main.out().println();
+        try (GracefulStop stop = new GracefulStop(main.err())) {
+            RunResult result = Trainer.train(
+                    run,
+                    overwrite,
+                    new TrainOutput(main.out(), main.progressBar(run.training().logEvery()), run, stop));
+            return result.status() == RunResult.Status.INTERRUPTED ? Failure.INTERRUPTED : 0;
+        }
+    }
+}

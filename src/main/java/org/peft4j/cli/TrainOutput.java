@@ -1,0 +1,128 @@
+package org.peft4j.cli;
+
+import java.io.PrintStream;
+import java.nio.file.Path;
+import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.method.PeftType;
+import org.peft4j.train.Evaluation;
+import org.peft4j.train.RunConfig;
+import org.peft4j.train.RunDirectory;
+import org.peft4j.train.RunResult;
+import org.peft4j.train.RunSummary;
+import org.peft4j.train.StepMetrics;
+import org.peft4j.train.TrainListener;
+
+/** What {@code peft4j train} prints: what is about to happen, how it goes, what came out and what to try next. */
+final class TrainOutput implements TrainListener {
+    private final PrintStream out;
+    private final RunConfig config;
+    private final ProgressBar bar;
+    private final TrainListener stop;
+    private @Nullable Evaluation last;
+
+    /** @param stop hears of everything, too */
+    TrainOutput(PrintStream out, ProgressBar bar, RunConfig config, TrainListener stop) {
+        this.out = out;
+        this.config = config;
+        this.stop = stop;
+        this.bar = bar;
+    }
+
+    @Override
+    public void started(RunSummary run) {
+        stop.started(run);
+        print("%,d texts, %,d steps of %,d texts; %s", run.trainExamples(), run.totalSteps(), stepSize(), cut(run));
+        print(
+                "%,d of %,d parameters are trained (%.2f %%)",
+                run.trainableParameters(),
+                run.modelParameters(),
+                100.0 * run.trainableParameters() / Math.max(1, run.modelParameters()));
+        print("%s", run.compute());
+        print("");
+    }
+
+    private long stepSize() {
+        return (long) config.training().batchSize() * config.training().gradientAccumulation();
+    }
+
+    private String cut(RunSummary run) {
+        return run.trainCut() == 0
+                ? "none is longer than " + config.data().maxLength() + " tokens"
+                : String.format(
+                        Locale.ROOT,
+                        "%,d are cut to %d tokens (data.max_length)",
+                        run.trainCut(),
+                        config.data().maxLength());
+    }
+
+    @Override
+    public void step(StepMetrics metrics, long totalSteps) {
+        bar.step(metrics, totalSteps);
+        stop.step(metrics, totalSteps);
+    }
+
+    @Override
+    public void evaluated(String split, long step, Evaluation evaluation) {
+        last = evaluation;
+        bar.evaluated(split, step, evaluation);
+        stop.evaluated(split, step, evaluation);
+    }
+
+    @Override
+    public void saved(Path directory) {
+        stop.saved(directory);
+    }
+
+    @Override
+    public void finished(RunResult result) {
+        bar.finished(result);
+        stop.finished(result);
+        if (result.status() == RunResult.Status.FAILED) {
+            return; // the error is told elsewhere
+        }
+        boolean whole = result.status() == RunResult.Status.FINISHED;
+        Path output = config.output();
+        print("");
+        print(
+                "%s %,d steps, %,d tokens, in %s: %,.0f tokens/s",
+                whole ? "trained" : "interrupted after",
+                result.steps(),
+                result.tokens(),
+                ProgressBar.time(result.seconds()),
+                result.tokensPerSecond());
+        if (last != null) {
+            print("accuracy  %.4f on validation (%,d texts)", last.accuracy(), last.examples());
+        }
+        print("adapter   %s", output);
+        print("report    %s", RunDirectory.of(output).reportFile());
+        if (whole) {
+            next();
+        }
+    }
+
+    private void next() {
+        String model = Shell.quote(config.model().path());
+        String adapter = Shell.quote(config.output());
+        Path data = config.data().validation() == null
+                ? config.data().train()
+                : config.data().validation();
+        print("");
+        print("next");
+        print("  peft4j evaluate --model %s --adapter %s --data %s", model, adapter, Shell.quote(data));
+        print(
+                "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
+                model, adapter, Shell.quote(data));
+        if (config.method().peftType() == PeftType.LORA) {
+            print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
+            print("  more capacity: --set method.r=16 --set method.alpha=32 --set output=%s-r16", adapter);
+        }
+        print(
+                "  more training: --set training.epochs=%d --set output=%s-longer",
+                2 * config.training().epochs(), adapter);
+    }
+
+    private void print(String format, Object... values) {
+        out.println(String.format(Locale.ROOT, format, values));
+    }
+}

