@@ -28,7 +28,8 @@ bool has_bfloat16() {
 }  // namespace
 
 bool usable(const at::Tensor& x) {
-  return x.is_cpu() && x.numel() > 0 && (x.scalar_type() == at::kFloat || (x.scalar_type() == at::kBFloat16 && has_bfloat16()));
+  return x.is_cpu() && x.numel() > 0 &&
+         (x.scalar_type() == at::kFloat || (x.scalar_type() == at::kBFloat16 && has_bfloat16()));
 }
 
 at::Tensor pack(const at::Tensor& w) {
