@@ -13,6 +13,9 @@ module org.peft4j {
     exports org.peft4j.method.lora;
     exports org.peft4j.method.prefix;
 
+    opens org.peft4j.cli to
+            info.picocli;
+
     requires static transitive org.jspecify;
     requires ai.djl.tokenizers;
     requires com.fasterxml.jackson.core;
