@@ -29,7 +29,7 @@ number() { # key, text: the last number of that name
 cat << SUMMARY
 
 accuracy   $(number accuracy "$metrics") on the test split (mails that training did not see)
-speed      $(number tokens_per_second "$(cat "$run/metrics.jsonl")") tokens/s at the end of training
+speed      $(printf %.0f "$(number tokens_per_second "$(cat "$run/metrics.jsonl")")") tokens/s at the end of training
 adapter    $run (adapter_config.json and adapter_model.safetensors, as Hugging Face PEFT reads them)
 report     $run/report.html
 
