@@ -12,8 +12,8 @@ final class NativeLibrary {
 
     private static final class Loaded {
         static {
-            // JavaCPP stops a process whose memory is above 4 times the Java heap. Ours is mostly tensors, which the heap
-            // does not hold; libtorch says itself when memory is out. Whoever sets the property has their way.
+            // JavaCPP stops a process whose memory is above 4 times the Java heap. Ours is mostly tensors outside of
+            // it; libtorch says itself when memory is out. Whoever sets the property has their way.
             if (System.getProperty(MEMORY_LIMIT) == null) {
                 System.setProperty(MEMORY_LIMIT, "0");
             }
