@@ -243,22 +243,23 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   TORCH_CHECK(softcap == 0, kName, ": softcap is not offered on ", q.device(), ", got ", softcap);
   TORCH_CHECK(!bias_table.defined(), kName, ": bias_table is not offered on ", q.device());
   check_probability(kName, dropout_p);
-  const Settings settings{causal, scale, window, Dropout::of(dropout_p, seed)};
   const bool own = has_own_kernels(q) && provider_of(Operation::kAttention) == Provider::kOwn;
   const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k, const at::Tensor& pk,
-                       const at::Tensor& pv) {
+                       const at::Tensor& pv, int64_t mask_seed) {
+    const Settings settings{causal, scale, window, Dropout::of(dropout_p, mask_seed)};
     const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
     return own ? Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings)
                : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
   };
   if (!gate.defined()) {
-    return run(k, v, cu_seqlens_k, prefix_k, prefix_v);
+    return run(k, v, cu_seqlens_k, prefix_k, prefix_v, seed);
   }
   // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
   const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
-  const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor());
-  return text +
-         gate.reshape({}).to(q.scalar_type()) * run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v);
+  const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor(), seed);
+  const auto prefix_seed = static_cast<int64_t>(static_cast<uint64_t>(seed) + 1);  // may wrap
+  const at::Tensor prefix = run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v, prefix_seed);
+  return text + gate.reshape({}).to(q.scalar_type()) * prefix;
 }
 
 }  // namespace peft4j

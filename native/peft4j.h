@@ -77,7 +77,8 @@ gate         undefined: the prefix joins the softmax of the sequence. A scalar: 
 causal       aligned at the end (bottom right): the last query sees the last key.
 window       0: none. Else a row sees keys whose distance is below window (behind it only, if causal).
 softcap, bias_table   not offered on this device: must be 0 and undefined.
-dropout_p    of the probabilities; row of the mask: (row of q)·Hq + head, column: prefix first, then the sequence.
+dropout_p    of the probabilities; row of the mask: (row of q)·Hq + head, column: prefix first, then the sequence. With a
+             gate each softmax has its own mask, columns from 0: the sequence's of seed, the prefix's of seed + 1.
 Rows that see no key give 0. Result: [Tq, Hq, D], contiguous.
 */
 PEFT4J_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

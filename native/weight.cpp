@@ -34,20 +34,21 @@ at::Tensor WeightImpl::dense() const {
   return parts_.size() == 1 ? parts_[0] : at::cat(parts_, 0);
 }
 
+at::Tensor WeightImpl::oriented(bool transposed, at::ScalarType type) const {
+  const at::Tensor w = dense().to(type);
+  return transposed ? w.t().contiguous() : w.contiguous();
+}
+
 at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
-  const auto made = [&] {
-    at::Tensor w = dense().to(type);
-    return transposed ? w.t().contiguous() : w.contiguous();
-  };
-  if (type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16) {
-    return made();  // stays bfloat16 in memory
+  const bool widen = type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16;
+  std::unique_lock<std::mutex> lock(mutex_);
+  at::Tensor& kept = widen ? stored_[transposed] : packed_[transposed];
+  if (!kept.defined() || (!widen && kept.scalar_type() != type)) {
+    kept = widen ? oriented(transposed, at::kBFloat16) : onednn::pack(oriented(transposed, type));
   }
-  std::lock_guard<std::mutex> lock(mutex_);
-  at::Tensor& packed = packed_[transposed];
-  if (!packed.defined() || packed.scalar_type() != type) {
-    packed = onednn::pack(made());
-  }
-  return packed;
+  const at::Tensor ready = kept;
+  lock.unlock();
+  return widen ? onednn::pack(ready.to(type)) : ready;
 }
 
 at::Tensor WeightImpl::product(const at::Tensor& x, const at::Tensor& bias) {

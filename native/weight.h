@@ -14,8 +14,9 @@ It starts as a list of dense matrices [out_i, in], usually views of a mapped fil
 products want is made at the first product and kept beside them:
   packed   CPU: what oneDNN's matmul wants on this processor, one copy for y = xWᵀ and one for dx = dy·W (the latter only
            where a gradient is asked for). After that the dense values are not read again, so a mapped file costs no memory.
-The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16 and are widened for each product;
-double x uses plain products. Safe to use from several threads.
+The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16, in the orientation of each product, and
+are widened and packed for each product (both together are a small part of it); double x uses plain products. Safe to
+use from several threads.
 */
 class WeightImpl : public torch::CustomClassHolder {
  public:
@@ -31,12 +32,14 @@ class WeightImpl : public torch::CustomClassHolder {
   int64_t in() const { return in_; }
 
  private:
+  at::Tensor oriented(bool transposed, at::ScalarType type) const;
   at::Tensor operand(bool transposed, at::ScalarType type);
 
   std::vector<at::Tensor> parts_;
   int64_t out_, in_;
   mutable std::mutex mutex_;
   at::Tensor packed_[2];  // [0]: W, [1]: Wᵀ
+  at::Tensor stored_[2];  // the same in bfloat16, to be widened
 };
 
 }  // namespace peft4j

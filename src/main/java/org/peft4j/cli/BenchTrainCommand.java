@@ -8,7 +8,6 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.peft4j.train.Benchmark;
 import org.peft4j.train.ModelConfig;
-import org.peft4j.train.TrainingConfig;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
@@ -45,14 +44,8 @@ final class BenchTrainCommand implements Callable<Integer> {
             description = "Rows with the columns text and label: .jsonl or .csv.")
     private Path data;
 
-    @Option(
-            names = "--dtype",
-            paramLabel = "T",
-            converter = Dtype.Converter.class,
-            completionCandidates = Dtype.Names.class,
-            defaultValue = "float32",
-            description = "Form of the weights in memory: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
-    private TrainingConfig.Dtype dtype;
+    @Mixin
+    private DtypeOption dtype;
 
     @Option(
             names = "--dropout",
@@ -86,7 +79,7 @@ final class BenchTrainCommand implements Callable<Integer> {
         Inputs.exists(model, "--model");
         Inputs.exists(data, "--data");
         output.check();
-        Map<String, Object> result = Benchmark.train(model, data, dtype, dropout, steps, warmup);
+        Map<String, Object> result = Benchmark.train(model, data, dtype.value(), dropout, steps, warmup);
         bench.main().err().print(table(result));
         output.write(result, bench.main());
         return 0;

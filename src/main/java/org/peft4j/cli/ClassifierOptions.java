@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.train.TextClassifier;
-import org.peft4j.train.TrainingConfig;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The options of commands that put texts through a model. */
@@ -36,14 +36,8 @@ final class ClassifierOptions {
             description = "Texts that go through the model at once (default ${DEFAULT-VALUE}).")
     private int batchSize;
 
-    @Option(
-            names = "--dtype",
-            paramLabel = "T",
-            converter = Dtype.Converter.class,
-            completionCandidates = Dtype.Names.class,
-            defaultValue = "float32",
-            description = "Form of the weights in memory: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
-    private TrainingConfig.Dtype dtype;
+    @Mixin
+    private DtypeOption dtype;
 
     @Option(
             names = "--labels",
@@ -55,15 +49,9 @@ final class ClassifierOptions {
                             + " those of the model's config).")
     private List<String> labels = List.of();
 
-    @Option(
-            names = "--device",
-            paramLabel = "D",
-            converter = Device.Converter.class,
-            completionCandidates = Device.Names.class,
-            defaultValue = "cpu",
-            description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
-    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
-    private Device device;
+    @Mixin
+    @SuppressWarnings("UnusedVariable") // reading it is checking it
+    private DeviceOption device;
 
     /** Loads the model; what the user should know about it goes to {@code err}. */
     TextClassifier open(PrintStream err) throws IOException {
@@ -81,7 +69,7 @@ final class ClassifierOptions {
                 TextClassifier.Options.defaults()
                         .withMaxLength(maxLength)
                         .withBatchSize(batchSize)
-                        .withDtype(dtype)
+                        .withDtype(dtype.value())
                         .withLabels(labels));
         classifier.notes().forEach(note -> err.println("note: " + note));
         return classifier;

@@ -9,6 +9,7 @@ import java.io.PrintWriter;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Callable;
+import org.peft4j.train.Machine;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -146,12 +147,11 @@ public final class Main implements Callable<Integer> {
         return new ProgressBar(out, charset, terminal, logEvery);
     }
 
-    /** The version in the jar's manifest. */
+    /** The version of the jar. */
     static final class Version implements CommandLine.IVersionProvider {
         @Override
         public String[] getVersion() {
-            String version = Main.class.getPackage().getImplementationVersion();
-            return new String[] {"peft4j " + (version == null ? "development" : version)};
+            return new String[] {"peft4j " + Machine.version()};
         }
     }
 }

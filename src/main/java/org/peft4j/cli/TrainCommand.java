@@ -9,6 +9,7 @@ import org.peft4j.train.RunConfigFile;
 import org.peft4j.train.RunResult;
 import org.peft4j.train.Trainer;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParentCommand;
 
@@ -48,15 +49,9 @@ final class TrainCommand implements Callable<Integer> {
     @Option(names = "--overwrite", description = "Replace a former run in the output directory.")
     private boolean overwrite;
 
-    @Option(
-            names = "--device",
-            paramLabel = "D",
-            converter = Device.Converter.class,
-            completionCandidates = Device.Names.class,
-            defaultValue = "cpu",
-            description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
-    @SuppressWarnings("UnusedVariable") // its converter says all there is to say
-    private Device device;
+    @Mixin
+    @SuppressWarnings("UnusedVariable") // reading it is checking it
+    private DeviceOption device;
 
     @Override
     public Integer call() throws IOException {

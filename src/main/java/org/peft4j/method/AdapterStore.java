@@ -65,13 +65,17 @@ public final class AdapterStore {
 
     /** Loads an adapter under a name. */
     public static Loaded read(Path directory, String name, Points points) throws IOException {
-        AdapterFile file = AdapterFiles.read(directory);
+        return read(AdapterFiles.read(directory), name, points);
+    }
+
+    /** As {@link #read(Path, String, Points)}, of files that were read already. */
+    public static Loaded read(AdapterFile file, String name, Points points) throws IOException {
         PeftType type;
         try {
             type = PeftType.ofFileName(String.valueOf(file.config().get("peft_type")));
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(
-                    directory.resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
+                    file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
         }
         return read(Methods.of(type), file, name, points);
     }

@@ -1,8 +1,12 @@
 package org.peft4j.train;
 
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.TreeMap;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
@@ -15,8 +19,7 @@ public final class Machine {
     /** Versions that matter to a result. */
     public static Map<String, String> versions() {
         Map<String, String> versions = new TreeMap<>();
-        String own = Machine.class.getPackage().getImplementationVersion();
-        versions.put("peft4j", own == null ? "development" : own);
+        versions.put("peft4j", version());
         versions.put("java", Runtime.version().toString());
         versions.put("native", Ops.buildInfo());
         versions.put("javacpp", String.valueOf(version("org.bytedeco", "javacpp")));
@@ -24,10 +27,24 @@ public final class Machine {
         return versions;
     }
 
+    /** The version of this jar; {@code development} when run from class files. */
+    public static String version() {
+        // Of Maven's file in the jar: a manifest's version is not seen on the module path.
+        Properties jar = new Properties();
+        try (InputStream file = Machine.class.getResourceAsStream("/META-INF/maven/org.peft4j/peft4j/pom.properties")) {
+            if (file != null) {
+                jar.load(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return jar.getProperty("version", "development");
+    }
+
     private static String version(String group, String artifact) {
         try {
             return Loader.getVersion(group, artifact);
-        } catch (java.io.IOException e) {
+        } catch (IOException e) {
             return "unknown";
         }
     }

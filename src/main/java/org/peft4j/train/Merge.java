@@ -12,6 +12,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.DType;
@@ -42,19 +44,22 @@ public final class Merge {
             throw new IllegalArgumentException("out: " + out + " exists; choose another directory, or use --overwrite");
         }
         ModelDirectory directory = ModelDirectory.open(modelPath);
-        try (TextClassifier labels = TextClassifier.open(modelPath, adapterPath);
-                ClassificationModel model = Models.family(directory)
-                        .classification(directory, labels.labels().size(), new ModelOptions(false, false, 0));
+        AdapterFile file = AdapterFiles.read(adapterPath);
+        List<String> labels = TextClassifier.labels(
+                        directory, file, AdapterSettings.read(adapterPath).orElse(null), List.of())
+                .names();
+        try (ClassificationModel model = Models.family(directory)
+                        .classification(directory, labels.size(), new ModelOptions(false, false, 0));
                 PointerScope scope = new PointerScope()) {
             Points points = model.points();
-            AdapterStore.Loaded loaded = AdapterStore.read(adapterPath, "merged", points);
+            AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);
             try (var adapter = loaded.adapter()) {
                 Methods.of(loaded.config()).mergeRefusal().ifPresent(reason -> {
                     throw new IllegalArgumentException(
                             "a " + loaded.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
                 });
                 Map<String, Tensor> changed = Methods.of(loaded.config()).merged(adapter, points);
-                write(directory, points, changed, labels.labels(), out, overwrite);
+                write(directory, points, changed, labels, out, overwrite);
             }
         }
     }

@@ -13,10 +13,10 @@ import org.peft4j.data.Labels;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
 import org.peft4j.method.AdapterStore;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
@@ -118,14 +118,15 @@ public final class TextClassifier implements AutoCloseable {
         ModelDirectory directory = ModelDirectory.open(modelPath);
         AdapterSettings settings =
                 adapterPath == null ? null : AdapterSettings.read(adapterPath).orElse(null);
-        Labels labels = labels(directory, adapterPath, settings, options);
+        AdapterFile file = adapterPath == null ? null : AdapterFiles.read(adapterPath);
+        Labels labels = labels(directory, file, settings, options.labels());
         boolean bfloat16 = options.dtype() == TrainingConfig.Dtype.BFLOAT16;
         ClassificationModel model =
                 Models.family(directory).classification(directory, labels.size(), new ModelOptions(bfloat16, false, 0));
         AdapterStore.Loaded adapter = null;
         try {
-            if (adapterPath != null) {
-                adapter = AdapterStore.read(adapterPath, "default", model.points());
+            if (file != null) {
+                adapter = AdapterStore.read(file, "default", model.points());
             } else if (!model.points().fresh().isEmpty()) {
                 throw new MalformedFileException(
                         modelPath,
@@ -156,12 +157,18 @@ public final class TextClassifier implements AutoCloseable {
         }
     }
 
-    // Named by: the caller, the adapter's settings, the model's id2label; their number by the adapter's classifier.
-    private static Labels labels(
-            ModelDirectory directory, @Nullable Path adapterPath, @Nullable AdapterSettings settings, Options options)
+    /**
+     * Names of the classes, from the caller, else the adapter's settings, else the model's id2label; their number then
+     * comes from the adapter's classifier.
+     */
+    static Labels labels(
+            ModelDirectory directory,
+            @Nullable AdapterFile adapter,
+            @Nullable AdapterSettings settings,
+            List<String> chosen)
             throws IOException {
-        if (!options.labels().isEmpty()) {
-            return Labels.of(options.labels());
+        if (!chosen.isEmpty()) {
+            return Labels.of(chosen);
         }
         if (settings != null) {
             return Labels.of(settings.labels());
@@ -181,7 +188,7 @@ public final class TextClassifier implements AutoCloseable {
             }
             names.addAll(sorted.values());
         }
-        int classes = adapterPath == null ? names.size() : classes(adapterPath, names.size());
+        int classes = adapter == null ? names.size() : classes(adapter, names.size());
         if (names.size() != classes || names.size() < 2) {
             names.clear();
             for (int i = 0; i < Math.max(2, classes); i++) {
@@ -191,9 +198,8 @@ public final class TextClassifier implements AutoCloseable {
         return Labels.of(names);
     }
 
-    private static int classes(Path adapterPath, int fallback) throws IOException {
-        Map<String, TensorData> tensors = AdapterFiles.read(adapterPath).tensors();
-        return tensors.entrySet().stream()
+    private static int classes(AdapterFile adapter, int fallback) {
+        return adapter.tensors().entrySet().stream()
                 .filter(entry -> entry.getKey().endsWith(".classifier.weight")
                         && entry.getValue().shape().size() == 2)
                 .map(entry ->

@@ -20,6 +20,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.jar.JarFile;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.BeforeAll;
@@ -84,25 +85,39 @@ class ConsumerIT {
 
     @Test
     void worksOnTheModulePathWithTheModulesThatModuleInfoNames() throws Exception {
-        String platform = PLATFORM.replace('-', '.');
-        Outcome outcome = run(
-                WORK,
-                List.of(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
-                        "-p",
-                        String.join(File.pathSeparator, classPath.subList(0, classPath.size() - 1)),
-                        "--add-modules",
-                        "org.peft4j,org.peft4j.natives,org.bytedeco.javacpp." + platform + ",org.bytedeco.pytorch."
-                                + platform + ",org.bytedeco.openblas." + platform,
-                        "--add-exports",
-                        "org.peft4j/org.peft4j.ops=ALL-UNNAMED",
-                        "-cp",
-                        classPath.get(classPath.size() - 1),
-                        "consumer.Consumer"));
+        Outcome outcome = runOnModulePath(
+                "--add-exports",
+                "org.peft4j/org.peft4j.ops=ALL-UNNAMED",
+                "-cp",
+                classPath.get(classPath.size() - 1),
+                "consumer.Consumer");
 
         assertThat(outcome.status()).as(outcome.output()).isZero();
         assertThat(outcome.output()).contains("gradient 6.0");
+    }
+
+    @Test
+    void commandLineWorksOnTheModulePath() throws Exception {
+        Outcome outcome = runOnModulePath("-m", "org.peft4j/org.peft4j.cli.Main", "info");
+
+        assertThat(outcome.status()).as(outcome.output()).isZero();
+        assertThat(outcome.output())
+                .containsPattern("version of peft4j +" + Pattern.quote(VERSION))
+                .containsPattern("lora_linear +own");
+    }
+
+    private static Outcome runOnModulePath(String... arguments) throws Exception {
+        String platform = PLATFORM.replace('-', '.');
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
+                "-p",
+                String.join(File.pathSeparator, classPath.subList(0, classPath.size() - 1)),
+                "--add-modules",
+                "org.peft4j,org.peft4j.natives,org.bytedeco.javacpp." + platform + ",org.bytedeco.pytorch." + platform
+                        + ",org.bytedeco.openblas." + platform));
+        command.addAll(List.of(arguments));
+        return run(WORK, command);
     }
 
     @Test

@@ -13,7 +13,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.MalformedFileException;
-import org.peft4j.io.NearestName;
 import org.peft4j.io.TensorData;
 import org.peft4j.method.FileTensors;
 import org.peft4j.method.Method;
@@ -65,36 +64,25 @@ public final class LoraMethod implements Method<LoraConfig> {
                 sites.add(new Site(point, layers.rank(path), layers.scale(path)));
             }
         }
-        checkTargets(config, points, layers, sites);
+        checkTargets(config, points, sites);
         return sites;
     }
 
     // Each name in a list has to match a layer by itself: a misspelt one must not hide behind the others.
-    private static void checkTargets(LoraConfig config, Points points, LoraLayers layers, List<Site> sites) {
-        if (config.targets() instanceof Targets.Names names) {
-            for (String name : names.names()) {
-                Targets one = Targets.names(name);
-                if (points.linears().stream().noneMatch(point -> one.matches(point.path()))) {
-                    throw noMatch("target '" + name + "'", name, points);
-                }
-            }
+    private static void checkTargets(LoraConfig config, Points points, List<Site> sites) {
+        Targets targets = config.targets();
+        List<String> paths = points.linears().stream().map(LinearPoint::path).toList();
+        List<String> unmatched = targets.unmatched(paths);
+        if (!unmatched.isEmpty()) {
+            throw new IllegalArgumentException(Targets.names(unmatched).noMatch(paths));
         }
         if (sites.isEmpty()) {
-            throw noMatch(
-                    "targets '" + config.targets().toTree() + "' (with what is excluded and the chosen layers)",
-                    "",
-                    points);
+            throw new IllegalArgumentException(
+                    paths.stream().anyMatch(targets::matches)
+                            ? "targets '" + targets.toTree() + "' match linear layers of " + points.architecture()
+                                    + ", but exclude_modules and layers_to_transform leave none of them"
+                            : targets.noMatch(paths));
         }
-    }
-
-    private static IllegalArgumentException noMatch(String what, String name, Points points) {
-        Set<String> names = new LinkedHashSet<>();
-        points.linears().forEach(point -> {
-            names.add(point.path().substring(point.path().lastIndexOf('.') + 1));
-        });
-        String hint = name.isEmpty() ? "" : NearestName.hint(name, names);
-        return new IllegalArgumentException(what + " matches no linear layer of " + points.architecture() + hint
-                + "; its layers are named " + names);
     }
 
     private static Adapter build(String name, LoraConfig config, List<Site> sites, Points points, long seed) {
