@@ -20,6 +20,7 @@ namespace {
 constexpr int64_t kRows = 48;     // of a block of shrink and expand
 constexpr int64_t kStripe = 64;   // columns that one task of outer owns
 constexpr int64_t kRowsOuter = 256;
+constexpr int64_t kTerms = 128;   // of a sum that one accumulator of shrink takes: rounding grows with its length
 
 // block[i, :] = dropout(x[row + i, first : first + columns])
 template <class T, class A>
@@ -58,7 +59,10 @@ void shrink(const RankParams& p) {
       } else {
         load_block<T>(p, block.data(), row, rows, 0, p.columns);
       }
-      tile_gemm<A>(rows, width, p.columns, x, stride, 1, columns.data(), width, result.data(), width, false);
+      for (int64_t c = 0; c < p.columns; c += kTerms) {
+        tile_gemm<A>(rows, width, std::min(kTerms, p.columns - c), x + c, stride, 1, columns.data() + c * width, width,
+                     result.data(), width, c > 0);
+      }
       for (int64_t i = 0; i < rows; ++i) {
         std::memcpy(static_cast<A*>(p.h) + (row + i) * p.h_stride, result.data() + i * width, p.rank * sizeof(A));
       }

@@ -7,8 +7,10 @@ compare() runs an operation by its own kernels and by `reference` (in double) an
     double     to 1e-10 of the largest value: this checks the formulas; and central differences along one direction
     float, bf16   max|own - reference| <= 2·max|plain - reference| + 1e-5 + 1 ulp at max|reference|, where plain is the same
                formula by at:: functions in the kernel's own precision (flash-attention's rule: no tuned constants).
-               A result of less than 100 numbers, where plain may hit the reference by luck, is allowed the largest
-               relative error that plain has in any result of the operation.
+               Few numbers decide some results (one row, rank 1), and plain may hit them by luck. So what is larger counts
+               as plain's error: its largest relative error in any result of the operation, for a result of less than
+               100 numbers; and what the reference moves by when each given number changes by 32 ulps of float, as the
+               rounding of a sum that cancels does.
 */
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -83,9 +85,10 @@ struct Operation {
 
 void compare(const Operation& operation);
 
-// Outputs, then gradients of the trained inputs for fixed random gradients of the outputs.
+// Outputs, then gradients of the trained inputs for fixed random gradients of the outputs. change: what is given is
+// first changed by this share of itself, up or down at random.
 Tensors results(const Operation& operation, const std::function<Tensors(const Tensors&, at::ScalarType)>& run,
-                at::ScalarType type, bool in_double);
+                at::ScalarType type, bool in_double, double change = 0);
 
 // [rows, columns] of 0 and 256 / (256 - round(256 p)) in double, by a Philox of the tests' own; element (i, c) belongs to row
 // first_row + i·row_step of the mask.
