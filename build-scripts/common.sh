@@ -6,9 +6,17 @@
 #   say MESSAGE...               prints one line of progress
 #   pom_property NAME            a version from the <properties> of pom.xml, the one place that has versions
 #   need_tools COMMAND...        installs what is missing (as root, through apt-get), else ends with the command to run
+#   nvcc, has_nvcc               CUDA's compiler: $CUDA_HOME's, the path's, or /usr/local/cuda's; whether there is one
 #   build_tools                  the commands that a build needs, for need_tools
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+nvcc=${CUDA_HOME:+$CUDA_HOME/bin/nvcc}
+nvcc=${nvcc:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+
+has_nvcc() {
+  [ -x "$nvcc" ]
+}
 
 fail() {
   printf '%s: %s\n' "$(basename "$0")" "$*" >&2

@@ -18,7 +18,7 @@ if [ ! -x "$clang_format" ]; then
     --target ".native/clang-format-$version" "clang-format==$version"
 fi
 
-mapfile -t files < <(find native -name '*.cpp' -o -name '*.h' | sort)
+mapfile -t files < <(find native cuda -name '*.cpp' -o -name '*.h' -o -name '*.cu' | sort)
 if [ "${1:-}" = --check ]; then
   "$clang_format" --dry-run -Werror "${files[@]}" || fail "run build-scripts/format.sh"
   mvn -B -q spotless:check

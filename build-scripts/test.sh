@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests: `mvn -B verify` (which builds the natives), the native tests, once more with sanitizers, the formatters.
+# Runs all tests: `mvn -B verify` (which builds the natives), the native tests, once more with sanitizers, the CUDA
+# kernels on the CPU (and compiled for cards, where nvcc is), the formatters.
 # Installs what is missing as root through apt-get, else prints the command to run. Where the tools are present,
 # `mvn -B verify` alone is all that Java needs.
 #
@@ -13,5 +14,11 @@ need_tools $(build_tools)
 mvn -B -ntp verify
 build-scripts/native-tests.sh
 build-scripts/native-tests.sh address,undefined
+build-scripts/cuda-tests.sh
+if has_nvcc; then
+  build-scripts/build-cuda.sh
+else
+  say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
+fi
 build-scripts/format.sh --check
 say "all tests passed"

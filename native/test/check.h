@@ -19,6 +19,7 @@ compare() runs an operation by its own kernels and by `reference` (in double) an
 #include <string>
 #include <vector>
 
+#include "../../cuda/test/pairwise.h"
 #include "peft4j.h"
 
 namespace peft4j::test {
@@ -94,8 +95,7 @@ Tensors results(const Operation& operation, const std::function<Tensors(const Te
 // first_row + i·row_step of the mask.
 at::Tensor mask(int64_t rows, int64_t columns, double p, uint64_t seed, int64_t first_row = 0, int64_t row_step = 1);
 
-// Rows of choices, one for each axis (of that many values), so that every pair of values of two axes occurs.
-std::vector<std::vector<int>> pairwise(const std::vector<int>& sizes, uint64_t seed = 1);
+using peft4j::test_cases::pairwise;
 
 extern const std::vector<int64_t> kSizes;  // style.md's
 

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Builds target/cuda/libpeft4j_cuda.so with nvcc (12.8 or newer), for sm_80, 90a, 100, 120 and PTX, and holds each kernel's
+# registers, spills and shared memory against cuda/budgets.txt.
+#
+#   build-scripts/build-cuda.sh              fails where a kernel needs more than its budget, or has none
+#   build-scripts/build-cuda.sh --record     writes cuda/budgets.txt anew
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+need_tools cmake ninja g++ python3
+has_nvcc || fail "no nvcc: install CUDA's compiler, or set CUDA_HOME; without it libtorch's own operations serve CUDA tensors"
+build=$root/target/cuda
+mkdir -p "$build"
+cmake -S "$root/cuda" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_COMPILER="$nvcc" \
+  > "$build/cmake.log" 2>&1 || { cat "$build/cmake.log" && fail "cmake failed"; }
+ninja -C "$build" --quiet peft4j_cuda
+python3 "$root/build-scripts/cuda_budgets.py" "$root/cuda/budgets.txt" "$build" "$@"

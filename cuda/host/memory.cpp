@@ -1,0 +1,331 @@
+#include "memory.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <sstream>
+
+#include "block.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define PEFT4J_POISON(how, address, size) __asan_##how##_memory_region(address, size)
+#else
+#define PEFT4J_POISON(how, address, size) static_cast<void>(0)
+#endif
+
+namespace peft4j::host {
+namespace {
+
+constexpr size_t kRedZone = 512;
+constexpr char kPoison = static_cast<char>(0xff);  // a NaN in every format
+
+// A stamp: who touched a byte, and when. 0: nobody. The host's own is kHost.
+//   bit 63 atomic, 62 in flight (writes) or several readers (reads), 61..30 serial of the block, 29..20 thread, 19..0 clock
+constexpr uint64_t kAtomicBit = 1ull << 63, kSpecial = 1ull << 62, kHost = 1;
+
+uint32_t serial_of(uint64_t stamp) {
+  return static_cast<uint32_t>(stamp >> 30);
+}
+int thread_of(uint64_t stamp) {
+  return static_cast<int>(stamp >> 20 & 1023);
+}
+uint32_t clock_of(uint64_t stamp) {
+  return static_cast<uint32_t>(stamp & 0xfffff);
+}
+
+uint64_t stamp_now() {
+  const Launch& l = *running;
+  return static_cast<uint64_t>(l.serial) << 30 | static_cast<uint64_t>(l.current->number) << 20 | (l.clock & 0xfffff);
+}
+
+// Whether what the stamp tells of happened before the current thread's next access, for certain.
+bool ordered(uint64_t stamp) {
+  const Launch& l = *running;
+  const Thread& self = *l.current;
+  const uint32_t serial = serial_of(stamp);
+  if (serial < l.first_serial) {
+    return true;  // the host, or a former launch
+  }
+  if (serial != l.serial) {
+    return false;
+  }
+  const bool many = (stamp & kSpecial) != 0;
+  const int thread = thread_of(stamp);
+  return (!many && thread == self.number) || clock_of(stamp) < self.block_clock ||
+         (!many && thread / 32 == self.number / 32 && clock_of(stamp) < self.warp_clock);
+}
+
+std::string who(uint64_t stamp) {
+  const Launch& l = *running;
+  if (serial_of(stamp) != l.serial) {
+    return "block number " + std::to_string(serial_of(stamp) - l.first_serial) + " of this launch";
+  }
+  return (stamp & kSpecial) != 0 ? "several threads" : "thread number " + std::to_string(thread_of(stamp));
+}
+
+std::map<uintptr_t, Region*>& regions() {
+  static std::map<uintptr_t, Region*> all;
+  return all;
+}
+
+Region* region_at(uintptr_t address) {
+  auto next = regions().upper_bound(address);
+  if (next == regions().begin()) {
+    return nullptr;
+  }
+  Region* region = std::prev(next)->second;
+  return address - reinterpret_cast<uintptr_t>(region->data()) < region->size() + kRedZone ? region : nullptr;
+}
+
+// Constants and other data of the program and its libraries.
+bool in_program(uintptr_t address, size_t size) {
+  struct Query {
+    uintptr_t address;
+    size_t size;
+    bool found;
+  } query{address, size, false};
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* data) {
+        auto* q = static_cast<Query*>(data);
+        for (int i = 0; i < info->dlpi_phnum; ++i) {
+          const uintptr_t begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+          q->found |= info->dlpi_phdr[i].p_type == PT_LOAD && q->address >= begin &&
+                      q->address + q->size <= begin + info->dlpi_phdr[i].p_memsz;
+        }
+        return q->found ? 1 : 0;
+      },
+      &query);
+  return query.found;
+}
+
+// "file:line" of code, by the addr2line that comes with the compiler; the outermost frame of what was inlined that is no
+// part of the executor.
+std::string line_of(const void* pc) {
+  Dl_info info;
+  if (dladdr(pc, &info) == 0) {
+    return "unknown line";
+  }
+  char command[512];
+  std::snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%zx 2>/dev/null", info.dli_fname,
+                static_cast<size_t>(static_cast<const char*>(pc) - 1 - static_cast<const char*>(info.dli_fbase)));
+  std::string found = "unknown line";
+  if (FILE* lines = popen(command, "r")) {
+    char line[512];
+    while (std::fgets(line, sizeof line, lines) != nullptr) {
+      std::string text(line, std::strcspn(line, "\n"));
+      if (text.find("/host/") == std::string::npos || text.find("/test/") != std::string::npos) {
+        found = text.substr(0, text.find(" (discriminator"));
+        break;
+      }
+    }
+    pclose(lines);
+  }
+  return found;
+}
+
+}  // namespace
+
+Region::Region(size_t bytes, std::string name, bool shared)
+    : bytes_(bytes + 2 * kRedZone + 128, kPoison),
+      size_(bytes),
+      name_(std::move(name)),
+      shared_(shared),
+      cells_(bytes) {
+  const auto at = reinterpret_cast<uintptr_t>(bytes_.data()) + kRedZone;
+  begin_ = bytes_.data() + kRedZone + ((128 - at % 128) % 128);
+  regions()[reinterpret_cast<uintptr_t>(begin_)] = this;
+  PEFT4J_POISON(poison, bytes_.data(), begin_ - bytes_.data());
+  PEFT4J_POISON(poison, begin_ + size_, bytes_.data() + bytes_.size() - begin_ - size_);
+}
+
+Region::~Region() {
+  regions().erase(reinterpret_cast<uintptr_t>(begin_));
+  PEFT4J_POISON(unpoison, bytes_.data(), bytes_.size());
+}
+
+void Region::upload(const void* from, size_t bytes) {
+  if (bytes > 0) {
+    std::memcpy(begin_, from, bytes);
+  }
+  for (size_t i = 0; i < bytes; ++i) {
+    cells_[i].write = kHost;
+  }
+}
+
+void Region::download(void* to, size_t bytes) const {
+  if (bytes > 0) {
+    std::memcpy(to, begin_, bytes);
+  }
+}
+
+void Region::forget() {
+  std::fill(begin_, begin_ + size_, kPoison);
+  std::fill(cells_.begin(), cells_.end(), Cell());
+}
+
+// "name + offset", as far as it is known.
+static std::string place_of(const void* address) {
+  const auto a = reinterpret_cast<uintptr_t>(address);
+  const Region* region = region_at(a);
+  return region == nullptr ? "an address that belongs to no allocation"
+                           : region->name() + " + " + std::to_string(a - reinterpret_cast<uintptr_t>(region->data()));
+}
+
+void check(const void* address, size_t size, Access access, const void* pc, const Site* site) {
+  const auto a = reinterpret_cast<uintptr_t>(address);
+  const uintptr_t stack = reinterpret_cast<uintptr_t>(running->current->fiber->stack());
+  if (a - stack < Fiber::kStack) {
+    return;
+  }
+  const auto report = [&](const std::string& message) {
+    const char* verb = access == Access::kRead    ? "reads "
+                       : access == Access::kWrite ? "writes "
+                                                  : "atomically changes ";
+    fail(verb + std::to_string(size) + " bytes at " + message, site != nullptr ? where(*site) : line_of(pc));
+  };
+  Region* region = region_at(a);
+  if (region == nullptr) {
+    if (access == Access::kRead && in_program(a, size)) {
+      return;
+    }
+    auto next = regions().lower_bound(a);
+    const bool before = next != regions().end() && next->first - a <= kRedZone;
+    report(before ? std::to_string(next->first - a) + " bytes before the begin of " + next->second->name()
+                  : "an address that belongs to no allocation");
+  }
+  const size_t offset = a - reinterpret_cast<uintptr_t>(region->begin_);
+  if (offset + size > region->size_) {
+    report(place_of(address) + ", outside of its " + std::to_string(region->size_) + " bytes");
+  }
+  if ((size & (size - 1)) == 0 && a % size != 0) {
+    report(place_of(address) + ", which is not aligned to " + std::to_string(size) + " bytes");
+  }
+#ifndef PEFT4J_SEES_ACCESSES
+  return;  // who wrote what is unknown
+#endif
+  const uint64_t now = stamp_now();
+  for (size_t i = offset; i < offset + size; ++i) {
+    Cell& cell = region->cells_[i];
+    const bool atomics = access == Access::kAtomic && (cell.write & kAtomicBit) != 0;
+    if (cell.write == 0) {
+      if (access != Access::kWrite) {
+        report(place_of(address) + ", which nobody has written");
+      }
+    } else if ((cell.write & kSpecial) != 0) {
+      report(place_of(address) + ", which a cp.async still fills");
+    } else if (!atomics && !ordered(cell.write)) {
+      report(place_of(address) + ", which " + who(cell.write) + " wrote without a barrier between");
+    }
+    if (access == Access::kRead) {
+      const bool same = cell.read != 0 && serial_of(cell.read) == running->serial &&
+                        clock_of(cell.read) == clock_of(now) && thread_of(cell.read) != thread_of(now);
+      const bool other_block =
+          cell.read != 0 && serial_of(cell.read) >= running->first_serial && serial_of(cell.read) != running->serial;
+      cell.read = now | (same || other_block ||
+                                 (cell.read & kSpecial && clock_of(cell.read) == clock_of(now) &&
+                                  serial_of(cell.read) == running->serial)
+                             ? kSpecial
+                             : 0);
+    } else {
+      if (cell.read != 0 && !ordered(cell.read)) {
+        report(place_of(address) + ", which " + who(cell.read) + " read without a barrier between");
+      }
+      cell.write = now | (access == Access::kAtomic ? kAtomicBit : 0);
+      cell.read = 0;
+    }
+  }
+}
+
+void set_in_flight(void* address, size_t size, bool in_flight) {
+  Region* region = region_at(reinterpret_cast<uintptr_t>(address));
+  const size_t offset = static_cast<char*>(address) - region->begin_;
+  for (size_t i = offset; i < offset + size; ++i) {
+    uint64_t& write = region->cells_[i].write;
+    write = in_flight ? write | kSpecial : write & ~kSpecial;
+  }
+  if (in_flight) {
+    std::memset(address, kPoison, size);
+  }
+}
+
+void check_atomic(const void* address, size_t size, Site site) {
+  guarded([&] { check(address, size, Access::kAtomic, nullptr, &site); });
+}
+
+// An access by a kernel's own code.
+static void check_access(const void* address, size_t size, Access access, const void* pc) {
+  guarded([&] { check(address, size, access, pc, nullptr); });
+}
+
+}  // namespace peft4j::host
+
+// What g++ -fsanitize=thread calls before each access.
+#define PEFT4J_HOOK(name, size, access)                                                                     \
+  extern "C" void name(void* address) {                                                                     \
+    if (peft4j::host::running != nullptr && peft4j::host::running->current != nullptr) {                    \
+      peft4j::host::check_access(address, size, peft4j::host::Access::access, __builtin_return_address(0)); \
+    }                                                                                                       \
+  }
+#define PEFT4J_HOOKS(size)                             \
+  PEFT4J_HOOK(__tsan_read##size, size, kRead)          \
+  PEFT4J_HOOK(__tsan_write##size, size, kWrite)        \
+  PEFT4J_HOOK(__tsan_volatile_read##size, size, kRead) \
+  PEFT4J_HOOK(__tsan_volatile_write##size, size, kWrite)
+PEFT4J_HOOKS(1)
+PEFT4J_HOOKS(2)
+PEFT4J_HOOKS(4)
+PEFT4J_HOOKS(8)
+PEFT4J_HOOKS(16)
+#define PEFT4J_UNALIGNED(size)                          \
+  PEFT4J_HOOK(__tsan_unaligned_read##size, size, kRead) \
+  PEFT4J_HOOK(__tsan_unaligned_write##size, size, kWrite)
+PEFT4J_UNALIGNED(2)
+PEFT4J_UNALIGNED(4)
+PEFT4J_UNALIGNED(8)
+PEFT4J_UNALIGNED(16)
+
+#define PEFT4J_RANGE(name, access)                                                                   \
+  extern "C" void name(void* address, size_t size) {                                                 \
+    if (peft4j::host::running != nullptr && peft4j::host::running->current != nullptr) {             \
+      for (size_t i = 0; i < size; ++i) {                                                            \
+        peft4j::host::check_access(static_cast<char*>(address) + i, 1, peft4j::host::Access::access, \
+                                   __builtin_return_address(0));                                     \
+      }                                                                                              \
+    }                                                                                                \
+  }
+PEFT4J_RANGE(__tsan_read_range, kRead)
+PEFT4J_RANGE(__tsan_write_range, kWrite)
+
+extern "C" void __tsan_init() {}
+extern "C" void __tsan_func_entry(void*) {}
+extern "C" void __tsan_func_exit() {}
+extern "C" void __tsan_vptr_update(void*, void*) {}
+extern "C" void __tsan_vptr_read(void*) {}
+
+// What g++ -fsanitize=alignment -fsanitize-recover=alignment calls before an access through a pointer of a wider type: a vector
+// access of which only parts are used is none for the calls above. The layout of the record is GCC's.
+extern "C" void __ubsan_handle_type_mismatch_v1(void* data, void* address) {
+  struct Record {
+    const char* file;
+    uint32_t line, column;
+    const void* type;
+    unsigned char log_alignment, kind;
+  };
+  const auto* record = static_cast<const Record*>(data);
+  const auto message = [&] {
+    return "an access to " + std::to_string(1u << record->log_alignment) + "-byte aligned data at " +
+           peft4j::host::place_of(address) + ", which is not aligned";
+  };
+  if (peft4j::host::running == nullptr) {
+    std::fprintf(stderr, "%s:%u: %s\n", record->file, record->line, message().c_str());
+    std::abort();
+  }
+  peft4j::host::guarded(
+      [&] { peft4j::host::fail(message(), std::string(record->file) + ":" + std::to_string(record->line)); });
+}

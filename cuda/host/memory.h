@@ -1,0 +1,59 @@
+#pragma once
+/*
+What a kernel may touch, and who touched it last.
+
+Kernel sources are compiled with -fsanitize=thread, of which only the calls are used that g++ puts before each access
+(__tsan_read4, …): they come here instead of to a race detector's library. An access must lie wholly in
+    a global allocation (DeviceMemory), the block's shared memory, the thread's own stack, or (reads) the program's constants
+and be aligned to its size. For each byte of the first two is kept who wrote and who read it last, in which interval
+between barriers:
+    a read of a byte that nobody wrote                                    error
+    two threads, one of them writing, without a barrier between           error (warps: __syncwarp; blocks: never ordered in a launch)
+    an access to the destination of a cp.async before its wait            error
+Atomics are checked as well, but two of them are no conflict. What is not seen: memcpy and memset called by a kernel, and a
+register that was never set. Of several readers in an interval only the fact that there were several is kept.
+*/
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "executor.h"
+
+namespace peft4j::host {
+
+struct Cell {
+  uint64_t write = 0, read = 0;  // stamps, see memory.cpp
+};
+
+enum class Access { kRead, kWrite, kAtomic };
+
+// Memory that kernels see: an allocation between red zones that belong to nobody.
+class Region {
+ public:
+  Region(size_t bytes, std::string name, bool shared);
+  ~Region();
+  Region(const Region&) = delete;
+  char* data() const { return begin_; }
+  size_t size() const { return size_; }
+  const std::string& name() const { return name_; }
+  void upload(const void* from, size_t bytes);
+  void download(void* to, size_t bytes) const;
+  void forget();  // nobody wrote anything; contents become NaN patterns
+
+ private:
+  friend void check(const void* address, size_t size, Access access, const void* pc, const Site* site);
+  friend void set_in_flight(void* address, size_t size, bool in_flight);
+  std::vector<char> bytes_;
+  char* begin_;
+  size_t size_;
+  std::string name_;
+  bool shared_;
+  std::vector<Cell> cells_;
+};
+
+// A violation ends the launch (executor.h, fail). pc or site says where the access is.
+void check(const void* address, size_t size, Access access, const void* pc, const Site* site);
+void check_atomic(const void* address, size_t size, Site site);  // called by kernels
+void set_in_flight(void* address, size_t size, bool in_flight);
+
+}  // namespace peft4j::host

@@ -1,0 +1,75 @@
+#pragma once
+/*
+What the tests of the kernels share, on the host and on a card. A test is TEST(nameOfTheBehaviour) { … }; a failed check throws,
+and the runner goes on with the next test.
+*/
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "pairwise.h"
+
+namespace peft4j::cuda::test {
+
+int add(const char* name, void (*body)());
+
+#define TEST(name)                                                    \
+  static void name();                                                 \
+  [[maybe_unused]] static const int name##_number = add(#name, name); \
+  static void name()
+
+[[noreturn]] void fail(const std::string& message);
+
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  std::ostringstream stream;
+  (stream << ... << parts);
+  return stream.str();
+}
+
+#define REQUIRE(condition)                                                \
+  do {                                                                    \
+    if (!(condition)) {                                                   \
+      fail(text(__FILE__, ":", __LINE__, ": ", #condition, " is false")); \
+    }                                                                     \
+  } while (false)
+
+// A call of peft4j_cuda.h must succeed.
+void expect_success(const std::string& what, int status);
+
+// |own - reference| <= 2·max|plain - reference| + absolute, the rule of native/test/check.h.
+void expect_close(const std::string& what, const std::vector<double>& own, const std::vector<double>& reference,
+                  double allowed, double absolute = 1e-5);
+double distance(const std::vector<double>& a, const std::vector<double>& b);
+
+// Normal numbers; the same for the same seed.
+std::vector<double> random(size_t n, uint64_t seed, double deviation = 1);
+
+template <class To, class From>
+std::vector<To> convert(const std::vector<From>& from) {
+  std::vector<To> to;
+  to.reserve(from.size());
+  for (const From& x : from) {
+    to.push_back(static_cast<To>(static_cast<float>(x)));
+  }
+  return to;
+}
+
+template <class T>
+std::vector<double> wide(const std::vector<T>& from) {
+  std::vector<double> to;
+  to.reserve(from.size());
+  for (const T& x : from) {
+    to.push_back(static_cast<float>(x));
+  }
+  return to;
+}
+
+using peft4j::test_cases::pairwise;
+
+extern const std::vector<int64_t> kSizes;
+
+}  // namespace peft4j::cuda::test

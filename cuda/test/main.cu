@@ -1,0 +1,103 @@
+/* peft4j_cuda_host_tests, peft4j_cuda_tests [part of a name]: runs the tests; exit code 0 if all passed. */
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <stdexcept>
+
+#include "check.h"
+#include "peft4j_cuda.h"
+
+namespace peft4j::cuda::test {
+
+const std::vector<int64_t> kSizes = {1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 257, 1000, 0};
+
+struct Test {
+  const char* name;
+  void (*body)();
+};
+
+static std::vector<Test>& tests() {
+  static std::vector<Test> all;
+  return all;
+}
+
+int add(const char* name, void (*body)()) {
+  tests().push_back({name, body});
+  return static_cast<int>(tests().size());
+}
+
+void fail(const std::string& message) {
+  throw std::runtime_error(message);
+}
+
+void expect_success(const std::string& what, int status) {
+  if (status != 0) {
+    fail(text(what, ": ", peft4j_cuda_last_error()));
+  }
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  double worst = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    worst = std::max(worst, std::abs(a[i] - b[i]));
+  }
+  return worst;
+}
+
+void expect_close(const std::string& what, const std::vector<double>& own, const std::vector<double>& reference,
+                  double allowed, double absolute) {
+  if (own.size() != reference.size()) {
+    fail(text(what, ": expected ", reference.size(), " numbers, got ", own.size()));
+  }
+  const double bound = 2 * allowed + absolute;
+  size_t at = own.size();
+  for (size_t i = 0; i < own.size(); ++i) {
+    const double difference = std::abs(own[i] - reference[i]);
+    if (!(difference <= bound) && (at == own.size() || !(difference <= std::abs(own[at] - reference[at])))) {
+      at = i;
+    }
+  }
+  if (at < own.size()) {
+    fail(text(what, ": own ", own[at], ", reference ", reference[at], " at element ", at, " of ", own.size(),
+              ", over the bound ", bound));
+  }
+}
+
+std::vector<double> random(size_t n, uint64_t seed, double deviation) {
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<double> normal(0, deviation);
+  std::vector<double> values(n);
+  for (double& x : values) {
+    x = normal(generator);
+  }
+  return values;
+}
+
+}  // namespace peft4j::cuda::test
+
+int main(int argc, char** argv) {
+  using namespace peft4j::cuda::test;
+  const std::string part = argc > 1 ? argv[1] : "";
+  int passed = 0, failed = 0;
+  for (const Test& test : tests()) {
+    if (std::string(test.name).find(part) == std::string::npos) {
+      continue;
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    std::string problem;
+    try {
+      test.body();
+    } catch (const std::exception& error) {
+      problem = error.what();
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    std::printf("%-6s %s (%.2f s)%s%s\n", problem.empty() ? "ok" : "FAILED", test.name, seconds,
+                problem.empty() ? "" : "\n       ", problem.c_str());
+    std::fflush(stdout);
+    ++(problem.empty() ? passed : failed);
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
