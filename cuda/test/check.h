@@ -48,6 +48,9 @@ double distance(const std::vector<double>& a, const std::vector<double>& b);
 // Normal numbers; the same for the same seed.
 std::vector<double> random(size_t n, uint64_t seed, double deviation = 1);
 
+// [rows, columns] of 0 and 256 / (256 - threshold), by a Philox of the tests' own.
+std::vector<double> mask(int64_t rows, int64_t columns, uint32_t threshold, uint64_t seed, uint64_t first_row = 0);
+
 template <class To, class From>
 std::vector<To> convert(const std::vector<From>& from) {
   std::vector<To> to;

@@ -1,0 +1,62 @@
+#pragma once
+/*
+Numbers in memory and in registers: float, __nv_bfloat16 and __half are read and written 16 bytes at a time, computing is in
+float.
+    Pack<T> p = load_pack(x);   p.v[i]   to_float(p.v[i])   store_pack(y, p)      x and y 16-byte aligned
+*/
+#include <cstdint>
+
+#include "cuda.h"
+
+namespace peft4j::cuda {
+
+template <class T, int N = 16 / sizeof(T)>
+struct alignas(N * sizeof(T)) Pack {
+  static constexpr int kSize = N;
+  T v[N];
+};
+
+template <class T>
+PEFT4J_DEVICE float to_float(T x) {
+  return static_cast<float>(x);
+}
+
+template <class T>
+PEFT4J_DEVICE T from_float(float x) {
+  return static_cast<T>(x);
+}
+
+template <class T>
+PEFT4J_DEVICE Pack<T> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T>*>(from);
+}
+
+template <class T>
+PEFT4J_DEVICE void store_pack(T* to, const Pack<T>& pack) {
+  *reinterpret_cast<Pack<T>*>(to) = pack;
+}
+
+// Host: whether rows that begin at p and follow each other after `stride` elements can be read in packs.
+template <class T>
+bool packs(const T* p, int64_t stride) {
+  return reinterpret_cast<uintptr_t>(p) % 16 == 0 && stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
+}
+
+// Host: calls f(T()) with the type that a dtype of peft4j_cuda.h names.
+template <class F>
+int by_dtype(int dtype, const F& f) {
+  switch (dtype) {
+    case 0: return f(float());
+    case 1: return f(__nv_bfloat16());
+    case 2: return f(__half());
+    default:
+      last_error() = "dtype must be 0 (float32), 1 (bfloat16) or 2 (float16), got " + std::to_string(dtype);
+      return 1;
+  }
+}
+
+inline int64_t divide_up(int64_t n, int64_t by) {
+  return (n + by - 1) / by;
+}
+
+}  // namespace peft4j::cuda

@@ -1,0 +1,110 @@
+/* The small headers of device/: dropout mask, reductions, packs. */
+#include <cmath>
+
+#include "check.h"
+#include "device/numbers.h"
+#include "device/philox.h"
+#include "device/warp.h"
+#include "device_buffer.h"
+
+namespace peft4j::cuda::test {
+namespace {
+
+__global__ void words_of(uint32_t* out, uint32_t block, uint64_t row, uint64_t seed) {
+  const uint4 words = mask_words(block, row, seed);
+  out[0] = words.x;
+  out[1] = words.y;
+  out[2] = words.z;
+  out[3] = words.w;
+}
+
+TEST(philoxGivesTheKnownAnswers) {
+  // Random123's kat_vectors, philox4x32 10
+  const DeviceBuffer<uint32_t> out(4, "out");
+  expect_success("words_of", PEFT4J_LAUNCH(words_of, dim3(1), dim3(1), 0, nullptr, out.data(), 0u, 0ull, 0ull));
+  REQUIRE(out.download() == (std::vector<uint32_t>{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u}));
+}
+
+__global__ void mask_row(float* out, int columns, uint64_t row, Dropout dropout) {
+  for (int c = threadIdx.x; c < columns; c += blockDim.x) {
+    out[c] = mask_factor(mask_words(c / 16, row, dropout.seed), c, dropout);
+  }
+}
+
+TEST(maskHasTheLayoutOfTheCpu) {
+  const uint64_t seed = 0x123456789abcdefull, row = (1ull << 33) + 5;
+  const uint32_t threshold = 26;
+  const DeviceBuffer<float> out(100, "out");
+  expect_success("mask_row", PEFT4J_LAUNCH(mask_row, dim3(1), dim3(32), 0, nullptr, out.data(), 100, row,
+                                           Dropout::of(seed, threshold)));
+  const auto found = out.download();
+  for (int c = 0; c < 100; ++c) {
+    REQUIRE(found[c] == static_cast<float>(mask(1, 100, threshold, seed, row)[c]));
+  }
+}
+
+__global__ void reduce(const float* in, float* out) {
+  auto* scratch = reinterpret_cast<float*>(shared_memory());
+  const float x = in[threadIdx.x];
+  out[threadIdx.x * 4] = warp_sum<8>(x);
+  out[threadIdx.x * 4 + 1] = warp_max(x);
+  out[threadIdx.x * 4 + 2] = block_sum(x, scratch);
+  out[threadIdx.x * 4 + 3] = block_max(x, scratch);
+}
+
+TEST(reductionsSeeEveryThread) {
+  for (const int n : {32, 96, 1024}) {
+    std::vector<float> values(n);
+    float sum = 0, most = 0;
+    for (int i = 0; i < n; ++i) {
+      values[i] = static_cast<float>(i * 7 % 101);
+      sum += values[i];
+      most = std::max(most, values[i]);
+    }
+    const DeviceBuffer<float> in(values, "in"), out(4 * n, "out");
+    expect_success("reduce", PEFT4J_LAUNCH(reduce, dim3(1), dim3(n), 128, nullptr, in.data(), out.data()));
+    const auto found = out.download();
+    for (int i = 0; i < n; ++i) {
+      float eight = 0, warp = 0;
+      for (int j = 0; j < 8; ++j) {
+        eight += values[i / 8 * 8 + j];
+      }
+      for (int j = 0; j < 32; ++j) {
+        warp = std::max(warp, values[i / 32 * 32 + j]);
+      }
+      REQUIRE(found[4 * i] == eight);
+      REQUIRE(found[4 * i + 1] == warp);
+      REQUIRE(found[4 * i + 2] == sum);
+      REQUIRE(found[4 * i + 3] == most);
+    }
+  }
+}
+
+template <class T>
+__global__ void halve(const T* in, T* out) {
+  Pack<T> pack = load_pack(in + threadIdx.x * Pack<T>::kSize);
+  for (T& x : pack.v) {
+    x = from_float<T>(to_float(x) / 2);
+  }
+  store_pack(out + threadIdx.x * Pack<T>::kSize, pack);
+}
+
+template <class T>
+void check_packs(const char* name) {
+  const auto values = convert<T>(random(32 * Pack<T>::kSize, 3));
+  const DeviceBuffer<T> in(values, "in"), out(values.size(), "out");
+  expect_success(name, PEFT4J_LAUNCH(halve<T>, dim3(1), dim3(32), 0, nullptr, in.data(), out.data()));
+  const auto found = wide(out.download());
+  for (size_t i = 0; i < found.size(); ++i) {
+    REQUIRE(found[i] == static_cast<float>(values[i]) / 2);
+  }
+}
+
+TEST(packsKeepTheirNumbers) {
+  check_packs<float>("float");
+  check_packs<__nv_bfloat16>("bfloat16");
+  check_packs<__half>("float16");
+}
+
+}  // namespace
+}  // namespace peft4j::cuda::test
