@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attention_library.h"
 #include "checks.h"
 #include "cpu/kernels.h"
 #include "peft4j.h"
@@ -16,12 +17,7 @@ using torch::autograd::variable_list;
 
 constexpr const char* kName = "attention";
 
-struct Settings {
-  bool causal;
-  double scale;
-  int64_t window;
-  Dropout dropout;
-};
+using Settings = AttentionSettings;
 
 void check_heads(const char* name, const at::Tensor& t, const at::Tensor& q) {
   TORCH_CHECK(t.defined() && t.dim() == 3, kName, ": ", name, " must have shape [T, heads, D], got ",
@@ -126,8 +122,11 @@ struct Attention : torch::autograd::Function<Attention> {
       return result;
     }
     const at::Tensor dout = gradients[0].contiguous();
-    const Settings settings{ctx->saved_data["causal"].toBool(), ctx->saved_data["scale"].toDouble(),
+    const Settings settings{ctx->saved_data["causal"].toBool(),
+                            ctx->saved_data["scale"].toDouble(),
                             ctx->saved_data["window"].toInt(),
+                            0,
+                            0,
                             Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
                                     static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())}};
     AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse);
@@ -243,12 +242,16 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   TORCH_CHECK(softcap == 0, kName, ": softcap is not offered on ", q.device(), ", got ", softcap);
   TORCH_CHECK(!bias_table.defined(), kName, ": bias_table is not offered on ", q.device());
   check_probability(kName, dropout_p);
-  const bool own = has_own_kernels(q) && provider_of(Operation::kAttention) == Provider::kOwn;
+  const Provider provider = provider_of(Operation::kAttention, q);
   const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k, const at::Tensor& pk,
                        const at::Tensor& pv, int64_t mask_seed) {
-    const Settings settings{causal, scale, window, Dropout::of(dropout_p, mask_seed)};
+    const Settings settings{causal, scale, window, max_q, max_k, Dropout::of(dropout_p, mask_seed)};
     const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
-    return own ? Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings)
+    if (provider == Provider::kOwn) {
+      return Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings);
+    }
+    return provider == Provider::kLibrary && library_has_attention(q, settings)
+               ? attention_by_library(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings)
                : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
   };
   if (!gate.defined()) {

@@ -2,13 +2,16 @@
 /* What several operations check at their boundary, in one wording: operation, argument, expected, received. */
 #include <ATen/core/Tensor.h>
 
+#include "cuda_library.h"
+
 namespace peft4j {
 
 inline void check_compute_type(const char* operation, const char* name, const at::Tensor& t) {
   TORCH_CHECK(t.defined(), operation, ": ", name, " is undefined");
   const at::ScalarType type = t.scalar_type();
-  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kDouble, operation, ": ", name,
-              " must be float32, bfloat16 or float64, got ", type);
+  TORCH_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kDouble || (type == at::kHalf && on_device(t)),
+              operation, ": ", name, " must be float32, bfloat16 or float64 (on CUDA also float16), got ", type, " on ",
+              t.device());
 }
 
 inline void check_like(const char* operation, const char* name, const at::Tensor& t, const char* other_name,
@@ -29,14 +32,9 @@ inline void check_probability(const char* operation, double p) {
   TORCH_CHECK(p >= 0 && p < 1, operation, ": dropout must be in [0, 1), got ", p);
 }
 
-// The type that kernels compute in: float for bfloat16.
+// The type that kernels compute in: float for 16-bit numbers.
 inline at::ScalarType compute_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
-// Only the CPU has kernels of its own so far; other devices go through `reference`.
-inline bool has_own_kernels(const at::Tensor& x) {
-  return x.is_cpu();
 }
 
 }  // namespace peft4j

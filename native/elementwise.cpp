@@ -76,7 +76,7 @@ struct DropoutOf : torch::autograd::Function<DropoutOf> {
 
 at::Tensor gelu(const at::Tensor& x) {
   check_compute_type("gelu", "x", x);
-  switch (has_own_kernels(x) ? provider_of(Operation::kGelu) : Provider::kLibrary) {
+  switch (provider_of(Operation::kGelu, x)) {
     case Provider::kOwn: return Gelu::apply(x);
     case Provider::kLibrary: return at::gelu(x);
     default: {
@@ -94,7 +94,7 @@ at::Tensor dropout(const at::Tensor& x, double p, int64_t seed) {
   if (!mask.active()) {
     return x;
   }
-  if (has_own_kernels(x) && provider_of(Operation::kDropout) == Provider::kOwn) {
+  if (provider_of(Operation::kDropout, x) == Provider::kOwn) {
     return DropoutOf::apply(x, mask);
   }
   const at::Tensor wide = x.to(at::kDouble);

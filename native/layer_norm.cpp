@@ -132,7 +132,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at:
   TORCH_CHECK(eps >= 0, kName, ": eps must not be negative, got ", eps);
   check_probability(kName, dropout_p);
   const Dropout dropout = Dropout::of(dropout_p, seed);
-  return has_own_kernels(x) && provider_of(Operation::kLayerNorm) == Provider::kOwn
+  return provider_of(Operation::kLayerNorm, x) == Provider::kOwn
              ? LayerNorm::apply(x, weight, bias, residual.defined() ? std::optional(residual) : std::nullopt, eps,
                                 dropout)
              : eager(x, residual, weight, bias, eps, dropout);

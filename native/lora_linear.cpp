@@ -10,99 +10,18 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "checks.h"
+#include "bordered.h"
 #include "cpu/kernels.h"
+#include "lora_plan.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
-#include "weight.h"
 
 namespace peft4j {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-struct Adapter {
-  int64_t part, begin, end;
-  double scale, dropout;
-};
-
-struct RankGroup {
-  int64_t begin, end;
-  Dropout dropout;
-  std::vector<int64_t> adapters, first;  // indexes, and where each one's rows begin in the stack
-  int64_t rank = 0;
-};
-
-struct Plan {
-  c10::intrusive_ptr<WeightImpl> weight;
-  std::vector<Adapter> adapters;
-  std::vector<int64_t> first_column;  // of each part, and the end
-  std::vector<RankGroup> groups;
-};
-
-std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
-                                const variable_list& a, const variable_list& b, at::IntArrayRef place,
-                                at::ArrayRef<double> scale, at::ArrayRef<double> dropout, int64_t seed) {
-  constexpr const char* kName = "lora_linear";
-  auto plan = std::make_shared<Plan>();
-  plan->weight = weight.impl();
-  check_compute_type(kName, "x", x);
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), kName, ": x must have shape [T, ", weight.in(),
-              "] (in of the weight), got ", x.sizes());
-  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), kName, ": x is on ", x.device(), " but the weight on ",
-              plan->weight->parts()[0].device());
-  if (bias.defined()) {
-    check_shape(kName, "bias", bias, {weight.out()}, "[out]");
-    check_like(kName, "bias", bias, "x", x);
-  }
-  const size_t n = a.size();
-  TORCH_CHECK(b.size() == n && scale.size() == n && dropout.size() == n && place.size() == 3 * n, kName, ": ", n,
-              " A's need as many B's, scales and dropouts and 3 numbers of place each, got ", b.size(), ", ",
-              scale.size(), ", ", dropout.size(), " and ", place.size());
-  plan->first_column.push_back(0);
-  for (const at::Tensor& part : plan->weight->parts()) {
-    plan->first_column.push_back(plan->first_column.back() + part.size(0));
-  }
-  for (size_t j = 0; j < n; ++j) {
-    const Adapter adapter{place[3 * j], place[3 * j + 1], place[3 * j + 2], scale[j], dropout[j]};
-    const int64_t parts = plan->weight->parts().size();
-    TORCH_CHECK(adapter.part >= 0 && adapter.part < parts, kName, ": adapter ", j, " belongs to part ", adapter.part,
-                " of a weight with ", parts);
-    TORCH_CHECK(0 <= adapter.begin && adapter.begin <= adapter.end && adapter.end <= x.size(0), kName, ": adapter ", j,
-                " applies to rows [", adapter.begin, ", ", adapter.end, ") of ", x.size(0));
-    const int64_t out = plan->weight->parts()[adapter.part].size(0), rank = a[j].dim() == 2 ? a[j].size(0) : -1;
-    TORCH_CHECK(a[j].dim() == 2 && a[j].size(1) == weight.in() && rank > 0, kName, ": A of adapter ", j,
-                " must have shape [r, ", weight.in(), "], got ", a[j].sizes());
-    check_shape(kName, "B", b[j], {out, rank}, "[out, r]");
-    for (const at::Tensor& factor : {a[j], b[j]}) {
-      TORCH_CHECK(factor.scalar_type() == compute_type(x), kName, ": A and B must be ", compute_type(x), " for x of ",
-                  x.scalar_type(), ", got ", factor.scalar_type());
-      TORCH_CHECK(factor.device() == x.device(), kName, ": x is on ", x.device(), " but adapter ", j, " is on ",
-                  factor.device());
-    }
-    check_probability(kName, adapter.dropout);
-    plan->adapters.push_back(adapter);
-    if (adapter.begin == adapter.end) {
-      continue;
-    }
-    const Dropout mask = Dropout::of(adapter.dropout, seed);
-    RankGroup* group = nullptr;
-    for (RankGroup& g : plan->groups) {
-      if (g.begin == adapter.begin && g.end == adapter.end && g.dropout.threshold == mask.threshold) {
-        group = &g;
-      }
-    }
-    if (group == nullptr) {
-      group = &plan->groups.emplace_back(RankGroup{adapter.begin, adapter.end, mask, {}, {}, 0});
-    }
-    group->adapters.push_back(j);
-    group->first.push_back(group->rank);
-    group->rank += rank;
-  }
-  return plan;
-}
 
 // The A's of a group, stacked; a single one is taken as it is.
 at::Tensor stacked(const RankGroup& group, const at::Tensor* a) {
@@ -132,27 +51,6 @@ RankParams rank_params(const RankGroup& group, const at::Tensor& x, int64_t firs
   p.scale = 1;
   p.first_row = group.begin;
   return p;
-}
-
-// dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
-at::Tensor joined(const Plan& plan, const variable_list& dy, const at::Tensor& like, int64_t rows) {
-  const size_t parts = dy.size();
-  bool adjacent = true;
-  for (size_t i = 0; i < parts && adjacent; ++i) {
-    adjacent = dy[i].defined() && dy[i].dim() == 2 && dy[i].stride(1) == 1 && dy[i].stride(0) == dy[0].stride(0) &&
-               dy[i].storage().is_alias_of(dy[0].storage()) &&
-               dy[i].storage_offset() == dy[0].storage_offset() + plan.first_column[i];
-  }
-  const int64_t out = plan.weight->out();
-  if (adjacent && dy[0].stride(0) == out) {
-    return dy[0].as_strided({rows, out}, {out, 1});
-  }
-  variable_list all;
-  for (size_t i = 0; i < parts; ++i) {
-    all.push_back(dy[i].defined() ? dy[i]
-                                  : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
-  }
-  return parts == 1 ? all[0].contiguous() : at::cat(all, 1);
 }
 
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
@@ -189,19 +87,15 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
       kept.push_back(h);
     }
     ctx->save_for_backward(kept);
-    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(plan));
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(plan));
     ctx->saved_data["has_bias"] = bias.has_value();
     ctx->saved_data["rows"] = x.size(0);
-    variable_list results;
-    for (size_t i = 0; i + 1 < plan->first_column.size(); ++i) {
-      results.push_back(y.narrow(1, plan->first_column[i], plan->first_column[i + 1] - plan->first_column[i]));
-    }
-    return results;
+    return parts_of(*plan, y);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["plan"].toCapsule());
+    const auto held = c10::static_intrusive_pointer_cast<HeldPlan>(ctx->saved_data["plan"].toCapsule());
     const Plan& plan = *held->plan;
     const variable_list kept = ctx->get_saved_variables();
     const at::Tensor& x = kept[0];
@@ -271,16 +165,12 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     gradients[0] = dx;
     return gradients;
   }
-
-  struct Held : torch::CustomClassHolder {
-    explicit Held(std::shared_ptr<Plan> p) : plan(std::move(p)) {}
-    std::shared_ptr<Plan> plan;
-  };
 };
 
-// The formula, one at:: call after the other, in `type`; autograd differentiates it.
+// The formula, one at:: call after the other; autograd differentiates it.
 variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& a, const variable_list& b,
-                    const Plan& plan, at::ScalarType type) {
+                    const Plan& plan) {
+  constexpr at::ScalarType type = at::kDouble;
   const at::Tensor x = x_in.to(type);
   at::Tensor y = at::mm(x, plan.weight->dense().to(type).t());
   if (bias.defined()) {
@@ -315,9 +205,10 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
                                     at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
                                     int64_t seed) {
   const std::shared_ptr<Plan> plan = make_plan(x, weight, bias, a, b, place, scale, dropout, seed);
-  const Provider provider = has_own_kernels(x) ? provider_of(Operation::kLoraLinear) : Provider::kReference;
-  if (provider != Provider::kOwn) {
-    return eager(x, bias, a, b, *plan, provider == Provider::kLibrary ? x.scalar_type() : at::kDouble);
+  switch (provider_of(Operation::kLoraLinear, x)) {
+    case Provider::kReference: return eager(x, bias, a, b, *plan);
+    case Provider::kLibrary: return lora_linear_bordered(x, bias, a, b, plan);
+    case Provider::kOwn: break;
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());

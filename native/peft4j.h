@@ -37,7 +37,7 @@ class PEFT4J_API Weight {
   at::Tensor dense() const;  // [sum of out_i, in], plain values (a copy if there are several parts)
   int64_t out() const;
   int64_t in() const;
-  std::string layout() const;  // "dense" before the first product, then "packed"
+  std::string layout() const;  // "dense" before the first product, then "packed" or "bordered"
 
   const c10::intrusive_ptr<WeightImpl>& impl() const { return impl_; }
 
@@ -120,7 +120,11 @@ PEFT4J_API void reset_peak_bytes();
 
 // Which implementation runs; see providers.h. kernels_in_use: lines "operation TAB provider TAB reason".
 PEFT4J_API void set_kernels(const std::string& setting);
-PEFT4J_API std::string kernels_in_use();
+PEFT4J_API std::string kernels_in_use();       // on the CPU
+PEFT4J_API std::string cuda_kernels_in_use();  // on a CUDA device, as far as its libraries are there
+
+// Opens libpeft4j_cuda.so, our kernels for CUDA devices; an error says why not. "": forgets it.
+PEFT4J_API void load_cuda(const std::string& path);
 
 PEFT4J_API std::string cpu_capability();  // of our kernels: DEFAULT, AVX2, AVX512, AVX512_BF16
 PEFT4J_API bool cpu_has_bfloat16();       // native bfloat16 products

@@ -7,36 +7,67 @@
 #include <optional>
 #include <sstream>
 
+#include "cuda_library.h"
 #include "peft4j.h"
 
 namespace peft4j {
 namespace {
 
-struct Row {
-  Operation operation;
-  const char* name;
-  bool own, library;  // every operation has a reference
+// What an operation has on one kind of device; every operation has a reference.
+struct Choices {
+  bool own, library;
   Provider automatic;
   const char* reason;
 };
 
-// What `auto` takes on a CPU. The measurements: build-scripts/bench-kernels.sh, README "Speed".
-constexpr std::array<Row, 5> kRows = {{
-    {Operation::kLoraLinear, "lora_linear", true, true, Provider::kOwn,
-     "packed oneDNN products, one pass for the rank"},
-    {Operation::kAttention, "attention", true, false, Provider::kOwn,
-     "packed sequences; libtorch's CPU kernels want padding"},
-    {Operation::kLayerNorm, "layer_norm", true, false, Provider::kOwn, "dropout, residual and norm in one pass"},
-    {Operation::kGelu, "gelu", true, true, Provider::kOwn, "one pass, exponential of lower latency"},
-    {Operation::kDropout, "dropout", true, false, Provider::kOwn, "the mask is the same on every device"},
-}};
+struct Row {
+  Operation operation;
+  const char* name;
+  Choices cpu, cuda;
+};
+
+// What `auto` takes. CPU: measured by build-scripts/bench-kernels.sh, README "Speed". CUDA: the library where there is one,
+// until a result in cuda/results shows that own kernels are faster.
+constexpr auto kRows = std::to_array<Row>({
+    {Operation::kLoraLinear,
+     "lora_linear",
+     {true, true, Provider::kOwn, "packed oneDNN products, one pass for the rank"},
+     {false, true, Provider::kLibrary, "library products over the bordered weight"}},
+    {Operation::kAttention,
+     "attention",
+     {true, true, Provider::kOwn, "packed sequences; libtorch's CPU kernels want padding"},
+     {false, true, Provider::kLibrary, "flash-attention in libtorch, the prefix joined by log-sum-exp"}},
+    {Operation::kLayerNorm,
+     "layer_norm",
+     {true, false, Provider::kOwn, "dropout, residual and norm in one pass"},
+     {false, false, Provider::kReference, "the only one on CUDA so far"}},
+    {Operation::kGelu,
+     "gelu",
+     {true, true, Provider::kOwn, "one pass, exponential of lower latency"},
+     {false, true, Provider::kLibrary, "one kernel each way"}},
+    {Operation::kDropout,
+     "dropout",
+     {true, false, Provider::kOwn, "the mask is the same on every device"},
+     {false, false, Provider::kReference, "the only one on CUDA so far"}},
+});
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;
 
-std::array<std::atomic<int>, kRows.size()> forced = {kAutomatic, kAutomatic, kAutomatic, kAutomatic, kAutomatic};
+struct Forced : std::atomic<int> {
+  Forced() : std::atomic<int>(kAutomatic) {}
+};
+std::array<Forced, kRows.size()> forced;
+
+bool has(const Choices& choices, Provider provider) {
+  return provider == Provider::kOwn ? choices.own : provider == Provider::kLibrary ? choices.library : true;
+}
 
 bool has(const Row& row, Provider provider) {
-  return provider == Provider::kOwn ? row.own : provider == Provider::kLibrary ? row.library : true;
+  return has(row.cpu, provider) || has(row.cuda, provider);
+}
+
+Provider next_best(const Choices& choices) {
+  return choices.library ? Provider::kLibrary : Provider::kReference;
 }
 
 int parse_provider(const std::string& name, const std::string& setting) {
@@ -62,10 +93,26 @@ std::string operation_names() {
 
 }  // namespace
 
-Provider provider_of(Operation operation) {
+Provider provider_of(Operation operation, const at::Tensor& x) {
   const int index = static_cast<int>(operation);
+  const Row& row = kRows[index];  // they stand in the order of the enum
   const int choice = forced[index].load(std::memory_order_relaxed);
-  return choice == kAutomatic ? kRows[index].automatic : static_cast<Provider>(choice);
+  if (!on_device(x)) {
+    return choice == kAutomatic || !has(row.cpu, static_cast<Provider>(choice)) ? row.cpu.automatic
+                                                                                : static_cast<Provider>(choice);
+  }
+  Provider provider = choice == kAutomatic || !has(row.cuda, static_cast<Provider>(choice))
+                          ? row.cuda.automatic
+                          : static_cast<Provider>(choice);
+  if (provider != Provider::kOwn || cuda_kernels(x) != nullptr) {
+    return provider;
+  }
+  if (x.scalar_type() != at::kDouble) {
+    TORCH_CHECK(choice == kAutomatic, row.name, ": peft4j.kernels asks for own kernels on ", x.device(), ", but ",
+                missing_cuda());
+    TORCH_WARN_ONCE("peft4j: ", missing_cuda(), "; CUDA tensors are served by libtorch's operations meanwhile");
+  }
+  return next_best(row.cuda);
 }
 
 void set_kernels(const std::string& setting) {
@@ -82,7 +129,7 @@ void set_kernels(const std::string& setting) {
       known |= named;
       const bool available = choice == kAutomatic || has(kRows[i], static_cast<Provider>(choice));
       TORCH_CHECK(!named || available, "peft4j.kernels: ", kRows[i].name, " has no provider '",
-                  kProviderNames[std::max(choice, 0)], "' on a CPU");
+                  kProviderNames[std::max(choice, 0)], "'");
       if ((named || equals == std::string::npos) && available) {
         next[i] = choice;
       }
@@ -91,16 +138,36 @@ void set_kernels(const std::string& setting) {
                 item.substr(0, equals), "'");
   }
   for (size_t i = 0; i < next.size(); ++i) {
-    forced[i] = next[i];
+    forced[i].store(next[i]);
   }
 }
 
 std::string kernels_in_use() {
   std::ostringstream text;
   for (size_t i = 0; i < kRows.size(); ++i) {
+    const Row& row = kRows[i];
     const int choice = forced[i];
-    text << kRows[i].name << '\t' << kProviderNames[static_cast<int>(provider_of(kRows[i].operation))] << '\t'
-         << (choice == kAutomatic ? kRows[i].reason : "forced by peft4j.kernels") << '\n';
+    const bool used = choice != kAutomatic && has(row.cpu, static_cast<Provider>(choice));
+    text << row.name << '\t' << kProviderNames[used ? choice : static_cast<int>(row.cpu.automatic)] << '\t'
+         << (used ? "forced by peft4j.kernels" : row.cpu.reason) << '\n';
+  }
+  return text.str();
+}
+
+std::string cuda_kernels_in_use() {
+  const std::string missing = missing_cuda();
+  std::ostringstream text;
+  for (size_t i = 0; i < kRows.size(); ++i) {
+    const Row& row = kRows[i];
+    const int choice = forced[i];
+    const bool used = choice != kAutomatic && has(row.cuda, static_cast<Provider>(choice));
+    Provider provider = used ? static_cast<Provider>(choice) : row.cuda.automatic;
+    const char* reason = used ? "forced by peft4j.kernels" : row.cuda.reason;
+    if (provider == Provider::kOwn && !missing.empty()) {
+      provider = next_best(row.cuda);
+      reason = missing.c_str();
+    }
+    text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
   }
   return text.str();
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <string>
 
 namespace peft4j {
@@ -7,11 +9,14 @@ enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout };
 enum class Provider { kOwn, kLibrary, kReference };
 
 /*
-Which implementation of an operation runs: `own` kernels, the `library` (libtorch), or the slow `reference` that tests
-compare with. Forced by set_kernels("reference") for all operations that have that provider, or for single ones by
-set_kernels("attention=reference,gelu=library"); else chosen by the one table in providers.cpp. "auto" forgets what was
+Which implementation of an operation runs on x's device: `own` kernels, the `library` (libtorch), or the slow `reference`
+that tests compare with. Forced by set_kernels("reference") for all operations that have that provider, or for single ones
+by set_kernels("attention=reference,gelu=library"); else chosen by the one table in providers.cpp. "auto" forgets what was
 forced. The setting is the process's; it is read at each forward, and backward follows its forward.
+
+On a CUDA device own kernels need libpeft4j_cuda.so. Without it the next best runs, which is logged once; forced "own" is
+an error then.
 */
-Provider provider_of(Operation operation);
+Provider provider_of(Operation operation, const at::Tensor& x);
 
 }  // namespace peft4j

@@ -30,18 +30,38 @@ WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts))
   }
 }
 
+std::vector<at::Tensor> WeightImpl::parts() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return parts_;
+}
+
 at::Tensor WeightImpl::dense() const {
-  return parts_.size() == 1 ? parts_[0] : at::cat(parts_, 0);
+  const std::vector<at::Tensor> all = parts();
+  return all.size() == 1 ? all[0] : at::cat(all, 0);
+}
+
+Border::Place WeightImpl::bordered(at::ScalarType type, const std::vector<Border::Pair>& pairs) {
+  const Border::Place place = border_.find(parts(), type, pairs);
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!place.m.is_cpu() && type == parts_[0].scalar_type() && !parts_[0].is_alias_of(place.m)) {
+    int64_t row = 0;
+    for (at::Tensor& part : parts_) {
+      part = place.m.narrow(0, row, part.size(0)).narrow(1, 0, in_);
+      row += part.size(0);
+    }
+  }
+  bordered_ = true;
+  return place;
 }
 
 at::Tensor WeightImpl::oriented(bool transposed, at::ScalarType type) const {
-  const at::Tensor w = dense().to(type);
+  const at::Tensor w = (parts_.size() == 1 ? parts_[0] : at::cat(parts_, 0)).to(type);
   return transposed ? w.t().contiguous() : w.contiguous();
 }
 
 at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
-  const bool widen = type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16;
   std::unique_lock<std::mutex> lock(mutex_);
+  const bool widen = type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16;
   at::Tensor& kept = widen ? stored_[transposed] : packed_[transposed];
   if (!kept.defined() || (!widen && kept.scalar_type() != type)) {
     kept = widen ? oriented(transposed, at::kBFloat16) : onednn::pack(oriented(transposed, type));
@@ -68,7 +88,7 @@ at::Tensor WeightImpl::transposed_product(const at::Tensor& dy) {
 
 const char* WeightImpl::layout() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return packed_[0].defined() ? "packed" : "dense";
+  return packed_[0].defined() ? "packed" : bordered_ ? "bordered" : "dense";
 }
 
 Weight::Weight(const std::vector<at::Tensor>& parts) : impl_(c10::make_intrusive<WeightImpl>(parts)) {}

@@ -5,6 +5,8 @@
 #include <mutex>
 #include <vector>
 
+#include "bordered.h"
+
 namespace peft4j {
 
 /*
@@ -14,6 +16,8 @@ It starts as a list of dense matrices [out_i, in], usually views of a mapped fil
 products want is made at the first product and kept beside them:
   packed   CPU: what oneDNN's matmul wants on this processor, one copy for y = xWᵀ and one for dx = dy·W (the latter only
            where a gradient is asked for). After that the dense values are not read again, so a mapped file costs no memory.
+  bordered CUDA (and the library provider): W and the adapters in one matrix, see bordered.h. On a device it takes the
+           place of the dense matrices.
 The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16, in the orientation of each product, and
 are widened and packed for each product (both together are a small part of it); double x uses plain products. Safe to
 use from several threads.
@@ -24,20 +28,23 @@ class WeightImpl : public torch::CustomClassHolder {
 
   at::Tensor product(const at::Tensor& x, const at::Tensor& bias);  // x Wᵀ + bias; bias may be undefined
   at::Tensor transposed_product(const at::Tensor& dy);              // dy W
-  at::Tensor dense() const;                                         // [out, in]
+  Border::Place bordered(at::ScalarType type, const std::vector<Border::Pair>& pairs);
+  at::Tensor dense() const;  // [out, in]
   const char* layout() const;
 
-  const std::vector<at::Tensor>& parts() const { return parts_; }
+  std::vector<at::Tensor> parts() const;
   int64_t out() const { return out_; }
   int64_t in() const { return in_; }
 
  private:
-  at::Tensor oriented(bool transposed, at::ScalarType type) const;
+  at::Tensor oriented(bool transposed, at::ScalarType type) const;  // with the mutex held
   at::Tensor operand(bool transposed, at::ScalarType type);
 
-  std::vector<at::Tensor> parts_;
+  std::vector<at::Tensor> parts_;  // views of the border's M once it has taken them
   int64_t out_, in_;
   mutable std::mutex mutex_;
+  Border border_;
+  bool bordered_ = false;
   at::Tensor packed_[2];  // [0]: W, [1]: Wᵀ
   at::Tensor stored_[2];  // the same in bfloat16, to be widened
 };

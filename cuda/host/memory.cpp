@@ -190,6 +190,11 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
     fail(verb + std::to_string(size) + " bytes at " + message, site != nullptr ? where(*site) : line_of(pc));
   };
   Region* region = region_at(a);
+#ifdef PEFT4J_ANY_MEMORY
+  if (region == nullptr) {
+    return;
+  }
+#endif
   if (region == nullptr) {
     if (access == Access::kRead && in_program(a, size)) {
       return;

@@ -3,7 +3,8 @@
 What the native tests share. A test is TEST(nameOfTheBehaviour) { … }; a failed check throws, and the runner goes on with
 the next test.
 
-compare() runs an operation by its own kernels and by `reference` (in double) and compares outputs and every gradient:
+compare() runs an operation by one provider (its own kernels, unless named) and by `reference` (in double) and compares
+outputs and every gradient:
     double     to 1e-10 of the largest value: this checks the formulas; and central differences along one direction
     float, bf16   max|own - reference| <= 2·max|plain - reference| + 1e-5 + 1 ulp at max|reference|, where plain is the same
                formula by at:: functions in the kernel's own precision (flash-attention's rule: no tuned constants).
@@ -55,6 +56,13 @@ struct Kernels {
   ~Kernels() { set_kernels("auto"); }
 };
 
+// While it lives CPU tensors go through cuda/'s kernels, in the host executor (build-scripts/native-tests.sh says where the
+// library is).
+struct CudaOnTheHost {
+  CudaOnTheHost();
+  ~CudaOnTheHost() { load_cuda(""); }
+};
+
 struct Threads {
   explicit Threads(int n);
   ~Threads();
@@ -84,7 +92,7 @@ struct Operation {
   double absolute = 1e-5;  // the rule's; a larger one carries the measured error
 };
 
-void compare(const Operation& operation);
+void compare(const Operation& operation, const char* provider = "own");
 
 // Outputs, then gradients of the trained inputs for fixed random gradients of the outputs. change: what is given is
 // first changed by this share of itself, up or down at random.

@@ -133,6 +133,7 @@ TEST(loraLinearFollowsItsFormula) {
     l.weight_type = types[c[7]];
     l.trains_x = c[8] == 1;
     compare(operation_of(l));
+    compare(operation_of(l), "library");
   }
 }
 
@@ -143,6 +144,50 @@ TEST(loraLinearSegmentsOfDifferentAdaptersAndRanks) {
     l.adapters.push_back({j % 2, begins[j], begins[j + 1], 1 + 5 * j, 1.0 / (j + 1), j % 3 * 0.1});
   }
   compare(operation_of(l));
+  compare(operation_of(l), "library");
+}
+
+// The bordered weight: adapters come, change, go, and share it.
+TEST(borderFollowsItsAdapters) {
+  Kernels library("library");
+  const at::Tensor w = random({12, 10}, 1), x = random({6, 10}, 2);
+  const Weight weight({w.narrow(0, 0, 8), w.narrow(0, 8, 4)});
+  const auto with = [&](const Tensors& a, const Tensors& b, const std::vector<int64_t>& place) {
+    const std::vector<double> scale(a.size(), 2), dropout(a.size(), 0);
+    const Tensors y = lora_linear(x, weight, at::Tensor(), a, b, place, scale, dropout, 0);
+    at::Tensor expected = at::mm(x, w.t());
+    for (size_t j = 0; j < a.size(); ++j) {
+      const int64_t first = place[3 * j] * 8, begin = place[3 * j + 1], rows = place[3 * j + 2] - begin;
+      expected.narrow(0, begin, rows)
+          .narrow(1, first, b[j].size(0))
+          .add_(at::mm(at::mm(x.narrow(0, begin, rows), a[j].t()), b[j].t()) * 2);
+    }
+    const double worst = (at::cat(y, 1) - expected).abs().max().item<double>();
+    if (!(worst < 1e-12)) {
+      fail(text(a.size(), " adapters, place ", at::IntArrayRef(place), ": off by ", worst));
+    }
+  };
+  const auto a_of = [](int64_t r, uint64_t seed) { return random({r, 10}, seed); };
+  at::Tensor a = a_of(3, 3), b = random({8, 3}, 4);
+  with({a}, {b}, {0, 0, 6});
+  REQUIRE(weight.layout() == "bordered");
+  a.mul_(2);  // an optimiser's step
+  with({a}, {b}, {0, 0, 6});
+  b.add_(1);
+  with({a}, {b}, {0, 0, 6});
+  const at::Tensor a2 = a_of(5, 5), b2 = random({4, 5}, 6);
+  with({a2}, {b2}, {1, 0, 6});                          // the first one stays, its columns see h = 0
+  with({a, a2}, {b, b2}, {0, 0, 6, 1, 2, 5});
+  with({a2, a}, {b2, b}, {1, 0, 6, 0, 0, 3});
+  with({a, a}, {b, b}, {0, 0, 2, 0, 3, 6});             // one adapter, two runs of rows
+  with({}, {}, {});
+  for (int i = 0; i < 20; ++i) {                        // those that are gone leave their columns
+    const at::Tensor once = a_of(8, 100 + i), once_b = random({8, 8}, 200 + i);
+    with({once}, {once_b}, {0, 0, 6});
+  }
+  with({a, a2}, {b, b2}, {0, 0, 6, 1, 0, 6});
+  const at::Tensor other_part = random({4, 3}, 9);
+  with({a}, {other_part}, {1, 1, 4});
 }
 
 TEST(loraLinearWithoutGradientsKeepsNoGraph) {

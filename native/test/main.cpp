@@ -37,6 +37,16 @@ void fail(const std::string& message) {
   throw std::runtime_error(message);
 }
 
+CudaOnTheHost::CudaOnTheHost() {
+  const char* path = std::getenv("PEFT4J_CUDA_HOST_LIBRARY");
+  if (path == nullptr) {
+    fail(
+        "PEFT4J_CUDA_HOST_LIBRARY does not name libpeft4j_cuda_host.so; build-scripts/native-tests.sh builds it and "
+        "does");
+  }
+  load_cuda(path);
+}
+
 Threads::Threads(int n) : before(at::get_num_threads()) {
   at::set_num_threads(n);
 }
@@ -179,7 +189,7 @@ Tensors results(const Operation& operation, const std::function<Tensors(const Te
 }
 
 // Σ outputs∘given along a random direction of all trained inputs, by central differences and by the gradients.
-static void check_differences(const Operation& operation, const Tensors& found) {
+static void check_differences(const Operation& operation, const Tensors& found, const char* provider) {
   const auto objective = [&](const Tensors& inputs) {
     double sum = 0;
     const Tensors outputs = operation.run(inputs, at::kDouble);
@@ -188,7 +198,7 @@ static void check_differences(const Operation& operation, const Tensors& found) 
     }
     return sum;
   };
-  Kernels own("own");
+  Kernels kernels(provider);
   at::NoGradGuard no_grad;
   size_t at = found.size();
   for (size_t i = operation.inputs.size(); i-- > 0;) {
@@ -210,11 +220,11 @@ static void check_differences(const Operation& operation, const Tensors& found) 
   }
 }
 
-void compare(const Operation& operation) {
+void compare(const Operation& operation, const char* provider) {
   for (const at::ScalarType type : operation.types) {
     Tensors own, reference, plain;
     {
-      Kernels k("own");
+      Kernels k(provider);
       own = results(operation, operation.run, type, false);
     }
     {
@@ -256,7 +266,7 @@ void compare(const Operation& operation) {
       expect_close(name, own[i], reference[i], allowed[i], operation.absolute);
     }
     if (type == at::kDouble) {
-      check_differences(operation, own);
+      check_differences(operation, own, provider);
     }
   }
 }

@@ -26,13 +26,25 @@ TEST(kernelsCanBeForced) {
   }
   {
     Kernels k("library");  // where there is one
-    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") && line("attention").starts_with("attention\town\t"));
+    REQUIRE(line("gelu").starts_with("gelu\tlibrary\tforced") && line("dropout").starts_with("dropout\town\t"));
   }
   Kernels k("gelu=reference");
   expect_error("provider", [] { set_kernels("gelu=fast"); }, {"own", "library", "reference", "fast"});
   expect_error("operation", [] { set_kernels("gleu=own"); }, {"lora_linear", "gelu", "gleu"});
-  expect_error("no library", [] { set_kernels("gelu=own,attention=library"); }, {"attention", "library"});
+  expect_error("no library", [] { set_kernels("gelu=own,layer_norm=library"); }, {"layer_norm", "library"});
   REQUIRE(line("gelu").starts_with("gelu\treference"));  // an error changes nothing
+}
+
+TEST(cudaLibraryIsFoundOrSaysWhyNot) {
+  REQUIRE(cuda_kernels_in_use().find("attention\tlibrary\t") != std::string::npos);
+  expect_error("no file", [] { load_cuda("/nowhere/libpeft4j_cuda.so"); }, {"load_cuda", "/nowhere/libpeft4j_cuda.so"});
+  expect_error("another library", [] { load_cuda("libc.so.6"); }, {"libc.so.6", "peft4j_cuda_", "other sources"});
+}
+
+TEST(dropoutMaskIsTheSameOnADevice) {
+  const at::Tensor on_cpu = peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef);
+  CudaOnTheHost library;
+  expect_same_bits("mask", peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef), on_cpu);
 }
 
 TEST(infoNamesThings) {

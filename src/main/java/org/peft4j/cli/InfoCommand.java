@@ -20,12 +20,15 @@ final class InfoCommand implements Callable<Integer> {
     public Integer call() {
         TextTable facts = new TextTable("fact", "value");
         Machine.facts().forEach((name, value) -> facts.row(name, value));
-        TextTable kernels = new TextTable("operation", "kernel", "why");
-        for (List<String> kernel : Machine.kernels()) {
-            kernels.row(kernel.get(0), kernel.get(1), kernel.get(2));
-        }
         main.out().println(facts);
-        main.out().print(kernels);
+        main.out().println(table("on the CPU", Machine.kernels()));
+        main.out().print(table("on a CUDA device", Machine.cudaKernels()));
         return 0;
+    }
+
+    private static TextTable table(String where, List<List<String>> kernels) {
+        TextTable table = new TextTable("operation " + where, "kernel", "why");
+        kernels.forEach(kernel -> table.row(kernel.get(0), kernel.get(1), kernel.get(2)));
+        return table;
     }
 }

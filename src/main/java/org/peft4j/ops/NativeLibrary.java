@@ -1,12 +1,22 @@
 package org.peft4j.ops;
 
+import java.io.File;
+import java.io.IOException;
+import java.net.URL;
 import org.bytedeco.javacpp.Loader;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Loads libtorch and our libraries, once.
  */
 final class NativeLibrary {
     private static final String MEMORY_LIMIT = "org.bytedeco.javacpp.maxPhysicalBytes";
+
+    /** A libpeft4j_cuda.so to use instead of the one in the jar. */
+    private static final String CUDA_LIBRARY = "peft4j.cuda.library";
+
+    private static final Logger LOG = LoggerFactory.getLogger(NativeLibrary.class);
 
     private NativeLibrary() {}
 
@@ -27,6 +37,25 @@ final class NativeLibrary {
                         + ") beside the main jar");
                 missing.initCause(e);
                 throw missing;
+            }
+            loadCuda();
+        }
+
+        /** Our CUDA kernels, where they are packed; without them CUDA tensors are served by libtorch's operations. */
+        private static void loadCuda() {
+            String path = System.getProperty(CUDA_LIBRARY);
+            try {
+                if (path == null) {
+                    URL packed = NativeLibrary.class.getResource(
+                            "/org/peft4j/" + Loader.getPlatform() + "/libpeft4j_cuda.so");
+                    File file = packed == null ? null : Loader.cacheResource(packed);
+                    path = file == null ? null : file.getPath();
+                }
+                if (path != null) {
+                    PeftNative.load_cuda(path);
+                }
+            } catch (IOException | RuntimeException e) {
+                LOG.warn("peft4j's CUDA kernels could not be loaded: {}", e.getMessage());
             }
         }
 

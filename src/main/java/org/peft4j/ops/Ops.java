@@ -207,10 +207,19 @@ public final class Ops {
         });
     }
 
-    /** Which implementation each operation has now, and why. */
+    /** Which implementation each operation has on a CPU now, and why. */
     public static List<Kernel> kernels() {
+        return parse(PeftNative.kernels_in_use());
+    }
+
+    /** Which implementation each operation has on a CUDA device, and why. */
+    public static List<Kernel> cudaKernels() {
+        return parse(PeftNative.cuda_kernels_in_use());
+    }
+
+    private static List<Kernel> parse(String table) {
         List<Kernel> kernels = new ArrayList<>();
-        PeftNative.kernels_in_use().lines().forEach(line -> {
+        table.lines().forEach(line -> {
             String[] columns = line.split("\t", -1);
             kernels.add(new Kernel(columns[0], columns[1], columns[2]));
         });

@@ -117,6 +117,10 @@ public final class PeftNative {
 
     static native @StdString String kernels_in_use();
 
+    static native @StdString String cuda_kernels_in_use();
+
+    static native void load_cuda(@StdString String path);
+
     static native @StdString String cpu_capability();
 
     static native @Cast("bool") boolean cpu_has_bfloat16();

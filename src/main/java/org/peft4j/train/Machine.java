@@ -74,9 +74,18 @@ public final class Machine {
         return facts;
     }
 
-    /** Each native operation: name, provider in use, reason. */
+    /** Each native operation on a CPU: name, provider in use, reason. */
     public static List<List<String>> kernels() {
-        return Ops.kernels().stream()
+        return rows(Ops.kernels());
+    }
+
+    /** The same on a CUDA device. */
+    public static List<List<String>> cudaKernels() {
+        return rows(Ops.cudaKernels());
+    }
+
+    private static List<List<String>> rows(List<Ops.Kernel> kernels) {
+        return kernels.stream()
                 .map(kernel -> List.of(kernel.operation(), kernel.provider(), kernel.reason()))
                 .toList();
     }

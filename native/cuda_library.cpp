@@ -1,0 +1,100 @@
+#include "cuda_library.h"
+
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/util/Exception.h>
+#include <dlfcn.h>
+
+#include <atomic>
+#include <mutex>
+
+#include "peft4j.h"
+
+namespace peft4j {
+namespace {
+
+struct Library {
+  CudaKernels kernels;
+  decltype(&peft4j_cuda_last_error) last_error;
+  bool on_host;
+};
+
+std::mutex mutex;
+std::atomic<const Library*> loaded{nullptr};  // never freed: kernels may still run
+std::string problem = "peft4j::load_cuda was not called";
+
+// "" or why not.
+std::string open(const std::string& path, Library& library) {
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    return dlerror();
+  }
+  std::string missing;
+  const auto find = [&](auto& function, const char* name) {
+    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
+    if (function == nullptr) {
+      missing = missing.empty() ? name : missing;
+    }
+  };
+#define PEFT4J_FIND(name) find(library.kernels.name, "peft4j_cuda_" #name);
+  PEFT4J_CUDA_FUNCTIONS(PEFT4J_FIND)
+#undef PEFT4J_FIND
+  find(library.last_error, "peft4j_cuda_last_error");
+  if (!missing.empty()) {
+    return path + " has no " + missing + ": it was built from other sources than this libpeft4j.so";
+  }
+  library.on_host = dlsym(handle, "peft4j_cuda_runs_on_the_host") != nullptr;
+  return "";
+}
+
+}  // namespace
+
+void load_cuda(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (path.empty()) {
+    loaded = nullptr;
+    problem = "peft4j::load_cuda was called without a path";
+    return;
+  }
+  auto library = std::make_unique<Library>();
+  const std::string error = open(path, *library);
+  TORCH_CHECK(error.empty(), "load_cuda: ", error);
+  loaded = library.release();
+}
+
+std::string missing_cuda() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return loaded != nullptr
+             ? ""
+             : "libpeft4j_cuda.so is not loaded (" + problem +
+                   "); build-scripts/build-cuda.sh builds it, the jar with classifier linux-x86_64-gpu has it";
+}
+
+bool on_device(const at::Tensor& x) {
+  const Library* library = loaded;
+  return !x.is_cpu() || (library != nullptr && library->on_host);
+}
+
+const CudaKernels* cuda_kernels(const at::Tensor& x) {
+  const Library* library = loaded;
+  const bool fits =
+      library != nullptr && (x.is_cuda() || (library->on_host && x.is_cpu())) && x.scalar_type() != at::kDouble;
+  return fits ? &library->kernels : nullptr;
+}
+
+void* current_stream(const at::Tensor& x) {
+  if (x.is_cpu()) {
+    return nullptr;
+  }
+  return c10::impl::getDeviceGuardImpl(x.device().type())->getStream(x.device()).native_handle();
+}
+
+int cuda_dtype(const at::Tensor& x) {
+  return x.scalar_type() == at::kFloat ? 0 : x.scalar_type() == at::kBFloat16 ? 1 : 2;
+}
+
+void check_cuda(int status, const std::string& what) {
+  const Library* library = loaded;
+  TORCH_CHECK(status == 0, what, ": ", library != nullptr ? library->last_error() : "no library");
+}
+
+}  // namespace peft4j

@@ -1,0 +1,55 @@
+#pragma once
+/*
+libpeft4j_cuda.so (cuda/), opened at the path that Java gives when the first CUDA tensor may come; libpeft4j.so itself needs
+no CUDA. Where it is absent, CUDA tensors are served by libtorch's own operations.
+
+Built by g++ against cuda/host the same library runs on the CPU (build-scripts/cuda-tests.sh): then CPU tensors take the way
+of CUDA tensors. That is how the native tests go through it without a card.
+*/
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "../cuda/peft4j_cuda.h"
+
+namespace peft4j {
+
+// Every function of peft4j_cuda.h that native/ calls, in its order.
+#define PEFT4J_CUDA_FUNCTIONS(F) \
+  F(fixed_order_sum)             \
+  PEFT4J_CUDA_LORA(F)            \
+  PEFT4J_CUDA_RATIONAL(F)        \
+  PEFT4J_CUDA_ATTENTION(F)       \
+  PEFT4J_CUDA_GEMM(F)            \
+  PEFT4J_CUDA_STEP(F)
+#define PEFT4J_CUDA_LORA(F)
+#define PEFT4J_CUDA_RATIONAL(F)
+#define PEFT4J_CUDA_ATTENTION(F)
+#define PEFT4J_CUDA_GEMM(F)
+#define PEFT4J_CUDA_STEP(F)
+
+struct CudaKernels {
+#define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;
+  PEFT4J_CUDA_FUNCTIONS(PEFT4J_MEMBER)
+#undef PEFT4J_MEMBER
+};
+
+// The kernels for x's device: null for a CPU tensor, and where the library is not loaded.
+const CudaKernels* cuda_kernels(const at::Tensor& x);
+
+// Whether x takes the way of device tensors, with or without the library.
+bool on_device(const at::Tensor& x);
+
+// libtorch's current stream of x's device, as peft4j_cuda.h takes it.
+void* current_stream(const at::Tensor& x);
+
+// 0, 1, 2 of peft4j_cuda.h.
+int cuda_dtype(const at::Tensor& x);
+
+// Raises the library's error with what was computed: "lora_shrink of x [512, 4096]: kernel …".
+void check_cuda(int status, const std::string& what);
+
+// Why there are no kernels, and what to do: "libpeft4j_cuda.so was not loaded: …".
+std::string missing_cuda();
+
+}  // namespace peft4j

@@ -1,0 +1,100 @@
+#include "lora_plan.h"
+
+#include <ATen/ATen.h>
+
+#include "checks.h"
+
+namespace peft4j {
+
+std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
+                                const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
+                                at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
+                                int64_t seed) {
+  constexpr const char* kName = "lora_linear";
+  auto plan = std::make_shared<Plan>();
+  plan->weight = weight.impl();
+  check_compute_type(kName, "x", x);
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), kName, ": x must have shape [T, ", weight.in(),
+              "] (in of the weight), got ", x.sizes());
+  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), kName, ": x is on ", x.device(), " but the weight on ",
+              plan->weight->parts()[0].device());
+  if (bias.defined()) {
+    check_shape(kName, "bias", bias, {weight.out()}, "[out]");
+    check_like(kName, "bias", bias, "x", x);
+  }
+  const size_t n = a.size();
+  TORCH_CHECK(b.size() == n && scale.size() == n && dropout.size() == n && place.size() == 3 * n, kName, ": ", n,
+              " A's need as many B's, scales and dropouts and 3 numbers of place each, got ", b.size(), ", ",
+              scale.size(), ", ", dropout.size(), " and ", place.size());
+  plan->first_column.push_back(0);
+  for (const at::Tensor& part : plan->weight->parts()) {
+    plan->first_column.push_back(plan->first_column.back() + part.size(0));
+  }
+  for (size_t j = 0; j < n; ++j) {
+    const Adapter adapter{place[3 * j], place[3 * j + 1], place[3 * j + 2], scale[j], dropout[j]};
+    const int64_t parts = plan->weight->parts().size();
+    TORCH_CHECK(adapter.part >= 0 && adapter.part < parts, kName, ": adapter ", j, " belongs to part ", adapter.part,
+                " of a weight with ", parts);
+    TORCH_CHECK(0 <= adapter.begin && adapter.begin <= adapter.end && adapter.end <= x.size(0), kName, ": adapter ", j,
+                " applies to rows [", adapter.begin, ", ", adapter.end, ") of ", x.size(0));
+    const int64_t out = plan->weight->parts()[adapter.part].size(0), rank = a[j].dim() == 2 ? a[j].size(0) : -1;
+    TORCH_CHECK(a[j].dim() == 2 && a[j].size(1) == weight.in() && rank > 0, kName, ": A of adapter ", j,
+                " must have shape [r, ", weight.in(), "], got ", a[j].sizes());
+    check_shape(kName, "B", b[j], {out, rank}, "[out, r]");
+    for (const at::Tensor& factor : {a[j], b[j]}) {
+      TORCH_CHECK(factor.scalar_type() == compute_type(x), kName, ": A and B must be ", compute_type(x), " for x of ",
+                  x.scalar_type(), ", got ", factor.scalar_type());
+      TORCH_CHECK(factor.device() == x.device(), kName, ": x is on ", x.device(), " but adapter ", j, " is on ",
+                  factor.device());
+    }
+    check_probability(kName, adapter.dropout);
+    plan->adapters.push_back(adapter);
+    if (adapter.begin == adapter.end) {
+      continue;
+    }
+    const Dropout mask = Dropout::of(adapter.dropout, seed);
+    RankGroup* group = nullptr;
+    for (RankGroup& g : plan->groups) {
+      if (g.begin == adapter.begin && g.end == adapter.end && g.dropout.threshold == mask.threshold) {
+        group = &g;
+      }
+    }
+    if (group == nullptr) {
+      group = &plan->groups.emplace_back(RankGroup{adapter.begin, adapter.end, mask, {}, {}, 0});
+    }
+    group->adapters.push_back(j);
+    group->first.push_back(group->rank);
+    group->rank += rank;
+  }
+  return plan;
+}
+
+at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, const at::Tensor& like, int64_t rows) {
+  const size_t parts = dy.size();
+  bool adjacent = true;
+  for (size_t i = 0; i < parts && adjacent; ++i) {
+    adjacent = dy[i].defined() && dy[i].dim() == 2 && dy[i].stride(1) == 1 && dy[i].stride(0) == dy[0].stride(0) &&
+               dy[i].storage().is_alias_of(dy[0].storage()) &&
+               dy[i].storage_offset() == dy[0].storage_offset() + plan.first_column[i];
+  }
+  const int64_t out = plan.weight->out();
+  if (adjacent && dy[0].stride(0) == out) {
+    return dy[0].as_strided({rows, out}, {out, 1});
+  }
+  std::vector<at::Tensor> all;
+  for (size_t i = 0; i < parts; ++i) {
+    all.push_back(dy[i].defined() ? dy[i]
+                                  : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
+  }
+  return parts == 1 ? all[0].contiguous() : at::cat(all, 1);
+}
+
+std::vector<at::Tensor> parts_of(const Plan& plan, const at::Tensor& y) {
+  std::vector<at::Tensor> parts;
+  for (size_t i = 0; i + 1 < plan.first_column.size(); ++i) {
+    parts.push_back(y.narrow(1, plan.first_column[i], plan.first_column[i + 1] - plan.first_column[i]));
+  }
+  return parts;
+}
+
+}  // namespace peft4j

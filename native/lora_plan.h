@@ -1,0 +1,54 @@
+#pragma once
+/* What one call of lora_linear has to do, checked; the same for every provider and device. */
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "peft4j.h"
+#include "philox.h"
+#include "weight.h"
+
+namespace peft4j {
+
+// One low-rank update: of which part of the group, for which rows of x.
+struct Adapter {
+  int64_t part, begin, end;
+  double scale, dropout;
+};
+
+// Adapters of the same rows with the same mask: their A's are stacked, so that x is read once for all of them.
+struct RankGroup {
+  int64_t begin, end;
+  Dropout dropout;
+  std::vector<int64_t> adapters, first;  // indexes, and where each one's rows begin in the stack
+  int64_t rank = 0;
+};
+
+struct Plan {
+  c10::intrusive_ptr<WeightImpl> weight;
+  std::vector<Adapter> adapters;
+  std::vector<int64_t> first_column;  // of each part, and the end
+  std::vector<RankGroup> groups;
+};
+
+// Checks every argument of lora_linear (contract: peft4j.h).
+std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
+                                const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
+                                at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
+                                int64_t seed);
+
+// dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
+// Undefined ones count as 0; like: any that is defined.
+at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, const at::Tensor& like, int64_t rows);
+
+// The part's columns of y, one view for each part.
+std::vector<at::Tensor> parts_of(const Plan& plan, const at::Tensor& y);
+
+// A plan as an autograd node keeps it.
+struct HeldPlan : torch::CustomClassHolder {
+  explicit HeldPlan(std::shared_ptr<Plan> p) : plan(std::move(p)) {}
+  std::shared_ptr<Plan> plan;
+};
+
+}  // namespace peft4j
