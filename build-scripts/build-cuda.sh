@@ -4,6 +4,7 @@
 #
 #   build-scripts/build-cuda.sh              fails where a kernel needs more than its budget, or has none
 #   build-scripts/build-cuda.sh --record     writes cuda/budgets.txt anew
+#   build-scripts/build-cuda.sh --natives    and lays target/natives-gpu out for the jar of `mvn -Pcuda package`
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -13,5 +14,12 @@ build=$root/target/cuda
 mkdir -p "$build"
 cmake -S "$root/cuda" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_COMPILER="$nvcc" \
   > "$build/cmake.log" 2>&1 || { cat "$build/cmake.log" && fail "cmake failed"; }
-ninja -C "$build" --quiet peft4j_cuda
+ninja -C "$build" --quiet peft4j_cuda | sed '/no work to do/d'
 python3 "$root/build-scripts/cuda_budgets.py" "$root/cuda/budgets.txt" "$build" "$@"
+if [ "${1:-}" = --natives ]; then
+  platform=$(pom_property platform)
+  out=$root/target/natives-gpu/org/peft4j/$platform
+  mkdir -p "$out"
+  cp -f "$root/target/natives/org/peft4j/$platform"/*.so "$build/libpeft4j_cuda.so" "$out/"
+  natives_timestamp natives-gpu "$out" # for Maven
+fi

@@ -140,7 +140,4 @@ if [ ! -e "$out/libjnipeft4j.so" ] || [ "$(cat "$stamp" 2> /dev/null)" != "$inpu
   printf '%s\n' "$inputs" > "$stamp"
 fi
 
-# JavaCPP's cache takes a library for unchanged that has the size and the time of the one it extracted before. The jar's
-# times are fixed, so that builds repeat, therefore they are made from the contents: a rebuilt snapshot is picked up.
-hash=$(cat "$out"/*.so | sha256sum | cut -c 1-6)
-printf 'natives.timestamp=%d\n' $((1767225600 + 2 * 0x$hash)) > "$root/target/natives.properties"
+natives_timestamp natives "$out"

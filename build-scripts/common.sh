@@ -7,6 +7,7 @@
 #   pom_property NAME            a version from the <properties> of pom.xml, the one place that has versions
 #   need_tools COMMAND...        installs what is missing (as root, through apt-get), else ends with the command to run
 #   nvcc, has_nvcc               CUDA's compiler: $CUDA_HOME's, the path's, or /usr/local/cuda's; whether there is one
+#   natives_timestamp NAME DIR   writes target/NAME.properties: NAME.timestamp for the jar of DIR's libraries
 #   build_tools                  the commands that a build needs, for need_tools
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -72,4 +73,12 @@ need_tools() {
 build_tools() {
   echo javac mvn g++ cmake ninja fc-match
   [ -n "${LIBTORCH_INCLUDE:-}" ] || echo python3 pip
+}
+
+# JavaCPP's cache takes a library for unchanged that has the size and the time of the one it extracted before. The jar's
+# times are fixed, so that builds repeat, therefore they are made from the contents: a rebuilt snapshot is picked up.
+natives_timestamp() {
+  local hash
+  hash=$(cat "$2"/*.so | sha256sum | cut -c 1-6)
+  printf '%s.timestamp=%d\n' "$1" $((1767225600 + 2 * 0x$hash)) > "$root/target/$1.properties"
 }

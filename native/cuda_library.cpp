@@ -20,7 +20,10 @@ struct Library {
 
 std::mutex mutex;
 std::atomic<const Library*> loaded{nullptr};  // never freed: kernels may still run
-std::string problem = "peft4j::load_cuda was not called";
+constexpr const char* kNoPath = "its path was not given";
+std::string problem = kNoPath;
+std::atomic<bool> announced{false};
+std::atomic<Logger> logger{nullptr};
 
 // "" or why not.
 std::string open(const std::string& path, Library& library) {
@@ -50,13 +53,15 @@ std::string open(const std::string& path, Library& library) {
 
 void load_cuda(const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex);
+  announced = false;
   if (path.empty()) {
     loaded = nullptr;
-    problem = "peft4j::load_cuda was called without a path";
+    problem = kNoPath;
     return;
   }
   auto library = std::make_unique<Library>();
   const std::string error = open(path, *library);
+  problem = error.empty() ? "" : error;
   TORCH_CHECK(error.empty(), "load_cuda: ", error);
   loaded = library.release();
 }
@@ -67,6 +72,22 @@ std::string missing_cuda() {
              ? ""
              : "libpeft4j_cuda.so is not loaded (" + problem +
                    "); build-scripts/build-cuda.sh builds it, the jar with classifier linux-x86_64-gpu has it";
+}
+
+void set_logger(Logger to) {
+  logger = to;
+}
+
+void announce_missing_cuda() {
+  if (announced.exchange(true)) {
+    return;
+  }
+  const std::string line = "peft4j: " + missing_cuda() + "; CUDA tensors are served by libtorch's operations meanwhile";
+  if (const Logger to = logger) {
+    to(line.c_str());
+  } else {
+    TORCH_WARN(line);
+  }
 }
 
 bool on_device(const at::Tensor& x) {

@@ -49,7 +49,7 @@ int cuda_dtype(const at::Tensor& x);
 // Raises the library's error with what was computed: "lora_shrink of x [512, 4096]: kernel …".
 void check_cuda(int status, const std::string& what);
 
-// Why there are no kernels, and what to do: "libpeft4j_cuda.so was not loaded: …".
-std::string missing_cuda();
+// Logs missing_cuda() (peft4j.h) and what serves meanwhile, once (and again after another load_cuda).
+void announce_missing_cuda();
 
 }  // namespace peft4j

@@ -125,6 +125,11 @@ PEFT4J_API std::string cuda_kernels_in_use();  // on a CUDA device, as far as it
 
 // Opens libpeft4j_cuda.so, our kernels for CUDA devices; an error says why not. "": forgets it.
 PEFT4J_API void load_cuda(const std::string& path);
+PEFT4J_API std::string missing_cuda();  // why it is not open and what to do, or ""
+
+// Takes what users should know although it is no error, one line a call, from any thread. null: libtorch's warnings.
+using Logger = void (*)(const char* line);
+PEFT4J_API void set_logger(Logger logger);
 
 PEFT4J_API std::string cpu_capability();  // of our kernels: DEFAULT, AVX2, AVX512, AVX512_BF16
 PEFT4J_API bool cpu_has_bfloat16();       // native bfloat16 products

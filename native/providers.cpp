@@ -104,13 +104,14 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
   Provider provider = choice == kAutomatic || !has(row.cuda, static_cast<Provider>(choice))
                           ? row.cuda.automatic
                           : static_cast<Provider>(choice);
-  if (provider != Provider::kOwn || cuda_kernels(x) != nullptr) {
-    return provider;
+  if (x.scalar_type() == at::kDouble || cuda_kernels(x) != nullptr) {
+    return provider == Provider::kOwn && x.scalar_type() == at::kDouble ? next_best(row.cuda) : provider;
   }
-  if (x.scalar_type() != at::kDouble) {
-    TORCH_CHECK(choice == kAutomatic, row.name, ": peft4j.kernels asks for own kernels on ", x.device(), ", but ",
-                missing_cuda());
-    TORCH_WARN_ONCE("peft4j: ", missing_cuda(), "; CUDA tensors are served by libtorch's operations meanwhile");
+  TORCH_CHECK(provider != Provider::kOwn || choice == kAutomatic, row.name, ": peft4j.kernels asks for own kernels on ",
+              x.device(), ", but ", missing_cuda());
+  announce_missing_cuda();
+  if (provider != Provider::kOwn) {
+    return provider;
   }
   return next_best(row.cuda);
 }

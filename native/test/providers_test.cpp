@@ -41,6 +41,25 @@ TEST(cudaLibraryIsFoundOrSaysWhyNot) {
   expect_error("another library", [] { load_cuda("libc.so.6"); }, {"libc.so.6", "peft4j_cuda_", "other sources"});
 }
 
+std::vector<std::string> logged;
+
+TEST(deviceTensorsWithoutOurKernelsAreServedAndSaySoOnce) {
+  struct Logging {
+    Logging() {
+      set_logger([](const char* line) { logged.emplace_back(line); });
+    }
+    ~Logging() { set_logger(nullptr); }
+  } logging;
+  load_cuda("");
+  const at::Tensor x = at::empty({3, 4}, at::TensorOptions(at::kMeta).dtype(at::kFloat));  // of a device that is no CPU
+  logged.clear();
+  REQUIRE(peft4j::gelu(x).sizes() == x.sizes() && peft4j::gelu(x).sizes() == x.sizes());
+  REQUIRE(logged.size() == 1);
+  for (const char* piece : {"libpeft4j_cuda.so", "build-scripts/build-cuda.sh", "linux-x86_64-gpu", "libtorch"}) {
+    REQUIRE(logged[0].find(piece) != std::string::npos);
+  }
+}
+
 TEST(dropoutMaskIsTheSameOnADevice) {
   const at::Tensor on_cpu = peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef);
   CudaOnTheHost library;

@@ -3,6 +3,7 @@ package org.peft4j.ops;
 import java.io.File;
 import java.io.IOException;
 import java.net.URL;
+import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -21,6 +22,9 @@ final class NativeLibrary {
     private NativeLibrary() {}
 
     private static final class Loaded {
+        /** Kept here: native code calls it for as long as the process lives. */
+        private static final PeftNative.Logger TO_LOG;
+
         static {
             // JavaCPP stops a process whose memory is above 4 times the Java heap. Ours is mostly tensors outside of
             // it; libtorch says itself when memory is out. Whoever sets the property has their way.
@@ -38,6 +42,13 @@ final class NativeLibrary {
                 missing.initCause(e);
                 throw missing;
             }
+            TO_LOG = new PeftNative.Logger() {
+                @Override
+                public void call(BytePointer line) {
+                    LOG.warn(line.getString());
+                }
+            };
+            PeftNative.set_logger(TO_LOG);
             loadCuda();
         }
 

@@ -217,6 +217,11 @@ public final class Ops {
         return parse(PeftNative.cuda_kernels_in_use());
     }
 
+    /** Why our CUDA kernels are not loaded and what to do about it; empty if they are. */
+    public static String missingCuda() {
+        return PeftNative.missing_cuda();
+    }
+
     private static List<Kernel> parse(String table) {
         List<Kernel> kernels = new ArrayList<>();
         table.lines().forEach(line -> {

@@ -1,5 +1,7 @@
 package org.peft4j.ops;
 
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.FunctionPointer;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.annotation.ByRef;
@@ -120,6 +122,25 @@ public final class PeftNative {
     static native @StdString String cuda_kernels_in_use();
 
     static native void load_cuda(@StdString String path);
+
+    static native @StdString String missing_cuda();
+
+    /** {@code peft4j::Logger}; called from any thread. */
+    abstract static class Logger extends FunctionPointer {
+        static {
+            NativeLibrary.load();
+        }
+
+        Logger() {
+            allocate();
+        }
+
+        private native void allocate();
+
+        public abstract void call(@Cast("const char*") BytePointer line);
+    }
+
+    static native void set_logger(Logger logger);
 
     static native @StdString String cpu_capability();
 

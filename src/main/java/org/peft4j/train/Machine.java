@@ -71,7 +71,22 @@ public final class Machine {
                 Ops.hasNativeBfloat16()
                         ? "native: dtype bfloat16 stores and multiplies bfloat16"
                         : "not native: dtype bfloat16 stores bfloat16 and computes in float32");
+        facts.put("CUDA", cuda());
+        String missing = Ops.missingCuda();
+        facts.put("CUDA kernels", missing.isEmpty() ? "libpeft4j_cuda.so is loaded" : missing);
         return facts;
+    }
+
+    private static String cuda() {
+        if (torch.cuda_is_available()) {
+            return torch.cuda_device_count() + " devices";
+        }
+        // The GPU preset falls back to its CPU build without a word.
+        String gpu = Loader.getPlatform() + "-gpu";
+        return torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null
+                ? "none: libtorch's jar is the one for CPUs; with classifier " + gpu + " it serves CUDA devices"
+                : "none: libtorch's jar serves CUDA devices, but found no driver, no card, or no CUDA libraries "
+                        + "(org.bytedeco:cuda:VERSION:" + Loader.getPlatform() + "-redist brings those)";
     }
 
     /** Each native operation on a CPU: name, provider in use, reason. */
