@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests: `mvn -B verify` (which builds the natives), the native tests, once more with sanitizers, the CUDA
-# kernels on the CPU (and compiled for cards, where nvcc is), the formatters.
+# Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for cards and
+# held against their budgets), the native tests, once more with sanitizers, the CUDA kernels on the CPU, the formatters.
 # Installs what is missing as root through apt-get, else prints the command to run. Where the tools are present,
 # `mvn -B verify` alone is all that Java needs.
 #
@@ -11,14 +11,14 @@ set -euo pipefail
 cd "$root"
 # shellcheck disable=SC2046 # words
 need_tools $(build_tools)
-mvn -B -ntp verify
+if has_nvcc; then
+  mvn -B -ntp -Pcuda verify
+else
+  mvn -B -ntp verify
+fi
 build-scripts/native-tests.sh
 build-scripts/native-tests.sh address,undefined
 build-scripts/cuda-tests.sh
-if has_nvcc; then
-  build-scripts/build-cuda.sh
-else
-  say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
-fi
+has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
 build-scripts/format.sh --check
 say "all tests passed"

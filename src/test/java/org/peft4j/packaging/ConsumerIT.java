@@ -2,6 +2,7 @@ package org.peft4j.packaging;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.File;
 import java.io.IOException;
@@ -154,6 +155,21 @@ class ConsumerIT {
         }
     }
 
+    @Test
+    void gpuJarReplacesTheClassifierJarAndBringsTheCudaKernels() throws Exception {
+        assumeTrue(Boolean.getBoolean("peft4j.gpuJar"), "built without -Pcuda");
+        Path gpuJar = TARGET.resolve("peft4j-" + VERSION + "-" + PLATFORM + "-gpu.jar");
+        List<String> jars = new ArrayList<>(classPath);
+        jars.replaceAll(jar -> jar.endsWith(NATIVES_JAR.getFileName().toString()) ? gpuJar.toString() : jar);
+
+        Outcome outcome = run(jars, "org.peft4j.cli.Main", "info");
+
+        assertThat(outcome.status()).as(outcome.output()).isZero();
+        assertThat(outcome.output())
+                .containsPattern("CUDA kernels +libpeft4j_cuda.so is loaded")
+                .containsPattern("CUDA +none: .*classifier " + PLATFORM + "-gpu");
+    }
+
     /**
      * JavaCPP extracts a library again only if its size or its time changed. The times in our jar are made from the
      * contents, see build-natives.sh.
@@ -179,14 +195,17 @@ class ConsumerIT {
     }
 
     private static Outcome runConsumer(List<String> jars) throws IOException, InterruptedException {
-        return run(
-                WORK,
-                List.of(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
-                        "-cp",
-                        String.join(File.pathSeparator, jars),
-                        "consumer.Consumer"));
+        return run(jars, "consumer.Consumer");
+    }
+
+    private static Outcome run(List<String> jars, String... mainAndArguments) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
+                "-cp",
+                String.join(File.pathSeparator, jars)));
+        command.addAll(List.of(mainAndArguments));
+        return run(WORK, command);
     }
 
     private static Outcome run(Path directory, List<String> command) throws IOException, InterruptedException {
