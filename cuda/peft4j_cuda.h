@@ -28,6 +28,34 @@ PEFT4J_CUDA_API int peft4j_cuda_fixed_order_sum(float* out, const float* partial
 
 /* ---- dual_gemm ---- */
 
+#define PEFT4J_CUDA_GEMM_PAIRS 4
+
+/* x [T, k] and w [N, k] (or [k, N], see below); rows are x_stride and w_stride numbers apart, their numbers side by side. */
+typedef struct {
+  const void* x;
+  const void* w;
+  int64_t k, x_stride, w_stride;
+} peft4j_cuda_gemm_pair;
+
+typedef struct {
+  peft4j_cuda_gemm_pair pairs[PEFT4J_CUDA_GEMM_PAIRS];
+  int32_t count;  /* of pairs */
+  int32_t masked; /* the first so many are dropped from: element (t, n) by the mask's row t and column n */
+  uint64_t seed;
+  uint32_t threshold;
+  int32_t w_by_k;     /* 0: w is [N, k], y = x wᵀ; 1: w is [k, N], y = x w */
+  int32_t accumulate; /* 1: y is added to */
+  int32_t dtype;      /* of all tensors: 1 or 2 */
+  int32_t tile;       /* 0: chosen by the shape; 1: 64 × 64; 2: 128 × 256, for aligned operands only */
+  const void* bias;   /* [N] or null */
+  void* y;            /* [T, N] */
+  int64_t t, n, y_stride;
+} peft4j_cuda_gemm;
+
+/* y (+)= bias + mask∘(Σ of the masked pairs' products) + Σ of the other pairs' products, summed in float32, rounded once.
+   y overlaps no operand. */
+PEFT4J_CUDA_API int peft4j_cuda_dual_gemm(const peft4j_cuda_gemm* arguments, void* stream);
+
 /* ---- norm, rotary, MLP activation, loss, optimiser ---- */
 
 #ifdef __cplusplus

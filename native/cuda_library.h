@@ -25,7 +25,7 @@ namespace peft4j {
 #define PEFT4J_CUDA_LORA(F)
 #define PEFT4J_CUDA_RATIONAL(F)
 #define PEFT4J_CUDA_ATTENTION(F)
-#define PEFT4J_CUDA_GEMM(F)
+#define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
 #define PEFT4J_CUDA_STEP(F)
 
 struct CudaKernels {

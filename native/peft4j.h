@@ -48,7 +48,7 @@ class PEFT4J_API Weight {
 /*
 y_i = x W_iᵀ + bias_i + Σ_j scale_j · (dropout_j(x) A_jᵀ) B_jᵀ                          (LoRA, Hu et al. 2021)
 
-x        [T, in]: float32 or bfloat16 (float64 for tests).
+x        [T, in]: float32 or bfloat16, on CUDA also float16 (float64 for tests).
 weight   the layers of a group; one result [T, out_i] for each part, all of them views of one tensor.
 bias     [sum of out_i] of x's type, or undefined. It gets a gradient if it requires one.
 a, b     A_j [r_j, in] and B_j [out_i, r_j], float32 (float64 if x is).

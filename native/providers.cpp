@@ -32,7 +32,7 @@ constexpr auto kRows = std::to_array<Row>({
     {Operation::kLoraLinear,
      "lora_linear",
      {true, true, Provider::kOwn, "packed oneDNN products, one pass for the rank"},
-     {false, true, Provider::kLibrary, "library products over the bordered weight"}},
+     {true, true, Provider::kLibrary, "library products over the bordered weight"}},
     {Operation::kAttention,
      "attention",
      {true, true, Provider::kOwn, "packed sequences; libtorch's CPU kernels want padding"},
