@@ -30,6 +30,19 @@ PEFT4J_CUDA_API int peft4j_cuda_fixed_order_sum(float* out, const float* partial
 
 /* ---- norm, rotary, MLP activation, loss, optimiser ---- */
 
+/* Rows of logits x [rows, columns], row_stride apart. With z = softcap·tanh(x / softcap), or x where softcap is 0,
+       loss[row] = log Σ exp z - (1-smoothing)·z[label] - smoothing·mean(z)
+   and where gradient is not 0, x becomes d loss[row] / dx. */
+struct peft4j_cuda_cross_entropy_params {
+  void* logits;
+  const int64_t* labels; /* [rows], in [0, columns) */
+  float* loss;           /* [rows] */
+  int64_t rows, columns, row_stride;
+  int dtype, gradient;
+  float softcap, smoothing;
+};
+PEFT4J_CUDA_API int peft4j_cuda_cross_entropy(const struct peft4j_cuda_cross_entropy_params* p, void* stream);
+
 #ifdef __cplusplus
 }
 #endif
