@@ -98,6 +98,23 @@ PEFT4J_API at::Tensor gelu(const at::Tensor& x);
 // x [T, C] with elements dropped with probability p and the rest scaled.
 PEFT4J_API at::Tensor dropout(const at::Tensor& x, double p, int64_t seed);
 
+/*
+The loss of a language model's head, without logits [T, V] in memory. With z = hidden Wᵀ, then softcap·tanh(z / softcap)
+if softcap is not 0, a labelled row's loss is -(1 - label_smoothing)·log softmax(z)[label] - label_smoothing·mean(log softmax(z)).
+
+hidden   [T, d]: float32 or bfloat16 (CUDA also float16; float64 for tests); the only one that gets a gradient.
+weight   [V, d], frozen.
+labels   [T], int64 on the CPU: the class that the row predicts (shifted already), or -100: the row is left out.
+mean     over the labelled rows, of which there must be one; else their sum.
+Result: a scalar, float32. The gradient of hidden is made in the same pass and kept, [labelled rows, d].
+*/
+PEFT4J_API at::Tensor lm_loss(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels, double softcap,
+                              double label_smoothing, bool mean);
+
+// log softmax(z)[label] of each row, [T] float32; 0 where there is no label. Arguments as lm_loss's; not differentiable.
+PEFT4J_API at::Tensor token_log_probs(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels,
+                                      double softcap);
+
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
 // rate and decay for each tensor. step counts from 1.
 PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,

@@ -49,6 +49,10 @@ constexpr auto kRows = std::to_array<Row>({
      "dropout",
      {true, false, Provider::kOwn, "the mask is the same on every device"},
      {false, false, Provider::kReference, "the only one on CUDA so far"}},
+    {Operation::kLmLoss,
+     "lm_loss",
+     {true, true, Provider::kOwn, "gradient in the logits' place"},
+     {true, true, Provider::kOwn, "gradient in the logits' place; libtorch's calls move ten times its bytes"}},
 });
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;
