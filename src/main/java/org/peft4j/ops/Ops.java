@@ -144,6 +144,38 @@ public final class Ops {
         });
     }
 
+    /** How {@link #lmLoss} adds the losses of the labelled rows. */
+    public enum Reduction {
+        /** There must be a labelled row. */
+        MEAN,
+        SUM
+    }
+
+    /**
+     * Cross-entropy of a language model's head, without the logits [T, vocabulary] in memory: {@code -log softmax(z)[label]}
+     * over the rows that carry a label, {@code z = hidden wᵀ}. Differentiable in hidden.
+     *
+     * @param hidden [T, d]
+     * @param weight the head [vocabulary, d]
+     * @param labels int64 [T] on the CPU: the class that the row predicts, or -100 for a row that does not count
+     * @param softcap c of {@code c tanh(z / c)} in z's place, 0 for none
+     * @param labelSmoothing share of the probability that all classes have in equal parts, 0 to below 1
+     * @return one number, float32
+     */
+    public static Tensor lmLoss(
+            Tensor hidden, Weight weight, Tensor labels, double softcap, double labelSmoothing, Reduction reduction) {
+        return checked(() -> PeftNative.lm_loss(
+                hidden, weight.handle(), labels, softcap, labelSmoothing, reduction == Reduction.MEAN));
+    }
+
+    /**
+     * {@code log softmax(z)[label]} of each row, float32 [T], 0 where there is no label; not differentiable. Arguments as
+     * those of {@link #lmLoss}.
+     */
+    public static Tensor tokenLogProbs(Tensor hidden, Weight weight, Tensor labels, double softcap) {
+        return checked(() -> PeftNative.token_log_probs(hidden, weight.handle(), labels, softcap));
+    }
+
     /** One step of AdamW for all tensors, in place; step counts from 1. */
     public static void adamw(
             List<Tensor> parameters,

@@ -92,6 +92,17 @@ public final class PeftNative {
 
     static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);
 
+    static native @ByVal Tensor lm_loss(
+            @Const @ByRef Tensor hidden,
+            @Const @ByRef Weight weight,
+            @Const @ByRef Tensor labels,
+            double softcap,
+            double label_smoothing,
+            @Cast("bool") boolean mean);
+
+    static native @ByVal Tensor token_log_probs(
+            @Const @ByRef Tensor hidden, @Const @ByRef Weight weight, @Const @ByRef Tensor labels, double softcap);
+
     static native void adamw(
             @Const @ByRef TensorVector parameters,
             @Const @ByRef TensorVector gradients,
