@@ -95,7 +95,7 @@ static double distance(const at::Tensor& a, const at::Tensor& b) {
 
 // Distance from |x| to the next larger number of the type.
 static double ulp(at::ScalarType type, double x) {
-  const int digits = type == at::kBFloat16 ? 8 : type == at::kFloat ? 24 : 53;
+  const int digits = type == at::kBFloat16 ? 8 : type == at::kHalf ? 11 : type == at::kFloat ? 24 : 53;
   return x == 0 ? 0 : std::ldexp(1.0, std::ilogb(x) + 1 - digits);
 }
 
