@@ -120,6 +120,45 @@ public final class Ops {
                 settings.seed()));
     }
 
+    /**
+     * Attention of the newest rows of each sequence against a cache that holds their keys already; no gradient.
+     *
+     * @param q [S n, heads, D], n rows for each of S sequences; a row sees the keys up to its own
+     * @param k [Tk, key heads, D], or with a blockTable a pool of blocks [blocks, block size, key heads, D]; v alike
+     * @param cuSeqlensK int64 [S + 1] on the CPU, the sums of the numbers of keys
+     * @param maxK the most keys of a sequence
+     * @param blockTable int32 [S, blocks], the blocks of each sequence, on q's device; null: k and v are packed
+     * @param prefixK [P, key heads, D] shared by all sequences, [S, P, key heads, D], or null
+     * @param window a row sees so many of its last keys; 0: all
+     * @param softcap scores become {@code softcap tanh(score / softcap)}; 0: no cap
+     * @return [S n, heads, D]
+     */
+    public static Tensor attentionDecode(
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            Tensor cuSeqlensK,
+            long maxK,
+            @Nullable Tensor blockTable,
+            @Nullable Tensor prefixK,
+            @Nullable Tensor prefixV,
+            double scale,
+            long window,
+            double softcap) {
+        return checked(() -> PeftNative.attention_decode(
+                q,
+                k,
+                v,
+                cuSeqlensK,
+                maxK,
+                orUndefined(blockTable),
+                orUndefined(prefixK),
+                orUndefined(prefixV),
+                scale,
+                window,
+                softcap));
+    }
+
     /** {@code norm(dropout(x) + residual) weight + bias}; x and residual [T, C]. */
     public static Tensor layerNorm(
             Tensor x, @Nullable Tensor residual, Tensor weight, Tensor bias, double eps, double dropout, long seed) {
