@@ -19,6 +19,17 @@ def kernels(device):
     return {line.split("\t")[0]: tuple(line.split("\t")[1:]) for line in text.splitlines() if "\t" in line}
 
 
+def has(operation, provider, device):
+    """Whether the operation has this provider on the device."""
+    try:
+        set_kernels(f"{operation}={provider}")
+        return kernels(device)[operation][0] == provider
+    except RuntimeError:
+        return False
+    finally:
+        set_kernels("auto")
+
+
 def weight(parts):
     return torch.classes.peft4j.Weight(list(parts))
 

@@ -87,24 +87,19 @@ class Context:
         return lambda: self.device.copy(to, start)
 
     def providers(self, operation, names, make):
-        """{peft4j NAME: run} for those that the operation has here; make() runs it."""
+        """{peft4j NAME: run} for those that the operation has on this device; make() runs it."""
         import operations
 
         contenders = {}
         for name in names:
-            try:
-                operations.set_kernels(f"{operation}={name}")
-            except RuntimeError:
-                continue
-            finally:
-                operations.set_kernels("auto")
+            if operations.has(operation, name, self.device.kind):
 
-            def run(name=name):
-                operations.set_kernels(f"{operation}={name}")
-                make()
-                operations.set_kernels("auto")
+                def run(name=name):
+                    operations.set_kernels(f"{operation}={name}")
+                    make()
+                    operations.set_kernels("auto")
 
-            contenders[f"peft4j {name}"] = run
+                contenders[f"peft4j {name}"] = run
         return contenders
 
     def compiled(self, function):

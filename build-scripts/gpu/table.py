@@ -69,7 +69,8 @@ def target_lines(speed):
 
 
 def lines(data):
-    yield f"{data.get('card')}, driver {data.get('driver') or '-'}, CUDA {data.get('cuda') or '-'}, PyTorch {data.get('torch') or '-'}, Triton {data.get('triton') or '-'}, PEFT {data.get('peft') or '-'}; commit {data.get('commit')}, {data.get('date')}"  # fmt: skip
+    if "card" in data:
+        yield f"{data['card']}, driver {data.get('driver') or '-'}, CUDA {data.get('cuda') or '-'}, PyTorch {data.get('torch') or '-'}, Triton {data.get('triton') or '-'}, PEFT {data.get('peft') or '-'}; commit {data.get('commit')}, {data.get('date')}"  # fmt: skip
     if facts := data.get("facts"):
         matrix = f"{facts['matrix_rate'] / 1e12:.0f} TF/s" if "matrix_rate" in facts else facts.get("matrix_by", "-")
         yield f"{facts['multiprocessors']} multiprocessors, {facts['memory_bytes'] / 1e9:.0f} GB; copy {facts['memcpy_rate'] / 1e12:.2f} TB/s, by a kernel {facts['kernel_copy_rate'] / 1e12:.2f}; bfloat16 product {matrix}"  # fmt: skip
@@ -86,7 +87,7 @@ def lines(data):
         yield f"ops on {ops['device']}: {sum(ops['right'].values())} right, {len(ops['wrong'])} wrong"
         yield from (f"  WRONG {w}" for w in ops["wrong"])
     if java := data.get("java"):
-        yield f"java: {java['passed']} passed, {java['failed']} failed"
+        yield f"java: {java['passed']} passed, {java['failed']} failed, {java['skipped']} skipped"
     if speed := data.get("speed"):
         yield from speed_lines(speed)
         yield from target_lines(speed)
