@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <map>
+
+#include "dual_gemm.h"
 #include "lora_plan.h"
 #include "rank_ops.h"
 
@@ -172,6 +175,25 @@ std::vector<Run> runs_of(const Plan& plan, const std::vector<int64_t>& first, co
   return runs;
 }
 
+// The products mask∘(g A) of dx, one for each mask; g holds the columns of all runs.
+void add_masked(std::vector<Product>& products, const std::vector<Run>& runs, const at::Tensor& g,
+                const at::Tensor& a) {
+  std::map<uint32_t, std::vector<const Run*>> by_mask;
+  for (const Run& run : runs) {
+    by_mask[run.group->dropout.threshold].push_back(&run);
+  }
+  for (const auto& [threshold, of_mask] : by_mask) {
+    at::Tensor own_g = g;
+    if (by_mask.size() > 1) {  // all columns, so that rows stay aligned; those of other masks are 0
+      own_g = at::zeros_like(g);
+      for (const Run* run : of_mask) {
+        own_g.narrow(1, run->first, run->rank).copy_(g.narrow(1, run->first, run->rank));
+      }
+    }
+    products.push_back({own_g, a, of_mask[0]->group->dropout});
+  }
+}
+
 struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, at::TensorList factors,
                                const std::optional<at::Tensor>& bias, const std::shared_ptr<Plan>& plan) {
@@ -188,20 +210,26 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const Border::Place place = plan->weight->bordered(x.scalar_type(), pairs);
     const at::Tensor& m = place.m;
     const int64_t rank = m.size(1) - in;
+    const bool own = plan->own_products;  // then x and h need not lie side by side
     at::Tensor xh = x, h;
     if (!plan->groups.empty()) {
-      xh = at::empty({rows, in + rank}, x.options());
-      h = xh.narrow(1, in, rank);
+      const at::Tensor all = at::empty({rows, (own ? 0 : in) + rank}, x.options());
+      xh = own ? x : all;
+      h = all.narrow(1, all.size(1) - rank, rank);
       h.zero_();  // columns of adapters that are not in this call
       bool first = true;
       for (const Run& run : runs_of(*plan, place.first, factors.data())) {
         lora_shrink(x, m.narrow(0, out + run.first, run.rank).narrow(1, 0, in), run.scale, run.rows(),
-                    first ? xh.narrow(1, 0, in) : at::Tensor(), h.narrow(1, run.first, run.rank));
+                    first && !own ? xh.narrow(1, 0, in) : at::Tensor(), h.narrow(1, run.first, run.rank));
         first = false;
       }
     }
-    const at::Tensor w = m.narrow(0, 0, out).narrow(1, 0, xh.size(1)).t();
-    const at::Tensor y = bias ? at::addmm(*bias, xh, w) : at::mm(xh, w);
+    const at::Tensor w = m.narrow(0, 0, out);
+    std::vector<Product> products = {{xh, w.narrow(1, 0, xh.size(1)).t()}};
+    if (own && h.defined()) {
+      products.push_back({h, w.narrow(1, in, rank).t()});
+    }
+    const at::Tensor y = dual_gemm(products, bias.value_or(at::Tensor()), own);
     variable_list kept{trains_a ? x : at::Tensor(), m, h.defined() ? h.contiguous() : h};
     kept.insert(kept.end(), factors.begin(), factors.end());
     ctx->save_for_backward(kept);
@@ -253,7 +281,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
       return gradients;
     }
     // Without dropout dx is one product with [dy | g]: who computes g copies dy on its way.
-    const bool one_product = wants_x && !drops && !runs.empty();
+    const bool one_product = wants_x && !drops && !runs.empty() && !plan.own_products;
     at::Tensor dyg = dy, g;
     if (!runs.empty()) {
       at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
@@ -297,9 +325,14 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
           dyg.narrow(1, column, width).copy_(dy.narrow(1, column, width));
         }
       }
-      const at::Tensor dx = at::mm(dyg, m.narrow(0, 0, dyg.size(1)).narrow(1, 0, in));
+      const at::Tensor w = m.narrow(1, 0, in);
+      std::vector<Product> products = {{dyg, w.narrow(0, 0, dyg.size(1))}};
+      if (plan.own_products && !runs.empty()) {
+        add_masked(products, runs, g, w.narrow(0, out, rank));
+      }
+      const at::Tensor dx = dual_gemm(products, at::Tensor(), plan.own_products);
       for (const Run& run : runs) {
-        if (drops) {
+        if (drops && !plan.own_products) {
           lora_expand(dx, g.narrow(1, run.first, run.rank), m.narrow(0, out + run.first, run.rank).narrow(1, 0, in),
                       run.rows());
         }

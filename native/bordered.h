@@ -8,6 +8,7 @@ lora_linear over the bordered weight, by libtorch's products; for any device. Wi
     dB = dyᵀ h,   dA = gᵀ drop(x)                                    ├───────┼─────┤
                                                                      │   A   │  0  │  R
 so a frozen product and its updates are one product each way.        └───────┴─────┘
+Our own product (dual_gemm.h) takes the pairs (x, W), (h, B) and (dy, W), (g, A) where they lie, and masks g·A on its way.
 h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many.
 */
 #include <ATen/core/Tensor.h>

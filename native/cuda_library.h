@@ -25,8 +25,8 @@ namespace peft4j {
 #define PEFT4J_CUDA_LORA(F)
 #define PEFT4J_CUDA_RATIONAL(F)
 #define PEFT4J_CUDA_ATTENTION(F)
-#define PEFT4J_CUDA_GEMM(F)
-#define PEFT4J_CUDA_STEP(F)
+#define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
+#define PEFT4J_CUDA_STEP(F) F(cross_entropy)
 
 struct CudaKernels {
 #define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;

@@ -12,6 +12,8 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 
 #include "bordered.h"
 #include "cpu/kernels.h"
+#include "cuda_library.h"
+#include "dual_gemm.h"
 #include "lora_plan.h"
 #include "peft4j.h"
 #include "providers.h"
@@ -208,7 +210,12 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   switch (provider_of(Operation::kLoraLinear, x)) {
     case Provider::kReference: return eager(x, bias, a, b, *plan);
     case Provider::kLibrary: return lora_linear_bordered(x, bias, a, b, plan);
-    case Provider::kOwn: break;
+    case Provider::kOwn:
+      if (on_device(x)) {
+        plan->own_products = dual_gemm_takes(x);
+        return lora_linear_bordered(x, bias, a, b, plan);
+      }
+      break;
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());

@@ -30,6 +30,7 @@ struct Plan {
   std::vector<Adapter> adapters;
   std::vector<int64_t> first_column;  // of each part, and the end
   std::vector<RankGroup> groups;
+  bool own_products = false;  // of the bordered weight: by dual_gemm, not by the library
 };
 
 // Checks every argument of lora_linear (contract: peft4j.h).

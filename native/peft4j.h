@@ -48,7 +48,7 @@ class PEFT4J_API Weight {
 /*
 y_i = x W_iᵀ + bias_i + Σ_j scale_j · (dropout_j(x) A_jᵀ) B_jᵀ                          (LoRA, Hu et al. 2021)
 
-x        [T, in]: float32 or bfloat16 (float64 for tests).
+x        [T, in]: float32 or bfloat16, on CUDA also float16 (float64 for tests).
 weight   the layers of a group; one result [T, out_i] for each part, all of them views of one tensor.
 bias     [sum of out_i] of x's type, or undefined. It gets a gradient if it requires one.
 a, b     A_j [r_j, in] and B_j [out_i, r_j], float32 (float64 if x is).
@@ -97,6 +97,23 @@ PEFT4J_API at::Tensor gelu(const at::Tensor& x);
 
 // x [T, C] with elements dropped with probability p and the rest scaled.
 PEFT4J_API at::Tensor dropout(const at::Tensor& x, double p, int64_t seed);
+
+/*
+The loss of a language model's head, without logits [T, V] in memory. With z = hidden Wᵀ, then softcap·tanh(z / softcap)
+if softcap is not 0, a labelled row's loss is -(1 - label_smoothing)·log softmax(z)[label] - label_smoothing·mean(log softmax(z)).
+
+hidden   [T, d]: float32 or bfloat16 (CUDA also float16; float64 for tests); the only one that gets a gradient.
+weight   [V, d], frozen.
+labels   [T], int64 on the CPU: the class that the row predicts (shifted already), or -100: the row is left out.
+mean     over the labelled rows, of which there must be one; else their sum.
+Result: a scalar, float32. The gradient of hidden is made in the same pass and kept, [labelled rows, d].
+*/
+PEFT4J_API at::Tensor lm_loss(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels, double softcap,
+                              double label_smoothing, bool mean);
+
+// log softmax(z)[label] of each row, [T] float32; 0 where there is no label. Arguments as lm_loss's; not differentiable.
+PEFT4J_API at::Tensor token_log_probs(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels,
+                                      double softcap);
 
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
 // rate and decay for each tensor. step counts from 1.

@@ -32,7 +32,7 @@ constexpr auto kRows = std::to_array<Row>({
     {Operation::kLoraLinear,
      "lora_linear",
      {true, true, Provider::kOwn, "packed oneDNN products, one pass for the rank"},
-     {false, true, Provider::kLibrary, "library products over the bordered weight"}},
+     {true, true, Provider::kLibrary, "library products over the bordered weight"}},
     {Operation::kAttention,
      "attention",
      {true, true, Provider::kOwn, "packed sequences; libtorch's CPU kernels want padding"},
@@ -49,6 +49,10 @@ constexpr auto kRows = std::to_array<Row>({
      "dropout",
      {true, false, Provider::kOwn, "the mask is the same on every device"},
      {false, false, Provider::kReference, "the only one on CUDA so far"}},
+    {Operation::kLmLoss,
+     "lm_loss",
+     {true, true, Provider::kOwn, "gradient in the logits' place"},
+     {true, true, Provider::kOwn, "gradient in the logits' place; libtorch's calls move ten times its bytes"}},
 });
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;

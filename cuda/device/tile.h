@@ -90,30 +90,35 @@ PEFT4J_DEVICE void load_b_transposed(uint32_t (&b)[2][2], const Tile<T, Columns>
 
 /*
 Rows [0, rows_there) and columns [0, columns_there) of a matrix into the tile's first `rows` rows, 0 elsewhere; row i begins at
-from + i·stride. By threads 0 to `threads` - 1, of which the caller is number `thread`.
+from + i·stride. By threads 0 to `threads` - 1, of which the caller is number `thread`; at least as many as a row has packs.
 Aligned: every row begins at a multiple of 16 bytes. Then by cp.async (the caller commits and waits), and what lies behind
 columns_there in a row's last 16 bytes is not read. Else by plain loads and stores: a barrier is enough.
+A thread stays in its column of packs, so that a pack costs an addition and a comparison, and no branch, where rows and threads
+are constants. What is not read at all need be no valid address.
 */
 template <bool Aligned, class T, int Columns>
 PEFT4J_DEVICE void copy_tile(const Tile<T, Columns>& tile, int rows, const T* from, int64_t stride, int64_t rows_there,
                              int64_t columns_there, int thread, int threads PEFT4J_SITE) {
-  constexpr int kChunk = 8, kChunks = Columns / kChunk;
-  for (int i = thread; i < rows * kChunks; i += threads) {
-    const int row = i / kChunks, column = i % kChunks * kChunk;
-    const int64_t inside = row < rows_there ? columns_there - column : 0;
-    const int valid = inside < 0 ? 0 : inside < kChunk ? static_cast<int>(inside) : kChunk;
-    T* to = tile.at(row, column);
+  constexpr int kPack = Pack<T>::kSize, kPacks = Columns / kPack;
+  const int together = threads / kPacks, first = thread / kPacks, column = thread % kPacks * kPack;
+  const int there = static_cast<int>(min(rows_there, static_cast<int64_t>(rows)));
+  const int wide = static_cast<int>(max(min(columns_there - column, static_cast<int64_t>(kPack)), int64_t{0}));
+  const T* source = from + first * stride + column;
+#pragma unroll
+  for (int i = 0; i < rows; i += together, source += together * stride) {
+    const int row = first + i, valid = row < there ? wide : 0;
+    if ((threads % kPacks != 0 && first >= together) || (rows % together != 0 && row >= rows)) {
+      break;  // for no thread where everything divides
+    }
     if constexpr (Aligned) {
-      // A source that is not read must still be a valid address.
-      const T* source = valid > 0 ? from + row * stride + column : from;
-      cp_async<16>(to, source, valid * static_cast<int>(sizeof(T)) PEFT4J_PASS_SITE);
+      cp_async<16>(tile.at(row, column), source, valid * static_cast<int>(sizeof(T)) PEFT4J_PASS_SITE);
     } else {
       Pack<T> pack;
 #pragma unroll
-      for (int j = 0; j < kChunk; ++j) {
-        pack.v[j] = j < valid ? from[row * stride + column + j] : from_float<T>(0.0f);
+      for (int j = 0; j < kPack; ++j) {
+        pack.v[j] = j < valid ? source[j] : from_float<T>(0.0f);
       }
-      store_pack(to, pack);
+      store_pack(tile.at(row, column), pack);
     }
   }
 }

@@ -71,6 +71,18 @@ struct ElementwiseParams {
   Dropout dropout;
 };
 
+// Rows of logits; with gradient it takes their place. See cross_entropy_kernel.cpp.
+struct CrossEntropyParams {
+  c10::ScalarType dtype;
+  int64_t rows, columns;
+  void* logits;
+  int64_t row_stride;
+  const int64_t* labels;  // [rows], in [0, columns)
+  double softcap, smoothing;
+  bool gradient;
+  void* loss;  // [rows], compute type
+};
+
 constexpr int64_t kLayerNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
 
 struct CpuKernels {
@@ -85,6 +97,7 @@ struct CpuKernels {
   void (*gelu_forward)(const ElementwiseParams&);  // out = gelu(x)
   void (*gelu_backward)(const ElementwiseParams&);  // out = dy · gelu'(x)
   void (*dropout)(const ElementwiseParams&);  // out = dropout(x)
+  void (*cross_entropy)(const CrossEntropyParams&);
 };
 
 const CpuKernels& cpu_kernels();

@@ -14,6 +14,7 @@ void layer_norm_backward(const LayerNormParams& p);
 void gelu_forward(const ElementwiseParams& p);
 void gelu_backward(const ElementwiseParams& p);
 void dropout(const ElementwiseParams& p);
+void cross_entropy(const CrossEntropyParams& p);
 
 #define PEFT4J_NAME(capability) #capability
 #define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
@@ -30,6 +31,7 @@ extern const CpuKernels kTable = {
     gelu_forward,
     gelu_backward,
     dropout,
+    cross_entropy,
 };
 
 }  // namespace CPU_CAPABILITY

@@ -310,6 +310,42 @@ TEST(loraLinearComputesOnlyWantedGradients) {
   expect_close("dx", trained.grad(), at::ones({6, 4}, at::kDouble).mm(w.to(at::kDouble)), 1e-6);
 }
 
+// The CUDA way with our matrix kernel (one product of float32 and double stays the library's).
+TEST(loraLinearByDualGemmFollowsItsFormula) {
+  CudaOnTheHost library;
+  const std::vector<int64_t> rows = {1, 33, 70, 0}, inputs = {8, 33, 72}, ranks = {2, 8, 17};
+  const std::vector<double> dropouts = {0, 0.1, 0.5};
+  const std::vector<std::vector<int64_t>> outs = {{1}, {33, 7}, {64}, {48, 16, 16}};
+  // rows, in, out, rank, adapters, dropout, bias, weight type, x trained
+  for (const std::vector<int>& c : pairwise({4, 3, 4, 3, 6, 3, 3, 2, 2})) {
+    Layer l;
+    l.rows = rows[c[0]];
+    l.in = inputs[c[1]];
+    l.out = outs[c[2]];
+    l.adapters = adapters_of(c[4], l.rows, ranks[c[3]], l.out.size(), dropouts[c[5]]);
+    l.bias = c[6];
+    l.weight_type = c[7] == 0 ? at::kDouble : at::kBFloat16;
+    l.trains_x = c[8] == 1;
+    Operation o = operation_of(l);
+    o.types = {at::kBFloat16, at::kHalf};
+    compare(o);
+  }
+  Layer l{9, 16, {8}, {{0, 0, 9, 2, 1, 0.1}}, 2};
+  compare(operation_of(l));  // double and float32
+}
+
+// More masks than a launch takes: 1, 3 and 2 products.
+TEST(loraLinearByDualGemmTakesManyMasks) {
+  CudaOnTheHost library;
+  Layer l{40, 24, {16, 8}, {}};
+  for (int j = 0; j < 6; ++j) {
+    l.adapters.push_back({j % 2, 0, 40, 3, 1.0 / (j + 1), j * 0.1});
+  }
+  Operation o = operation_of(l);
+  o.types = {at::kBFloat16, at::kHalf};
+  compare(o);
+}
+
 TEST(loraLinearLastsLongerThanItsWeight) {
   Layer l{9, 16, {8}, {{0, 0, 9, 2, 1, 0}}, 2};
   const Operation o = operation_of(l);  // run() makes the Weight and deletes it before backward

@@ -60,6 +60,14 @@ TEST(deviceTensorsWithoutOurKernelsAreServedAndSaySoOnce) {
   }
 }
 
+TEST(cudaKernelsCanBeForced) {
+  const auto line = [] { return cuda_kernels_in_use().substr(0, cuda_kernels_in_use().find('\n')); };
+  CudaOnTheHost library;
+  REQUIRE(line().starts_with("lora_linear\tlibrary\t"));
+  Kernels k("lora_linear=own");
+  REQUIRE(line() == "lora_linear\town\tforced by peft4j.kernels");
+}
+
 TEST(dropoutMaskIsTheSameOnADevice) {
   const at::Tensor on_cpu = peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef);
   CudaOnTheHost library;
