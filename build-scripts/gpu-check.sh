@@ -85,6 +85,7 @@ if [ -n "$dry_run" ]; then
   run "ops on the processor" "$python" "$gpu/ops.py" --device cpu --quick --torch-library "$torch_library" "${only[@]}"
   run "ops on the processor, the way of CUDA tensors" "$python" "$gpu/ops.py" --device cpu --quick --torch-library "$torch_library" \
     --cuda-library "$host_library" "${only[@]}"
+  rm -f "$build/dry-run.json"
   run "speed, every case once" "$python" "$gpu/speed.py" --cpu-dry-run --torch-library "$torch_library" \
     --cuda-library "$host_library" --results "$build/dry-run.json" "${options[@]}"
   "$python" "$gpu/table.py" "$build/dry-run.json"
@@ -115,7 +116,7 @@ if [ -z "$capability" ]; then
   exit 2
 fi
 
-! wants facts || run "facts" "$python" "$gpu/facts.py" "$build/facts" "$results"
+! wants facts || run "facts" "$python" "$gpu/facts.py" "$build/facts" "$results" "$build/libpeft4j_cuda.so" "$build/libpeft4j_bench.so"
 ! wants tests || run "tests" "$python" "$gpu/kernel_tests.py" "$build/peft4j_cuda_tests" "$results" "${tests_only[@]}"
 ! wants sanitize || run "sanitize" "$python" "$gpu/kernel_tests.py" "$build/peft4j_cuda_tests" "$results" "${tests_only[@]}" \
   --tool memcheck --tool racecheck

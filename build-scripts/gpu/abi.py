@@ -2,8 +2,8 @@
 cuda/peft4j_cuda.h for ctypes: the header itself is read, so that what is called here is what it declares.
 
     cuda = abi.Library(path)
-    cuda.fixed_order_sum(out, partials, n, splits, 0, stream)       raises the library's message where the status is not 0
-    cuda.structs["peft4j_cuda_…"](field=…)                        a params struct; pass it by name: it goes by reference
+    cuda.fixed_order_sum(out, partials, n, splits, 0, stream)     raises the library's message where the status is not 0
+    p = cuda.structs["peft4j_cuda_gemm"](t=4096, …)             a struct's fields; it is passed as it is, by reference
 """
 
 import ctypes
@@ -26,39 +26,37 @@ NUMBERS = {
 def type_of(declaration, structs):
     """ctypes' type and the name of "const float* x"."""
     words = re.findall(r"\w+|\*", re.sub(r"\b(const|struct)\b", " ", declaration))
-    stars, name = words.count("*"), words[-1]
-    base = words[0]
-    if stars == 0:
-        return (NUMBERS.get(base) or structs[base]), name
-    if stars == 1 and base in structs:
-        return ctypes.POINTER(structs[base]), name
-    return ctypes.c_void_p, name
+    base, name = words[0], words[-1]
+    if "*" not in words:
+        return NUMBERS.get(base) or structs[base], name
+    return (ctypes.POINTER(structs[base]) if base in structs else ctypes.c_void_p), name
+
+
+def fields(body, structs, constants):
+    """Of "const void *a, *b; int64_t n[4];" """
+    for line in filter(str.strip, body.split(";")):
+        first, *others = line.split(",")
+        base = re.match(r"\s*(?:(?:const|struct)\s+)*\w+", first)[0]
+        for declaration in [first] + [f"{base} {other}" for other in others]:
+            length = re.search(r"\[(\w+)\]\s*$", declaration)
+            kind, name = type_of(re.sub(r"\[\w+\]", "", declaration), structs)
+            yield name, kind * int(constants.get(length[1], length[1])) if length else kind
 
 
 def read_header(text=None):
     """({name: struct}, {function: (result, [argument types])})"""
     text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", text or HEADER.read_text(), flags=re.S)
+    constants = dict(re.findall(r"^#define (\w+) (\d+)", text, flags=re.M))
     text = re.sub(r"^#.*$", " ", text, flags=re.M)
     structs, functions = {}, {}
-    for body, name in re.findall(r"typedef\s+struct\s*\w*\s*\{(.*?)\}\s*(\w+)\s*;", text, flags=re.S):
-        structs[name] = type(name, (ctypes.Structure,), {"_fields_": list(fields(body, structs))})
-    for result, name, arguments in re.findall(r"PEFT4J_CUDA_API\s+([\w\s*]+?)\s*\b(peft4j_cuda_\w+)\s*\((.*?)\)\s*;", text, flags=re.S):
+    for before, body, after in re.findall(r"\bstruct\s*(\w*)\s*\{(.*?)\}\s*(\w*)\s*;", text, flags=re.S):
+        name = after or before
+        structs[name] = type(name, (ctypes.Structure,), {"_fields_": list(fields(body, structs, constants))})
+    declarations = re.findall(r"PEFT4J_CUDA_API\s+([\w\s*]+?)\s*\b(peft4j_cuda_\w+)\s*\((.*?)\)\s*;", text, flags=re.S)
+    for result, name, arguments in declarations:
         types = [type_of(a, structs)[0] for a in arguments.split(",") if a.strip() != "void"]
-        functions[name] = (ctypes.c_char_p if "char" in result else type_of(result + " _", structs)[0], types)
+        functions[name] = (ctypes.c_char_p if "char" in result else type_of(f"{result} _", structs)[0], types)
     return structs, functions
-
-
-def fields(body, structs):
-    """Of "const void *a, *b; int64_t n[4];" """
-    for line in body.split(";"):
-        if not line.strip():
-            continue
-        first, *others = line.split(",")
-        base = re.match(r"\s*((?:const\s+|struct\s+)*\w+)", first)[1]
-        for declaration in [first] + [f"{base} {other}" for other in others]:
-            length = re.search(r"\[(\w+)\]\s*$", declaration.strip())
-            kind, name = type_of(re.sub(r"\[\w+\]", "", declaration), structs)
-            yield name, kind * int(length[1]) if length else kind
 
 
 class Library:
@@ -74,16 +72,11 @@ class Library:
 
     def __getattr__(self, name):
         function = getattr(self.library, f"peft4j_cuda_{name}")
-        if function.restype is not ctypes.c_int:
-            return function
 
         def call(*arguments):
-            if function(*[ctypes.byref(a) if isinstance(a, ctypes.Structure) else a for a in arguments]) != 0:
+            answer = function(*[ctypes.byref(a) if isinstance(a, ctypes.Structure) else a for a in arguments])
+            if function.restype is ctypes.c_int and answer != 0:
                 raise RuntimeError(f"{name}: {self.library.peft4j_cuda_last_error().decode()}")
+            return answer
 
         return call
-
-
-if __name__ == "__main__":
-    for name, (result, arguments) in read_header()[1].items():
-        print(result.__name__, name, [a.__name__ for a in arguments])

@@ -2,7 +2,7 @@
 Where the speed script's arrays live and how its work is timed. Three of a kind: PyTorch's CUDA device, a card without PyTorch
 (libpeft4j_bench.so), and a processor for dry runs, which runs everything once and times nothing.
 
-    normal(*shape)                 random numbers; type "bfloat16", "float16" or "float32"
+    normal(*shape), zeros(*shape)  random numbers, zeros; type "bfloat16", "float16" or "float32"
     empty(*shape), pointer(array)  what a kernel writes, and where it is
     stream                         for the kernels of cuda/peft4j_cuda.h
     measure(contenders, repeats)   {name: sorted microseconds}
@@ -44,6 +44,9 @@ class TorchDevice:
 
     def empty(self, *shape, type="bfloat16"):
         return self.torch.empty(shape, dtype=getattr(self.torch, type), device=self.kind)
+
+    def zeros(self, *shape, type="bfloat16"):
+        return self.empty(*shape, type=type).zero_()
 
     def integers(self, values, type="int64"):
         return self.torch.tensor(values, dtype=getattr(self.torch, type), device=self.kind)
@@ -162,6 +165,9 @@ class BareDevice:
 
     def empty(self, *shape, type="bfloat16"):
         return Array(self, shape, type)
+
+    def zeros(self, *shape, type="bfloat16"):
+        return self.normal(*shape, type=type, deviation=0.0)
 
     def integers(self, values, type="int64"):
         array = self.empty(len(values), type=type)

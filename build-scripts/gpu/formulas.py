@@ -126,3 +126,22 @@ def layer_norm(x, residual, weight, bias, eps, dropout_p, seed):
     if residual is not None:
         z = z + residual
     return F.layer_norm(z, z.shape[-1:], weight, bias, eps)
+
+
+# ---- loss
+
+
+def token_log_probs(hidden, weight, labels, softcap=0.0, smoothing=0.0):
+    """Of the labelled rows, in order."""
+    labels = labels.to(hidden.device)
+    z = hidden[labels != -100] @ weight.t()
+    if softcap:
+        z = softcap * torch.tanh(z / softcap)
+    log_p = z.log_softmax(-1)
+    chosen = log_p.gather(1, labels[labels != -100].unsqueeze(1)).squeeze(1)
+    return (1 - smoothing) * chosen + smoothing * log_p.mean(-1)
+
+
+def lm_loss(hidden, weight, labels, softcap=0.0, smoothing=0.0, mean=True):
+    losses = -token_log_probs(hidden, weight, labels, softcap, smoothing)
+    return losses.mean() if mean else losses.sum()

@@ -57,3 +57,11 @@ def gelu(x):
 
 def dropout(x, p, seed=1):
     return torch.ops.peft4j.dropout(x, p, seed)
+
+
+def lm_loss(hidden, weight, labels, softcap=0.0, label_smoothing=0.0, mean=True):
+    return torch.ops.peft4j.lm_loss(hidden, weight, labels, softcap, label_smoothing, mean)
+
+
+def token_log_probs(hidden, weight, labels, softcap=0.0):
+    return torch.ops.peft4j.token_log_probs(hidden, weight, labels, softcap)

@@ -115,7 +115,18 @@ def dropout(quick):
                     lambda t: formulas.dropped(*t, 0.1, 5))  # fmt: skip
 
 
-OPERATIONS = [lora_linear, attention, layer_norm, gelu, dropout]
+def lm_loss(quick):
+    for T, d, V in [(1, 3, 5), (7, 16, 33)] if quick else [(1, 3, 5), (130, 64, 1001), (1000, 256, 32000)]:
+        for softcap, smoothing, mean in [(0.0, 0.0, True), (30.0, 0.1, False)]:
+            labels = torch.randint(V, (T,), generator=torch.Generator().manual_seed(1))
+            labels[1::3] = -100
+            inputs = [random(T, d, seed=1), random(V, d, seed=2, deviation=d**-0.5)]
+            yield Check("lm_loss", f"T {T}, d {d}, V {V}, softcap {softcap}, smoothing {smoothing}, mean {mean}", inputs, [0],
+                        lambda t, a=(labels, softcap, smoothing, mean): operations.lm_loss(t[0], operations.weight([t[1]]), *a),
+                        lambda t, a=(labels, softcap, smoothing, mean): formulas.lm_loss(*t, *a))  # fmt: skip
+
+
+OPERATIONS = [lora_linear, attention, layer_norm, gelu, dropout, lm_loss]
 
 # ---- running them
 

@@ -64,7 +64,7 @@ def test_lines():
 
 
 def row(operation, contender, time, direction="forward + backward", case="a case", shape=None, **more):
-    return {"operation": operation, "case": case, "direction": direction, "contender": contender, "microseconds": time,
+    return {"group": operation, "operation": operation, "case": case, "direction": direction, "contender": contender, "microseconds": time,
             "shape": shape or {}, "share": 0.5, "repeats": 25, "bytes": 1, "operations": 1, "least_microseconds": time / 2} | more  # fmt: skip
 
 

@@ -17,8 +17,8 @@ def merged(files):
         new = json.loads(pathlib.Path(file).read_text())
         old_rows = data.get("speed", {}).get("rows", [])
         if "speed" in new and old_rows:
-            again = {r["operation"] for r in new["speed"]["rows"]}
-            new["speed"]["rows"] = [r for r in old_rows if r["operation"] not in again] + new["speed"]["rows"]
+            again = {r["group"] for r in new["speed"]["rows"]}
+            new["speed"]["rows"] = [r for r in old_rows if r["group"] not in again] + new["speed"]["rows"]
         data |= new
     return data
 

@@ -1,0 +1,118 @@
+"""attention beside PyTorch's: fixed shapes, ragged packings, prefixes; its kernels beside a copy."""
+
+import itertools
+import random as dice
+
+import predict
+from cases import Case, both, without_graph
+
+HEADS = (32, 8, 128)  # an 8B model's
+
+
+def _packed(c, lengths, Hq, Hkv, D):
+    import torch
+
+    T = sum(lengths)
+    q, k, v = (c.normal(T, h, D).requires_grad_() for h in (Hq, Hkv, Hkv))
+    cu = torch.tensor([0, *itertools.accumulate(lengths)])
+    return q, k, v, cu, cu.int().to(q.device)
+
+
+def attention(c):
+    if not c.torch:
+        return
+    fixed = [(4, 4096, True, *HEADS), (8, 2048, True, *HEADS), (2, 8192, True, *HEADS), (1, 16384, True, *HEADS),
+             (4, 4096, False, *HEADS), (8, 2048, True, 32, 8, 64), (64, 256, False, 12, 12, 32)]  # fmt: skip
+    for sequences, length, causal, Hq, Hkv, D in c.some(fixed, (2, 8, True, 2, 1, 32)):
+        for direction in ("forward", "forward + backward"):
+            yield _attention_fixed(c, sequences, length, causal, Hq, Hkv, D, direction)
+    yield _attention_ragged(c)
+    for P in (4, 64):
+        yield _attention_prefix(c, P)
+
+
+def _attention_fixed(c, sequences, length, causal, Hq, Hkv, D, direction):
+    import operations
+    import peers
+
+    q, k, v, cu, device_cu = _packed(c, [length] * sequences, Hq, Hkv, D)
+    apart = [t.view(sequences, length, -1, D).transpose(1, 2) for t in (q, k, v)]
+    backward = direction != "forward"
+    whole = both if backward else lambda forward, inputs: without_graph(forward)
+    contenders = {f"SDPA {backend}": whole(lambda backend=backend: peers.sdpa(*apart, causal, backend), [q, k, v])
+                  for backend in c.size(("flash", "cudnn"), ("math",))}  # fmt: skip
+    if not c.dry:
+        contenders["flash varlen"] = whole(lambda: peers.varlen(q, k, v, device_cu, length, causal), [q, k, v])
+    contenders |= c.providers("attention", ("library", "own"), whole(
+        lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v]))  # fmt: skip
+    steps = predict.attention([length] * sequences, Hq, Hkv, D, causal, backward=backward)
+    name = f"{sequences} x {length}, {Hq}/{Hkv} heads of {D}, {'causal' if causal else 'full'}"
+    shape = {"kind": "fixed", "length": length, "causal": causal, "D": D}
+    return Case("attention", name, direction, steps, contenders, shape)
+
+
+def ragged_lengths(T, seed, longest):
+    """Lengths of a packed batch: log-uniform between 16 and the longest, to a sum of T."""
+    numbers, lengths = dice.Random(seed), []
+    while (left := T - sum(lengths)) > 0:
+        lengths.append(min(left, int(16 * (longest / 16) ** numbers.random())))
+    return lengths
+
+
+def _attention_ragged(c):
+    import operations
+    import peers
+
+    Hq, Hkv, D = c.size(HEADS, (2, 1, 32))
+    T, longest, packings = c.size((16384, 4096, 20 if c.quick else 200), (64, 32, 2))
+    batches = [ragged_lengths(T, seed, longest) for seed in range(packings)]
+    q, k, v, _, _ = _packed(c, batches[0], Hq, Hkv, D)
+    now = {}
+
+    def each(i):  # a model's first layer has brought the lengths to the card
+        import torch
+
+        now["cu"] = torch.tensor([0, *itertools.accumulate(batches[i])])
+        now["device_cu"], now["longest"] = now["cu"].int().to(q.device), max(batches[i])
+        operations.attention(q.detach(), k.detach(), v.detach(), now["cu"], causal=True)
+
+    contenders = {"flash varlen": both(lambda: peers.varlen(q, k, v, now["device_cu"], now["longest"], True), [q, k, v])}
+    if c.dry:
+        contenders = {}
+    contenders |= c.providers("attention", ("library", "own"), both(
+        lambda: operations.attention(q, k, v, now["cu"], causal=True), [q, k, v]))  # fmt: skip
+    every = [predict.attention(b, Hq, Hkv, D, True, backward=True) for b in batches]
+    steps = [predict.Step(sum(s[i].bytes for s in every) / len(every), sum(s[i].operations for s in every) / len(every)) for i in (0, 1)]
+    name = f"{packings} different packings of {T}, {Hq}/{Hkv} heads of {D}, causal"
+    return Case("attention", name, "forward + backward", steps, contenders, {"kind": "ragged"}, packings, each, mean=True)
+
+
+def _attention_prefix(c, P):
+    """Packed rows and a shared prefix in place, against padded rows and concatenated keys."""
+    import torch
+
+    import operations
+    import peers
+
+    Hq, Hkv, D = c.size(HEADS, (2, 1, 32))
+    lengths = c.size(ragged_lengths(16384, 1, 1024), [3, 7])
+    S, longest = len(lengths), max(lengths)
+    q, k, v, cu, _ = _packed(c, lengths, Hq, Hkv, D)
+    prefix_k, prefix_v = (c.normal(P, Hkv, D).requires_grad_() for _ in range(2))
+    padded = [c.normal(S, h, longest, D).requires_grad_() for h in (Hq, Hkv, Hkv)]
+    front = [c.normal(Hkv, P, D).requires_grad_() for _ in range(2)]
+    position = torch.arange(longest, device=q.device)
+    seen = position.unsqueeze(0) <= position.unsqueeze(1)
+    inside = position.unsqueeze(0) < torch.tensor(lengths, device=q.device).unsqueeze(1)
+    mask = torch.cat([inside.new_ones(S, longest, P), seen.unsqueeze(0) & inside.unsqueeze(1)], 2).unsqueeze(1)
+    contenders = {
+        "padded, concatenated keys": both(lambda: peers.padded_with_prefix(*padded, *front, mask), [*padded, *front]),
+        **c.providers("attention", ("library", "own"), both(
+            lambda: operations.attention(q, k, v, cu, prefix_k=prefix_k, prefix_v=prefix_v, causal=True), [q, k, v, prefix_k, prefix_v])),
+    }  # fmt: skip
+    steps = predict.attention(lengths, Hq, Hkv, D, True, P, backward=True)
+    name = f"prefix of {P}, {S} sequences to {longest} rows, {Hq}/{Hkv} heads of {D}, causal"
+    return Case("attention", name, "forward + backward", steps, contenders, {"kind": "prefix", "P": P})
+
+
+OPERATIONS = [attention]
