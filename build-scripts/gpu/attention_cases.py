@@ -115,4 +115,75 @@ def _attention_prefix(c, P):
     return Case("attention", name, "forward + backward", steps, contenders, {"kind": "prefix", "P": P})
 
 
-OPERATIONS = [attention]
+# ---- kernels
+
+
+def attention_kernels(c):
+    """Our own attention, forward and backward each alone."""
+    if not c.has("attention_forward", "attention_backward"):
+        return
+    d = c.device
+    for sequences, length, causal, Hq, Hkv, D in c.some([(4, 4096, True, *HEADS), (4, 4096, False, *HEADS), (32, 512, True, *HEADS)], (2, 8, True, 2, 1, 32)):
+        T = sequences * length
+        q, k, v, dout = (c.normal(T, h, D) for h in (Hq, Hkv, Hkv, Hq))
+        out, dq, dk, dv = (d.empty(T, h, D) for h in (Hq, Hq, Hkv, Hkv))
+        lse, cu = d.empty(T, Hq, type="float32"), d.integers([i * length for i in range(sequences + 1)], type="int32")
+        p = c.struct("attention", dtype=1, causal=int(causal), sequences=sequences, query_rows=T, key_rows=T, query_heads=Hq, key_heads=Hkv,
+                     head_size=D, q=q, k=k, v=v, q_stride=Hq * D, k_stride=Hkv * D, v_stride=Hkv * D, cu_q=cu, cu_k=cu, scale=D**-0.5,
+                     out=out, lse=lse, dout=dout, dq=dq, dk=dk, dv=dv, dq_stride=Hq * D, dk_stride=Hkv * D, dv_stride=Hkv * D)  # fmt: skip
+        c.scratch(p, "attention_scratch")
+        forward, both_ways = (predict.attention([length] * sequences, Hq, Hkv, D, causal, backward=b) for b in (False, True))
+        name = f"{sequences} x {length}, {Hq}/{Hkv} heads of {D}, {'causal' if causal else 'full'}"
+        yield Case("attention_forward", name, "forward", forward, {"peft4j kernel": c.kernel("attention_forward", p)})
+        yield Case("attention_backward", name, "backward", both_ways[1:], {"peft4j kernel": c.kernel("attention_backward", p)})
+
+
+def prefix_attention(c):
+    """Part 2 and its join: what a prefix costs beside the library's attention."""
+    if not c.has("prefix_attention", "prefix_attention_backward"):
+        return
+    d = c.device
+    Hq, Hkv, D = c.size(HEADS, (2, 1, 32))
+    T = c.size(16384, 10)
+    heads = lambda array, width=D: c.struct("heads", data=array, row=Hq * width, head=width)  # noqa: E731
+    for P in (4, 64):
+        q, o1, dout, dq = (c.normal(T, Hq, D) for _ in range(4))
+        k, v = c.normal(P, Hkv, D), c.normal(P, Hkv, D)
+        lse1, lse, o = c.normal(T, Hq, type="float32"), d.empty(T, Hq, type="float32"), d.empty(T, Hq, D)
+        dk, dv = (d.empty(P, Hkv, D, type="float32") for _ in range(2))
+        p = c.struct("prefix", dtype=1, scale=D**-0.5, rows=T, query_heads=Hq, key_heads=Hkv, head_size=D, prefix=P, sequences=1, longest=T,
+                     k=k, v=v, q=heads(q), o1=heads(o1), lse1=heads(lse1, 1), o=heads(o), lse=heads(lse, 1))  # fmt: skip
+        g = c.struct("prefix_gradients", dout=heads(dout), dq=heads(dq), prefix_dk=dk, prefix_dv=dv)
+        c.scratch(g, "prefix_attention_scratch", p)
+        for name, direction, run in [("prefix_attention", "forward", c.kernel("prefix_attention", p)),
+                                     ("prefix_attention", "backward", c.kernel("prefix_attention_backward", p, g))]:  # fmt: skip
+            steps = predict.prefix_attention(T, Hq, D, P, direction == "backward")
+            contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": run}
+            yield Case(name, f"prefix of {P}, T {T}, {Hq}/{Hkv} heads of {D}", direction, steps, contenders)
+
+
+def attention_decode(c):
+    """One query row a sequence against its cache."""
+    if not c.has("attention_decode"):
+        return
+    d = c.device
+    Hq, Hkv, D = c.size(HEADS, (2, 1, 32))
+    for S, length in c.some([(64, 4096), (1, 32768), (256, 1024)], (2, 9)):
+        q, o = c.normal(S, Hq, D), d.empty(S, Hq, D)
+        k, v = c.normal(S * length, Hkv, D), c.normal(S * length, Hkv, D)
+        cu = d.integers([i * length for i in range(S + 1)], type="int32")
+        heads = lambda array: c.struct("heads", data=array, row=Hq * D, head=D)  # noqa: E731
+        p = c.struct("decode", dtype=1, scale=D**-0.5, sequences=S, queries=1, query_heads=Hq, key_heads=Hkv, head_size=D, longest=length,
+                     q=heads(q), o=heads(o), k=k, v=v, key=Hkv * D, head=D, cu_seqlens_k=cu)  # fmt: skip
+        c.scratch(p, "attention_decode_scratch")
+        steps = predict.attention_decode([length] * S, Hq, Hkv, D)
+        contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": c.kernel("attention_decode", p)}
+        if c.torch:
+            import peers
+
+            cache = [t.view(S, length, Hkv, D).transpose(1, 2) for t in (k, v)]
+            contenders["SDPA"] = without_graph(lambda: peers.sdpa(q.unsqueeze(2), *cache, False))
+        yield Case("attention_decode", f"{S} x {length} keys, {Hq}/{Hkv} heads of {D}", "forward", steps, contenders)
+
+
+OPERATIONS = [attention, attention_kernels, prefix_attention, attention_decode]

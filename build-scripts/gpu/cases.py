@@ -69,6 +69,12 @@ class Context:
             setattr(p, field_name, value)
         return p
 
+    def scratch(self, p, name, *arguments):
+        """Gives a params struct the memory that a kernel asks for; of the struct itself unless arguments say of what."""
+        floats = getattr(self.kernels, name)(*(arguments or (p,)))
+        p.arrays.append(self.device.empty(max(1, floats), type="float32"))
+        p.scratch = self.device.pointer(p.arrays[-1])
+
     def copying(self, n_bytes):
         """A copy that moves n_bytes, read and written."""
         start = self.device.normal(max(1, int(n_bytes) // 8), type="float32")

@@ -168,9 +168,7 @@ def _lora_kernels(c, C, T, r, adapters):
         p = c.struct("lora", dtype=1, factor_dtype=1, y_dtype=1, columns=C, x=x, x_stride=C, h_columns=R, seed=1, segments=of_segments,
                      n_segments=adapters, **fields)  # fmt: skip
         if c.has(f"{name}_scratch"):
-            floats = getattr(c.kernels, f"{name}_scratch")(p)
-            p.arrays.append(d.empty(max(1, floats), type="float32"))
-            p.scratch = d.pointer(p.arrays[-1])
+            c.scratch(p, f"{name}_scratch")
         return c.kernel(name, p)
 
     down = segments(factor, 2 * r * C, C, 1, 26)  # A: element (j, c) at j·C + c

@@ -67,16 +67,25 @@ def sdpa(q, k, v, causal, backend=None, mask=None):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
 
 
-def varlen(q, k, v, cu, longest, causal):
-    """PyTorch's flash-attention over packed rows: torch.nn.attention.varlen, whose arguments changed with the versions."""
-    from torch.nn.attention.varlen import varlen_attn
+class FlashVarlen(torch.autograd.Function):
+    """Flash-attention over packed rows: what torch.nn.attention.varlen calls, whose own arguments change with the versions."""
 
-    group = q.shape[1] // k.shape[1]
-    try:
-        return varlen_attn(q, k, v, cu, cu, longest, longest, window_size=(-1, 0 if causal else -1), enable_gqa=group > 1)
-    except TypeError:  # 2.10: no groups, is_causal
-        k, v = (t.repeat_interleave(group, 1) for t in (k, v))
-        return varlen_attn(q, k, v, cu, cu, longest, longest, is_causal=causal)
+    @staticmethod
+    def forward(ctx, q, k, v, cu, longest, causal):
+        out, lse, random_state, unused, _ = torch.ops.aten._flash_attention_forward(q, k, v, cu, cu, longest, longest, 0.0, causal, False)
+        ctx.save_for_backward(q, k, v, out, lse, cu, random_state, unused)
+        ctx.longest, ctx.causal = longest, causal
+        return out
+
+    @staticmethod
+    def backward(ctx, dout):
+        q, k, v, out, lse, cu, random_state, unused = ctx.saved_tensors
+        return *torch.ops.aten._flash_attention_backward(dout, q, k, v, out, lse, cu, cu, ctx.longest, ctx.longest, 0.0, ctx.causal,
+                                                         random_state, unused), None, None, None  # fmt: skip
+
+
+def varlen(q, k, v, cu, longest, causal):
+    return FlashVarlen.apply(q, k, v, cu, longest, causal)
 
 
 def padded_with_prefix(q, k, v, prefix_k, prefix_v, mask):

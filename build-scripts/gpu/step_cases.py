@@ -175,6 +175,100 @@ def clip_grad_norm(c):
     yield Case("clip_grad_norm", f"{len(shapes)} tensors, {n / 1e6:.0f} M numbers", "step", steps, contenders)
 
 
+# ---- kernels of one pass
+
+
+def norm(c):
+    """RMSNorm and LayerNorm with the residual added; backward with the gradient that the residual stream brings."""
+    if not c.has("norm_forward", "norm_backward"):
+        return
+    d = c.device
+    for centred in (0, 1):
+        for T, C in c.some([(8192, 4096), (65536, 384)], (3, 16)):
+            x, residual, dy, more = (c.normal(T, C) for _ in range(4))
+            y, z, dz = (d.empty(T, C) for _ in range(3))
+            weight, bias = c.normal(C), c.normal(C)
+            mean, rstd = (d.empty(T, type="float32") for _ in range(2))
+            p = c.struct("norm_params", dtype=1, centred=centred, rows=T, columns=C, weight=weight, eps=1e-5, mean=mean, rstd=rstd, x=x,
+                         residual=residual, y=y, z=z, dy=dy, dz_more=more, dz=dz)  # fmt: skip
+            if centred:
+                p.bias, p.arrays = d.pointer(bias), p.arrays + [bias]
+            one = {"peft4j kernel": c.kernel("norm_forward", p)}
+            if c.torch:
+                import peers
+
+                formula = (lambda: peers.layer_norm(x, residual, weight, bias, 1e-5)) if centred else (lambda: peers.rms_norm(x, residual, weight, 1e-5))
+                fast = c.compiled(formula)
+                one |= {"eager": without_graph(formula), "compile": without_graph(fast)}
+            name = f"{T} x {C}, residual"
+            yield from _passes(c, "layer_norm kernel" if centred else "rms_norm", name, T * C, (2, 2), (3, 1), one,
+                               {"peft4j kernel": c.kernel("norm_backward", p)})  # fmt: skip
+
+
+def rotary(c):
+    if not c.has("rotary"):
+        return
+    T, Hq, Hkv, D = c.size((8192, 32, 8, 128), (3, 2, 1, 32))
+    d = c.device
+    q, k, q_out, k_out = c.normal(T, Hq, D), c.normal(T, Hkv, D), d.empty(T, Hq, D), d.empty(T, Hkv, D)
+    positions = d.integers(list(range(T)))
+    inverse = c.normal(D // 2, type="float32", deviation=0.01)
+    of = lambda backward: c.struct(  # noqa: E731
+        "rotary_params", dtype=1, backward=backward, wide_positions=1, rows=T, query_heads=Hq, key_heads=Hkv, head_size=D, rotary=D, q=q, k=k,
+        q_out=q_out, k_out=k_out, q_stride=Hq * D, k_stride=Hkv * D, q_out_stride=Hq * D, k_out_stride=Hkv * D, positions=positions,
+        inverse_frequencies=inverse, scaling=1.0)  # fmt: skip
+    one = {"peft4j kernel": c.kernel("rotary", of(0))}
+    if c.torch:
+        import peers
+
+        cos, sin = c.normal(T, D), c.normal(T, D)
+        fast = c.compiled(peers.rotary)
+        one |= {"eager": without_graph(lambda: peers.rotary(q, k, cos, sin)), "compile": without_graph(lambda: fast(q, k, cos, sin))}
+    yield from _passes(c, "rotary", f"{T} x ({Hq} + {Hkv}) x {D}", T * (Hq + Hkv) * D, (1, 1), (1, 1), one, {"peft4j kernel": c.kernel("rotary", of(1))})
+
+
+def gated_mlp(c):
+    if not c.has("gated_mlp_forward", "gated_mlp_backward"):
+        return
+    T, C = c.size((8192, 14336), (3, 16))
+    d = c.device
+    both_inputs, dy = c.normal(T, 2 * C), c.normal(T, C)  # gate and up are one product of a linear group
+    y, dgate, dup = (d.empty(T, C) for _ in range(3))
+    p = c.struct("gated_mlp_params", dtype=1, rows=T, columns=C, gate=both_inputs, up=d.pointer(both_inputs) + 2 * C, dy=dy, y=y, dgate=dgate,
+                 dup=dup, gate_stride=2 * C, up_stride=2 * C, dy_stride=C, y_stride=C, dgate_stride=C, dup_stride=C)  # fmt: skip
+    one = {"peft4j kernel": c.kernel("gated_mlp_forward", p)}
+    p_back = type(p)()
+    for name, _ in p._fields_:
+        setattr(p_back, name, getattr(p, name))
+    p_back.y, p_back.arrays = None, p.arrays
+    if c.torch:
+        import peers
+
+        gate, up = both_inputs.split(C, 1)
+        fast = c.compiled(peers.gated_mlp)
+        one |= {"eager": without_graph(lambda: peers.gated_mlp(gate, up)), "compile": without_graph(lambda: fast(gate, up))}
+    yield from _passes(c, "gated_mlp", f"silu, {T} x {C}", T * C, (2, 1), (3, 2), one, {"peft4j kernel": c.kernel("gated_mlp_backward", p_back)})
+
+
+def elementwise(c):
+    """gelu and dropout."""
+    if not c.has("gelu_forward", "gelu_backward", "dropout"):
+        return
+    T, C = c.size((8192, 14336), (3, 16))
+    x, dy, y = c.normal(T, C), c.normal(T, C), c.device.empty(T, C)
+    yield from _passes(c, "gelu kernel", f"{T} x {C}", T * C, (1, 1), (2, 1), {"peft4j kernel": c.kernel("gelu_forward", 1, T * C, x, y)},
+                       {"peft4j kernel": c.kernel("gelu_backward", 1, T * C, x, dy, y)})  # fmt: skip
+    yield from _passes(c, "dropout kernel", f"{T} x {C}, p 0.1", T * C, (1, 1), None, {"peft4j kernel": c.kernel("dropout", 1, T, C, x, y, 1, 26)}, None)  # its own backward
+
+
+def _passes(c, operation, name, n, forward, backward, one, two):
+    """Cases of a forward and a backward kernel that read and write so many times n numbers, beside a copy of as many bytes."""
+    for direction, passes, contenders in [("forward", forward, one), ("backward", backward, two)]:
+        if passes:
+            steps = predict.elements(n, *passes)
+            yield Case(operation, name, direction, steps, {"copy": c.copying(predict.total(steps)[0])} | contenders, {"kind": "kernel"})
+
+
 # ---- rational
 
 
@@ -210,4 +304,4 @@ def rational(c):
         yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "backward", backward, two, shape)
 
 
-OPERATIONS = [layer_norm, gelu, dropout, fixed_order_sum, rational, lm_loss, cross_entropy, adamw, clip_grad_norm]
+OPERATIONS = [layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, fixed_order_sum, rational, lm_loss, cross_entropy, adamw, clip_grad_norm]

@@ -21,6 +21,16 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const c10::intrusive_pt
   return peft4j::lora_linear(x, w->weight, bias, a, b, place, scale, dropout, seed);
 }
 
+at::Tensor lm_loss(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels, double softcap,
+                   double label_smoothing, bool mean) {
+  return peft4j::lm_loss(hidden, w->weight, labels, softcap, label_smoothing, mean);
+}
+
+at::Tensor token_log_probs(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels,
+                           double softcap) {
+  return peft4j::token_log_probs(hidden, w->weight, labels, softcap);
+}
+
 }  // namespace
 
 TORCH_LIBRARY(peft4j, library) {
@@ -32,6 +42,8 @@ TORCH_LIBRARY(peft4j, library) {
   library.def("layer_norm", peft4j::layer_norm);
   library.def("gelu", peft4j::gelu);
   library.def("dropout", peft4j::dropout);
+  library.def("lm_loss", lm_loss);
+  library.def("token_log_probs", token_log_probs);
   library.def("adamw", peft4j::adamw);
   library.def("clip_grad_norm", peft4j::clip_grad_norm);
   library.def("set_kernels", peft4j::set_kernels);
