@@ -22,9 +22,133 @@ PEFT4J_CUDA_API int peft4j_cuda_fixed_order_sum(float* out, const float* partial
 
 /* ---- lora_linear ---- */
 
+/*
+The products with a rank-r factor around a frozen layer of K inputs and N outputs, for the rows of one adapter or of many.
+
+    lora_shrink   h[t, j] = scale · Σ_c mask(t, c) x[t, c] A[j, c];           y = x where y is not null         C = K
+    lora_grad_b   g[t, j] = scale · Σ_c dy[t, c] B[c, j] where g is not null; y = dy where y is not null        C = N
+                  dB[c, j] (+)= Σ_t dy[t, c] h[t, j]
+    lora_grad_a   dA[j, c] (+)= Σ_t g[t, j] mask(t, c) x[t, c]                                                  C = K
+    lora_expand   y[t, c] += mask(t, c) Σ_j h[t, j] M[j, c], in place; M is A (dx) or Bᵀ (y)                    C = K or N
+
+A segment gives rows to an adapter. Segments of the same rows that follow each other form a band: their data are read once
+for all of them. Bands share no row, except in lora_grad_a, and in lora_grad_b without y and g.
+    border    h_columns > 0: h (in lora_grad_b: g) has that many columns, and the rows of a band get 0 in those that none of
+              its segments has
+    segments  h_columns = 0: only the columns of a row's own segments are written; different bands may use the same ones
+Rows of no segment are not touched; one of rank 0 covers rows that are to be copied or zeroed only. The mask's row t is x's
+row t. A rank may have any size; 16-bit data is read again for every 64 (lora_expand: 256) ranks of a band, float32 for every 16.
+*/
+typedef struct {
+  int64_t begin, end;          /* rows */
+  int32_t rank;
+  int32_t column;              /* of h and g: where its ranks begin */
+  const void* factor;          /* A, B or M, element (j, c) at factor + j·rank_stride + c·column_stride */
+  int64_t rank_stride, column_stride;
+  float* gradient;             /* dA [rank, C] or dB [C, rank], contiguous; null: not wanted */
+  float scale;
+  uint32_t threshold;          /* of dropout, round(256·p); the same for all segments of a band */
+} peft4j_cuda_segment;
+
+typedef struct {
+  int32_t dtype;               /* of x, y, h, g */
+  int32_t factor_dtype;        /* dtype, or 0 (float32 masters) */
+  int32_t y_dtype;             /* of lora_expand's y: dtype or 0 */
+  int32_t tf32;                /* float32 products may round their operands to 10 bits behind the point */
+  int32_t add;                 /* gradients are added to, else set */
+  int64_t columns;             /* C */
+  const void* x;               /* x or dy; rows may be strided, as in y, h and g */
+  int64_t x_stride;
+  void* y;
+  int64_t y_stride;
+  void* h;
+  int64_t h_stride;
+  void* g;
+  int64_t g_stride;
+  int64_t h_columns;
+  uint64_t seed;
+  float* scratch;              /* lora_grad_a, lora_grad_b: as many floats as their _scratch says */
+  const peft4j_cuda_segment* segments;
+  int64_t n_segments;
+} peft4j_cuda_lora;
+
+PEFT4J_CUDA_API int peft4j_cuda_lora_shrink(const peft4j_cuda_lora* p, void* stream);
+PEFT4J_CUDA_API int peft4j_cuda_lora_expand(const peft4j_cuda_lora* p, void* stream);
+PEFT4J_CUDA_API int64_t peft4j_cuda_lora_grad_a_scratch(const peft4j_cuda_lora* p);
+PEFT4J_CUDA_API int peft4j_cuda_lora_grad_a(const peft4j_cuda_lora* p, void* stream);
+PEFT4J_CUDA_API int64_t peft4j_cuda_lora_grad_b_scratch(const peft4j_cuda_lora* p);
+PEFT4J_CUDA_API int peft4j_cuda_lora_grad_b(const peft4j_cuda_lora* p, void* stream);
+
 /* ---- rational, prompt_generator ---- */
 
 /* ---- attention ---- */
+
+/* Rows of heads: element c of head h of row t is data[t·row + h·head + c]; of numbers for each head c is 0. */
+typedef struct {
+  void* data;
+  int64_t row, head;
+} peft4j_cuda_heads;
+
+/*
+Part 2 of attention with a prefix, and its join with part 1; formulas in prefix_attention.cu.
+rows·query_heads < 2³¹, query_heads a multiple of key_heads, head_size <= 256, prefix >= 1.
+sequences, longest: how many prefixes there are and the most rows that see one; 1 and rows if all rows share it.
+Row t sees the prefix of the sequence s with cu_seqlens[s] <= t < cu_seqlens[s + 1]; cu_seqlens, on the device, is null if all
+rows share one.
+*/
+typedef struct {
+  int32_t dtype; /* of all tensors of numbers but lse1, lse, gate and the gradients of the prefix, which are float32 */
+  float scale;
+  int64_t rows, query_heads, key_heads, head_size, prefix, sequences, longest;
+  const int32_t* cu_seqlens;
+  const void *k, *v; /* [sequences, prefix, key_heads, head_size], contiguous */
+  const float* gate; /* null: join. Else o = o1 + gate·o2, lse is that of o2's own softmax */
+  peft4j_cuda_heads q, o1, lse1; /* lse1: -∞ or +∞ for a row without keys, o1 then 0; not read with a gate */
+  peft4j_cuda_heads o, lse; /* written; may be o1 and lse1. Read by the backward, which does not read o with a gate */
+  peft4j_cuda_heads o2; /* with a gate only: written if not null, read by the backward */
+} peft4j_cuda_prefix;
+
+/* Gradients of a peft4j_cuda_prefix. */
+typedef struct {
+  peft4j_cuda_heads dout;
+  peft4j_cuda_heads dq; /* added to; null: not wanted */
+  float *prefix_dk, *prefix_dv; /* like k, written; null, both: not wanted */
+  float* dgate; /* written; null: not wanted */
+  float* scratch; /* peft4j_cuda_prefix_attention_scratch numbers */
+} peft4j_cuda_prefix_gradients;
+
+PEFT4J_CUDA_API int peft4j_cuda_prefix_attention(const peft4j_cuda_prefix* prefix, void* stream);
+PEFT4J_CUDA_API int64_t peft4j_cuda_prefix_attention_scratch(const peft4j_cuda_prefix* prefix);
+PEFT4J_CUDA_API int peft4j_cuda_prefix_attention_backward(const peft4j_cuda_prefix* prefix,
+                                                          const peft4j_cuda_prefix_gradients* gradients, void* stream);
+
+/*
+Attention of the last `queries` rows of each sequence against its cache and, with a prefix, against that; attention_decode.cu.
+Row i of sequence s is row s·queries + i of q and o and sees keys up to its own position: all but the last queries - 1 - i.
+Sequence s has cu_seqlens_k[s + 1] - cu_seqlens_k[s] keys, at most `longest`; key j of it is row cu_seqlens_k[s] + j of k and v,
+or (paged) row j % block_size of block block_table[s·max_blocks + j / block_size]. Rows, heads and blocks of k and v lie key,
+head and block numbers apart. All arrays are on the device.
+sequences·queries·query_heads < 2³¹, query_heads a multiple of key_heads, head_size <= 256.
+*/
+typedef struct {
+  int32_t dtype; /* of q, k, v, o and the prefix */
+  float scale, softcap; /* softcap 0: none */
+  int64_t sequences, queries, query_heads, key_heads, head_size, longest;
+  int64_t window; /* 0: none; else a row sees its last `window` keys, and the prefix */
+  peft4j_cuda_heads q, o;
+  const void *k, *v;
+  int64_t key, head, block, block_size;
+  const int32_t* cu_seqlens_k; /* [sequences + 1] */
+  const int32_t* block_table; /* [sequences, max_blocks]; null: not paged */
+  int64_t max_blocks;
+  const void *prefix_k, *prefix_v; /* [prefix, key_heads, head_size] or one for each sequence, contiguous */
+  int64_t prefix; /* 0: none */
+  int32_t prefix_shared;
+  float* scratch; /* peft4j_cuda_attention_decode_scratch numbers */
+} peft4j_cuda_decode;
+
+PEFT4J_CUDA_API int peft4j_cuda_attention_decode(const peft4j_cuda_decode* decode, void* stream);
+PEFT4J_CUDA_API int64_t peft4j_cuda_attention_decode_scratch(const peft4j_cuda_decode* decode);
 
 /* ---- dual_gemm ---- */
 

@@ -17,35 +17,31 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kAlignment = 8;  // columns: rows of 16-bit numbers stay 16-byte aligned
 
-uint32_t version_of(const at::Tensor& t) {
-  return t.is_inference() ? 0 : static_cast<uint32_t>(t._version());
-}
-
-template <class Weak>
-bool is(const Weak& weak, const at::Tensor& t) {
-  return weak.lock().get() == t.unsafeGetTensorImpl();
-}
-
 }  // namespace
 
 // The pair's slot, if it has one whose columns are not taken.
 Border::Slot* Border::slot_of(const Pair& pair, const std::vector<int64_t>& taken) {
   for (Slot& slot : slots_) {
     const bool free = std::find(taken.begin(), taken.end(), slot.first) == taken.end();
-    if (free && slot.first_output == pair.first_output && is(slot.a, pair.a) && is(slot.b, pair.b)) {
+    if (free && slot.first_output == pair.first_output && slot.a->is_of(pair.a) && slot.b->is_of(pair.b)) {
       return &slot;
     }
   }
   return nullptr;
 }
 
-void Border::write(Slot& slot, const Pair& pair) {
-  m_.narrow(0, outputs_ + slot.first, slot.rank).narrow(1, 0, inputs_).copy_(pair.a);
-  const at::Tensor columns = m_.narrow(0, 0, outputs_).narrow(1, inputs_ + slot.first, slot.rank);
+// The pair's place in the border from column `first` of it on, written.
+Border::Slot Border::make_slot(const Pair& pair, int64_t first) const {
+  const int64_t rank = pair.a.size(0);
+  const at::Tensor rows = m_.narrow(0, outputs_ + first, rank).narrow(1, 0, inputs_);
+  const at::Tensor columns = m_.narrow(0, 0, outputs_).narrow(1, inputs_ + first, rank);
   columns.zero_();  // B of another part may have been there
-  columns.narrow(0, slot.first_output, pair.b.size(0)).copy_(pair.b);
-  slot.a_version = version_of(pair.a);
-  slot.b_version = version_of(pair.b);
+  Slot slot{WorkingCopy::make(pair.a, rows),
+            WorkingCopy::make(pair.b, columns.narrow(0, pair.first_output, pair.b.size(0))), first, rank,
+            pair.first_output};
+  slot.a->write_if_changed();
+  slot.b->write_if_changed();
+  return slot;
 }
 
 // The first run of `rank` columns that no slot has, or -1.
@@ -63,27 +59,18 @@ int64_t Border::free_columns(int64_t rank) const {
 Border::Place Border::find(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs) {
   at::NoGradGuard no_grad;
   const std::lock_guard<std::mutex> lock(mutex_);
-  std::erase_if(slots_, [](const Slot& slot) { return slot.a.expired() || slot.b.expired(); });
+  std::erase_if(slots_, [](const Slot& slot) { return !slot.a->master().defined() || !slot.b->master().defined(); });
   const auto add = [&](const Pair& pair, int64_t first) {
-    Slot slot{Identity(pair.a.getIntrusivePtr()),
-              Identity(pair.b.getIntrusivePtr()),
-              0,
-              0,
-              first,
-              pair.a.size(0),
-              pair.first_output};
-    write(slot, pair);
     const auto behind = [&](const Slot& other) { return other.first > first; };
-    slots_.insert(std::find_if(slots_.begin(), slots_.end(), behind), slot);
+    slots_.insert(std::find_if(slots_.begin(), slots_.end(), behind), make_slot(pair, first));
   };
   std::vector<int64_t> taken;  // first columns of the pairs so far
   bool fits = m_.defined() && m_.scalar_type() == type;
   for (size_t i = 0; fits && i < pairs.size(); ++i) {
     const Pair& pair = pairs[i];
     if (Slot* slot = slot_of(pair, taken)) {
-      if (slot->a_version != version_of(pair.a) || slot->b_version != version_of(pair.b)) {
-        write(*slot, pair);
-      }
+      slot->a->write_if_changed();
+      slot->b->write_if_changed();
       taken.push_back(slot->first);
     } else if (const int64_t first = free_columns(pair.a.size(0)); first >= 0) {
       add(pair, first);
@@ -109,9 +96,9 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, at::ScalarTy
     }
   }
   for (const Slot& slot : slots_) {
-    const auto a = slot.a.lock(), b = slot.b.lock();
-    if (a && b && std::find(named.begin(), named.end(), slot.first) == named.end()) {
-      all.push_back({at::Tensor(a), at::Tensor(b), slot.first_output});
+    const at::Tensor a = slot.a->master(), b = slot.b->master();
+    if (a.defined() && b.defined() && std::find(named.begin(), named.end(), slot.first) == named.end()) {
+      all.push_back({a, b, slot.first_output});
     }
   }
   int64_t rank = 0;
@@ -135,9 +122,7 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, at::ScalarTy
   std::vector<int64_t> first;
   int64_t column = 0;
   for (const Pair& pair : all) {
-    slots_.push_back({Identity(pair.a.getIntrusivePtr()), Identity(pair.b.getIntrusivePtr()), 0, 0, column,
-                      pair.a.size(0), pair.first_output});
-    write(slots_.back(), pair);
+    slots_.push_back(make_slot(pair, column));
     if (first.size() < pairs.size()) {
       first.push_back(column);
     }

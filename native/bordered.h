@@ -12,11 +12,12 @@ Our own product (dual_gemm.h) takes the pairs (x, W), (h, B) and (dy, W), (g, A)
 h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many.
 */
 #include <ATen/core/Tensor.h>
-#include <c10/core/UndefinedTensorImpl.h>
 
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include "working_copies.h"
 
 namespace peft4j {
 
@@ -24,7 +25,7 @@ struct Plan;
 
 /*
 M and what its border holds. Each pair (A, B) that was seen lately has columns of its own, found again by the identity of the
-tensors and written anew when one of them has changed; a pair that is gone gives its columns to the next. A pair that a call names twice (for other rows) has columns twice. When there are too few,
+tensors and written anew when one of them has changed, unless the optimiser did (working_copies.h); a pair that is gone gives its columns to the next. A pair that a call names twice (for other rows) has columns twice. When there are too few,
 M is made anew with more, and whoever still computes with the old one keeps it.
 Safe to use from several threads as long as nobody changes an adapter that another one computes with.
 */
@@ -43,13 +44,11 @@ class Border {
   Place find(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs);
 
  private:
-  using Identity = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
   struct Slot {
-    Identity a, b;
-    uint32_t a_version, b_version;
+    std::shared_ptr<WorkingCopy> a, b;
     int64_t first, rank, first_output;
   };
-  void write(Slot& slot, const Pair& pair);
+  Slot make_slot(const Pair& pair, int64_t first) const;
   Slot* slot_of(const Pair& pair, const std::vector<int64_t>& taken);
   int64_t free_columns(int64_t rank) const;
   std::vector<int64_t> grow(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs);

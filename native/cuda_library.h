@@ -26,7 +26,7 @@ namespace peft4j {
 #define PEFT4J_CUDA_RATIONAL(F)
 #define PEFT4J_CUDA_ATTENTION(F)
 #define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
-#define PEFT4J_CUDA_STEP(F) F(cross_entropy)
+#define PEFT4J_CUDA_STEP(F) F(cross_entropy) F(adamw) F(clip_grad_norm) F(clip_grad_norm_scratch)
 
 struct CudaKernels {
 #define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;

@@ -1,11 +1,29 @@
-/* adamw and clip_grad_norm: libtorch's fused and foreach operators, one call from Java for all tensors. */
+/* adamw and clip_grad_norm: one call from Java for all tensors (contract: peft4j.h; kernels: cuda/adamw.cu, cuda/clip_grad_norm.cu). */
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <cmath>
+
+#include "checks.h"
 #include "peft4j.h"
+#include "providers.h"
+#include "working_copies.h"
 
 namespace peft4j {
 namespace {
+
+struct Hyper {
+  double beta1, beta2, eps;
+  int64_t step;
+};
+
+struct State {
+  const std::vector<at::Tensor>& parameters;
+  std::vector<at::Tensor> gradients;  // contiguous
+  const std::vector<at::Tensor>& exp_avg;
+  const std::vector<at::Tensor>& exp_avg_sq;
+  at::ArrayRef<double> learning_rate, weight_decay;
+};
 
 // The fused operator trusts that all four have the same layout.
 void check_state(const char* name, size_t i, const at::Tensor& t, const at::Tensor& parameter) {
@@ -20,6 +38,114 @@ void check_state(const char* name, size_t i, const at::Tensor& t, const at::Tens
 
 void check_contiguous(const char* name, size_t i, const at::Tensor& t) {
   TORCH_CHECK(t.is_contiguous(), "adamw: ", name, " ", i, " must be contiguous, got strides ", t.strides());
+}
+
+// The kernels for these tensors, which want float32 and one device; null: another provider's.
+const CudaKernels* own_kernels(const std::vector<at::Tensor>& tensors) {
+  for (const at::Tensor& t : tensors) {
+    if (t.scalar_type() != at::kFloat || t.device() != tensors[0].device()) {
+      return nullptr;
+    }
+  }
+  const bool own = !tensors.empty() && provider_of(Operation::kAdamW, tensors[0]) == Provider::kOwn;
+  return own ? cuda_kernels(tensors[0]) : nullptr;
+}
+
+// What in-place operators do, but not libtorch's fused step: autograd, and copies of a parameter, see that t is another one.
+void changed(const at::Tensor& t) {
+  if (!t.is_inference()) {
+    t.unsafeGetTensorImpl()->bump_version();
+  }
+}
+
+void by_own_kernel(const CudaKernels& cuda, const State& s, const Hyper& hyper) {
+  std::vector<peft4j_cuda_adamw_tensor> tensors;
+  std::vector<std::shared_ptr<WorkingCopy>> copies;
+  for (size_t i = 0; i < s.parameters.size(); ++i) {
+    copies.push_back(WorkingCopy::of(s.parameters[i]));
+    peft4j_cuda_adamw_tensor t{};
+    t.parameter = s.parameters[i].data_ptr<float>();
+    t.gradient = s.gradients[i].data_ptr<float>();
+    t.exp_avg = s.exp_avg[i].data_ptr<float>();
+    t.exp_avg_sq = s.exp_avg_sq[i].data_ptr<float>();
+    t.n = s.parameters[i].numel();
+    t.learning_rate = s.learning_rate[i];
+    t.weight_decay = s.weight_decay[i];
+    if (copies[i] != nullptr) {
+      const at::Tensor& values = copies[i]->values();
+      t.copy = values.data_ptr();
+      t.columns = values.size(1);
+      t.copy_stride = values.stride(0);
+      t.copy_dtype = cuda_dtype(values);
+    }
+    tensors.push_back(t);
+  }
+  const auto n = static_cast<int64_t>(tensors.size());
+  check_cuda(
+      cuda.adamw(tensors.data(), n, hyper.beta1, hyper.beta2, hyper.eps, hyper.step, current_stream(s.parameters[0])),
+      c10::str("adamw of ", n, " tensors"));
+  for (const std::shared_ptr<WorkingCopy>& copy : copies) {
+    if (copy != nullptr) {
+      copy->was_written();
+    }
+  }
+}
+
+// Runs of tensors with the same settings go to the fused operator together: one call for each parameter group.
+void by_library(const State& s, const Hyper& hyper) {
+  for (size_t begin = 0; begin < s.parameters.size();) {
+    size_t end = begin;
+    std::vector<at::Tensor> p, g, m, v;
+    for (; end < s.parameters.size() && s.learning_rate[end] == s.learning_rate[begin] &&
+           s.weight_decay[end] == s.weight_decay[begin];
+         ++end) {
+      p.push_back(s.parameters[end]);
+      g.push_back(s.gradients[end]);
+      m.push_back(s.exp_avg[end]);
+      v.push_back(s.exp_avg_sq[end]);
+    }
+    const at::Tensor step = at::full({}, static_cast<double>(hyper.step), p[0].options().dtype(at::kFloat));
+    at::_fused_adamw_(p, g, m, v, {}, std::vector<at::Tensor>(p.size(), step), s.learning_rate[begin], hyper.beta1,
+                      hyper.beta2, s.weight_decay[begin], hyper.eps, /*amsgrad=*/false, /*maximize=*/false);
+    begin = end;
+  }
+}
+
+void eager(const State& s, const Hyper& hyper) {
+  const double bias1 = 1 - std::pow(hyper.beta1, hyper.step), bias2 = 1 - std::pow(hyper.beta2, hyper.step);
+  for (size_t i = 0; i < s.parameters.size(); ++i) {
+    at::Tensor p = s.parameters[i], m = s.exp_avg[i], v = s.exp_avg_sq[i];
+    const at::Tensor& g = s.gradients[i];
+    p.mul_(1 - s.learning_rate[i] * s.weight_decay[i]);
+    m.lerp_(g, 1 - hyper.beta1);
+    v.mul_(hyper.beta2).addcmul_(g, g, 1 - hyper.beta2);
+    p.addcdiv_(m, (v / bias2).sqrt_().add_(hyper.eps), -s.learning_rate[i] / bias1);
+  }
+}
+
+// On the device; the host waits once, for the norm.
+double clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>& gradients, double max_norm) {
+  std::vector<at::Tensor> dense;
+  std::vector<peft4j_cuda_gradient> list;
+  for (const at::Tensor& g : gradients) {
+    dense.push_back(g.is_non_overlapping_and_dense() ? g : g.contiguous());
+    list.push_back({dense.back().data_ptr<float>(), g.numel()});
+  }
+  const auto n = static_cast<int64_t>(list.size());
+  const auto options = gradients[0].options();
+  const at::Tensor norm = at::empty({1}, options.dtype(at::kDouble)),
+                   scratch = at::empty({cuda.clip_grad_norm_scratch(list.data(), n)}, options);
+  check_cuda(cuda.clip_grad_norm(norm.data_ptr<double>(), list.data(), n, max_norm, scratch.data_ptr<float>(),
+                                 current_stream(norm)),
+             c10::str("clip_grad_norm of ", n, " gradients"));
+  for (size_t i = 0; i < gradients.size() && max_norm > 0; ++i) {
+    if (dense[i].is_same(gradients[i])) {
+      changed(gradients[i]);
+    } else {
+      at::Tensor(gradients[i]).copy_(dense[i]);
+    }
+  }
+  return norm.item<double>();
 }
 
 }  // namespace
@@ -42,21 +168,26 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
     check_state("exp_avg_sq", i, exp_avg_sq[i], parameters[i]);
     check_contiguous("exp_avg_sq", i, exp_avg_sq[i]);
   }
+  if (n == 0) {
+    return;
+  }
   c10::NoGradGuard no_grad;
-  // Runs of tensors with the same settings go to the fused operator together: one call for each parameter group.
-  for (size_t begin = 0; begin < n;) {
-    size_t end = begin;
-    std::vector<at::Tensor> p, g, m, v, steps;
-    for (; end < n && learning_rate[end] == learning_rate[begin] && weight_decay[end] == weight_decay[begin]; ++end) {
-      p.push_back(parameters[end]);
-      g.push_back(gradients[end].contiguous());
-      m.push_back(exp_avg[end]);
-      v.push_back(exp_avg_sq[end]);
-      steps.push_back(at::full({}, static_cast<double>(step), at::kFloat));
-    }
-    at::_fused_adamw_(p, g, m, v, {}, steps, learning_rate[begin], beta1, beta2, weight_decay[begin], eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
-    begin = end;
+  State state{parameters, {}, exp_avg, exp_avg_sq, learning_rate, weight_decay};
+  for (const at::Tensor& g : gradients) {
+    state.gradients.push_back(g.contiguous());
+  }
+  for (size_t i = 0; i < n; ++i) {
+    changed(parameters[i]);
+    changed(exp_avg[i]);
+    changed(exp_avg_sq[i]);
+  }
+  const Hyper hyper{beta1, beta2, eps, step};
+  if (const CudaKernels* cuda = own_kernels(parameters)) {
+    by_own_kernel(*cuda, state, hyper);
+  } else if (provider_of(Operation::kAdamW, parameters[0]) == Provider::kReference) {
+    eager(state, hyper);
+  } else {
+    by_library(state, hyper);
   }
 }
 
@@ -66,6 +197,9 @@ double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm)
     TORCH_CHECK(gradients[i].defined(), "clip_grad_norm: gradient ", i, " is undefined");
   }
   c10::NoGradGuard no_grad;
+  if (const CudaKernels* cuda = own_kernels(gradients)) {
+    return clip_by_own_kernel(*cuda, gradients, max_norm);
+  }
   double squares = 0;
   for (const at::Tensor& g : gradients) {
     const double norm = at::linalg_vector_norm(g, 2, std::nullopt, false, at::kDouble).item<double>();

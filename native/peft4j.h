@@ -116,7 +116,7 @@ PEFT4J_API at::Tensor token_log_probs(const at::Tensor& hidden, const Weight& we
                                       double softcap);
 
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
-// rate and decay for each tensor. step counts from 1.
+// rate and decay for each tensor. step counts from 1. On CUDA also writes what bordered weights hold of them.
 PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
                       const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
                       at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2,

@@ -53,6 +53,10 @@ constexpr auto kRows = std::to_array<Row>({
      "lm_loss",
      {true, true, Provider::kOwn, "gradient in the logits' place"},
      {true, true, Provider::kOwn, "gradient in the logits' place; libtorch's calls move ten times its bytes"}},
+    {Operation::kAdamW,
+     "adamw",
+     {false, true, Provider::kLibrary, "libtorch's fused step"},
+     {true, true, Provider::kOwn, "one launch for all tensors, which also writes the bordered weight"}},
 });
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;

@@ -1,6 +1,6 @@
 #pragma once
 /*
-Tiles of 16-bit numbers in shared memory and the fragments of mma_m16n8k16 that are read from them.
+Tiles of numbers in shared memory and, for 16-bit ones, the fragments of mma_m16n8k16 that are read from them.
 
     Tile<T, Columns> tile{pointer};        Columns a multiple of 16; tile.bytes(rows) of shared memory
     copy_tile(tile, rows, from, …)         global to shared; cp.async where the rows are 16-byte aligned, see below
@@ -8,8 +8,9 @@ Tiles of 16-bit numbers in shared memory and the fragments of mma_m16n8k16 that 
     load_b / load_b_transposed             b[16, 16], two neighbouring b's of mma, from tile[n, k], or from tile[k, n]
     mma<T>(d, a, b)
 
-Rows follow each other after Columns + 8 numbers: an odd number of 16-byte chunks, so the 8 rows that a matrix of ldmatrix reads
-lie in different banks, for every allowed width. (A swizzle would save the 6 to 33 % and forbid widths like 80 and 96.)
+Rows follow each other after Columns numbers and 16 bytes: an odd number of 16-byte chunks, so the 8 rows that a matrix of
+ldmatrix reads lie in different banks, for every allowed width. (A swizzle would save the 6 to 33 % and forbid widths like 80
+and 96.)
 All lanes of a warp take part, in everything but copy_tile.
 */
 #include <type_traits>
@@ -26,8 +27,9 @@ namespace peft4j::cuda {
 
 template <class T, int Columns>
 struct Tile {
-  static_assert(sizeof(T) == 2 && Columns % 16 == 0);
-  static constexpr int kStride = Columns + 8;
+  static_assert(Columns % 16 == 0);
+  static constexpr int kChunk = 16 / sizeof(T);  // numbers that are copied at once
+  static constexpr int kStride = Columns + kChunk;
   T* data;
 
   static constexpr size_t bytes(int rows) { return sizeof(T) * kStride * rows; }
@@ -36,6 +38,7 @@ struct Tile {
 
 template <class T>
 PEFT4J_DEVICE void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PEFT4J_SITE) {
+  static_assert(sizeof(T) == 2);
   using Type = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, Bf16, Fp16>;
   mma_m16n8k16<Type>(d, a, b PEFT4J_PASS_SITE);
 }

@@ -14,6 +14,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
+#define __grid_constant__
 #define __align__(n) alignas(n)
 #define __constant__ static const
 
@@ -131,6 +132,23 @@ inline unsigned __float_as_uint(float a) {
 }
 inline float __uint_as_float(unsigned a) {
   return std::bit_cast<float>(a);
+}
+// Bytes 0 to 3 are x's, 4 to 7 are y's; nibble i of the selector names the byte i of the result.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const uint64_t bytes = static_cast<uint64_t>(y) << 32 | x;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) {
+    result |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * i) & 7)) & 255) << (8 * i);
+  }
+  return result;
+}
+// For each byte: 0xff where a's is at least b's, else 0.
+inline unsigned __vcmpgeu4(unsigned a, unsigned b) {
+  unsigned result = 0;
+  for (int shift = 0; shift < 32; shift += 8) {
+    result |= (a >> shift & 255) >= (b >> shift & 255) ? 255u << shift : 0u;
+  }
+  return result;
 }
 inline int __popc(unsigned a) {
   return std::popcount(a);

@@ -149,6 +149,7 @@ void wait_at_barrier(const char* name, int id, int threads, Site site) {
   self.state = State::kAtBarrier;
   self.name = name;
   self.site = site;
+  self.mask = 0;  // of a collective before
   self.barrier = id;
   self.barrier_threads = threads;
   try_barrier(self);

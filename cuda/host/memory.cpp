@@ -26,8 +26,9 @@ constexpr size_t kRedZone = 512;
 constexpr char kPoison = static_cast<char>(0xff);  // a NaN in every format
 
 // A stamp: who touched a byte, and when. 0: nobody. The host's own is kHost.
-//   bit 63 atomic, 62 in flight (writes) or several readers (reads), 61..30 serial of the block, 29..20 thread, 19..0 clock
-constexpr uint64_t kAtomicBit = 1ull << 63, kSpecial = 1ull << 62, kHost = 1;
+//   bit 63 atomic (writes) or several lanes of the thread's warp (reads), 62 in flight (writes) or several readers (reads),
+//   61..30 serial of the block, 29..20 thread, 19..0 clock
+constexpr uint64_t kAtomicBit = 1ull << 63, kLanes = kAtomicBit, kSpecial = 1ull << 62, kHost = 1;
 
 uint32_t serial_of(uint64_t stamp) {
   return static_cast<uint32_t>(stamp >> 30);
@@ -44,8 +45,9 @@ uint64_t stamp_now() {
   return static_cast<uint64_t>(l.serial) << 30 | static_cast<uint64_t>(l.current->number) << 20 | (l.clock & 0xfffff);
 }
 
-// Whether what the stamp tells of happened before the current thread's next access, for certain.
-bool ordered(uint64_t stamp) {
+// Whether what the stamp tells of happened before the current thread's next access, for certain. lanes: not only that thread
+// of the stamp, but others of its warp.
+bool ordered(uint64_t stamp, bool lanes = false) {
   const Launch& l = *running;
   const Thread& self = *l.current;
   const uint32_t serial = serial_of(stamp);
@@ -57,7 +59,7 @@ bool ordered(uint64_t stamp) {
   }
   const bool many = (stamp & kSpecial) != 0;
   const int thread = thread_of(stamp);
-  return (!many && thread == self.number) || clock_of(stamp) < self.block_clock ||
+  return (!many && !lanes && thread == self.number) || clock_of(stamp) < self.block_clock ||
          (!many && thread / 32 == self.number / 32 && clock_of(stamp) < self.warp_clock);
 }
 
@@ -228,17 +230,20 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
       report(place_of(address) + ", which " + who(cell.write) + " wrote without a barrier between");
     }
     if (access == Access::kRead) {
-      const bool same = cell.read != 0 && serial_of(cell.read) == running->serial &&
-                        clock_of(cell.read) == clock_of(now) && thread_of(cell.read) != thread_of(now);
-      const bool other_block =
-          cell.read != 0 && serial_of(cell.read) >= running->first_serial && serial_of(cell.read) != running->serial;
-      cell.read = now | (same || other_block ||
-                                 (cell.read & kSpecial && clock_of(cell.read) == clock_of(now) &&
-                                  serial_of(cell.read) == running->serial)
-                             ? kSpecial
-                             : 0);
+      uint64_t others = 0;
+      if (cell.read != 0 && serial_of(cell.read) >= running->first_serial) {
+        if (serial_of(cell.read) != running->serial) {
+          others = kSpecial;
+        } else if (clock_of(cell.read) == clock_of(now)) {
+          const int before = thread_of(cell.read), self = thread_of(now);
+          others = (cell.read & (kSpecial | kLanes)) | (before == self             ? 0
+                                                        : before / 32 == self / 32 ? kLanes
+                                                                                   : kSpecial);
+        }
+      }
+      cell.read = now | others;
     } else {
-      if (cell.read != 0 && !ordered(cell.read)) {
+      if (cell.read != 0 && !ordered(cell.read, (cell.read & kLanes) != 0)) {
         report(place_of(address) + ", which " + who(cell.read) + " read without a barrier between");
       }
       cell.write = now | (access == Access::kAtomic ? kAtomicBit : 0);

@@ -11,7 +11,7 @@ between barriers:
     two threads, one of them writing, without a barrier between           error (warps: __syncwarp; blocks: never ordered in a launch)
     an access to the destination of a cp.async before its wait            error
 Atomics are checked as well, but two of them are no conflict. What is not seen: memcpy and memset called by a kernel, and a
-register that was never set. Of several readers in an interval only the fact that there were several is kept. With
+register that was never set. Of several readers in an interval only the fact that there were several is kept, and whether they are of one warp. With
 PEFT4J_ANY_MEMORY (the library that native/'s tests load) addresses outside of all regions are fine: libtorch's tensors.
 */
 #include <cstdint>

@@ -106,5 +106,18 @@ TEST(packsKeepTheirNumbers) {
   check_packs<__half>("float16");
 }
 
+__global__ void bytes_of(uint32_t* out) {
+  out[0] = __byte_perm(0x33221100u, 0x77665544u, 0x7250u);
+  out[1] = __byte_perm(0x33221100u, 0x77665544u, 0x1032u);
+  out[2] = __vcmpgeu4(0x80ff1a19u, 0x7f801a1au);
+  out[3] = __vcmpgeu4(0x00010203u, 0u);
+}
+
+TEST(bytesAreSelectedAndCompared) {
+  const DeviceBuffer<uint32_t> out(4, "out");
+  expect_success("bytes_of", PEFT4J_LAUNCH(bytes_of, dim3(1), dim3(1), 0, nullptr, out.data()));
+  REQUIRE(out.download() == (std::vector<uint32_t>{0x77225500u, 0x11003322u, 0xffffff00u, 0xffffffffu}));
+}
+
 }  // namespace
 }  // namespace peft4j::cuda::test

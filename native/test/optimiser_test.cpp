@@ -4,7 +4,7 @@
 namespace peft4j::test {
 namespace {
 
-TEST(adamwFollowsItsFormula) {
+void adamw_follows_its_formula() {
   const std::vector<std::vector<int64_t>> shapes = {{3, 5}, {7}, {1000}, {2, 3, 4}, {0}};
   const std::vector<double> rate = {0.1, 0.1, 0.01, 0.01, 0.1}, decay = {0.1, 0, 0, 0.5, 0};
   Tensors p, g, m, v, p_exact, m_exact, v_exact;
@@ -41,6 +41,97 @@ TEST(adamwFollowsItsFormula) {
   adamw({}, {}, {}, {}, {}, {}, 0.9, 0.99, 1e-8, 1);
 }
 
+TEST(adamwFollowsItsFormula) {
+  adamw_follows_its_formula();
+  {
+    const Kernels reference("reference");
+    adamw_follows_its_formula();
+  }
+  CudaOnTheHost library;
+  adamw_follows_its_formula();
+}
+
+// What an adapter's forward pass reads is the border of its weight: adamw's kernel writes it with A and B, and then nobody writes it
+// again. Numbers put into A and B behind everybody's back show who reads them.
+struct Adapter {
+  at::Tensor a, b;
+
+  Adapter(int64_t in, int64_t out, int64_t rank, uint64_t seed)
+      : a(random({rank, in}, seed).to(at::kFloat).requires_grad_(true)),
+        b(random({out, rank}, seed + 1).to(at::kFloat).requires_grad_(true)) {}
+
+  void step(uint64_t seed) const {
+    const auto like = [&](const at::Tensor& t, uint64_t s) { return random(t.sizes(), s).to(at::kFloat); };
+    adamw({a, b}, {like(a, seed), like(b, seed + 1)}, {at::zeros_like(a), at::zeros_like(b)},
+          {at::zeros_like(a), at::zeros_like(b)}, {0.1, 0.1}, {0.01, 0.01}, 0.9, 0.999, 1e-8, 1);
+  }
+
+  at::Tensor forward(const at::Tensor& x, const Weight& weight, int64_t part) const {
+    const int64_t rows = x.size(0);
+    return lora_linear(x, weight, at::Tensor(), {a}, {b}, {part, 0, rows}, {2.0}, {0.0}, 1)[part].detach();
+  }
+
+  at::Tensor forward_with_other_numbers(const at::Tensor& x, const Weight& weight, int64_t part) const {
+    const at::Tensor a_before = a.detach().clone(), b_before = b.detach().clone();
+    std::fill_n(a.data_ptr<float>(), a.numel(), NAN);
+    std::fill_n(b.data_ptr<float>(), b.numel(), NAN);
+    const at::Tensor y = forward(x, weight, part);
+    std::copy_n(a_before.data_ptr<float>(), a.numel(), a.data_ptr<float>());
+    std::copy_n(b_before.data_ptr<float>(), b.numel(), b.data_ptr<float>());
+    return y;
+  }
+};
+
+TEST(adamwWritesTheBorder) {
+  CudaOnTheHost library;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{24, 16, 4}, {10, 7, 3}}) {
+      const int64_t in = shape[0], out = shape[1];
+      const Tensors parts = {random({3, in}, 1).to(at::kFloat), random({out, in}, 2).to(at::kFloat)};
+      const Weight weight(parts);
+      const at::Tensor x = random({5, in}, 3).to(type);
+      const Adapter adapter(in, out, shape[2], 4);
+      const auto fresh = [&] { return adapter.forward(x, Weight(parts), 1); };
+      const std::string what = text(type, " ", shape);
+      adapter.forward(x, weight, 1);
+      for (int i = 0; i < 2; ++i) {
+        adapter.step(5 + i);
+        const at::Tensor y = adapter.forward_with_other_numbers(x, weight, 1);
+        expect_same_bits(what + ", written by adamw", y, fresh());
+      }
+      {
+        const Kernels other("adamw=library");
+        adapter.step(7);
+        REQUIRE(adapter.forward_with_other_numbers(x, weight, 1).isnan().any().item<bool>());  // who looks sees them
+        adapter.step(8);
+        expect_same_bits(what + ", written by forward", adapter.forward(x, weight, 1), fresh());
+      }
+      at::NoGradGuard no_grad;
+      adapter.step(9);
+      adapter.a.add_(1);
+      expect_same_bits(what + ", changed behind adamw", adapter.forward(x, weight, 1), fresh());
+    }
+  }
+}
+
+// A master may have copies in several weights, and outlive them.
+TEST(adamwWritesTheLastCopy) {
+  CudaOnTheHost library;
+  const at::Tensor w = random({8, 16}, 1).to(at::kFloat), x = random({5, 16}, 2).to(at::kFloat);
+  const Adapter adapter(16, 8, 4, 3);
+  const Weight first({w});
+  {
+    const Weight second({w});
+    adapter.forward(x, first, 0);
+    adapter.forward(x, second, 0);
+    adapter.step(5);
+    expect_same_bits("first", adapter.forward(x, first, 0), adapter.forward(x, Weight({w}), 0));
+    expect_same_bits("second", adapter.forward(x, second, 0), adapter.forward(x, Weight({w}), 0));
+  }
+  adapter.step(7);
+  expect_same_bits("the second is gone", adapter.forward(x, first, 0), adapter.forward(x, Weight({w}), 0));
+}
+
 TEST(adamwRefuses) {
   const at::Tensor p = random({4, 3}, 1).to(at::kFloat), before = p.clone();
   const at::Tensor flat = p.flatten(), wide = p.to(at::kDouble), turned = random({3, 4}, 1).to(at::kFloat).t(), none;
@@ -68,10 +159,13 @@ TEST(adamwRefuses) {
                {"adamw", "parameter 0", "contiguous"});
 }
 
-TEST(clipGradNormScalesToTheNorm) {
+void clip_grad_norm_scales_to_the_norm() {
   const Tensors exact = {random({3, 4}, 1), random({1000}, 2), random({0}, 3), random({2, 2}, 4)};
   const auto fresh = [&] {
-    return Tensors{exact[0].to(at::kFloat), exact[1].to(at::kFloat), exact[2].to(at::kFloat), exact[3].to(at::kFloat)};
+    const at::Tensor holes = at::zeros({2, 4}, at::kFloat).slice(1, 0, 4, 2);
+    holes.copy_(exact[3]);
+    return Tensors{exact[0].to(at::kFloat).t().contiguous().t(), exact[1].to(at::kFloat), exact[2].to(at::kFloat),
+                   holes};
   };
   const double norm = at::cat({exact[0].flatten(), exact[1], exact[3].flatten()}).norm().item<double>();
   Tensors g = fresh();
@@ -81,9 +175,21 @@ TEST(clipGradNormScalesToTheNorm) {
   expect_same_bits("below the bound", g[1], fresh()[1]);
   REQUIRE(std::abs(clip_grad_norm(g, 1.5) - norm) < 1e-5);
   REQUIRE(std::abs(clip_grad_norm(g, 0) - 1.5) < 1e-5);
-  expect_close("direction", g[1], exact[1] * (1.5 / norm), 1e-6);
+  for (size_t i = 0; i < g.size(); ++i) {
+    expect_close(text("direction ", i), g[i], exact[i] * (1.5 / norm), 1e-6);
+  }
   REQUIRE(clip_grad_norm({}, 1) == 0);
   REQUIRE(std::isnan(clip_grad_norm({at::full({2}, NAN)}, 1)));
+}
+
+TEST(clipGradNormScalesToTheNorm) {
+  clip_grad_norm_scales_to_the_norm();
+  CudaOnTheHost library;
+  clip_grad_norm_scales_to_the_norm();
+}
+
+TEST(clipGradNormRefuses) {
+  const Tensors g = {at::ones({2})};
   expect_error("negative", [&] { clip_grad_norm(g, -1); }, {"clip_grad_norm", "max_norm", "-1"});
   expect_error("NaN", [&] { clip_grad_norm(g, NAN); }, {"clip_grad_norm", "max_norm", "nan"});
   expect_error("undefined", [&] { clip_grad_norm({at::Tensor()}, 1); }, {"clip_grad_norm", "gradient 0", "undefined"});

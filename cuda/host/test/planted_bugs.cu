@@ -89,6 +89,28 @@ TEST(reportsAMissingWarpBarrier) {
   expect_report(RUN(missing_warp_barrier, 1, 32, 128, out.data()), {"shared memory + "});
 }
 
+template <bool Barrier>
+__global__ void broadcast(float* out) {
+  float* s = shared_floats();
+  s[threadIdx.x] = 1;
+  __syncwarp();
+  for (int i = 0; i < 2; ++i) {
+    const float all = s[threadIdx.x / 32 * 32];  // PLANTED: read by the whole warp
+    if (Barrier) {
+      __syncwarp();
+    }
+    s[threadIdx.x] = all + 1;  // PLANTED
+    __syncwarp();
+    out[threadIdx.x] = s[threadIdx.x];
+  }
+}
+
+TEST(reportsAWriteBeforeTheWarpHasRead) {
+  const DeviceBuffer<float> out(64, "out");
+  expect_report(RUN(broadcast<false>, 1, 64, 256, out.data()), {"shared memory", "without a barrier between"});
+  expect_success("broadcast", RUN(broadcast<true>, 1, 64, 256, out.data()));
+}
+
 __global__ void warp_barrier_for_two_warps(float* out) {
   float* s = shared_floats();
   s[threadIdx.x] = 1;  // PLANTED
