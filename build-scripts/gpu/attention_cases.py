@@ -118,6 +118,18 @@ def _attention_prefix(c, P):
 # ---- kernels
 
 
+def _truth(q, k, v, dout, cu, **more):
+    """Result and gradients of attention by its formula, and those of a prefix."""
+    import torch
+
+    import formulas
+
+    prefix = [t.float().requires_grad_() for t in more.pop("prefix", [])]
+    inputs = [t.float().requires_grad_() for t in (q, k, v)]
+    out = formulas.attention(*inputs, cu, cu, *(prefix or [None, None]), **more)
+    return [out.detach(), *torch.autograd.grad(out, inputs + prefix, dout.float())]
+
+
 def attention_kernels(c):
     """Our own attention, forward and backward each alone."""
     if not c.has("attention_forward", "attention_backward"):
@@ -134,8 +146,13 @@ def attention_kernels(c):
         c.scratch(p, "attention_scratch")
         forward, both_ways = (predict.attention([length] * sequences, Hq, Hkv, D, causal, backward=b) for b in (False, True))
         name = f"{sequences} x {length}, {Hq}/{Hkv} heads of {D}, {'causal' if causal else 'full'}"
-        yield Case("attention_forward", name, "forward", forward, {"peft4j kernel": c.kernel("attention_forward", p)})
-        yield Case("attention_backward", name, "backward", both_ways[1:], {"peft4j kernel": c.kernel("attention_backward", p)})
+
+        def check(arrays=(q, k, v, dout), found=(out, dq, dk, dv)):
+            return zip(found, _truth(*arrays, [i * length for i in range(sequences + 1)], causal=causal, scale=D**-0.5))
+
+        yield Case("attention_forward", name, "forward", forward, {"peft4j kernel": c.kernel("attention_forward", p)},
+                   check=lambda: list(check())[:1])  # fmt: skip
+        yield Case("attention_backward", name, "backward", both_ways[1:], {"peft4j kernel": c.kernel("attention_backward", p)}, check=check)
 
 
 def prefix_attention(c):
@@ -159,7 +176,26 @@ def prefix_attention(c):
                                      ("prefix_attention", "backward", c.kernel("prefix_attention_backward", p, g))]:  # fmt: skip
             steps = predict.prefix_attention(T, Hq, D, P, direction == "backward")
             contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": run}
-            yield Case(name, f"prefix of {P}, T {T}, {Hq}/{Hkv} heads of {D}", direction, steps, contenders)
+
+            def check(direction=direction, arrays=(q, k, v, o1, lse1, dout), found=(o, dk, dv)):
+                right = _joined(*arrays)
+                return list(zip(found, right))[:1] if direction == "forward" else list(zip(found, right))[1:]
+
+            yield Case(name, f"prefix of {P}, T {T}, {Hq}/{Hkv} heads of {D}", direction, steps, contenders, check=check)
+
+
+def _joined(q, k, v, o1, lse1, dout):
+    """o of the join, and the gradients of the prefix."""
+    import torch
+
+    q, o1, dout = (t.float() for t in (q, o1, dout))
+    k, v = (t.float().requires_grad_() for t in (k, v))
+    group, D = q.shape[1] // k.shape[1], q.shape[2]
+    scores = torch.einsum("nhd,phd->nhp", q, k.repeat_interleave(group, 1)) * D**-0.5
+    lse = torch.logaddexp(lse1, scores.logsumexp(-1))
+    out = (lse1 - lse).exp().unsqueeze(-1) * o1
+    out = out + torch.einsum("nhp,phd->nhd", (scores - lse.unsqueeze(-1)).exp(), v.repeat_interleave(group, 1))
+    return [out.detach(), *torch.autograd.grad(out, [k, v], dout)]
 
 
 def attention_decode(c):
@@ -177,13 +213,20 @@ def attention_decode(c):
                      q=heads(q), o=heads(o), k=k, v=v, key=Hkv * D, head=D, cu_seqlens_k=cu)  # fmt: skip
         c.scratch(p, "attention_decode_scratch")
         steps = predict.attention_decode([length] * S, Hq, Hkv, D)
+
+        def check(q=q, k=k, v=v, o=o):
+            import formulas
+
+            starts = [i * length for i in range(S + 1)]
+            return [(o, formulas.attention(q.float(), k.float(), v.float(), range(S + 1), starts, scale=D**-0.5))]
+
         contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": c.kernel("attention_decode", p)}
         if c.torch:
             import peers
 
             cache = [t.view(S, length, Hkv, D).transpose(1, 2) for t in (k, v)]
             contenders["SDPA"] = without_graph(lambda: peers.sdpa(q.unsqueeze(2), *cache, False))
-        yield Case("attention_decode", f"{S} x {length} keys, {Hq}/{Hkv} heads of {D}", "forward", steps, contenders)
+        yield Case("attention_decode", f"{S} x {length} keys, {Hq}/{Hkv} heads of {D}", "forward", steps, contenders, check=check)
 
 
 OPERATIONS = [attention, attention_kernels, prefix_attention, attention_decode]

@@ -24,6 +24,7 @@ class Case:
     each: Callable = lambda i: None  # before each repeat
     mean: bool = False  # of different work in each repeat, else the median
     memory: bool = False  # peak memory of a run as well
+    check: Callable = None  # in a dry run, where a kernel was called: [(array that it wrote, what it should hold)]
 
 
 class Context:

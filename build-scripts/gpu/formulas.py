@@ -128,7 +128,7 @@ def layer_norm(x, residual, weight, bias, eps, dropout_p, seed):
     return F.layer_norm(z, z.shape[-1:], weight, bias, eps)
 
 
-# ---- loss
+# ---- loss and optimiser
 
 
 def token_log_probs(hidden, weight, labels, softcap=0.0, smoothing=0.0):
@@ -145,3 +145,14 @@ def token_log_probs(hidden, weight, labels, softcap=0.0, smoothing=0.0):
 def lm_loss(hidden, weight, labels, softcap=0.0, smoothing=0.0, mean=True):
     losses = -token_log_probs(hidden, weight, labels, softcap, smoothing)
     return losses.mean() if mean else losses.sum()
+
+
+def adamw(parameters, gradients, exp_avg, exp_avg_sq, rates, decays, beta1, beta2, eps, step):
+    """Parameters, then first and second moments after the step."""
+    new = [], [], []
+    for p, g, m, v, rate, decay in zip(parameters, gradients, exp_avg, exp_avg_sq, rates, decays):
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        change = (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps)
+        for kind, t in zip(new, (p * (1 - rate * decay) - rate * change, m, v)):
+            kind.append(t)
+    return sum(new, [])

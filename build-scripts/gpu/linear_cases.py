@@ -141,7 +141,14 @@ def dual_gemm(c):
             if c.torch:
                 contenders["frozen alone"] = (lambda: x @ w.t()) if direction == "forward" else (lambda: dy @ w)
             steps = predict.product(T, K + r, N) if direction == "forward" else predict.product(T, N + r, K)
-            yield Case("dual_gemm", f"{N} x {K}, T {T}, r {r}", direction, steps, contenders, {"N": N, "K": K})
+
+            def check(direction=direction, x=x, w=w, h=h, b=b, y=y, dx=dx, dy=dy, a=a):
+                import formulas
+
+                x, w, h, b, dy, a = (t.float() for t in (x, w, h, b, dy, a))
+                return [(y, x @ w.t() + h @ b.t())] if direction == "forward" else [(dx, formulas.dropped(h @ a, 26 / 256, 1) + dy @ w)]
+
+            yield Case("dual_gemm", f"{N} x {K}, T {T}, r {r}", direction, steps, contenders, {"N": N, "K": K}, check=check)
 
 
 def lora_kernels(c):
@@ -155,7 +162,7 @@ def lora_kernels(c):
 
 def _lora_kernels(c, C, T, r, adapters):
     d, R = c.device, adapters * r
-    x, y, h = c.normal(T, C), d.empty(T, C + R), c.normal(T, R)
+    x, y, h, dx, dx_before = c.normal(T, C), d.empty(T, C + R), c.normal(T, R), d.empty(T, C), c.normal(T, C)
     factor, gradient = c.normal(adapters, r, C, deviation=C**-0.5), d.empty(adapters, r, C, type="float32")
     by_output = c.normal(C, R, deviation=r**-0.5)  # B of all adapters side by side
 
@@ -171,6 +178,27 @@ def _lora_kernels(c, C, T, r, adapters):
             c.scratch(p, f"{name}_scratch")
         return c.kernel(name, p)
 
+    def check(name):
+        """What the kernel has written and what it should have: the copy and the border of y, the gradients, dx."""
+        import torch
+
+        import formulas
+
+        of = [(slice(j * T // adapters, (j + 1) * T // adapters), slice(j * r, (j + 1) * r)) for j in range(adapters)]
+        wide, a, b, ranks = x.float(), factor.float(), by_output.float(), h.float()
+        dropped = formulas.dropped(wide, 26 / 256, 1)
+        border, added = torch.zeros(T, R), torch.zeros(T, C)
+        for j, (rows, columns) in enumerate(of):
+            border[rows, columns] = 2 * (dropped[rows] @ a[j].t() if name == "lora_shrink" else wide[rows] @ b[:, columns])
+            added[rows] = ranks[rows, columns] @ a[j]
+        copied = [(y[:, :C], wide), (y[:, C:], border)]
+        return {
+            "lora_shrink": copied,
+            "lora_grad_b": copied + [(gradient[j].view(C, r), wide[rows].t() @ ranks[rows, columns]) for j, (rows, columns) in enumerate(of)],
+            "lora_grad_a": [(gradient[j], ranks[rows, columns].t() @ dropped[rows]) for j, (rows, columns) in enumerate(of)],
+            "lora_expand": [(dx, dx_before + formulas.dropped(added, 26 / 256, 1))],
+        }[name]
+
     down = segments(factor, 2 * r * C, C, 1, 26)  # A: element (j, c) at j·C + c
     border = d.pointer(y) + 2 * C  # h and g lie behind the copy
     row = C + R
@@ -179,11 +207,12 @@ def _lora_kernels(c, C, T, r, adapters):
         "lora_grad_b": (call("lora_grad_b", segments(by_output, 2 * r, 1, R, 0), y=y, y_stride=row, g=border, g_stride=row, h=h, h_stride=R),
                         predict.lora_grad_b(T, C, R, True)),
         "lora_grad_a": (call("lora_grad_a", down, g=h, g_stride=R), predict.lora_grad_a(T, C, R)),
-        "lora_expand": (call("lora_expand", down, y=y, y_stride=row, h=h, h_stride=R), predict.lora_expand(T, C, R)),
+        "lora_expand": (call("lora_expand", down, y=dx, y_stride=C, h=h, h_stride=R), predict.lora_expand(T, C, R)),
     }  # fmt: skip
     of = f"C {C}, T {T}, r {r}" + (f", rows of {adapters} adapters" if adapters > 1 else "")
     for name, (run, steps) in kernels.items():
-        yield Case(name, of, "pass", steps, {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": run})
+        contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": run}
+        yield Case(name, of, "pass", steps, contenders, each=lambda i: d.copy(dx, dx_before), check=lambda name=name: check(name))
 
 
 OPERATIONS = [lora_linear, dual_gemm, lora_kernels]

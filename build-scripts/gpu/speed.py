@@ -53,6 +53,11 @@ def measure(c, case, ceilings):
                 raise
             rows.append({"contender": name, "error": str(error).strip().split("\n")[0][:300]})
     times = c.device.measure(contenders, case.repeats, case.each)
+    if c.dry and case.check:
+        for i, (found, right) in enumerate(case.check()):
+            worst = (found.float() - right.float()).abs().max().item()
+            if not worst <= 0.02 * max(1.0, right.abs().max().item()):
+                raise RuntimeError(f"{case.operation}, {case.case}, {case.direction}: result {i} is off by {worst:.3g}")
     moved, done = predict.total(case.steps)
     least = 1e6 * predict.seconds(case.steps, ceilings)
     for name, found in times.items():

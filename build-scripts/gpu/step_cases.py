@@ -75,7 +75,8 @@ def fixed_order_sum(c):
             contenders["eager"] = lambda: partials.sum(0)
         if c.has("fixed_order_sum"):
             contenders["peft4j kernel"] = c.kernel("fixed_order_sum", out, partials, n, splits, 0)
-        yield Case("fixed_order_sum", f"{splits} x {n}", "forward", steps, contenders)
+        check = lambda out=out, partials=partials: [(out, partials.sum(0))]  # noqa: E731
+        yield Case("fixed_order_sum", f"{splits} x {n}", "forward", steps, contenders, check=check)
 
 
 # ---- loss and optimiser
@@ -112,7 +113,15 @@ def cross_entropy(c):
     p = c.struct("cross_entropy_params", logits=logits, labels=labels, loss=loss, rows=T, columns=V, row_stride=V, dtype=1, gradient=1)
     steps = predict.elements(T * V, 1, 1)
     contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": c.kernel("cross_entropy", p)}
-    yield Case("cross_entropy", f"{T} x {V}", "forward + backward", steps, contenders, each=lambda i: c.device.copy(logits, first))
+
+    def check():
+        import torch
+
+        x = first.float().requires_grad_()
+        losses = torch.nn.functional.cross_entropy(x, labels, reduction="none")
+        return [(loss, losses.detach()), (logits, torch.autograd.grad(losses.sum(), x)[0])]
+
+    yield Case("cross_entropy", f"{T} x {V}", "forward + backward", steps, contenders, each=lambda i: c.device.copy(logits, first), check=check)
 
 
 def _adapters(c):
@@ -300,8 +309,18 @@ def rational(c):
             if peers.triton is not None:
                 one["Triton"] = lambda: peers.triton_rational_forward(x, a, b)
                 two["Triton, atomics"] = lambda: peers.triton_rational_backward(dy, x, a, b)
-        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "forward", forward, one, shape)
-        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "backward", backward, two, shape)
+
+        def check(x=x, a=a, b=b, dy=dy, found=(y, dx, sums[0][0], sums[1][0])):
+            import torch
+
+            import peers
+
+            inputs = [t.float().requires_grad_() for t in (x, a, b)]
+            out = peers.rational(*inputs)
+            return list(zip(found, [out.detach(), *torch.autograd.grad(out, inputs, dy.float())]))
+
+        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "forward", forward, one, shape, check=lambda check=check: check()[:1])
+        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "backward", backward, two, shape, check=lambda check=check: check()[1:])
 
 
 OPERATIONS = [layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, fixed_order_sum, rational, lm_loss, cross_entropy, adamw, clip_grad_norm]
