@@ -14,7 +14,7 @@ build=$root/target/cuda
 mkdir -p "$build"
 cmake -S "$root/cuda" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CUDA_COMPILER="$nvcc" \
   > "$build/cmake.log" 2>&1 || { cat "$build/cmake.log" && fail "cmake failed"; }
-ninja -C "$build" --quiet peft4j_cuda | sed '/no work to do/d'
+ninja -C "$build" --quiet peft4j_cuda peft4j_cuda_facts peft4j_bench | sed '/no work to do/d'
 python3 "$root/build-scripts/cuda_budgets.py" "$root/cuda/budgets.txt" "$build" "$@"
 if [ "${1:-}" = --natives ]; then
   platform=$(pom_property platform)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the CUDA kernels and their tests on this machine's CPU, in the executor of cuda/host/; needs no card and no CUDA.
 #
-#   build-scripts/cuda-tests.sh [part of a test's name]
+#   build-scripts/cuda-tests.sh [part of a test's name…]
 #
 # Twice: with the executor's own checks of each access to memory, and with the address sanitizer. PEFT4J_HOST_SEED=N draws
 # another order of threads.

@@ -33,7 +33,7 @@ configure() { # build folder, more options
 case $kind in
   "")
     build=$root/target/native-build
-    ninja -C "$build" --quiet peft4j_native_tests
+    ninja -C "$build" --quiet peft4j_native_tests peft4j_torch_ops
     ATEN_CPU_CAPABILITY=default "$build/peft4j_native_tests"
     ATEN_CPU_CAPABILITY=avx2 "$build/peft4j_native_tests"
     "$build/peft4j_native_tests"

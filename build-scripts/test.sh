@@ -20,5 +20,6 @@ build-scripts/native-tests.sh
 build-scripts/native-tests.sh address,undefined
 build-scripts/cuda-tests.sh
 has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
+build-scripts/gpu-check.sh --self-check
 build-scripts/format.sh --check
 say "all tests passed"

@@ -1,5 +1,9 @@
-/* peft4j_cuda_host_tests, peft4j_cuda_tests [part of a name]: runs the tests; exit code 0 if all passed. */
+/*
+peft4j_cuda_host_tests, peft4j_cuda_tests [part of a name…]: runs the tests, or those with one of the parts in their name
+(lora_shrink finds loraShrinkAddsRows too); exit code 0 if all passed.
+*/
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -95,14 +99,29 @@ std::vector<double> random(size_t n, uint64_t seed, double deviation) {
   return values;
 }
 
+// In small letters, without underscores.
+static std::string plain(const std::string& name) {
+  std::string letters;
+  for (const char c : name) {
+    if (c != '_') {
+      letters += static_cast<char>(std::tolower(c));
+    }
+  }
+  return letters;
+}
+
+static bool chosen(const std::string& name, int parts, char** part) {
+  const auto has = [&](const char* p) { return plain(name).find(plain(p)) != std::string::npos; };
+  return parts == 0 || std::any_of(part, part + parts, has);
+}
+
 }  // namespace peft4j::cuda::test
 
 int main(int argc, char** argv) {
   using namespace peft4j::cuda::test;
-  const std::string part = argc > 1 ? argv[1] : "";
   int passed = 0, failed = 0;
   for (const Test& test : tests()) {
-    if (std::string(test.name).find(part) == std::string::npos) {
+    if (!chosen(test.name, argc - 1, argv + 1)) {
       continue;
     }
     const auto begin = std::chrono::steady_clock::now();

@@ -1,0 +1,67 @@
+"""libpeft4j in Python: torch.ops.peft4j with names for the arguments."""
+
+import torch
+
+
+def load(torch_library, cuda_library=None):
+    torch.ops.load_library(str(torch_library))
+    if cuda_library:
+        torch.ops.peft4j.load_cuda(str(cuda_library))
+
+
+def set_kernels(setting):
+    torch.ops.peft4j.set_kernels(setting)
+
+
+def kernels(device):
+    """{operation: (provider that `auto` takes, why)}"""
+    text = torch.ops.peft4j.cuda_kernels_in_use() if device == "cuda" else torch.ops.peft4j.kernels_in_use()
+    return {line.split("\t")[0]: tuple(line.split("\t")[1:]) for line in text.splitlines() if "\t" in line}
+
+
+def has(operation, provider, device):
+    """Whether the operation has this provider on the device."""
+    try:
+        set_kernels(f"{operation}={provider}")
+        return kernels(device)[operation][0] == provider
+    except RuntimeError:
+        return False
+    finally:
+        set_kernels("auto")
+
+
+def weight(parts):
+    return torch.classes.peft4j.Weight(list(parts))
+
+
+def lora_linear(x, weight, a, b, place, scale, dropout=None, seed=1, bias=None):
+    return torch.ops.peft4j.lora_linear(x, weight, bias, a, b, place, scale, dropout or [0.0] * len(a), seed)
+
+
+def attention(q, k, v, cu_q, cu_k=None, prefix_k=None, prefix_v=None, gate=None, causal=False, scale=None, window=0, softcap=0.0,
+              bias_table=None, dropout_p=0.0, seed=1):  # fmt: skip
+    cu_k = cu_q if cu_k is None else cu_k
+    longest = [int(cu.diff().max()) if len(cu) > 1 else 0 for cu in (cu_q, cu_k)]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return torch.ops.peft4j.attention(q, k, v, cu_q, cu_k, *longest, prefix_k, prefix_v, gate, causal, scale, window, softcap,
+                                      bias_table, dropout_p, seed)  # fmt: skip
+
+
+def layer_norm(x, residual, weight, bias, eps=1e-5, dropout_p=0.0, seed=1):
+    return torch.ops.peft4j.layer_norm(x, residual, weight, bias, eps, dropout_p, seed)
+
+
+def gelu(x):
+    return torch.ops.peft4j.gelu(x)
+
+
+def dropout(x, p, seed=1):
+    return torch.ops.peft4j.dropout(x, p, seed)
+
+
+def lm_loss(hidden, weight, labels, softcap=0.0, label_smoothing=0.0, mean=True):
+    return torch.ops.peft4j.lm_loss(hidden, weight, labels, softcap, label_smoothing, mean)
+
+
+def token_log_probs(hidden, weight, labels, softcap=0.0):
+    return torch.ops.peft4j.token_log_probs(hidden, weight, labels, softcap)
