@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attention_cudnn.h"
 #include "checks.h"
 #include "device_lengths.h"
 #include "prefix_attention.h"
@@ -200,15 +201,25 @@ variable_list efficient_backward(const Packed& p, const at::Tensor& dout, const 
   return {dq.squeeze(0), summed(dk.squeeze(0), key_heads), summed(dv.squeeze(0), key_heads)};
 }
 
+// ---- CUDA, 16-bit, sizes that come back: cuDNN
+
+constexpr size_t kCudnnState = 3;  // tensors; flash-attention keeps two
+
+Part cudnn_part(const Packed& p, const AttentionSettings& settings) {
+  const variable_list all = cudnn_forward(p.q, p.k, p.v, p.cu_q, settings);
+  return {all[0], all[1], {all.begin() + 2, all.end()}};
+}
+
 Part part_1(const Packed& p, const AttentionSettings& settings) {
   if (p.k.size(0) == 0 || p.q.size(0) == 0) {
     return {at::zeros(p.q.sizes(), p.q.options()),
             at::full({p.q.size(0), p.q.size(1)}, -INFINITY, p.q.options().dtype(compute_type(p.q))),
             {}};
   }
-  return p.q.is_cpu()                      ? cpu_forward(p, settings)
-         : p.q.scalar_type() == at::kFloat ? efficient_forward(p, settings)
-                                           : flash_forward(p, settings);
+  return p.q.is_cpu()                                      ? cpu_forward(p, settings)
+         : p.q.scalar_type() == at::kFloat                 ? efficient_forward(p, settings)
+         : cudnn_takes(p.q, p.k, p.cu_q, p.cu_k, settings) ? cudnn_part(p, settings)
+                                                           : flash_forward(p, settings);
 }
 
 variable_list part_1_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
@@ -218,7 +229,9 @@ variable_list part_1_backward(const Packed& p, const at::Tensor& dout, const Par
   }
   return p.q.is_cpu()                      ? cpu_backward(p, dout, joined, settings)
          : p.q.scalar_type() == at::kFloat ? efficient_backward(p, dout, joined, settings)
-                                           : flash_backward(p, dout, joined, settings);
+         : joined.state.size() == kCudnnState
+             ? cudnn_backward(p.q, p.k, p.v, dout, joined.o, joined.lse, joined.state, settings)
+             : flash_backward(p, dout, joined, settings);
 }
 
 struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
