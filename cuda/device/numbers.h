@@ -3,6 +3,7 @@
 Numbers in memory and in registers: float, __nv_bfloat16 and __half are read and written 16 bytes at a time, computing is in
 float.
     Pack<T> p = load_pack(x);   p.v[i]   to_float(p.v[i])   store_pack(y, p)      x and y 16-byte aligned
+    Pack<T, N> p = load_pack<N>(x), to_floats(p, f), from_floats<T>(f)            N numbers; float f[N]
 */
 #include <cstdint>
 
@@ -31,9 +32,32 @@ PEFT4J_DEVICE Pack<T> load_pack(const T* from) {
   return *reinterpret_cast<const Pack<T>*>(from);
 }
 
-template <class T>
-PEFT4J_DEVICE void store_pack(T* to, const Pack<T>& pack) {
-  *reinterpret_cast<Pack<T>*>(to) = pack;
+template <int N, class T>
+PEFT4J_DEVICE Pack<T, N> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+
+template <class T, int N>
+PEFT4J_DEVICE void store_pack(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+template <class T, int N>
+PEFT4J_DEVICE void to_floats(const Pack<T, N>& from, float (&to)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    to[i] = to_float(from.v[i]);
+  }
+}
+
+template <class T, int N>
+PEFT4J_DEVICE Pack<T, N> from_floats(const float (&from)[N]) {
+  Pack<T, N> to;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    to.v[i] = from_float<T>(from[i]);
+  }
+  return to;
 }
 
 // Host: whether rows that begin at p and follow each other after `stride` elements can be read in packs.
