@@ -10,6 +10,8 @@ Instructions that C++ has no words for; the only file with asm. Fragments as the
                    register j gets (g, 2t) and (g, 2t+1) of matrix j, transposed: (2t, g) and (2t+1, g)
     cp_async<B>    copies B = 4, 8 or 16 bytes to shared memory, of which the first `valid` are read and the rest set to 0;
                    done when a cp_async_wait<N> leaves at most the N newest committed groups open
+    exp2_approx, reciprocal_approx    2ˣ and 1/x in one instruction, to 2 ulp; numbers below 2⁻¹²⁶ count as 0
+    store_16       16 bytes to global memory: one instruction also where the compiler loses sight of the alignment
 All lanes of a warp take part in mma and ldmatrix.
 */
 #include <cstdint>
@@ -108,6 +110,24 @@ PEFT4J_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
 }
 
+PEFT4J_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+PEFT4J_DEVICE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+PEFT4J_DEVICE void store_16(void* to, const uint4& words) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(words.x),
+               "r"(words.y), "r"(words.z), "r"(words.w)
+               : "memory");
+}
+
 // Waits for `threads` threads (a multiple of 32) at barrier `id`, 1 to 15.
 PEFT4J_DEVICE void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -138,6 +158,15 @@ PEFT4J_DEVICE void cp_async_commit() {
 template <int Open>
 void cp_async_wait() {
   host::cp_async_wait(Open);
+}
+PEFT4J_DEVICE float exp2_approx(float x) {
+  return std::exp2(x);
+}
+PEFT4J_DEVICE float reciprocal_approx(float x) {
+  return 1.0f / x;
+}
+PEFT4J_DEVICE void store_16(void* to, const uint4& words) {
+  *static_cast<uint4*>(to) = words;
 }
 PEFT4J_DEVICE void named_barrier(int id, int threads PEFT4J_SITE) {
   host::named_barrier(id, threads, site);
