@@ -75,7 +75,7 @@ PEFT4J_DEVICE double magnitude(double x) {
   return fabs(x);
 }
 PEFT4J_DEVICE float one_over(float q) {
-  const float r = reciprocal(q);
+  const float r = reciprocal_approx(q);
   return multiply_add(multiply_add(-q, r, 1.0f), r, r);
 }
 PEFT4J_DEVICE double one_over(double q) {

@@ -3,9 +3,12 @@
 Numbers in memory and in registers: float, __nv_bfloat16 and __half are read and written 16 bytes at a time, computing is in
 float.
     Pack<T> p = load_pack(x);   p.v[i]   to_float(p.v[i])   store_pack(y, p)      x and y 16-byte aligned
+    Pack<T, N> p = load_pack<N>(x), to_floats(p, f), from_floats<T>(f)            N numbers; float f[N]
+    write_pack(y, p)                                                              to global memory
 */
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cuda.h"
 
@@ -32,9 +35,55 @@ PEFT4J_DEVICE Pack<T> load_pack(const T* from) {
   return *reinterpret_cast<const Pack<T>*>(from);
 }
 
-template <class T>
-PEFT4J_DEVICE void store_pack(T* to, const Pack<T>& pack) {
-  *reinterpret_cast<Pack<T>*>(to) = pack;
+template <int N, class T>
+PEFT4J_DEVICE Pack<T, N> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+
+template <class T, int N>
+PEFT4J_DEVICE void store_pack(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// The same for global memory, with store_16.
+template <class T, int N>
+PEFT4J_DEVICE void write_pack(T* to, const Pack<T, N>& pack) {
+  if constexpr (sizeof(Pack<T, N>) == 16) {
+    store_16(to, __builtin_bit_cast(uint4, pack));
+  } else {
+    store_pack(to, pack);
+  }
+}
+
+// bfloat16 by shifts and not by its conversion, for which the compiler gives each number of a pack a register.
+template <class T, int N>
+PEFT4J_DEVICE void to_floats(const Pack<T, N>& from, float (&to)[N]) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16> && N % 2 == 0) {
+    struct Words {
+      uint32_t v[N / 2];
+    };
+    const Words words = __builtin_bit_cast(Words, from);
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      to[2 * i] = __uint_as_float(words.v[i] << 16);
+      to[2 * i + 1] = __uint_as_float(words.v[i] & 0xffff0000u);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      to[i] = to_float(from.v[i]);
+    }
+  }
+}
+
+template <class T, int N>
+PEFT4J_DEVICE Pack<T, N> from_floats(const float (&from)[N]) {
+  Pack<T, N> to;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    to.v[i] = from_float<T>(from[i]);
+  }
+  return to;
 }
 
 // The first `count` numbers of a pack and 0 behind them. whole: 16-byte aligned, so a full pack is one access.
@@ -66,12 +115,7 @@ PEFT4J_DEVICE Pack<T> load_some(const T* from, int count, bool whole) {
 template <class T>
 PEFT4J_DEVICE void store_some(T* to, const float (&x)[Pack<T>::kSize], int count, bool whole) {
   if (whole && count == Pack<T>::kSize) {
-    Pack<T> pack;
-#pragma unroll
-    for (int i = 0; i < Pack<T>::kSize; ++i) {
-      pack.v[i] = from_float<T>(x[i]);
-    }
-    store_pack(to, pack);
+    store_pack(to, from_floats<T>(x));
   } else {
 #pragma unroll
     for (int i = 0; i < Pack<T>::kSize; ++i) {

@@ -41,4 +41,23 @@ PEFT4J_DEVICE float mask_factor(const uint4& words, int column, const Dropout& d
   return (word >> (8 * (i & 3)) & 255u) < dropout.threshold ? 0.0f : dropout.scale;
 }
 
+// Drops elements column … column + N - 1 of a row; N a power of two up to 16, column a multiple of it.
+template <int N>
+PEFT4J_DEVICE void drop(float (&x)[N], uint64_t row, int64_t column, const Dropout& dropout) {
+  uint4 words = mask_words(static_cast<uint32_t>(column / 16), row, dropout.seed);
+  // Shifted until the first element's byte is in the first word.
+  if (N < 16 && (column & 8) != 0) {
+    words.x = words.z;
+    words.y = words.w;
+  }
+  if (N < 8 && (column & 4) != 0) {
+    words.x = words.y;
+  }
+  const int first = N < 4 ? static_cast<int>(column & 3) : 0;
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    x[i] *= mask_factor(words, first + i, dropout);
+  }
+}
+
 }  // namespace peft4j::cuda

@@ -8,9 +8,10 @@ Instructions that C++ has no words for; the only file with asm. Fragments as the
         a: (g, t) (g+8, t) (g, t+4) (g+8, t+4)          b: (t, g) (t+4, g)        d: as above
     ldmatrix<N>    N 8×8 matrices of 16-bit numbers; lane i gives the address of row i % 8 of matrix i / 8, 16-byte aligned;
                    register j gets (g, 2t) and (g, 2t+1) of matrix j, transposed: (2t, g) and (2t+1, g)
-    reciprocal     1/x to 1 ulp, for an x whose reciprocal is no denormal
     cp_async<B>    copies B = 4, 8 or 16 bytes to shared memory, of which the first `valid` are read and the rest set to 0;
                    done when a cp_async_wait<N> leaves at most the N newest committed groups open
+    exp2_approx, reciprocal_approx    2ˣ and 1/x in one instruction, to 2 ulp; numbers below 2⁻¹²⁶ count as 0
+    store_16       16 bytes to global memory: one instruction also where the compiler loses sight of the alignment
 All lanes of a warp take part in mma and ldmatrix.
 */
 #include <cstdint>
@@ -109,10 +110,22 @@ PEFT4J_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
 }
 
-PEFT4J_DEVICE float reciprocal(float x) {
-  float r;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
-  return r;
+PEFT4J_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+PEFT4J_DEVICE float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+PEFT4J_DEVICE void store_16(void* to, const uint4& words) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(words.x),
+               "r"(words.y), "r"(words.z), "r"(words.w)
+               : "memory");
 }
 
 // Waits for `threads` threads (a multiple of 32) at barrier `id`, 1 to 15.
@@ -146,8 +159,15 @@ template <int Open>
 void cp_async_wait() {
   host::cp_async_wait(Open);
 }
-PEFT4J_DEVICE float reciprocal(float x) {
+PEFT4J_DEVICE float exp2_approx(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
+}
+PEFT4J_DEVICE float reciprocal_approx(float x) {
   return 1.0f / x;
+}
+PEFT4J_DEVICE void store_16(void* to, const uint4& words) {
+  *static_cast<uint4*>(to) = words;
 }
 PEFT4J_DEVICE void named_barrier(int id, int threads PEFT4J_SITE) {
   host::named_barrier(id, threads, site);

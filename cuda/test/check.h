@@ -3,13 +3,17 @@
 What the tests of the kernels share, on the host and on a card. A test is TEST(nameOfTheBehaviour) { … }; a failed check throws,
 and the runner goes on with the next test.
 */
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "device/cuda.h"
 #include "pairwise.h"
 
 namespace peft4j::cuda::test {
@@ -45,6 +49,17 @@ void expect_close(const std::string& what, const std::vector<double>& own, const
                   double allowed, double absolute = 1e-5);
 double distance(const std::vector<double>& a, const std::vector<double>& b);
 
+// Distance from the largest number, rounded to T, to the next larger one.
+template <class T>
+double ulp(const std::vector<double>& values) {
+  double most = 0;
+  for (const double x : values) {
+    most = std::max(most, std::abs(x));
+  }
+  const int digits = sizeof(T) == 4 ? 24 : std::is_same_v<T, __nv_bfloat16> ? 8 : 11;
+  return most == 0 ? 0 : std::ldexp(1.0, std::ilogb(most) + 1 - digits);
+}
+
 // Normal numbers; the same for the same seed.
 std::vector<double> random(size_t n, uint64_t seed, double deviation = 1);
 
@@ -72,6 +87,13 @@ std::vector<double> wide(const std::vector<T>& from) {
     to.push_back(static_cast<float>(x));
   }
   return to;
+}
+
+// The whole rule; plain: the same formula in T's own precision, each step rounded.
+template <class T>
+void expect_by_rule(const std::string& what, const std::vector<T>& own, const std::vector<double>& reference,
+                    const std::vector<double>& plain) {
+  expect_close(what, wide(own), reference, distance(plain, reference), 1e-5 + ulp<T>(reference));
 }
 
 using peft4j::test_cases::pairwise;

@@ -80,6 +80,36 @@ TEST(reductionsSeeEveryThread) {
   }
 }
 
+template <int N>
+__global__ void drop_pack(float* out, int64_t row, Dropout dropout) {
+  float x[N];
+  for (float& one : x) {
+    one = 1;
+  }
+  drop(x, row, static_cast<int64_t>(threadIdx.x) * N, dropout);
+  for (int i = 0; i < N; ++i) {
+    out[threadIdx.x * N + i] = x[i];
+  }
+}
+
+template <int N>
+void check_drop() {
+  const uint64_t seed = 0x123456789abcdefull, row = 3;
+  const uint32_t threshold = 100;
+  const DeviceBuffer<float> out(64, "out");
+  expect_success("drop_pack", PEFT4J_LAUNCH(drop_pack<N>, dim3(1), dim3(64 / N), 0, nullptr, out.data(), row,
+                                            Dropout::of(seed, threshold)));
+  expect_close(text("packs of ", N), wide(out.download()), mask(1, 64, threshold, seed, row), 0, 1e-6);
+}
+
+TEST(packsAreDroppedLikeTheirElements) {
+  check_drop<1>();
+  check_drop<2>();
+  check_drop<4>();
+  check_drop<8>();
+  check_drop<16>();
+}
+
 template <class T>
 __global__ void halve(const T* in, T* out) {
   Pack<T> pack = load_pack(in + threadIdx.x * Pack<T>::kSize);
@@ -98,6 +128,38 @@ void check_packs(const char* name) {
   for (size_t i = 0; i < found.size(); ++i) {
     REQUIRE(found[i] == static_cast<float>(values[i]) / 2);
   }
+}
+
+template <class T, int N>
+__global__ void halve_floats(const T* in, T* out) {
+  float x[N];
+  to_floats(load_pack<N>(in + threadIdx.x * N), x);
+  for (float& one : x) {
+    one /= 2;
+  }
+  write_pack(out + threadIdx.x * N, from_floats<T>(x));
+}
+
+template <class T, int N>
+void check_floats() {
+  const auto values = convert<T>(random(32 * N, 4));
+  const DeviceBuffer<T> in(values, "in"), out(values.size(), "out");
+  expect_success(text("packs of ", N),
+                 PEFT4J_LAUNCH((halve_floats<T, N>), dim3(1), dim3(32), 0, nullptr, in.data(), out.data()));
+  const auto found = wide(out.download());
+  for (size_t i = 0; i < found.size(); ++i) {
+    REQUIRE(found[i] == static_cast<float>(values[i]) / 2);
+  }
+}
+
+TEST(packsOfAnySizeAreFloats) {
+  check_floats<float, 1>();
+  check_floats<float, 4>();
+  check_floats<__nv_bfloat16, 1>();
+  check_floats<__nv_bfloat16, 2>();
+  check_floats<__nv_bfloat16, 8>();
+  check_floats<__half, 1>();
+  check_floats<__half, 8>();
 }
 
 TEST(packsKeepTheirNumbers) {

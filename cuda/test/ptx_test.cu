@@ -198,6 +198,32 @@ TEST(cpAsyncCopiesAndFillsUp) {
   check_copy<16>();
 }
 
+__global__ void approximate(const float* x, float* out, uint4* words) {
+  out[threadIdx.x] = exp2_approx(x[threadIdx.x]);
+  out[blockDim.x + threadIdx.x] = reciprocal_approx(x[threadIdx.x]);
+  store_16(words + threadIdx.x, make_uint4(threadIdx.x, threadIdx.x + 1, threadIdx.x + 2, threadIdx.x + 3));
+}
+
+TEST(approximationsHaveTwoUlp) {
+  const std::vector<float> x = {-200, -125.5, -20.3f, -1e-20f, 0.1f, 1, 1.5, 3, 100.7f, 127.5, INFINITY, -INFINITY};
+  const int n = static_cast<int>(x.size());
+  const DeviceBuffer<float> in(x, "in"), out(2 * n, "out");
+  const DeviceBuffer<uint4> words(n, "words");
+  expect_success("approximate",
+                 PEFT4J_LAUNCH(approximate, dim3(1), dim3(n), 0, nullptr, in.data(), out.data(), words.data()));
+  const auto found = out.download();
+  const auto close = [](double own, double exact) {
+    return own == exact || std::abs(own - exact) <= 2 * 0x1p-23 * std::abs(exact) + 0x1p-126;
+  };
+  for (int i = 0; i < n; ++i) {
+    REQUIRE(close(found[i], std::exp2(x[i])));
+    REQUIRE(close(found[n + i], 1.0 / x[i]));
+    const uint4 stored = words.download()[i];
+    REQUIRE(stored.x == unsigned(i) && stored.y == stored.x + 1 && stored.z == stored.x + 2 &&
+            stored.w == stored.x + 3);
+  }
+}
+
 // Two halves of a block meet at barriers of their own, then all.
 __global__ void halves(int* out) {
   auto* s = reinterpret_cast<int*>(shared_memory());
@@ -244,22 +270,6 @@ TEST(shufflesAndVotesFollowTheManual) {
     REQUIRE(f[3] == (lane % 16 < 2 ? lane : lane - 2));
     REQUIRE(f[4] == (lane % 16 >= 14 ? lane : lane + 2));
     REQUIRE(static_cast<uint32_t>(f[5]) == 0x49249249u);
-  }
-}
-
-__global__ void reciprocals(const float* in, float* out) {
-  out[threadIdx.x] = reciprocal(in[threadIdx.x]);
-}
-
-TEST(reciprocalIsGoodToAnUlp) {
-  const std::vector<float> values = {1, 3, -7, 0.1f, 1e30f, -1e-30f, INFINITY};
-  const DeviceBuffer<float> in(values, "in"), out(values.size(), "out");
-  expect_success("reciprocals",
-                 PEFT4J_LAUNCH(reciprocals, dim3(1), dim3(values.size()), 0, nullptr, in.data(), out.data()));
-  const auto found = out.download();
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double exact = 1.0 / values[i];
-    REQUIRE(std::abs(found[i] - exact) <= 1.2e-7 * std::abs(exact));
   }
 }
 
