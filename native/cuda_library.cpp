@@ -5,7 +5,9 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
+#include <vector>
 
 #include "peft4j.h"
 
@@ -19,7 +21,7 @@ struct Library {
 };
 
 std::mutex mutex;
-std::atomic<const Library*> loaded{nullptr};  // never freed: kernels may still run
+std::atomic<const Library*> loaded{nullptr};
 std::string problem = "peft4j::load_cuda was not called";
 
 // "" or why not.
@@ -58,7 +60,9 @@ void load_cuda(const std::string& path) {
   auto library = std::make_unique<Library>();
   const std::string error = open(path, *library);
   TORCH_CHECK(error.empty(), "load_cuda: ", error);
-  loaded = library.release();
+  static auto& all = *new std::vector<std::unique_ptr<const Library>>;  // never freed: kernels may still run
+  all.push_back(std::move(library));
+  loaded = all.back().get();
 }
 
 std::string missing_cuda() {
