@@ -5,7 +5,9 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
+#include <vector>
 
 #include "peft4j.h"
 
@@ -19,7 +21,7 @@ struct Library {
 };
 
 std::mutex mutex;
-std::atomic<const Library*> loaded{nullptr};  // never freed: kernels may still run
+std::atomic<const Library*> loaded{nullptr};
 constexpr const char* kNoPath = "its path was not given";
 std::string problem = kNoPath;
 std::atomic<bool> announced{false};
@@ -63,7 +65,9 @@ void load_cuda(const std::string& path) {
   const std::string error = open(path, *library);
   problem = error.empty() ? "" : error;
   TORCH_CHECK(error.empty(), "load_cuda: ", error);
-  loaded = library.release();
+  static auto& all = *new std::vector<std::unique_ptr<const Library>>;  // never freed: kernels may still run
+  all.push_back(std::move(library));
+  loaded = all.back().get();
 }
 
 std::string missing_cuda() {

@@ -1,4 +1,6 @@
 /* adamw and clip_grad_norm against their formulas. */
+#include <thread>
+
 #include "check.h"
 
 namespace peft4j::test {
@@ -130,6 +132,30 @@ TEST(adamwWritesTheLastCopy) {
   }
   adapter.step(7);
   expect_same_bits("the second is gone", adapter.forward(x, first, 0), adapter.forward(x, Weight({w}), 0));
+}
+
+// Adapters come and go in every thread: M grows, columns are taken over, copies are made and forgotten.
+TEST(threadsShareABorder) {
+  const Kernels library("lora_linear=library");
+  const at::Tensor w = random({8, 16}, 1).to(at::kFloat), x = random({5, 16}, 2).to(at::kFloat);
+  const Weight shared({w});
+  std::vector<std::thread> threads;
+  std::array<double, 4> worst{};
+  for (size_t i = 0; i < worst.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (uint64_t round = 0; round < 10; ++round) {
+        const Adapter adapter(16, 8, 4, 100 * i + round);
+        const at::Tensor difference = adapter.forward(x, shared, 0) - adapter.forward(x, Weight({w}), 0);
+        worst[i] = std::max(worst[i], difference.abs().max().item<double>());
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  for (const double difference : worst) {
+    REQUIRE(difference < 1e-4);
+  }
 }
 
 TEST(adamwRefuses) {
