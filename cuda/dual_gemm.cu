@@ -32,10 +32,7 @@ Rows that do not begin at multiples of 16 bytes are copied number by number into
 The mask: in a row 16 columns are one Philox block, held by four lanes; each makes the words of one block of four, and they exchange
 them. About 1,300 instructions a thread of the large tile, 2 % of the time for K = 4096; 2 to 6 registers are put aside meanwhile.
 */
-#include "device/philox.h"
-#include "device/tile.h"
-#include "device/warp.h"
-#include "peft4j_cuda.h"
+#include "device/dual_gemm.h"
 
 namespace peft4j::cuda {
 namespace {
@@ -43,7 +40,6 @@ namespace {
 constexpr int kDepth = 32;       // columns of k in a buffer
 constexpr int kStep = 16;        // of an mma
 constexpr int kStages = 3;       // buffers
-constexpr int kGroup = 16;       // rows of tiles
 constexpr int64_t kEnough = 64;  // large tiles: half of a card
 
 template <int Rows, int Columns, int RowWarps, int ColumnWarps, int Blocks>
@@ -52,6 +48,8 @@ struct Shape {
   static constexpr int kThreads = 32 * RowWarps * ColumnWarps, kBlocks = Blocks;  // blocks of a multiprocessor
   static constexpr int kWarpRows = Rows / RowWarps, kWarpColumns = Columns / ColumnWarps;
 
+  using Part = Sums<kWarpRows / 16, kWarpColumns / 8>;
+
   // Where the warp's part of the tile begins.
   PEFT4J_DEVICE static int warp_row() { return threadIdx.x / 32 / ColumnWarps * kWarpRows; }
   PEFT4J_DEVICE static int warp_column() { return threadIdx.x / 32 % ColumnWarps * kWarpColumns; }
@@ -59,10 +57,8 @@ struct Shape {
 using Large = Shape<128, 256, 2, 4, 1>;
 using Small = Shape<64, 64, 2, 2, 4>;
 
-struct Problem {
-  peft4j_cuda_gemm of;
-  Dropout dropout;
-  int tile_rows, tile_columns;    // of y
+struct Problem : GemmProblem {
+  TileOrder order;
   int tiles, masked_tiles;  // of k, through all pairs
 };
 
@@ -134,12 +130,8 @@ struct Fragments {
   }
 };
 
-// A warp's part of y: mma's d for each 16 rows and 8 columns.
-template <class S>
-using Sums = float[S::kWarpRows / 16][S::kWarpColumns / 8][4];
-
 template <class T, class S>
-PEFT4J_DEVICE void multiply(Sums<S>& sums, const Fragments<S>& by) {
+PEFT4J_DEVICE void multiply(typename S::Part& sums, const Fragments<S>& by) {
 #pragma unroll
   for (int i = 0; i < S::kWarpRows / 16; ++i) {
 #pragma unroll
@@ -149,95 +141,12 @@ PEFT4J_DEVICE void multiply(Sums<S>& sums, const Fragments<S>& by) {
   }
 }
 
-// sums ∘= mask; the warp's part begins at this row and column of y. In a row four lanes hold the 16 columns of a block, lane t
-// those of byte 2t of words 0 and 1, and of words 2 and 3. Of two rows and two blocks each lane makes the words of one.
-template <class S>
-PEFT4J_DEVICE void drop(Sums<S>& sums, int row, int column, const Dropout& dropout) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-  for (int i = 0; i < S::kWarpRows / 16; ++i) {
-#pragma unroll
-    for (int j = 0; j < S::kWarpColumns / 8; j += 4) {
-      const auto block = static_cast<uint32_t>(column / 16 + j / 2 + t / 2);
-      const uint4 own = mask_words(block, row + 16 * i + t % 2 * 8 + g, dropout.seed);
-#pragma unroll
-      for (int from = 0; from < 4; ++from) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {  // columns 0 to 7 and 8 to 15 of the block
-          const uint32_t low = __shfl_sync(kAllLanes, half == 0 ? own.x : own.z, from, 4),
-                         high = __shfl_sync(kAllLanes, half == 0 ? own.y : own.w, from, 4);
-          const uint32_t bytes = (t < 2 ? low : high) >> t % 2 * 16;
-          float* d = &sums[i][j + from / 2 * 2 + half][from % 2 * 2];
-          d[0] *= (bytes & 255u) < dropout.threshold ? 0.0f : dropout.scale;
-          d[1] *= (bytes >> 8 & 255u) < dropout.threshold ? 0.0f : dropout.scale;
-        }
-      }
-    }
-  }
-}
-
-// The tile of y through shared memory, so that it is read and written in whole rows.
-template <class T, class S>
-PEFT4J_DEVICE void write(const Sums<S>& sums, const peft4j_cuda_gemm& of, int row, int column) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  const int rows = min(static_cast<int>(of.t) - row, S::kRows),
-            columns = min(static_cast<int>(of.n) - column, S::kColumns);
-  const Tile<T, S::kColumns> tile{reinterpret_cast<T*>(shared_memory())};
-  T* y = static_cast<T*>(of.y) + row * of.y_stride + column;
-  if (of.accumulate != 0) {
-    copy_tile<false>(tile, S::kRows, y, of.y_stride, rows, columns, threadIdx.x, S::kThreads);
-    __syncthreads();
-  }
-#pragma unroll
-  for (int j = 0; j < S::kWarpColumns / 8; ++j) {
-    const int c = S::warp_column() + 8 * j + 2 * t;
-    float bias[2] = {0, 0};
-#pragma unroll
-    for (int e = 0; e < 2; ++e) {
-      if (of.bias != nullptr && c + e < columns) {
-        bias[e] = to_float(static_cast<const T*>(of.bias)[column + c + e]);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 2 * S::kWarpRows / 16; ++i) {
-      const int r = S::warp_row() + 8 * i + g;
-      const float* d = &sums[i / 2][j][i % 2 * 2];
-      float sum[2] = {d[0] + bias[0], d[1] + bias[1]};
-      auto* pair = reinterpret_cast<Pack<T, 2>*>(tile.at(r, c));
-      if (of.accumulate != 0) {
-        sum[0] += to_float(pair->v[0]);
-        sum[1] += to_float(pair->v[1]);
-      }
-      *pair = {{from_float<T>(sum[0]), from_float<T>(sum[1])}};
-    }
-  }
-  __syncthreads();
-  constexpr int kPack = Pack<T>::kSize, kPacks = S::kColumns / kPack;
-  const bool aligned = reinterpret_cast<uintptr_t>(of.y) % 16 == 0 && of.y_stride % kPack == 0;
-  const int c = threadIdx.x % kPacks * kPack, width = min(columns - c, kPack);
-  for (int r = threadIdx.x / kPacks; r < rows; r += S::kThreads / kPacks) {
-    const Pack<T> pack = load_pack(tile.at(r, c));
-    T* to = y + r * of.y_stride + c;
-    if (aligned && width == kPack) {
-      store_pack(to, pack);
-    } else {
-#pragma unroll
-      for (int e = 0; e < kPack; ++e) {
-        if (e < width) {
-          to[e] = pack.v[e];
-        }
-      }
-    }
-  }
-}
-
 template <class T, bool ByK, class S, bool Aligned>
 __global__ void __launch_bounds__(S::kThreads, S::kBlocks) dual_gemm(const Problem problem) {
   using Buffer = Stage<T, ByK, S>;
   const peft4j_cuda_gemm& of = problem.of;
-  const int per_group = kGroup * problem.tile_columns, in_group = blockIdx.x % per_group;
-  const int first = blockIdx.x / per_group * kGroup, height = min(kGroup, problem.tile_rows - first);
-  const int row = (first + in_group % height) * S::kRows, column = in_group / height * S::kColumns;
+  const TileOrder::Place place = problem.order.place(blockIdx.x);
+  const int row = place.row * S::kRows, column = place.column * S::kColumns;
 
   Cursor next;
   const auto fill_next = [&](int stage) {
@@ -252,7 +161,7 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) dual_gemm(const Probl
   cp_async_wait<kStages - 1>();
   __syncthreads();
 
-  Sums<S> sums = {};
+  typename S::Part sums = {};
   Fragments<S> fragments[2];
   constexpr int kSteps = kDepth / kStep;
   static_assert(kSteps % 2 == 0);
@@ -278,29 +187,32 @@ __global__ void __launch_bounds__(S::kThreads, S::kBlocks) dual_gemm(const Probl
   };
   if (problem.masked_tiles > 0) {
     multiply_until(problem.masked_tiles);
-    drop<S>(sums, row + S::warp_row(), column + S::warp_column(), problem.dropout);
+    drop(sums, row + S::warp_row(), column + S::warp_column(), problem.dropout);
     fragments[0].load(Buffer::number(stage), 0);  // once more: they need no registers meanwhile
   }
   multiply_until(problem.tiles);
   cp_async_wait<0>();
   __syncthreads();
-  write<T, S>(sums, of, row, column);
+  using Out = WayOut<T, S::kWarpRows / 16, S::kWarpColumns / 8>;
+  T* shared = reinterpret_cast<T*>(shared_memory()) + threadIdx.x / 32 * Out::kElements;
+  Out::write(sums, shared, of, row + S::warp_row(), column + S::warp_column());
 }
 
 template <class T, bool ByK, class S, bool Aligned>
 int launch_shape(Problem problem, cudaStream_t stream) {
-  problem.tile_rows = static_cast<int>(divide_up(problem.of.t, S::kRows));
-  problem.tile_columns = static_cast<int>(divide_up(problem.of.n, S::kColumns));
-  const int64_t blocks = static_cast<int64_t>(problem.tile_rows) * problem.tile_columns;
+  problem.order = {static_cast<int>(divide_up(problem.of.t, S::kRows)),
+                   static_cast<int>(divide_up(problem.of.n, S::kColumns))};
+  const int64_t blocks = static_cast<int64_t>(problem.order.rows) * problem.order.columns;
   constexpr size_t kSharedBytes = kStages * Stage<T, ByK, S>::kBytes;
-  static_assert(Tile<T, S::kColumns>::bytes(S::kRows) <= kSharedBytes);
+  static_assert(WayOut<T, S::kWarpRows / 16, S::kWarpColumns / 8>::kElements * sizeof(T) * (S::kThreads / 32) <=
+                kSharedBytes);
   return PEFT4J_LAUNCH((dual_gemm<T, ByK, S, Aligned>), dim3(static_cast<unsigned>(blocks)), dim3(S::kThreads),
                        kSharedBytes, stream, problem);
 }
 
 template <class T, bool ByK>
 int launch_gemm(const peft4j_cuda_gemm& arguments, cudaStream_t stream) {
-  Problem problem{arguments, Dropout::of(arguments.seed, arguments.threshold), 0, 0, 0, 0};
+  Problem problem{{arguments, Dropout::of(arguments.seed, arguments.threshold)}, {0, 0}, 0, 0};
   problem.of.count = problem.of.masked = 0;  // what is left of them without the empty ones
   bool aligned = true;
   for (int i = 0; i < arguments.count; ++i) {

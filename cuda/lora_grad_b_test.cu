@@ -154,6 +154,11 @@ TEST(loraGradBReadsDyOnce) {
   c.numbers = Numbers::kFp16Masters;
   tenants(false);
   once(check<__half, float>("lora_grad_b in one pass, segments, fp16 with masters", c));
+  // More than 16 rows in a split.
+  c.rows = 2100;
+  c.columns = 40;
+  c.tenants = {{{0, 2050, 1, 0, 0, 1, 0}, {2050, 2080, 1, 0, 1, 1, 0}}, 2, 2};
+  once(check<__half, float>("lora_grad_b in one pass of long splits", c));
   // Of many tenants, more than a launch takes.
   c.rows = 60;
   c.columns = 300;

@@ -81,6 +81,33 @@ PEFT4J_CUDA_API int peft4j_cuda_lora_grad_b(const peft4j_cuda_lora* p, void* str
 
 /* ---- rational, prompt_generator ---- */
 
+/*
+x, y, dy, dx [rows, channels], contiguous; channel c belongs to group c / (channels / groups).
+numerator and denominator: a row for each group, its stride 0 where the groups share one.
+*/
+typedef struct {
+  int dtype;   /* of x, y, dy, dx */
+  int version; /* 'A', 'B', 'C', 'D' */
+  int m, n;    /* degrees: 1 to 7, 1 to 6 */
+  int64_t rows, channels, groups; /* at most 65535 groups */
+  const void* x;
+  const float* numerator;   /* m + 1 a row */
+  const float* denominator; /* n a row: b_1 to b_n; of C n + 1: b_0 to b_n */
+  int64_t numerator_stride, denominator_stride;
+  uint64_t seed; /* of D's noise */
+  void* y;       /* forward only */
+  /* backward only; null: not wanted */
+  const void* dy;
+  void* dx;
+  float* numerator_partials;   /* [blocks, groups, m + 1], to be added over blocks (and over groups that share) */
+  float* denominator_partials; /* [blocks, groups, n or n + 1] */
+} peft4j_cuda_rational_params;
+
+/* `blocks` of backward's partial sums. */
+PEFT4J_CUDA_API int64_t peft4j_cuda_rational_blocks(int64_t rows, int64_t channels, int64_t groups);
+PEFT4J_CUDA_API int peft4j_cuda_rational_forward(const peft4j_cuda_rational_params* params, void* stream);
+PEFT4J_CUDA_API int peft4j_cuda_rational_backward(const peft4j_cuda_rational_params* params, void* stream);
+
 /* ---- attention ---- */
 
 /* Rows of heads: element c of head h of row t is data[t·row + h·head + c]; of numbers for each head c is 0. */

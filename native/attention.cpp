@@ -6,6 +6,7 @@
 #include "checks.h"
 #include "cpu/kernels.h"
 #include "peft4j.h"
+#include "prefix_attention.h"
 #include "providers.h"
 #include "reference.h"
 
@@ -260,6 +261,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
   const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
   const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor(), seed);
+  if (on_device(q) && provider != Provider::kReference && !Dropout::of(dropout_p, seed).active() &&
+      prefix_k.size(-3) > 0) {
+    return add_gated_prefix(text, {q, prefix_k, prefix_v, cu_seqlens_q, max_q, scale}, gate);
+  }
   const auto prefix_seed = static_cast<int64_t>(static_cast<uint64_t>(seed) + 1);  // may wrap
   const at::Tensor prefix = run(none, none, at::zeros_like(cu_seqlens_k), prefix_k, prefix_v, prefix_seed);
   return text + gate.reshape({}).to(q.scalar_type()) * prefix;

@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attention_cudnn.h"
 #include "checks.h"
 #include "device_lengths.h"
+#include "prefix_attention.h"
 
 namespace peft4j {
 namespace {
@@ -12,9 +14,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// o [T, H, D], lse [T, H] (-∞ for a row without keys), and what the library's backward asks back.
-struct Part {
-  at::Tensor o, lse;
+// lse is -∞ or +∞ for a row without keys. state: what the library's backward asks back.
+struct Part : Attended {
   variable_list state;
 };
 
@@ -137,17 +138,16 @@ Part flash_forward(const Packed& p, const AttentionSettings& settings) {
       padded(p.q), padded(p.k), padded(p.v), device_lengths(p.cu_q, p.q.device()), device_lengths(p.cu_k, p.q.device()),
       settings.max_q, settings.max_k, 0.0, settings.causal, false, settings.scale, window_of(settings, true),
       window_of(settings, false));
-  const at::Tensor by_row = lse.t();  // [H, T]; +∞ for a row without keys
-  return {o.narrow(2, 0, p.q.size(2)), by_row.masked_fill(by_row == INFINITY, -INFINITY), {rng, unused}};
+  return {o.narrow(2, 0, p.q.size(2)), lse.t(), {rng, unused}};  // [H, T]; +∞ for a row without keys
 }
 
 variable_list flash_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
                              const AttentionSettings& settings) {
-  const at::Tensor lse = joined.lse.masked_fill(joined.lse == -INFINITY, INFINITY).t().contiguous();
   const auto [dq, dk, dv] = at::_flash_attention_backward_symint(
-      padded(dout), padded(p.q), padded(p.k), padded(p.v), padded(joined.o), lse, device_lengths(p.cu_q, p.q.device()),
-      device_lengths(p.cu_k, p.q.device()), settings.max_q, settings.max_k, 0.0, settings.causal, joined.state[0],
-      joined.state[1], settings.scale, window_of(settings, true), window_of(settings, false));
+      padded(dout), padded(p.q), padded(p.k), padded(p.v), padded(joined.o), joined.lse.t().contiguous(),
+      device_lengths(p.cu_q, p.q.device()), device_lengths(p.cu_k, p.q.device()), settings.max_q, settings.max_k, 0.0,
+      settings.causal, joined.state[0], joined.state[1], settings.scale, window_of(settings, true),
+      window_of(settings, false));
   const int64_t d = p.q.size(2);
   return {dq.narrow(2, 0, d), dk.narrow(2, 0, d), dv.narrow(2, 0, d)};
 }
@@ -184,8 +184,7 @@ Part efficient_forward(const Packed& p, const AttentionSettings& settings) {
       device_lengths(p.cu_q, p.q.device()), device_lengths(p.cu_k, p.q.device()), settings.max_q, settings.max_k, 0.0,
       settings.causal ? kCausalFromBottomRight : kNoMask, true, settings.scale, std::nullopt,
       efficient_window(settings));
-  const at::Tensor by_row = lse_by_row(lse, p.cu_q);
-  return {o.squeeze(0), by_row.masked_fill(by_row == INFINITY, -INFINITY), {seed, offset, lse}};
+  return {o.squeeze(0), lse_by_row(lse, p.cu_q), {seed, offset, lse}};
 }
 
 variable_list efficient_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
@@ -202,15 +201,25 @@ variable_list efficient_backward(const Packed& p, const at::Tensor& dout, const 
   return {dq.squeeze(0), summed(dk.squeeze(0), key_heads), summed(dv.squeeze(0), key_heads)};
 }
 
+// ---- CUDA, 16-bit, sizes that come back: cuDNN
+
+constexpr size_t kCudnnState = 3;  // tensors; flash-attention keeps two
+
+Part cudnn_part(const Packed& p, const AttentionSettings& settings) {
+  const variable_list all = cudnn_forward(p.q, p.k, p.v, p.cu_q, settings);
+  return {all[0], all[1], {all.begin() + 2, all.end()}};
+}
+
 Part part_1(const Packed& p, const AttentionSettings& settings) {
   if (p.k.size(0) == 0 || p.q.size(0) == 0) {
     return {at::zeros(p.q.sizes(), p.q.options()),
             at::full({p.q.size(0), p.q.size(1)}, -INFINITY, p.q.options().dtype(compute_type(p.q))),
             {}};
   }
-  return p.q.is_cpu()                      ? cpu_forward(p, settings)
-         : p.q.scalar_type() == at::kFloat ? efficient_forward(p, settings)
-                                           : flash_forward(p, settings);
+  return p.q.is_cpu()                                      ? cpu_forward(p, settings)
+         : p.q.scalar_type() == at::kFloat                 ? efficient_forward(p, settings)
+         : cudnn_takes(p.q, p.k, p.cu_q, p.cu_k, settings) ? cudnn_part(p, settings)
+                                                           : flash_forward(p, settings);
 }
 
 variable_list part_1_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
@@ -220,73 +229,9 @@ variable_list part_1_backward(const Packed& p, const at::Tensor& dout, const Par
   }
   return p.q.is_cpu()                      ? cpu_backward(p, dout, joined, settings)
          : p.q.scalar_type() == at::kFloat ? efficient_backward(p, dout, joined, settings)
-                                           : flash_backward(p, dout, joined, settings);
-}
-
-// ---- the prefix
-
-struct Prefix {
-  at::Tensor k, v;  // [P, Hkv, D], or [S, P, Hkv, D]
-
-  bool shared() const { return k.dim() == 3; }
-};
-
-// f(rows of q, prefix keys, prefix values) for the runs of rows that share a prefix: all, or each sequence's.
-template <class F>
-void for_each_prefix(const Prefix& prefix, const at::Tensor& cu_q, const F& f) {
-  const int64_t sequences = cu_q.numel() - 1;
-  if (prefix.shared()) {
-    f(int64_t{0}, at_index(cu_q, sequences), int64_t{0});
-    return;
-  }
-  for (int64_t s = 0; s < sequences; ++s) {
-    f(at_index(cu_q, s), at_index(cu_q, s + 1), s);
-  }
-}
-
-at::Tensor of(const at::Tensor& prefix, int64_t s, int64_t query_heads, at::ScalarType type) {
-  return repeated((prefix.dim() == 4 ? prefix[s] : prefix).to(type), query_heads);
-}
-
-// [n, H, P]
-at::Tensor scores(const at::Tensor& q, const at::Tensor& k, double scale) {
-  return at::einsum("nhd,phd->nhp", {q, k}) * scale;
-}
-
-Part join(const Part& part, const at::Tensor& q, const Prefix& prefix, const at::Tensor& cu_q, double scale) {
-  const at::ScalarType type = compute_type(q);
-  Part joined{at::empty(q.sizes(), q.options()), at::empty_like(part.lse), part.state};
-  for_each_prefix(prefix, cu_q, [&](int64_t begin, int64_t end, int64_t s) {
-    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, begin, end - begin); };
-    const at::Tensor score = scores(rows(q).to(type), of(prefix.k, s, q.size(1), type), scale);
-    const at::Tensor lse_1 = rows(part.lse), lse = at::logaddexp(lse_1, score.logsumexp({-1}));
-    const at::Tensor p = (score - lse.unsqueeze(-1)).exp();
-    const at::Tensor o = rows(part.o).to(type) * (lse_1 - lse).exp().unsqueeze(-1) +
-                         at::einsum("nhp,phd->nhd", {p, of(prefix.v, s, q.size(1), type)});
-    rows(joined.o).copy_(o);
-    rows(joined.lse).copy_(lse);
-  });
-  return joined;
-}
-
-// Adds the prefix's share to dq; returns the gradients of its keys and values.
-std::pair<at::Tensor, at::Tensor> prefix_backward(const at::Tensor& dq, const at::Tensor& dout, const Part& joined,
-                                                  const at::Tensor& q, const Prefix& prefix, const at::Tensor& cu_q,
-                                                  double scale) {
-  const at::ScalarType type = compute_type(q);
-  const at::Tensor dk = at::zeros(prefix.k.sizes(), prefix.k.options()), dv = at::zeros_like(dk);
-  for_each_prefix(prefix, cu_q, [&](int64_t begin, int64_t end, int64_t s) {
-    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, begin, end - begin).to(type); };
-    const at::Tensor k = of(prefix.k, s, q.size(1), type), v = of(prefix.v, s, q.size(1), type), d = rows(dout);
-    const at::Tensor p = (scores(rows(q), k, scale) - rows(joined.lse).unsqueeze(-1)).exp();
-    const at::Tensor delta = (d * rows(joined.o)).sum(-1, true);
-    const at::Tensor ds = p * (at::einsum("nhd,phd->nhp", {d, v}) - delta) * scale;
-    dq.narrow(0, begin, end - begin).add_(at::einsum("nhp,phd->nhd", {ds, k}));
-    const int64_t key_heads = prefix.k.size(-2);
-    (prefix.shared() ? dk : dk[s]).copy_(summed(at::einsum("nhp,nhd->phd", {ds, rows(q)}), key_heads));
-    (prefix.shared() ? dv : dv[s]).copy_(summed(at::einsum("nhp,nhd->phd", {p, d}), key_heads));
-  });
-  return {dk, dv};
+         : joined.state.size() == kCudnnState
+             ? cudnn_backward(p.q, p.k, p.v, dout, joined.o, joined.lse, joined.state, settings)
+             : flash_backward(p, dout, joined, settings);
 }
 
 struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
@@ -296,9 +241,8 @@ struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     Part part = part_1({q, k, v, cu_q, cu_k}, settings);
-    const bool has_prefix = prefix_k && prefix_k->size(-3) > 0;
-    if (has_prefix) {
-      part = join(part, q, {*prefix_k, *prefix_v}, cu_q, settings.scale);
+    if (prefix_k && prefix_k->size(-3) > 0) {
+      static_cast<Attended&>(part) = join_prefix(part, {q, *prefix_k, *prefix_v, cu_q, settings.max_q, settings.scale});
     }
     variable_list kept{q,      k,       v, cu_q, cu_k, prefix_k.value_or(at::Tensor()), prefix_v.value_or(at::Tensor()),
                        part.o, part.lse};
@@ -330,8 +274,11 @@ struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
     const variable_list own = part_1_backward(packed, dout, joined, settings);
     std::copy(own.begin(), own.end(), result.begin());
     if (kept[5].defined() && kept[5].size(-3) > 0) {
-      std::tie(result[5], result[6]) =
-          prefix_backward(result[0], dout, joined, packed.q, {kept[5], kept[6]}, packed.cu_q, settings.scale);
+      const PrefixGradients prefix = prefix_backward(
+          result[0], dout, joined, {packed.q, kept[5], kept[6], packed.cu_q, settings.max_q, settings.scale},
+          ctx->needs_input_grad(5) || ctx->needs_input_grad(6));
+      result[5] = prefix.dk;
+      result[6] = prefix.dv;
     }
     return result;
   }

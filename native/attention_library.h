@@ -1,7 +1,8 @@
 #pragma once
 /*
-attention by libtorch's own operations: flash-attention (CUDA 16-bit), memory-efficient attention (CUDA float32), its flash
-operation for CPUs (one sequence at a time: there for tests of the algebra), and the prefix joined by its log-sum-exp.
+attention by libtorch's own operations: flash-attention (CUDA 16-bit; or cuDNN, attention_cudnn.h), memory-efficient attention
+(CUDA float32), its flash operation for CPUs (one sequence at a time: there for tests of the algebra), and the prefix joined by
+its log-sum-exp (prefix_attention.h).
 
 Attention over (prefix ∪ sequence) is two attentions:
     part 1  o₁, L₁: the sequence, by the library, which gives the log-sum-exp L₁

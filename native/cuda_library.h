@@ -24,7 +24,9 @@ namespace peft4j {
   PEFT4J_CUDA_STEP(F)
 #define PEFT4J_CUDA_LORA(F)
 #define PEFT4J_CUDA_RATIONAL(F)
-#define PEFT4J_CUDA_ATTENTION(F)
+#define PEFT4J_CUDA_ATTENTION(F) \
+  F(prefix_attention)            \
+  F(prefix_attention_scratch) F(prefix_attention_backward) F(attention_decode) F(attention_decode_scratch)
 #define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
 #define PEFT4J_CUDA_STEP(F) F(cross_entropy) F(adamw) F(clip_grad_norm) F(clip_grad_norm_scratch)
 

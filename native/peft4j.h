@@ -87,6 +87,27 @@ PEFT4J_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const 
                                 const at::Tensor& gate, bool causal, double scale, int64_t window, double softcap,
                                 const at::Tensor& bias_table, double dropout_p, int64_t seed);
 
+/*
+Attention of the newest rows of each sequence, one or a few, against a cache that holds their keys already: generation.
+
+q            [S·n, Hq, D], n rows for each of S sequences, n >= 1.
+k, v         the cache: [Tk, Hkv, D], sequence after sequence; or paged, a pool of blocks [blocks, block size, Hkv, D]. Heads of
+             a row are contiguous, rows and blocks may be strided; k and v alike.
+cu_seqlens_k int64 on the CPU, [S + 1], from 0, not falling: sequence s has cu_seqlens_k[s + 1] - cu_seqlens_k[s] keys. They end
+             at Tk, unless the cache is paged.
+max_k        the most keys of a sequence (host integer).
+block_table  undefined, or int32 [S, blocks of the longest], on q's device: where a sequence's keys are in the pool. On a CUDA
+             device its values are not checked.
+prefix_k, v  undefined, [P, Hkv, D] or [S, P, Hkv, D], seen by every row.
+A row sees the keys up to its own: the last row all of its sequence, the one before it all but one. window as attention's.
+softcap      0, or scores become softcap·tanh(score / softcap).
+Rows that see no key give 0. There is no gradient. Result: [S·n, Hq, D], contiguous.
+*/
+PEFT4J_API at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                       const at::Tensor& cu_seqlens_k, int64_t max_k, const at::Tensor& block_table,
+                                       const at::Tensor& prefix_k, const at::Tensor& prefix_v, double scale,
+                                       int64_t window, double softcap);
+
 // y = norm(dropout(x) + residual)·weight + bias over the last dimension. x [T, C]; residual [T, C] or undefined; weight and
 // bias [C], of x's type. Differentiable in all four.
 PEFT4J_API at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,

@@ -5,7 +5,7 @@
 
 namespace peft4j {
 
-enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout, kLmLoss, kAdamW };
+enum class Operation { kLoraLinear, kAttention, kAttentionDecode, kLayerNorm, kGelu, kDropout, kLmLoss, kAdamW };
 enum class Provider { kOwn, kLibrary, kReference };
 
 /*

@@ -5,6 +5,7 @@ float.
     Pack<T> p = load_pack(x);   p.v[i]   to_float(p.v[i])   store_pack(y, p)      x and y 16-byte aligned
 */
 #include <cstdint>
+#include <cstring>
 
 #include "cuda.h"
 
@@ -34,6 +35,51 @@ PEFT4J_DEVICE Pack<T> load_pack(const T* from) {
 template <class T>
 PEFT4J_DEVICE void store_pack(T* to, const Pack<T>& pack) {
   *reinterpret_cast<Pack<T>*>(to) = pack;
+}
+
+// The first `count` numbers of a pack and 0 behind them. whole: 16-byte aligned, so a full pack is one access.
+template <class T>
+PEFT4J_DEVICE Pack<T> load_some(const T* from, int count, bool whole) {
+  // In words until the end: else 16-bit numbers, which come from here or from there, would get a register each.
+  uint4 words;
+  if (whole && count == Pack<T>::kSize) {
+    words = *reinterpret_cast<const uint4*>(from);
+  } else {
+    uint32_t w[4] = {};
+#pragma unroll
+    for (int i = 0; i < Pack<T>::kSize; ++i) {
+      if (i < count) {
+        const T number = from[i];
+        uint32_t bits = 0;
+        memcpy(&bits, &number, sizeof number);
+        w[i * sizeof(T) / 4] |= bits << (i * sizeof(T) % 4 * 8);
+      }
+    }
+    words = make_uint4(w[0], w[1], w[2], w[3]);
+  }
+  Pack<T> pack;
+  memcpy(&pack, &words, sizeof pack);
+  return pack;
+}
+
+// Rounds a pack of floats and stores its first `count`.
+template <class T>
+PEFT4J_DEVICE void store_some(T* to, const float (&x)[Pack<T>::kSize], int count, bool whole) {
+  if (whole && count == Pack<T>::kSize) {
+    Pack<T> pack;
+#pragma unroll
+    for (int i = 0; i < Pack<T>::kSize; ++i) {
+      pack.v[i] = from_float<T>(x[i]);
+    }
+    store_pack(to, pack);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Pack<T>::kSize; ++i) {
+      if (i < count) {
+        to[i] = from_float<T>(x[i]);
+      }
+    }
+  }
 }
 
 // Host: whether rows that begin at p and follow each other after `stride` elements can be read in packs.

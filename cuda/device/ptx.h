@@ -8,6 +8,7 @@ Instructions that C++ has no words for; the only file with asm. Fragments as the
         a: (g, t) (g+8, t) (g, t+4) (g+8, t+4)          b: (t, g) (t+4, g)        d: as above
     ldmatrix<N>    N 8×8 matrices of 16-bit numbers; lane i gives the address of row i % 8 of matrix i / 8, 16-byte aligned;
                    register j gets (g, 2t) and (g, 2t+1) of matrix j, transposed: (2t, g) and (2t+1, g)
+    reciprocal     1/x to 1 ulp, for an x whose reciprocal is no denormal
     cp_async<B>    copies B = 4, 8 or 16 bytes to shared memory, of which the first `valid` are read and the rest set to 0;
                    done when a cp_async_wait<N> leaves at most the N newest committed groups open
 All lanes of a warp take part in mma and ldmatrix.
@@ -108,6 +109,12 @@ PEFT4J_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
 }
 
+PEFT4J_DEVICE float reciprocal(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+
 // Waits for `threads` threads (a multiple of 32) at barrier `id`, 1 to 15.
 PEFT4J_DEVICE void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -138,6 +145,9 @@ PEFT4J_DEVICE void cp_async_commit() {
 template <int Open>
 void cp_async_wait() {
   host::cp_async_wait(Open);
+}
+PEFT4J_DEVICE float reciprocal(float x) {
+  return 1.0f / x;
 }
 PEFT4J_DEVICE void named_barrier(int id, int threads PEFT4J_SITE) {
   host::named_barrier(id, threads, site);

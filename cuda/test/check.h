@@ -48,7 +48,10 @@ double distance(const std::vector<double>& a, const std::vector<double>& b);
 // Normal numbers; the same for the same seed.
 std::vector<double> random(size_t n, uint64_t seed, double deviation = 1);
 
-// [rows, columns] of 0 and 256 / (256 - threshold), by a Philox of the tests' own.
+// A byte of the dropout mask, by a Philox of the tests' own.
+uint32_t mask_byte(uint64_t row, uint64_t column, uint64_t seed);
+
+// [rows, columns] of 0 and 256 / (256 - threshold).
 std::vector<double> mask(int64_t rows, int64_t columns, uint32_t threshold, uint64_t seed, uint64_t first_row = 0);
 
 template <class To, class From>

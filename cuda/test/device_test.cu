@@ -119,5 +119,40 @@ TEST(bytesAreSelectedAndCompared) {
   REQUIRE(out.download() == (std::vector<uint32_t>{0x77225500u, 0x11003322u, 0xffffff00u, 0xffffffffu}));
 }
 
+template <class T>
+__global__ void copy_some(const T* in, T* out, int n, bool whole) {
+  constexpr int V = Pack<T>::kSize;
+  const int at = threadIdx.x * V, count = min(V, n - at);
+  float numbers[V];
+  const Pack<T> pack = load_some(in + at, count, whole);
+  for (int i = 0; i < V; ++i) {
+    numbers[i] = to_float(pack.v[i]) + 1;
+  }
+  store_some(out + at, numbers, count, whole);
+}
+
+template <class T>
+void check_some(const char* name) {
+  constexpr int V = Pack<T>::kSize;
+  for (int n = 1; n <= 2 * V; ++n) {
+    for (const int shift : {0, 1}) {
+      const auto values = convert<T>(random(n + shift, 3));
+      const DeviceBuffer<T> in(values, "in"), out(n + shift, "out");
+      expect_success(name, PEFT4J_LAUNCH(copy_some<T>, dim3(1), dim3((n + V - 1) / V), 0, nullptr, in.data() + shift,
+                                         out.data() + shift, n, shift == 0));
+      const auto found = out.download();
+      for (int i = shift; i < n + shift; ++i) {
+        REQUIRE(static_cast<float>(found[i]) == static_cast<float>(static_cast<T>(static_cast<float>(values[i]) + 1)));
+      }
+    }
+  }
+}
+
+TEST(someOfAPackIsReadAndWritten) {
+  check_some<float>("float");
+  check_some<__nv_bfloat16>("bfloat16");
+  check_some<__half>("float16");
+}
+
 }  // namespace
 }  // namespace peft4j::cuda::test

@@ -69,22 +69,24 @@ void expect_close(const std::string& what, const std::vector<double>& own, const
   }
 }
 
+uint32_t mask_byte(uint64_t row, uint64_t column, uint64_t seed) {
+  uint32_t c[4] = {uint32_t(column / 16), uint32_t(row), uint32_t(row >> 32), 0},
+           k[2] = {uint32_t(seed), uint32_t(seed >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t first = uint64_t{0xD2511F53} * c[0], second = uint64_t{0xCD9E8D57} * c[2];
+    const uint32_t next[4] = {uint32_t(second >> 32) ^ c[1] ^ k[0], uint32_t(second),
+                              uint32_t(first >> 32) ^ c[3] ^ k[1], uint32_t(first)};
+    std::copy(next, next + 4, c);
+    k[0] += 0x9E3779B9;
+    k[1] += 0xBB67AE85;
+  }
+  return c[column % 16 / 4] >> (8 * (column % 4)) & 255;
+}
+
 std::vector<double> mask(int64_t rows, int64_t columns, uint32_t threshold, uint64_t seed, uint64_t first_row) {
   std::vector<double> factors(rows * columns);
   for (int64_t i = 0; i < rows * columns; ++i) {
-    const uint64_t row = first_row + i / columns, column = i % columns;
-    uint32_t c[4] = {uint32_t(column / 16), uint32_t(row), uint32_t(row >> 32), 0},
-             k[2] = {uint32_t(seed), uint32_t(seed >> 32)};
-    for (int round = 0; round < 10; ++round) {
-      const uint64_t first = uint64_t{0xD2511F53} * c[0], second = uint64_t{0xCD9E8D57} * c[2];
-      const uint32_t next[4] = {uint32_t(second >> 32) ^ c[1] ^ k[0], uint32_t(second),
-                                uint32_t(first >> 32) ^ c[3] ^ k[1], uint32_t(first)};
-      std::copy(next, next + 4, c);
-      k[0] += 0x9E3779B9;
-      k[1] += 0xBB67AE85;
-    }
-    const uint32_t byte = c[column % 16 / 4] >> (8 * (column % 4)) & 255;
-    factors[i] = byte < threshold ? 0 : 256.0 / (256 - threshold);
+    factors[i] = mask_byte(first_row + i / columns, i % columns, seed) < threshold ? 0 : 256.0 / (256 - threshold);
   }
   return factors;
 }

@@ -247,6 +247,22 @@ TEST(shufflesAndVotesFollowTheManual) {
   }
 }
 
+__global__ void reciprocals(const float* in, float* out) {
+  out[threadIdx.x] = reciprocal(in[threadIdx.x]);
+}
+
+TEST(reciprocalIsGoodToAnUlp) {
+  const std::vector<float> values = {1, 3, -7, 0.1f, 1e30f, -1e-30f, INFINITY};
+  const DeviceBuffer<float> in(values, "in"), out(values.size(), "out");
+  expect_success("reciprocals",
+                 PEFT4J_LAUNCH(reciprocals, dim3(1), dim3(values.size()), 0, nullptr, in.data(), out.data()));
+  const auto found = out.download();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double exact = 1.0 / values[i];
+    REQUIRE(std::abs(found[i] - exact) <= 1.2e-7 * std::abs(exact));
+  }
+}
+
 __global__ void count(int* out) {
   atomicAdd(out, 1);
   atomicMax(out + 1, static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x));

@@ -120,6 +120,45 @@ public final class Ops {
                 settings.seed()));
     }
 
+    /**
+     * Attention of the newest rows of each sequence against a cache that holds their keys already; no gradient.
+     *
+     * @param q [S n, heads, D], n rows for each of S sequences; a row sees the keys up to its own
+     * @param k [Tk, key heads, D], or with a blockTable a pool of blocks [blocks, block size, key heads, D]; v alike
+     * @param cuSeqlensK int64 [S + 1] on the CPU, the sums of the numbers of keys
+     * @param maxK the most keys of a sequence
+     * @param blockTable int32 [S, blocks], the blocks of each sequence, on q's device; null: k and v are packed
+     * @param prefixK [P, key heads, D] shared by all sequences, [S, P, key heads, D], or null
+     * @param window a row sees so many of its last keys; 0: all
+     * @param softcap scores become {@code softcap tanh(score / softcap)}; 0: no cap
+     * @return [S n, heads, D]
+     */
+    public static Tensor attentionDecode(
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            Tensor cuSeqlensK,
+            long maxK,
+            @Nullable Tensor blockTable,
+            @Nullable Tensor prefixK,
+            @Nullable Tensor prefixV,
+            double scale,
+            long window,
+            double softcap) {
+        return checked(() -> PeftNative.attention_decode(
+                q,
+                k,
+                v,
+                cuSeqlensK,
+                maxK,
+                orUndefined(blockTable),
+                orUndefined(prefixK),
+                orUndefined(prefixV),
+                scale,
+                window,
+                softcap));
+    }
+
     /** {@code norm(dropout(x) + residual) weight + bias}; x and residual [T, C]. */
     public static Tensor layerNorm(
             Tensor x, @Nullable Tensor residual, Tensor weight, Tensor bias, double eps, double dropout, long seed) {
@@ -142,6 +181,38 @@ public final class Ops {
             Tensor y = torch.matmul(x, w.t());
             return bias == null ? y : y.add(bias);
         });
+    }
+
+    /** How {@link #lmLoss} adds the losses of the labelled rows. */
+    public enum Reduction {
+        /** There must be a labelled row. */
+        MEAN,
+        SUM
+    }
+
+    /**
+     * Cross-entropy of a language model's head, without the logits [T, vocabulary] in memory: {@code -log softmax(z)[label]}
+     * over the rows that carry a label, {@code z = hidden wᵀ}. Differentiable in hidden.
+     *
+     * @param hidden [T, d]
+     * @param weight the head [vocabulary, d]
+     * @param labels int64 [T] on the CPU: the class that the row predicts, or -100 for a row that does not count
+     * @param softcap c of {@code c tanh(z / c)} in z's place, 0 for none
+     * @param labelSmoothing share of the probability that all classes have in equal parts, 0 to below 1
+     * @return one number, float32
+     */
+    public static Tensor lmLoss(
+            Tensor hidden, Weight weight, Tensor labels, double softcap, double labelSmoothing, Reduction reduction) {
+        return checked(() -> PeftNative.lm_loss(
+                hidden, weight.handle(), labels, softcap, labelSmoothing, reduction == Reduction.MEAN));
+    }
+
+    /**
+     * {@code log softmax(z)[label]} of each row, float32 [T], 0 where there is no label; not differentiable. Arguments as
+     * those of {@link #lmLoss}.
+     */
+    public static Tensor tokenLogProbs(Tensor hidden, Weight weight, Tensor labels, double softcap) {
+        return checked(() -> PeftNative.token_log_probs(hidden, weight.handle(), labels, softcap));
     }
 
     /** One step of AdamW for all tensors, in place; step counts from 1. */

@@ -79,6 +79,19 @@ public final class PeftNative {
             double dropout_p,
             @Cast("int64_t") long seed);
 
+    static native @ByVal Tensor attention_decode(
+            @Const @ByRef Tensor q,
+            @Const @ByRef Tensor k,
+            @Const @ByRef Tensor v,
+            @Const @ByRef Tensor cu_seqlens_k,
+            @Cast("int64_t") long max_k,
+            @Const @ByRef Tensor block_table,
+            @Const @ByRef Tensor prefix_k,
+            @Const @ByRef Tensor prefix_v,
+            double scale,
+            @Cast("int64_t") long window,
+            double softcap);
+
     static native @ByVal Tensor layer_norm(
             @Const @ByRef Tensor x,
             @Const @ByRef Tensor residual,
@@ -91,6 +104,17 @@ public final class PeftNative {
     static native @ByVal Tensor gelu(@Const @ByRef Tensor x);
 
     static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);
+
+    static native @ByVal Tensor lm_loss(
+            @Const @ByRef Tensor hidden,
+            @Const @ByRef Weight weight,
+            @Const @ByRef Tensor labels,
+            double softcap,
+            double label_smoothing,
+            @Cast("bool") boolean mean);
+
+    static native @ByVal Tensor token_log_probs(
+            @Const @ByRef Tensor hidden, @Const @ByRef Weight weight, @Const @ByRef Tensor labels, double softcap);
 
     static native void adamw(
             @Const @ByRef TensorVector parameters,
