@@ -242,8 +242,14 @@ def _attention_decode(c, S, length, heads):
     steps = predict.attention_decode([length] * S, *heads)
     contenders = c.copying(steps) | {"peft4j kernel": c.kernel("attention_decode", p)}
     if c.torch:
+        import torch
+
+        import operations
         import peers
 
+        host = torch.tensor(starts)
+        ours = c.providers("attention_decode", lambda: operations.attention_decode(q, k, v, host, length))
+        contenders |= {name: forward_alone(*pair) for name, pair in ours.items()}
         cache = [t.view(S, length, Hkv, D).transpose(1, 2) for t in (k, v)]
         contenders["SDPA"] = forward_alone(lambda: peers.sdpa(q.unsqueeze(2), *cache, False))
 
