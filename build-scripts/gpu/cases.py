@@ -1,37 +1,43 @@
 """
-What speed.py measures: a case is an operation, a shape and a direction with its contenders. Context is what the files of cases
-(linear_cases.py, attention_cases.py, step_cases.py) draw arrays and contenders from; adding an operation is one function there.
+What speed.py measures: a case is an operation, a shape and a direction with its contenders. The functions of
+linear_cases.py, attention_cases.py and step_cases.py yield cases; they draw arrays, kernels and providers from a Context. Adding an
+operation is one function there.
+
+A contender is a function without arguments. Those of ours are named peft4j …: `peft4j own` and `peft4j library` are providers of
+an operation of native/peft4j.h, `peft4j kernel` is a call of cuda/peft4j_cuda.h.
 """
 
 import ctypes
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
+import predict
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+BFLOAT16 = 1  # dtype of peft4j_cuda.h
 
 
 @dataclass
 class Case:
     operation: str
     case: str
-    direction: str  # forward, backward, forward + backward
+    direction: str
     steps: list  # predict.Step
-    contenders: dict  # name -> run; those of ours are named peft4j …
+    contenders: dict  # name -> run
     shape: dict = field(default_factory=dict)  # what targets.py looks for
     repeats: int = 25
     each: Callable = lambda i: None  # before each repeat
     mean: bool = False  # of different work in each repeat, else the median
     memory: bool = False  # peak memory of a run as well
-    check: Callable = None  # in a dry run, where a kernel was called: [(array that it wrote, what it should hold)]
+    check: Callable | None = None  # in a dry run: [(array that a kernel wrote, what it should hold)]
 
 
 class Context:
-    """What the cases draw on."""
-
     def __init__(self, device, kernels, torch=False, quick=False, dry=False):
         self.device, self.kernels, self.torch, self.quick, self.dry = device, kernels, torch, quick, dry
+        self.normal, self.empty, self.zeros = device.normal, device.empty, device.zeros
+        self.integers, self.pointer = device.integers, device.pointer
 
     def size(self, full, tiny):
         return tiny if self.dry else full
@@ -40,63 +46,58 @@ class Context:
         """The shapes of a case: all, one, or a tiny one."""
         return [tiny] if self.dry else shapes[:1] if self.quick else shapes
 
-    def normal(self, *shape, **more):
-        return self.device.normal(*shape, **more)
+    # ---- contenders
 
-    def has(self, *names):
-        return self.kernels is not None and all(self.kernels.has(name) for name in names)
+    def has(self, *kernels):
+        return all(self.kernels.has(name) for name in kernels)
 
     def kernel(self, name, *arguments):
         """A call of peft4j_cuda.h on arrays, structs and numbers, with the stream last."""
-        real = [self.device.pointer(a) if hasattr(a, "shape") else a for a in arguments]
+        real = [self.pointer(a) if hasattr(a, "shape") else a for a in arguments]
         function = getattr(self.kernels, name)
         return lambda: function(*real, self.device.stream)
 
     def struct(self, name, **fields):
-        """A params struct; a value may be an array (its pointer), a number, a struct, or a list of structs."""
+        """A params struct; a value is an array (its pointer goes in), a number, a struct, or a list of structs."""
         p = self.kernels.structs[f"peft4j_cuda_{name}"]()
-        p.arrays = list(fields.values())  # live as long as the struct
-        for field_name, value in fields.items():
+        p.alive = list(fields.values())
+        for name_, value in fields.items():
             if hasattr(value, "shape"):
-                value = self.device.pointer(value)
+                value = self.pointer(value)
             elif isinstance(value, list):
-                kind = dict(p._fields_)[field_name]
-                if issubclass(kind, ctypes.Array):
-                    value = kind(*value)
-                else:
-                    value = (type(value[0]) * len(value))(*value)
-                    p.arrays.append(value)
-                    value = ctypes.cast(value, kind)
-            setattr(p, field_name, value)
+                array, kind = (type(value[0]) * len(value))(*value), dict(p._fields_)[name_]
+                p.alive.append(array)
+                value = kind(*value) if issubclass(kind, ctypes.Array) else ctypes.cast(array, kind)
+            setattr(p, name_, value)
         return p
 
     def scratch(self, p, name, *arguments):
-        """Gives a params struct the memory that a kernel asks for; of the struct itself unless arguments say of what."""
+        """Gives a params struct the floats that the kernel asks for; name(p), or name(*arguments), says how many."""
         floats = getattr(self.kernels, name)(*(arguments or (p,)))
-        p.arrays.append(self.device.empty(max(1, floats), type="float32"))
-        p.scratch = self.device.pointer(p.arrays[-1])
+        p.alive.append(self.empty(max(1, floats), type="float32"))
+        p.scratch = self.pointer(p.alive[-1])
 
-    def copying(self, n_bytes):
-        """A copy that moves n_bytes, read and written."""
-        start = self.device.normal(max(1, int(n_bytes) // 8), type="float32")
-        to = self.device.empty(*start.shape, type="float32")
-        return lambda: self.device.copy(to, start)
+    def copying(self, steps):
+        """A copy that moves as many bytes, read and written."""
+        start = self.normal(max(1, int(predict.total(steps)[0]) // 8), type="float32")
+        to = self.empty(*start.shape, type="float32")
+        return {"copy": lambda: self.device.copy(to, start)}
 
-    def providers(self, operation, names, make):
-        """{peft4j NAME: run} for those that the operation has on this device; make() runs it."""
+    def providers(self, operation, forward, inputs=()):
+        """{peft4j NAME: (forward, inputs)} for each provider that the operation has on this device."""
         import operations
 
-        contenders = {}
-        for name in names:
-            if operations.has(operation, name, self.device.kind):
+        def by(name):
+            def run():
+                operations.set_kernels(f"{operation}={name}")
+                y = forward()
+                operations.set_kernels("auto")
+                return y
 
-                def run(name=name):
-                    operations.set_kernels(f"{operation}={name}")
-                    make()
-                    operations.set_kernels("auto")
+            return run
 
-                contenders[f"peft4j {name}"] = run
-        return contenders
+        names = [name for name in ("library", "own") if operations.has(operation, name, self.device.kind)]
+        return {f"peft4j {name}": (by(name), inputs) for name in names}
 
     def compiled(self, function):
         import torch
@@ -104,23 +105,7 @@ class Context:
         return torch.compile(function, backend="eager" if self.dry else "inductor", dynamic=False)
 
 
-def both(forward, inputs):
-    """Forward, then the gradients of the inputs for a fixed gradient of the result."""
-    import torch
-
-    kept = {}
-
-    def run():
-        y = forward()
-        ys = list(y) if isinstance(y, (list, tuple)) else [y]
-        if "dy" not in kept:
-            kept["dy"] = [torch.randn_like(t) for t in ys]
-        torch.autograd.grad(ys, inputs, kept["dy"])
-
-    return run
-
-
-def without_graph(forward):
+def forward_alone(forward, inputs=()):
     import torch
 
     def run():
@@ -128,3 +113,31 @@ def without_graph(forward):
             forward()
 
     return run
+
+
+def both(forward, inputs):
+    """Forward, then the gradients of the inputs for a fixed gradient of the result."""
+    import torch
+
+    dys = []
+
+    def run():
+        y = forward()
+        ys = list(y) if isinstance(y, (list, tuple)) else [y]
+        if not dys:
+            dys.extend(torch.randn_like(t) for t in ys)
+        torch.autograd.grad(ys, inputs, dys)
+
+    return run
+
+
+DIRECTIONS = {"forward": forward_alone, "forward + backward": both}
+
+
+def each_way(operation, case, steps, pairs, shape=None, directions=DIRECTIONS, extra=lambda steps: {}, **more):
+    """Cases of the forward alone and of both ways. pairs: {contender: (forward, inputs that get gradients)}; steps(backward): what
+    is to be done, of which extra makes more contenders."""
+    for direction in directions:
+        way, to_do = DIRECTIONS[direction], steps(direction != "forward")
+        contenders = extra(to_do) | {name: way(*pair) for name, pair in pairs.items()}
+        yield Case(operation, case, direction, to_do, contenders, shape or {}, **more)

@@ -49,7 +49,7 @@ class TorchDevice:
         return self.empty(*shape, type=type).zero_()
 
     def integers(self, values, type="int64"):
-        return self.torch.tensor(values, dtype=getattr(self.torch, type), device=self.kind)
+        return self.torch.tensor(list(values), dtype=getattr(self.torch, type), device=self.kind)
 
     def pointer(self, array):
         return None if array is None else array.data_ptr()

@@ -47,6 +47,11 @@ def attention(q, k, v, cu_q, cu_k=None, prefix_k=None, prefix_v=None, gate=None,
                                       bias_table, dropout_p, seed)  # fmt: skip
 
 
+def attention_decode(q, k, v, cu_k, longest, block_table=None, prefix_k=None, prefix_v=None, scale=None, window=0, softcap=0.0):
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return torch.ops.peft4j.attention_decode(q, k, v, cu_k, longest, block_table, prefix_k, prefix_v, scale, window, softcap)
+
+
 def layer_norm(x, residual, weight, bias, eps=1e-5, dropout_p=0.0, seed=1):
     return torch.ops.peft4j.layer_norm(x, residual, weight, bias, eps, dropout_p, seed)
 

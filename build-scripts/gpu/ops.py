@@ -95,6 +95,24 @@ def _attention(what, rows, keys, Hq, Hkv, D, prefix=0, each=False, gate=False, *
     return Check("attention", what, inputs, list(range(6)), run, formula)
 
 
+def attention_decode(quick):
+    for n, (Hq, Hkv, D), prefix, more in [
+        (1, (4, 2, 64), 0, {}),
+        (3, (4, 1, 128), 5, {"softcap": 20.0}),
+        (2, (2, 2, 80), 64, {"window": 4}),
+        (1, (8, 1, 256), 0, {"window": 3}),
+    ]:
+        keys = [5, 2, 30] if quick else [700, 2, 33, 129, 2048]
+        cu_q, cu_k = lengths(*[n] * len(keys)), lengths(*keys)
+        host = torch.tensor(cu_k)
+        inputs = [random(n * len(keys), Hq, D, seed=1), random(sum(keys), Hkv, D, seed=2), random(sum(keys), Hkv, D, seed=3)]
+        inputs += [random(prefix, Hkv, D, seed=4), random(prefix, Hkv, D, seed=5)] if prefix else [None, None]
+        what = f"{n} rows, {Hq}/{Hkv} heads of {D}, prefix of {prefix}, {more}"
+        yield Check("attention_decode", what, inputs, [],
+                    lambda t, a=(host, max(keys)), more=more: operations.attention_decode(*t[:3], *a, None, *t[3:], **more),
+                    lambda t, a=(cu_q, cu_k), D=D, more=more: formulas.attention(*t[:3], *a, *t[3:], causal=True, scale=D**-0.5, **more))  # fmt: skip
+
+
 def layer_norm(quick):
     for T, C in [(1, 1), (3, 33)] if quick else [(1, 1), (3, 33), (129, 384), (1000, 768), (257, 4096)]:
         for residual, p in [(False, 0.0), (True, 0.0), (True, 0.1)]:
@@ -146,7 +164,7 @@ def adamw(quick):
         yield Check("adamw", f"{shapes}", [t for kind in kinds for t in kind], [], run, formula, types=(torch.float32,))
 
 
-OPERATIONS = [lora_linear, attention, layer_norm, gelu, dropout, lm_loss, adamw]
+OPERATIONS = [lora_linear, attention, attention_decode, layer_norm, gelu, dropout, lm_loss, adamw]
 
 # ---- running them
 

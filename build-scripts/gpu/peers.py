@@ -84,10 +84,6 @@ class FlashVarlen(torch.autograd.Function):
                                                          random_state, unused), None, None, None  # fmt: skip
 
 
-def varlen(q, k, v, cu, longest, causal):
-    return FlashVarlen.apply(q, k, v, cu, longest, causal)
-
-
 def padded_with_prefix(q, k, v, prefix_k, prefix_v, mask):
     """The prefix concatenated before padded keys, as PEFT's past_key_values makes it; [B, H, L, D], prefix [H, P, D]"""
     front = [t.unsqueeze(0).expand(k.shape[0], -1, -1, -1) for t in (prefix_k, prefix_v)]
@@ -206,13 +202,13 @@ def triton_rational_backward(dy, x, numerator, denominator):
 # ---- norms, rotary, MLP, loss: as transformers writes Llama
 
 
-def rms_norm(x, residual, weight, eps):
+def rms_norm(x, residual, weight, eps=1e-5):
     z = x + residual
     wide = z.float()
     return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype), z
 
 
-def layer_norm(x, residual, weight, bias, eps):
+def layer_norm(x, residual, weight, bias, eps=1e-5):
     return F.layer_norm(x + residual, x.shape[-1:], weight, bias, eps)
 
 

@@ -86,6 +86,7 @@ def made_up_run():
                  for who, time in [("padded, concatenated keys", 100), ("peft4j library", 50)]]  # fmt: skip
     for direction, time in [("forward", 105), ("backward", 300)]:
         rows += [row("rational", "copy", 100, direction), row("rational", "peft4j kernel", time, direction)]
+    rows += [row("rms_norm", "copy", 100), row("rms_norm", "peft4j kernel", 110)]
     rows += [row("gelu", "copy", 100), row("gelu", "peft4j own", 110), row("gelu", "eager", 100, error="not here", microseconds=None)]
     rows += [row("lm_loss", "eager", 200), row("lm_loss", "peft4j own", 100, peak_bytes=0.5e9)]
     speed = {"rows": rows, "auto": {"lora_linear": "library", "attention": "library"}, "ceilings": vars(predict.H200)}

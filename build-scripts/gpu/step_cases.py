@@ -1,7 +1,14 @@
-"""What else a step needs, one pass each: beside a copy of the same bytes, PyTorch's eager calls and torch.compile."""
+"""What else a step needs, most of it one pass: beside a copy of the same bytes, PyTorch's eager calls and torch.compile."""
 
 import predict
-from cases import Case, both, without_graph
+from cases import BFLOAT16, Case, both, each_way, forward_alone
+
+# ---- operations
+
+
+def passes(n, forward, backward):
+    """steps of each_way for an operation that reads and writes n numbers so many times."""
+    return lambda back: predict.elements(n, *forward) + (predict.elements(n, *backward) if back else [])
 
 
 def layer_norm(c):
@@ -11,20 +18,16 @@ def layer_norm(c):
     import peers
 
     for T, C in c.some([(8192, 4096), (16384, 1024), (65536, 384)], (3, 16)):
-        x, residual = (c.normal(T, C).requires_grad_() for _ in range(2))
-        weight, bias = c.normal(C), c.normal(C)
-        fast = c.compiled(peers.layer_norm)
-        for direction, whole, steps in [
-            ("forward", lambda forward, inputs: without_graph(forward), predict.elements(T * C, 2, 1)),
-            ("forward + backward", both, predict.elements(T * C, 2, 2) + predict.elements(T * C, 2, 1)),
-        ]:
-            contenders = {
-                "copy": c.copying(predict.total(steps)[0]),
-                "eager": whole(lambda: peers.layer_norm(x, residual, weight, bias, 1e-5), [x, residual]),
-                "compile": whole(lambda: fast(x, residual, weight, bias, 1e-5), [x, residual]),
-                **c.providers("layer_norm", ("own",), whole(lambda: operations.layer_norm(x, residual, weight, bias), [x, residual])),
-            }
-            yield Case("layer_norm", f"{T} x {C}, residual", direction, steps, contenders, {"kind": "norm", "C": C})
+        x, residual, weight, bias = c.normal(T, C).requires_grad_(), c.normal(T, C).requires_grad_(), c.normal(C), c.normal(C)
+        arguments, inputs = (x, residual, weight, bias), [x, residual]
+        compiled = c.compiled(peers.layer_norm)
+        pairs = {
+            "eager": (lambda a=arguments: peers.layer_norm(*a), inputs),
+            "compile": (lambda a=arguments, f=compiled: f(*a), inputs),
+            **c.providers("layer_norm", lambda a=arguments: operations.layer_norm(*a), inputs),
+        }
+        steps = passes(T * C, (2, 2), (2, 1))
+        yield from each_way("layer_norm", f"{T} x {C}, residual", steps, pairs, extra=c.copying)
 
 
 def gelu(c):
@@ -36,16 +39,8 @@ def gelu(c):
 
     T, C = c.size((8192, 14336), (3, 16))
     x = c.normal(T, C).requires_grad_()
-    for direction, whole, steps in [
-        ("forward", lambda forward, inputs: without_graph(forward), predict.elements(T * C, 1, 1)),
-        ("forward + backward", both, predict.elements(T * C, 1, 1) + predict.elements(T * C, 2, 1)),
-    ]:
-        contenders = {
-            "copy": c.copying(predict.total(steps)[0]),
-            "eager": whole(lambda: F.gelu(x), [x]),
-            **c.providers("gelu", ("own", "library"), whole(lambda: operations.gelu(x), [x])),
-        }
-        yield Case("gelu", f"{T} x {C}", direction, steps, contenders, {"kind": "mlp"})
+    pairs = {"eager": (lambda: F.gelu(x), [x]), **c.providers("gelu", lambda: operations.gelu(x), [x])}
+    yield from each_way("gelu", f"{T} x {C}", passes(T * C, (1, 1), (2, 1)), pairs, extra=c.copying)
 
 
 def dropout(c):
@@ -57,29 +52,8 @@ def dropout(c):
 
     T, C = c.size((8192, 4096), (3, 16))
     x = c.normal(T, C).requires_grad_()
-    steps = predict.elements(T * C, 1, 1) * 2
-    contenders = {
-        "copy": c.copying(predict.total(steps)[0]),
-        "eager": both(lambda: F.dropout(x, 0.1), [x]),
-        **c.providers("dropout", ("own",), both(lambda: operations.dropout(x, 0.1), [x])),
-    }
-    yield Case("dropout", f"{T} x {C}, p 0.1", "forward + backward", steps, contenders)
-
-
-def fixed_order_sum(c):
-    for n, splits in c.some([(16 * 14336, 132), (16 * 4096, 16)], (32, 3)):
-        partials, out = c.normal(splits, n, type="float32"), c.normal(n, type="float32")
-        steps = predict.elements(n, splits, 1, size=4)
-        contenders = {"copy": c.copying(predict.total(steps)[0])}
-        if c.torch:
-            contenders["eager"] = lambda: partials.sum(0)
-        if c.has("fixed_order_sum"):
-            contenders["peft4j kernel"] = c.kernel("fixed_order_sum", out, partials, n, splits, 0)
-        check = lambda out=out, partials=partials: [(out, partials.sum(0))]  # noqa: E731
-        yield Case("fixed_order_sum", f"{splits} x {n}", "forward", steps, contenders, check=check)
-
-
-# ---- loss and optimiser
+    pairs = {"eager": (lambda: F.dropout(x, 0.1), [x]), **c.providers("dropout", lambda: operations.dropout(x, 0.1), [x])}
+    yield from each_way("dropout", f"{T} x {C}, p 0.1", passes(T * C, (1, 1), (1, 1)), pairs, extra=c.copying)
 
 
 def lm_loss(c):
@@ -92,171 +66,136 @@ def lm_loss(c):
     import peers
 
     T, C, V = c.size((8192, 4096, 128256), (10, 16, 40))
-    weight, hidden = c.normal(V, C, deviation=C**-0.5), c.normal(T, C).requires_grad_()
-    labels = torch.randint(V, (T,))
-    there, ours = labels.to(hidden.device), operations.weight([weight])
-    contenders = {
-        "eager": both(lambda: peers.lm_loss(hidden, weight, there), [hidden]),
-        "compile": both(lambda fast=c.compiled(peers.lm_loss): fast(hidden, weight, there), [hidden]),
-        **c.providers("lm_loss", ("own", "library"), both(lambda: operations.lm_loss(hidden, ours, labels), [hidden])),
+    weight, hidden, labels = c.normal(V, C, deviation=C**-0.5), c.normal(T, C).requires_grad_(), torch.randint(V, (T,))
+    there, ours, compiled = labels.to(hidden.device), operations.weight([weight]), c.compiled(peers.lm_loss)
+    pairs = {
+        "eager": (lambda: peers.lm_loss(hidden, weight, there), [hidden]),
+        "compile": (lambda: compiled(hidden, weight, there), [hidden]),
+        **c.providers("lm_loss", lambda: operations.lm_loss(hidden, ours, labels), [hidden]),
     }
-    yield Case("lm_loss", f"T {T}, C {C}, V {V}", "forward + backward", predict.lm_loss(T, C, V), contenders, memory=True)
+    steps = lambda back: predict.lm_loss(T, C, V)  # noqa: E731
+    yield from each_way("lm_loss", f"T {T}, C {C}, V {V}", steps, pairs, directions=["forward + backward"], memory=True)
 
 
-def cross_entropy(c):
-    """Softmax, loss and gradient over the logits in place: a chunk of lm_loss."""
-    if not c.has("cross_entropy"):
-        return
-    T, V = c.size((1000, 128256), (3, 40))
-    logits, first, loss = c.normal(T, V), c.normal(T, V), c.device.empty(T, type="float32")
-    labels = c.device.integers([7 * i % V for i in range(T)])
-    p = c.struct("cross_entropy_params", logits=logits, labels=labels, loss=loss, rows=T, columns=V, row_stride=V, dtype=1, gradient=1)
-    steps = predict.elements(T * V, 1, 1)
-    contenders = {"copy": c.copying(predict.total(steps)[0]), "peft4j kernel": c.kernel("cross_entropy", p)}
-
-    def check():
-        import torch
-
-        x = first.float().requires_grad_()
-        losses = torch.nn.functional.cross_entropy(x, labels, reduction="none")
-        return [(loss, losses.detach()), (logits, torch.autograd.grad(losses.sum(), x)[0])]
-
-    yield Case("cross_entropy", f"{T} x {V}", "forward + backward", steps, contenders, each=lambda i: c.device.copy(logits, first), check=check)
+# ---- kernels
 
 
-def _adapters(c):
-    """Shapes of A and B on all linears of an 8B model, rank 16."""
-    layers, r = c.size((32, 16), (1, 2))
-    scale = c.size(1, 256)
-    return [shape for _ in range(layers) for _, N, K, _ in predict.LAYER_8B for shape in ((r, K // scale), (N // scale, r))]
+def one_kernel(c, operation, name, direction, steps, run, check, peers=None, **more):
+    contenders = c.copying(steps) | (peers or {}) | {"peft4j kernel": run}
+    return Case(operation, name, direction, steps, contenders, {"kind": "kernel"}, check=check, **more)
 
 
-def adamw(c):
-    if not c.has("adamw"):
-        return
-    shapes = _adapters(c)
-    state = [[c.normal(*s, type="float32", deviation=0.01) for s in shapes] for _ in range(2)]  # parameters, gradients
-    moments = [[c.device.zeros(*s, type="float32") for s in shapes] for _ in range(2)]
-    copies = [c.device.empty(*s) for s in shapes]
-    arrays = list(zip(*state, *moments, copies, shapes))
-    of = lambda p, g, m, v, copy, s: c.struct(  # noqa: E731
-        "adamw_tensor", parameter=p, gradient=g, exp_avg=m, exp_avg_sq=v, copy=copy, n=s[0] * s[1], columns=s[1], copy_stride=s[1],
-        learning_rate=1e-4, weight_decay=0.01, copy_dtype=1)  # fmt: skip
-    tensors = [of(*a) for a in arrays]
-    together = (type(tensors[0]) * len(tensors))(*tensors)
-    n = sum(rows * columns for rows, columns in shapes)
-    steps = predict.adamw(n, True)
-    contenders = {"copy": c.copying(predict.total(steps)[0])}
-    if c.torch:
-        import torch
+def differentiated(formula, inputs, dy, found):
+    """[(what a forward wrote, what is right)], then the same of its backward; formula gives the result."""
+    import torch
 
-        parameters = [torch.nn.Parameter(p.clone()) for p in state[0]]
-        for p, g in zip(parameters, state[1]):
-            p.grad = g
-        for name, more in [("PyTorch fused", {"fused": True}), ("PyTorch foreach", {"foreach": True})]:
-            contenders[name] = torch.optim.AdamW(parameters, lr=1e-4, **more).step
-    contenders["peft4j kernel"] = lambda: (tensors, c.kernels.adamw(together, len(tensors), 0.9, 0.999, 1e-8, 1, c.device.stream))
-    yield Case("adamw", f"{len(shapes)} tensors, {n / 1e6:.0f} M numbers, bfloat16 copies", "step", steps, contenders)
-
-
-def clip_grad_norm(c):
-    if not c.has("clip_grad_norm"):
-        return
-    shapes = _adapters(c)
-    gradients = [c.normal(*s, type="float32", deviation=0.01) for s in shapes]
-    tensors = [c.struct("gradient", values=g, n=s[0] * s[1]) for g, s in zip(gradients, shapes)]
-    together = (type(tensors[0]) * len(tensors))(*tensors)
-    scratch = c.device.empty(c.kernels.clip_grad_norm_scratch(together, len(tensors)), type="float32")
-    norm = c.device.empty(2, type="float32")
-    n = sum(rows * columns for rows, columns in shapes)
-    steps = predict.elements(n, 2, 1, size=4)  # measured, then read and written; the first may stay in the cache
-    contenders = {"copy": c.copying(predict.total(steps)[0])}
-    if c.torch:
-        import torch
-
-        parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
-        for p, g in zip(parameters, gradients):
-            p.grad = g.clone()
-        contenders["PyTorch"] = lambda: torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-    pointers = [c.device.pointer(a) for a in (norm, scratch)]
-    contenders["peft4j kernel"] = lambda: (tensors, norm, scratch, c.kernels.clip_grad_norm(
-        pointers[0], together, len(tensors), 1e30, pointers[1], c.device.stream))  # fmt: skip
-    yield Case("clip_grad_norm", f"{len(shapes)} tensors, {n / 1e6:.0f} M numbers", "step", steps, contenders)
-
-
-# ---- kernels of one pass
+    wide = [t.float().requires_grad_() for t in inputs]
+    y = formula(*wide)
+    return list(zip(found, [y.detach(), *torch.autograd.grad(y, wide, dy.float())]))
 
 
 def norm(c):
-    """RMSNorm and LayerNorm with the residual added; backward with the gradient that the residual stream brings."""
-    if not c.has("norm_forward", "norm_backward"):
-        return
-    d = c.device
-    for centred in (0, 1):
+    """RMSNorm and LayerNorm with the residual added; backward with the gradient that comes along the residual stream."""
+    if c.has("norm_forward", "norm_backward"):
         for T, C in c.some([(8192, 4096), (65536, 384)], (3, 16)):
-            x, residual, dy, more = (c.normal(T, C) for _ in range(4))
-            y, z, dz = (d.empty(T, C) for _ in range(3))
-            weight, bias = c.normal(C), c.normal(C)
-            mean, rstd = (d.empty(T, type="float32") for _ in range(2))
-            p = c.struct("norm_params", dtype=1, centred=centred, rows=T, columns=C, weight=weight, eps=1e-5, mean=mean, rstd=rstd, x=x,
-                         residual=residual, y=y, z=z, dy=dy, dz_more=more, dz=dz)  # fmt: skip
-            if centred:
-                p.bias, p.arrays = d.pointer(bias), p.arrays + [bias]
-            one = {"peft4j kernel": c.kernel("norm_forward", p)}
-            if c.torch:
-                import peers
+            yield from _norm(c, T, C, centred=False)
+            yield from _norm(c, T, C, centred=True)
 
-                formula = (lambda: peers.layer_norm(x, residual, weight, bias, 1e-5)) if centred else (lambda: peers.rms_norm(x, residual, weight, 1e-5))
-                fast = c.compiled(formula)
-                one |= {"eager": without_graph(formula), "compile": without_graph(fast)}
-            name = f"{T} x {C}, residual"
-            yield from _passes(c, "layer_norm kernel" if centred else "rms_norm", name, T * C, (2, 2), (3, 1), one,
-                               {"peft4j kernel": c.kernel("norm_backward", p)})  # fmt: skip
+
+def _norm(c, T, C, centred):
+    x, residual, dy, more = (c.normal(T, C) for _ in range(4))
+    y, z, dz, weight, bias = c.empty(T, C), c.empty(T, C), c.empty(T, C), c.normal(C), c.normal(C)
+    mean, rstd = (c.empty(T, type="float32") for _ in range(2))
+    p = c.struct(
+        "norm_params", dtype=BFLOAT16, centred=int(centred), rows=T, columns=C, weight=weight, bias=bias if centred else None,
+        eps=1e-5, mean=mean, rstd=rstd, x=x, residual=residual, y=y, z=z, dy=dy, dz_more=more, dz=dz,
+    )  # fmt: skip
+    eager = {}
+    if c.torch:
+        import peers
+
+        def formula():
+            return peers.layer_norm(x, residual, weight, bias) if centred else peers.rms_norm(x, residual, weight)
+
+        eager = {"eager": forward_alone(formula), "compile": forward_alone(c.compiled(formula))}
+
+    def check(found):
+        import peers
+
+        def right(z):
+            wide = (z, z * 0, weight.float(), bias.float())
+            return peers.layer_norm(*wide) if centred else peers.rms_norm(*wide[:3])[0]
+
+        (_, y_right), (_, dz_right) = differentiated(right, [x.float() + residual.float()], dy, (y, dz))
+        return [(y, y_right), (z, x.float() + residual.float())] if found is y else [(dz, dz_right + more)]
+
+    name, case = "layer_norm kernel" if centred else "rms_norm", f"{T} x {C}, residual"
+    steps = predict.elements(T * C, 2, 2)
+    yield one_kernel(c, name, case, "forward", steps, c.kernel("norm_forward", p), lambda: check(y), eager)
+    steps = predict.elements(T * C, 3, 1)
+    yield one_kernel(c, name, case, "backward", steps, c.kernel("norm_backward", p), lambda: check(dz))
 
 
 def rotary(c):
     if not c.has("rotary"):
         return
     T, Hq, Hkv, D = c.size((8192, 32, 8, 128), (3, 2, 1, 32))
-    d = c.device
-    q, k, q_out, k_out = c.normal(T, Hq, D), c.normal(T, Hkv, D), d.empty(T, Hq, D), d.empty(T, Hkv, D)
-    positions = d.integers(list(range(T)))
-    inverse = c.normal(D // 2, type="float32", deviation=0.01)
-    of = lambda backward: c.struct(  # noqa: E731
-        "rotary_params", dtype=1, backward=backward, wide_positions=1, rows=T, query_heads=Hq, key_heads=Hkv, head_size=D, rotary=D, q=q, k=k,
-        q_out=q_out, k_out=k_out, q_stride=Hq * D, k_stride=Hkv * D, q_out_stride=Hq * D, k_out_stride=Hkv * D, positions=positions,
-        inverse_frequencies=inverse, scaling=1.0)  # fmt: skip
-    one = {"peft4j kernel": c.kernel("rotary", of(0))}
+    q, k, q_out, k_out = c.normal(T, Hq, D), c.normal(T, Hkv, D), c.empty(T, Hq, D), c.empty(T, Hkv, D)
+    positions, frequencies = c.integers(range(T)), c.normal(D // 2, type="float32", deviation=0.01)
+
+    def run(backward):
+        p = c.struct(
+            "rotary_params", dtype=BFLOAT16, backward=int(backward), wide_positions=1, rows=T, query_heads=Hq, key_heads=Hkv,
+            head_size=D, rotary=D, q=q, k=k, q_out=q_out, k_out=k_out, q_stride=Hq * D, k_stride=Hkv * D, q_out_stride=Hq * D,
+            k_out_stride=Hkv * D, positions=positions, inverse_frequencies=frequencies, scaling=1.0,
+        )  # fmt: skip
+        return c.kernel("rotary", p)
+
+    eager = {}
     if c.torch:
         import peers
 
-        cos, sin = c.normal(T, D), c.normal(T, D)
-        fast = c.compiled(peers.rotary)
-        one |= {"eager": without_graph(lambda: peers.rotary(q, k, cos, sin)), "compile": without_graph(lambda: fast(q, k, cos, sin))}
-    yield from _passes(c, "rotary", f"{T} x ({Hq} + {Hkv}) x {D}", T * (Hq + Hkv) * D, (1, 1), (1, 1), one, {"peft4j kernel": c.kernel("rotary", of(1))})
+        angles = (positions.unsqueeze(1) * frequencies).repeat(1, 2)
+        arguments = q, k, angles.cos().bfloat16(), angles.sin().bfloat16()
+        compiled = c.compiled(peers.rotary)
+        eager = {"eager": lambda: peers.rotary(*arguments), "compile": lambda: compiled(*arguments)}
+
+    def check(back):
+        import peers
+
+        return zip((q_out, k_out), peers.rotary(q.float(), k.float(), angles.cos(), -angles.sin() if back else angles.sin()))
+
+    name, steps = f"{T} x ({Hq} + {Hkv}) x {D}", predict.elements(T * (Hq + Hkv) * D, 1, 1)
+    yield one_kernel(c, "rotary", name, "forward", steps, run(False), lambda: check(False), eager)
+    yield one_kernel(c, "rotary", name, "backward", steps, run(True), lambda: check(True))
 
 
 def gated_mlp(c):
     if not c.has("gated_mlp_forward", "gated_mlp_backward"):
         return
     T, C = c.size((8192, 14336), (3, 16))
-    d = c.device
-    both_inputs, dy = c.normal(T, 2 * C), c.normal(T, C)  # gate and up are one product of a linear group
-    y, dgate, dup = (d.empty(T, C) for _ in range(3))
-    p = c.struct("gated_mlp_params", dtype=1, rows=T, columns=C, gate=both_inputs, up=d.pointer(both_inputs) + 2 * C, dy=dy, y=y, dgate=dgate,
-                 dup=dup, gate_stride=2 * C, up_stride=2 * C, dy_stride=C, y_stride=C, dgate_stride=C, dup_stride=C)  # fmt: skip
-    one = {"peft4j kernel": c.kernel("gated_mlp_forward", p)}
-    p_back = type(p)()
-    for name, _ in p._fields_:
-        setattr(p_back, name, getattr(p, name))
-    p_back.y, p_back.arrays = None, p.arrays
+    gate_up, dy = c.normal(T, 2 * C), c.normal(T, C)  # one product of a linear group
+    y, dgate, dup = (c.empty(T, C) for _ in range(3))
+    of = dict(
+        dtype=BFLOAT16, rows=T, columns=C, gate=gate_up, up=c.pointer(gate_up) + 2 * C, gate_stride=2 * C, up_stride=2 * C,
+        dy_stride=C, y_stride=C, dgate_stride=C, dup_stride=C,
+    )  # fmt: skip
+    forward = c.kernel("gated_mlp_forward", c.struct("gated_mlp_params", **of, y=y))
+    backward = c.kernel("gated_mlp_backward", c.struct("gated_mlp_params", **of, dy=dy, dgate=dgate, dup=dup))
+    eager = {}
     if c.torch:
         import peers
 
-        gate, up = both_inputs.split(C, 1)
-        fast = c.compiled(peers.gated_mlp)
-        one |= {"eager": without_graph(lambda: peers.gated_mlp(gate, up)), "compile": without_graph(lambda: fast(gate, up))}
-    yield from _passes(c, "gated_mlp", f"silu, {T} x {C}", T * C, (2, 1), (3, 2), one, {"peft4j kernel": c.kernel("gated_mlp_backward", p_back)})
+        gate, up = gate_up.split(C, 1)
+        compiled = c.compiled(peers.gated_mlp)
+        eager = {"eager": lambda: peers.gated_mlp(gate, up), "compile": lambda: compiled(gate, up)}
+
+    def check():
+        return differentiated(peers.gated_mlp, [gate, up], dy, (y, dgate, dup))
+
+    name = f"silu, {T} x {C}"
+    yield one_kernel(c, "gated_mlp", name, "forward", predict.elements(T * C, 2, 1), forward, lambda: check()[:1], eager)
+    yield one_kernel(c, "gated_mlp", name, "backward", predict.elements(T * C, 3, 2), backward, lambda: check()[1:])
 
 
 def elementwise(c):
@@ -264,63 +203,176 @@ def elementwise(c):
     if not c.has("gelu_forward", "gelu_backward", "dropout"):
         return
     T, C = c.size((8192, 14336), (3, 16))
-    x, dy, y = c.normal(T, C), c.normal(T, C), c.device.empty(T, C)
-    yield from _passes(c, "gelu kernel", f"{T} x {C}", T * C, (1, 1), (2, 1), {"peft4j kernel": c.kernel("gelu_forward", 1, T * C, x, y)},
-                       {"peft4j kernel": c.kernel("gelu_backward", 1, T * C, x, dy, y)})  # fmt: skip
-    yield from _passes(c, "dropout kernel", f"{T} x {C}, p 0.1", T * C, (1, 1), None, {"peft4j kernel": c.kernel("dropout", 1, T, C, x, y, 1, 26)}, None)  # its own backward
+    n, x, dy, y, dx, masked = T * C, c.normal(T, C), c.normal(T, C), c.empty(T, C), c.empty(T, C), c.empty(T, C)
 
+    def check():
+        import formulas
 
-def _passes(c, operation, name, n, forward, backward, one, two):
-    """Cases of a forward and a backward kernel that read and write so many times n numbers, beside a copy of as many bytes."""
-    for direction, passes, contenders in [("forward", forward, one), ("backward", backward, two)]:
-        if passes:
-            steps = predict.elements(n, *passes)
-            yield Case(operation, name, direction, steps, {"copy": c.copying(predict.total(steps)[0])} | contenders, {"kind": "kernel"})
+        return differentiated(formulas.gelu, [x], dy, (y, dx))
 
+    def check_mask():
+        import formulas
 
-# ---- rational
+        return [(masked, formulas.dropped(x.float(), 0.1, 1))]
+
+    name, one, two = f"{T} x {C}", predict.elements(n, 1, 1), predict.elements(n, 2, 1)
+    forward, backward = c.kernel("gelu_forward", BFLOAT16, n, x, y), c.kernel("gelu_backward", BFLOAT16, n, x, dy, dx)
+    yield one_kernel(c, "gelu kernel", name, "forward", one, forward, lambda: check()[:1])
+    yield one_kernel(c, "gelu kernel", name, "backward", two, backward, lambda: check()[1:])
+    drop = c.kernel("dropout", BFLOAT16, T, C, x, masked, 1, 26)
+    yield one_kernel(c, "dropout kernel", f"{name}, p 0.1", "either way", one, drop, check_mask)
 
 
 def rational(c):
     """Version A of degrees 5 and 4, eight groups: forward and backward each alone."""
-    if not c.has("rational_forward", "rational_backward"):
+    if c.has("rational_forward", "rational_backward"):
+        for T, C in c.some([(8192, 14336), (65536, 3072), (8192, 4096)], (5, 16)):
+            yield from _rational(c, T, C, G=8)
+
+
+def _rational(c, T, C, G):
+    x, dy, y, dx = c.normal(T, C), c.normal(T, C), c.empty(T, C), c.empty(T, C)
+    a, b = (c.normal(G, n, type="float32", deviation=0.3) for n in (6, 4))
+    da, db = (c.empty(G, n, type="float32") for n in (6, 4))
+    blocks = c.kernels.rational_blocks(T, C, G)
+    partial_a, partial_b = (c.empty(blocks, G, n, type="float32") for n in (6, 4))
+    p = c.struct(
+        "rational_params", dtype=BFLOAT16, version=ord("A"), m=5, n=4, rows=T, channels=C, groups=G, x=x, y=y, dy=dy, dx=dx,
+        numerator=a, denominator=b, numerator_stride=6, denominator_stride=4, numerator_partials=partial_a,
+        denominator_partials=partial_b,
+    )  # fmt: skip
+    stages = [
+        c.kernel("rational_backward", p),
+        c.kernel("fixed_order_sum", da, partial_a, G * 6, blocks, 0),
+        c.kernel("fixed_order_sum", db, partial_b, G * 4, blocks, 0),
+    ]
+    one, two = {}, {}
+    if c.torch:
+        import peers
+
+        trained = [t.detach().requires_grad_() for t in (x, a, b)]
+        one["eager"] = forward_alone(lambda: peers.rational(x, a, b))
+        two["eager, fwd + bwd"] = both(lambda: peers.rational(*trained), trained)
+        if peers.triton is not None:
+            one["Triton"] = lambda: peers.triton_rational_forward(x, a, b)
+            two["Triton, atomics"] = lambda: peers.triton_rational_backward(dy, x, a, b)
+
+    def check():
+        return differentiated(peers.rational, [x, a, b], dy, (y, dx, da, db))
+
+    def backward():
+        for stage in stages:
+            stage()
+
+    name, forward = f"{T} x {C}, {G} groups, A 5/4", c.kernel("rational_forward", p)
+    yield one_kernel(c, "rational", name, "forward", predict.elements(T * C, 1, 1), forward, lambda: check()[:1], one)
+    yield one_kernel(c, "rational", name, "backward", predict.elements(T * C, 2, 1), backward, lambda: check()[1:], two)
+
+
+def fixed_order_sum(c):
+    for n, splits in c.some([(16 * 14336, 132), (16 * 4096, 16)], (32, 3)):
+        partials, out = c.normal(splits, n, type="float32"), c.empty(n, type="float32")
+        steps = predict.elements(n, splits, 1, size=4)
+        run = c.kernel("fixed_order_sum", out, partials, n, splits, 0)
+        eager = {"eager": lambda partials=partials: partials.sum(0)} if c.torch else {}
+        check = lambda out=out, partials=partials: [(out, partials.sum(0))]  # noqa: E731
+        yield one_kernel(c, "fixed_order_sum", f"{splits} x {n}", "sum", steps, run, check, eager)
+
+
+def cross_entropy(c):
+    """Softmax, loss and gradient over the logits in place: a chunk of lm_loss."""
+    if not c.has("cross_entropy"):
         return
-    for T, C in c.some([(8192, 14336), (65536, 3072), (8192, 4096)], (5, 16)):
-        x, dy, y, dx = c.normal(T, C), c.normal(T, C), c.device.empty(T, C), c.device.empty(T, C)
-        G = 8
-        a, b = (c.normal(G, n, type="float32", deviation=0.3) for n in (6, 4))
-        blocks = c.kernels.rational_blocks(T, C, G)
-        da, db = (c.device.empty(blocks, G, n, type="float32") for n in (6, 4))
-        sums = [(c.device.empty(G, n, type="float32"), partials, G * n) for n, partials in ((6, da), (4, db))]
-        p = c.struct("rational_params", dtype=1, version=ord("A"), m=5, n=4, rows=T, channels=C, groups=G, x=x, numerator=a,
-                     denominator=b, numerator_stride=6, denominator_stride=4, y=y, dy=dy, dx=dx, numerator_partials=da,
-                     denominator_partials=db)  # fmt: skip
-        parts = [c.kernel("rational_backward", p)] + [c.kernel("fixed_order_sum", out, partials, n, blocks, 0) for out, partials, n in sums]
-        shape = {"C": C}
-        forward, backward = predict.elements(T * C, 1, 1), predict.elements(T * C, 2, 1)
-        one = {"copy": c.copying(predict.total(forward)[0]), "peft4j kernel": c.kernel("rational_forward", p)}
-        two = {"copy": c.copying(predict.total(backward)[0]), "peft4j kernel": lambda parts=parts: [part() for part in parts]}
-        if c.torch:
-            import peers
+    T, V = c.size((1000, 128256), (3, 40))
+    logits, before, loss = c.empty(T, V), c.normal(T, V), c.empty(T, type="float32")
+    labels = c.integers([7 * i % V for i in range(T)])
+    p = c.struct(
+        "cross_entropy_params", dtype=BFLOAT16, logits=logits, labels=labels, loss=loss, rows=T, columns=V, row_stride=V, gradient=1
+    )
 
-            one["eager"] = without_graph(lambda: peers.rational(x, a, b))
-            x_, a_, b_ = (t.detach().requires_grad_() for t in (x, a, b))
-            two["eager, fwd + bwd"] = both(lambda: peers.rational(x_, a_, b_), [x_, a_, b_])
-            if peers.triton is not None:
-                one["Triton"] = lambda: peers.triton_rational_forward(x, a, b)
-                two["Triton, atomics"] = lambda: peers.triton_rational_backward(dy, x, a, b)
+    def check():
+        import torch
 
-        def check(x=x, a=a, b=b, dy=dy, found=(y, dx, sums[0][0], sums[1][0])):
-            import torch
+        def losses(x):
+            return torch.nn.functional.cross_entropy(x, labels, reduction="none")
 
-            import peers
+        return differentiated(losses, [before], torch.ones(T), (loss, logits))
 
-            inputs = [t.float().requires_grad_() for t in (x, a, b)]
-            out = peers.rational(*inputs)
-            return list(zip(found, [out.detach(), *torch.autograd.grad(out, inputs, dy.float())]))
-
-        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "forward", forward, one, shape, check=lambda check=check: check()[:1])
-        yield Case("rational", f"{T} x {C}, {G} groups, A 5/4", "backward", backward, two, shape, check=lambda check=check: check()[1:])
+    steps, run = predict.elements(T * V, 1, 1), c.kernel("cross_entropy", p)
+    restore = lambda i: c.device.copy(logits, before)  # noqa: E731
+    yield one_kernel(c, "cross_entropy", f"{T} x {V}", "forward + backward", steps, run, check, each=restore)
 
 
-OPERATIONS = [layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, fixed_order_sum, rational, lm_loss, cross_entropy, adamw, clip_grad_norm]
+# ---- optimiser
+
+
+def adapter_shapes(c):
+    """A and B on all linears of an 8B model, rank 16."""
+    layers, r, smaller = c.size((32, 16, 1), (1, 2, 256))
+    shapes = [s for _, N, K, _ in predict.LAYER_8B for s in ((r, K // smaller), (N // smaller, r))]
+    return layers * shapes, layers * sum(rows * columns for rows, columns in shapes)
+
+
+def adamw(c):
+    if not c.has("adamw"):
+        return
+    shapes, n = adapter_shapes(c)
+    parameters, gradients = ([c.normal(*s, type="float32", deviation=0.01) for s in shapes] for _ in range(2))
+    first, second = ([c.zeros(*s, type="float32") for s in shapes] for _ in range(2))
+    copies = [c.empty(*s) for s in shapes]
+    tensors = [
+        c.struct(
+            "adamw_tensor", parameter=p, gradient=g, exp_avg=m, exp_avg_sq=v, copy=copy, n=rows * columns, columns=columns,
+            copy_stride=columns, learning_rate=1e-4, weight_decay=0.01, copy_dtype=BFLOAT16,
+        )
+        for p, g, m, v, copy, (rows, columns) in zip(parameters, gradients, first, second, copies, shapes)
+    ]  # fmt: skip
+    together = (type(tensors[0]) * len(tensors))(*tensors)
+    theirs = {}
+    if c.torch:
+        import torch
+
+        trained = [torch.nn.Parameter(p.clone()) for p in parameters]
+        for p, g in zip(trained, gradients):
+            p.grad = g
+        theirs = {
+            "PyTorch fused": torch.optim.AdamW(trained, lr=1e-4, fused=True).step,
+            "PyTorch foreach": torch.optim.AdamW(trained, lr=1e-4, foreach=True).step,
+        }
+    run = c.kernel("adamw", together, len(tensors), 0.9, 0.999, 1e-8, 1)
+    name = f"{len(shapes)} tensors, {n / 1e6:.0f} M numbers, bfloat16 copies"
+    check = lambda: [(copies[0], parameters[0]), (copies[-1], parameters[-1])]  # noqa: E731
+    yield one_kernel(c, "adamw", name, "step", predict.adamw(n, True), run, check, theirs)
+
+
+def clip_grad_norm(c):
+    if not c.has("clip_grad_norm"):
+        return
+    shapes, n = adapter_shapes(c)
+    gradients = [c.normal(*s, type="float32", deviation=0.01) for s in shapes]
+    tensors = [c.struct("gradient", values=g, n=rows * columns) for g, (rows, columns) in zip(gradients, shapes)]
+    together = (type(tensors[0]) * len(tensors))(*tensors)
+    scratch = c.empty(c.kernels.clip_grad_norm_scratch(together, len(tensors)), type="float32")
+    norm = c.zeros(2, type="float32")  # a double
+    theirs = {}
+    if c.torch:
+        import torch
+
+        trained = [torch.nn.Parameter(g.clone()) for g in gradients]
+        for p, g in zip(trained, gradients):
+            p.grad = g.clone()
+        theirs = {"PyTorch": lambda: torch.nn.utils.clip_grad_norm_(trained, 1e-3)}
+    most = 1e-3
+    run = c.kernel("clip_grad_norm", norm, together, len(tensors), most, scratch)
+
+    def check():
+        return [(sum(g.square().sum() for g in gradients).sqrt() / most, torch.tensor(1.0))]
+
+    steps = predict.elements(n, 2, 1, size=4)  # measured, then read and written; the first may stay in the cache
+    yield one_kernel(c, "clip_grad_norm", f"{len(shapes)} tensors, {n / 1e6:.0f} M numbers", "step", steps, run, check, theirs)
+
+
+OPERATIONS = [
+    layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, rational, fixed_order_sum, lm_loss, cross_entropy, adamw,
+    clip_grad_norm,
+]  # fmt: skip

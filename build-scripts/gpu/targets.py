@@ -82,10 +82,9 @@ def against(operation, ours, peers, direction=None, **shape):
 
 def one_pass(rows):
     """The worst share of the copy's rate among our norm, rotary and MLP kernels."""
-    found = [against(operation, ours, ["copy"])(rows) for operation in ("rms_norm", "layer_norm", "rotary", "gated_mlp", "gelu")
-             for ours in ("peft4j own", "peft4j kernel")]  # fmt: skip
-    found = [f for f in found if f]
-    return min(found) if found else None
+    kernels = ("rms_norm", "layer_norm kernel", "rotary", "gated_mlp", "gelu kernel")
+    found = [against(operation, "peft4j kernel", ["copy"])(rows) for operation in kernels]
+    return min(filter(None, found), default=None)
 
 
 def loss_memory(rows):

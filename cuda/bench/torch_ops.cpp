@@ -39,6 +39,7 @@ TORCH_LIBRARY(peft4j, library) {
       .def("layout", [](const c10::intrusive_ptr<Weight>& w) { return w->weight.layout(); });
   library.def("lora_linear", lora_linear);
   library.def("attention", peft4j::attention);
+  library.def("attention_decode", peft4j::attention_decode);
   library.def("layer_norm", peft4j::layer_norm);
   library.def("gelu", peft4j::gelu);
   library.def("dropout", peft4j::dropout);
