@@ -1,4 +1,4 @@
-/* adamw and clip_grad_norm: one call from Java for all tensors (contract: peft4j.h; kernels: cuda/adamw.cu, cuda/clip_grad_norm.cu). */
+/* adamw and clip_grad_norm, one call for all tensors (contract: peft4j.h; kernels: cuda/adamw.cu, clip_grad_norm.cu). */
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 

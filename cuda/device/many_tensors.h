@@ -5,7 +5,7 @@ through all tensors. What a kernel knows of each tensor travels in its arguments
 be copied to the device first and kept alive there. More tensors than fit take more launches.
 
     struct Tensor { …; int64_t n; };
-    __global__ void kernel(Many<Tensor> some, …) { const Chunk c = some.chunk(blockIdx.x); const Tensor& t = some.tensor[c.tensor]; … }
+    __global__ void kernel(Many<Tensor> some, …) { const Chunk c = some.chunk(blockIdx.x); … some.tensor[c.tensor] … }
     launch_many(tensors, count, [&](const Many<Tensor>& some, int64_t chunks_before) {
       return PEFT4J_LAUNCH(kernel, dim3(some.chunks()), …, some, …);
     });

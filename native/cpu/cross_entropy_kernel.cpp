@@ -1,8 +1,8 @@
 /*
 cross_entropy, CPU: the loss of each row of logits, and its gradient in their place (formula: cuda/cross_entropy.cu)
 
-A row is walked over in pieces that stay in the first cache: once for its maximum and sum, which a larger maximum rescales, and
-once for the gradient. The exponential is taken twice: to keep it would cost a write, and the products before and after cost hundreds of times more.
+A row is walked over in pieces that stay in the first cache: once for its maximum and sum (a larger maximum rescales it), and
+once for the gradient. The exponential is taken twice: beside the products before and after it is next to nothing.
 */
 #include <ATen/Parallel.h>
 
