@@ -8,7 +8,8 @@ lora_linear over the bordered weight, by libtorch's products; for any device. Wi
     dB = dyᵀ h,   dA = gᵀ drop(x)                                    ├───────┼─────┤
                                                                      │   A   │  0  │  R
 so a frozen product and its updates are one product each way.        └───────┴─────┘
-h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many.
+h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many, until R is more than K/4
+(lora_segments.h).
 */
 #include <ATen/core/Tensor.h>
 #include <c10/core/UndefinedTensorImpl.h>

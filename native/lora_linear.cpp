@@ -13,6 +13,7 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 #include "bordered.h"
 #include "cpu/kernels.h"
 #include "lora_plan.h"
+#include "lora_segments.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
@@ -207,7 +208,9 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   const std::shared_ptr<Plan> plan = make_plan(x, weight, bias, a, b, place, scale, dropout, seed);
   switch (provider_of(Operation::kLoraLinear, x)) {
     case Provider::kReference: return eager(x, bias, a, b, *plan);
-    case Provider::kLibrary: return lora_linear_bordered(x, bias, a, b, plan);
+    case Provider::kLibrary:
+      return prefers_segments(*plan, a) ? lora_linear_segments(x, bias, a, b, plan)
+                                        : lora_linear_bordered(x, bias, a, b, plan);
     case Provider::kOwn: break;
   }
   variable_list factors = a;

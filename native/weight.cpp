@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "cuda_library.h"
 #include "onednn.h"
 #include "peft4j.h"
 #include "providers.h"
@@ -20,9 +21,9 @@ WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts))
                 part.sizes());
     TORCH_CHECK(part.scalar_type() == parts_[0].scalar_type(), "Weight: one matrix is ", parts_[0].scalar_type(),
                 " and another ", part.scalar_type());
-    TORCH_CHECK(
-        part.scalar_type() == at::kFloat || part.scalar_type() == at::kBFloat16 || part.scalar_type() == at::kDouble,
-        "Weight: must be float32, bfloat16 or float64, got ", part.scalar_type());
+    TORCH_CHECK(part.scalar_type() == at::kFloat || part.scalar_type() == at::kBFloat16 ||
+                    part.scalar_type() == at::kDouble || (part.scalar_type() == at::kHalf && on_device(part)),
+                "Weight: must be float32, bfloat16 or float64 (on CUDA also float16), got ", part.scalar_type());
     TORCH_CHECK(part.device() == parts_[0].device(), "Weight: one matrix is on ", parts_[0].device(),
                 " and another on ", part.device());
     TORCH_CHECK(!part.requires_grad(), "Weight: is frozen, but a matrix requires a gradient");

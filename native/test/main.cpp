@@ -95,7 +95,7 @@ static double distance(const at::Tensor& a, const at::Tensor& b) {
 
 // Distance from |x| to the next larger number of the type.
 static double ulp(at::ScalarType type, double x) {
-  const int digits = type == at::kBFloat16 ? 8 : type == at::kFloat ? 24 : 53;
+  const int digits = type == at::kBFloat16 ? 8 : type == at::kHalf ? 11 : type == at::kFloat ? 24 : 53;
   return x == 0 ? 0 : std::ldexp(1.0, std::ilogb(x) + 1 - digits);
 }
 
@@ -159,7 +159,7 @@ Tensors results(const Operation& operation, const std::function<Tensors(const Te
     at::Tensor t = operation.inputs[i];
     if (t.defined()) {
       const bool wide = i < operation.wide.size() && operation.wide[i];
-      const at::ScalarType own_type = wide && type == at::kBFloat16 ? at::kFloat : type;
+      const at::ScalarType own_type = wide && at::isReducedFloatingType(type) ? at::kFloat : type;
       t = changed(t.to(own_type).to(in_double ? at::kDouble : own_type).clone(), 1313 + i);
       if (operation.trained[i]) {
         trained.push_back(t.requires_grad_(true));
