@@ -31,8 +31,8 @@ The products with a rank-r factor around a frozen layer of K inputs and N output
     lora_grad_a   dA[j, c] (+)= Σ_t g[t, j] mask(t, c) x[t, c]                                                  C = K
     lora_expand   y[t, c] += mask(t, c) Σ_j h[t, j] M[j, c], in place; M is A (dx) or Bᵀ (y)                    C = K or N
 
-A segment gives rows to an adapter. Segments of the same rows that follow each other form a band: their data are read once
-for all of them. Bands share no row, except in lora_grad_a, and in lora_grad_b without y and g.
+A segment gives rows to an adapter. Segments of the same rows and threshold that follow each other form a band: their data are
+read once for all of them. Bands share no row, except in lora_grad_a, and in lora_grad_b without y and g.
     border    h_columns > 0: h (in lora_grad_b: g) has that many columns, and the rows of a band get 0 in those that none of
               its segments has
     segments  h_columns = 0: only the columns of a row's own segments are written; different bands may use the same ones
@@ -47,7 +47,7 @@ typedef struct {
   int64_t rank_stride, column_stride;
   float* gradient;             /* dA [rank, C] or dB [C, rank], contiguous; null: not wanted */
   float scale;
-  uint32_t threshold;          /* of dropout, round(256·p); the same for all segments of a band */
+  uint32_t threshold;          /* of dropout, round(256·p) */
 } peft4j_cuda_segment;
 
 typedef struct {

@@ -133,49 +133,24 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, at::ScalarTy
 
 namespace {
 
-// Adapters of one rank group whose columns lie side by side: one pass over x serves them.
-struct Run {
-  const RankGroup* group;
-  std::vector<int64_t> adapters;
-  int64_t first = 0, rank = 0;
-  std::vector<double> scale;
-
-  RankRows rows() const { return {group->begin, group->end, group->dropout}; }
-};
-
-std::vector<Run> runs_of(const Plan& plan, const std::vector<int64_t>& first, const at::Tensor* a) {
-  std::vector<Run> runs;
+// The products mask∘(g A) of dx, one for each mask; g and A have the ranks of all adapters.
+void add_masked(std::vector<Product>& products, const Plan& plan, const std::vector<int64_t>& first,
+                const at::Tensor* ranks_of, const at::Tensor& g, const at::Tensor& a) {
+  std::map<uint32_t, std::vector<const RankGroup*>> by_mask;
   for (const RankGroup& group : plan.groups) {
-    for (size_t i = 0; i < group.adapters.size(); ++i) {
-      const int64_t j = group.adapters[i], rank = a[j].size(0);
-      if (i == 0 || runs.back().first + runs.back().rank != first[j]) {
-        runs.push_back({&group, {}, first[j], 0, {}});
-      }
-      Run& run = runs.back();
-      run.adapters.push_back(j);
-      run.rank += rank;
-      run.scale.insert(run.scale.end(), rank, plan.adapters[j].scale);
-    }
-  }
-  return runs;
-}
-
-// The products mask∘(g A) of dx, one for each mask; g holds the columns of all runs.
-void add_masked(std::vector<Product>& products, const std::vector<Run>& runs, const at::Tensor& g,
-                const at::Tensor& a) {
-  std::map<uint32_t, std::vector<const Run*>> by_mask;
-  for (const Run& run : runs) {
-    by_mask[run.group->dropout.threshold].push_back(&run);
+    by_mask[group.dropout.threshold].push_back(&group);
   }
   for (const auto& [threshold, of_mask] : by_mask) {
     at::Tensor own_g = g;
     if (by_mask.size() > 1) {  // all columns, so that rows stay aligned; those of other masks are 0
       own_g = at::zeros_like(g);
-      for (const Run* run : of_mask) {
-        own_g.narrow(1, run->first, run->rank).copy_(g.narrow(1, run->first, run->rank));
+      for (const RankGroup* group : of_mask) {
+        for (const int64_t j : group->adapters) {
+          own_g.narrow(1, first[j], ranks_of[j].size(0)).copy_(g.narrow(1, first[j], ranks_of[j].size(0)));
+        }
       }
     }
-    products.push_back({own_g, a, of_mask[0]->group->dropout});
+    products.push_back({own_g, a, of_mask[0]->dropout});
   }
 }
 
@@ -201,13 +176,10 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
       const at::Tensor all = at::empty({rows, (own ? 0 : in) + rank}, x.options());
       xh = own ? x : all;
       h = all.narrow(1, all.size(1) - rank, rank);
-      h.zero_();  // columns of adapters that are not in this call
-      bool first = true;
-      for (const Run& run : runs_of(*plan, place.first, factors.data())) {
-        lora_shrink(x, m.narrow(0, out + run.first, run.rank).narrow(1, 0, in), run.scale, run.rows(),
-                    first && !own ? xh.narrow(1, 0, in) : at::Tensor(), h.narrow(1, run.first, run.rank));
-        first = false;
-      }
+      const RankSegments segments = segments_of(*plan, place.first, -1, [&](int64_t j) {
+        return m.narrow(0, out + place.first[j], factors[j].size(0)).narrow(1, 0, in);
+      });
+      lora_shrink(x, segments, own ? at::Tensor() : xh.narrow(1, 0, in), h, true);
     }
     const at::Tensor w = m.narrow(0, 0, out);
     std::vector<Product> products = {{xh, w.narrow(1, 0, xh.size(1)).t()}};
@@ -254,73 +226,53 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
       }
     }
     const std::vector<int64_t> first = ctx->saved_data["first"].toIntVector();
-    const std::vector<Run> runs = runs_of(plan, first, a);
-    bool drops = false, wants_factors = false;
-    for (const Run& run : runs) {
-      drops |= run.group->dropout.active();
-      for (const int64_t j : run.adapters) {
+    bool drops = false, wants_a = false, wants_factors = false;
+    for (const RankGroup& group : plan.groups) {
+      drops |= group.dropout.active();
+      for (const int64_t j : group.adapters) {
+        wants_a |= ctx->needs_input_grad(1 + j);
         wants_factors |= ctx->needs_input_grad(1 + j) || ctx->needs_input_grad(1 + n + j);
       }
     }
     if (!wants_x && !wants_factors) {
       return gradients;
     }
+    const auto new_gradient = [&](int64_t input) {
+      if (ctx->needs_input_grad(input)) {
+        gradients[input] = at::empty(a[input - 1].sizes(), a[input - 1].options());  // of A, or behind them of B
+      }
+      return gradients[input];
+    };
+    const auto a_of = [&](int64_t j) { return m.narrow(0, out + first[j], a[j].size(0)).narrow(1, 0, in); };
     // Without dropout dx is one product with [dy | g]: who computes g copies dy on its way.
-    const bool one_product = wants_x && !drops && !runs.empty() && !plan.own_products;
+    const bool one_product = wants_x && !drops && !plan.groups.empty() && !plan.own_products;
     at::Tensor dyg = dy, g;
-    if (!runs.empty()) {
-      at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
+    if (!plan.groups.empty()) {
+      const at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
       g = all.narrow(1, one_product ? out : 0, rank);
-      g.zero_();
       dyg = one_product ? all : dy;
+      for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan.first_column.size()); ++part) {
+        const int64_t column = plan.first_column[part], width = plan.first_column[part + 1] - column;
+        const auto b_of = [&](int64_t j) {
+          return m.narrow(0, column, width).narrow(1, in + first[j], a[j].size(0)).t();
+        };
+        lora_grad_b(dy.narrow(1, column, width),
+                    segments_of(plan, first, part, b_of, [&](int64_t j) { return new_gradient(1 + n + j); }), h,
+                    one_product ? dyg.narrow(1, column, width) : at::Tensor(), g, part == 0);
+      }
     }
-    std::vector<bool> copied(plan.first_column.size() - 1, !one_product);
-    for (const Run& run : runs) {
-      for (const int64_t j : run.adapters) {
-        const Adapter& adapter = plan.adapters[j];
-        const int64_t column = plan.first_column[adapter.part], width = b[j].size(0), r = a[j].size(0);
-        const at::Tensor part = dy.narrow(1, column, width);
-        const at::Tensor copy = copied[adapter.part] ? at::Tensor() : dyg.narrow(1, column, width);
-        copied[adapter.part] = true;
-        const bool wants_b = ctx->needs_input_grad(1 + n + j);
-        const at::Tensor db =
-            lora_grad_b(part, m.narrow(0, column, width).narrow(1, in + first[j], r),
-                        std::vector<double>(r, adapter.scale), {run.group->begin, run.group->end, Dropout()},
-                        h.narrow(1, first[j], r), copy, g.narrow(1, first[j], r), wants_b);
-        if (wants_b) {
-          gradients[1 + n + j] = db;
-        }
-      }
-      bool wants_a = false;
-      for (const int64_t j : run.adapters) {
-        wants_a |= ctx->needs_input_grad(1 + j);
-      }
-      if (wants_a) {
-        const at::Tensor da = lora_grad_a(x, g.narrow(1, run.first, run.rank), run.rows());
-        for (const int64_t j : run.adapters) {
-          // A copy where several share da: a gradient that is kept must not keep its neighbours.
-          gradients[1 + j] = run.adapters.size() == 1 ? da : da.narrow(0, first[j] - run.first, a[j].size(0)).clone();
-        }
-      }
+    if (wants_a) {
+      lora_grad_a(x, g, segments_of(plan, first, -1, a_of, [&](int64_t j) { return new_gradient(1 + j); }));
     }
     if (wants_x) {
-      for (size_t i = 0; i < copied.size(); ++i) {
-        if (!copied[i]) {
-          const int64_t column = plan.first_column[i], width = plan.first_column[i + 1] - column;
-          dyg.narrow(1, column, width).copy_(dy.narrow(1, column, width));
-        }
-      }
       const at::Tensor w = m.narrow(1, 0, in);
       std::vector<Product> products = {{dyg, w.narrow(0, 0, dyg.size(1))}};
-      if (plan.own_products && !runs.empty()) {
-        add_masked(products, runs, g, w.narrow(0, out, rank));
+      if (plan.own_products && !plan.groups.empty()) {
+        add_masked(products, plan, first, a, g, w.narrow(0, out, rank));
       }
       const at::Tensor dx = dual_gemm(products, at::Tensor(), plan.own_products);
-      for (const Run& run : runs) {
-        if (drops && !plan.own_products) {
-          lora_expand(dx, g.narrow(1, run.first, run.rank), m.narrow(0, out + run.first, run.rank).narrow(1, 0, in),
-                      run.rows());
-        }
+      if (drops && !plan.own_products) {
+        lora_expand(dx, g, segments_of(plan, first, -1, a_of));
       }
       gradients[0] = dx;
     }

@@ -9,7 +9,8 @@ lora_linear over the bordered weight, by libtorch's products; for any device. Wi
                                                                      │   A   │  0  │  R
 so a frozen product and its updates are one product each way.        └───────┴─────┘
 Our own product (dual_gemm.h) takes the pairs (x, W), (h, B) and (dy, W), (g, A) where they lie, and masks g·A on its way.
-h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many.
+h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many, until R is more than K/4
+(lora_segments.h).
 */
 #include <ATen/core/Tensor.h>
 

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "cuda_library.h"
-#include "rank_ops.h"
 
 namespace peft4j {
 namespace {
@@ -14,19 +13,8 @@ namespace {
 at::Tensor by_library(const std::vector<Product>& products, const at::Tensor& bias) {
   at::Tensor y;
   for (const Product& p : products) {
-    if (!p.dropout.active()) {
-      y = y.defined() ? y.addmm_(p.x, p.w) : bias.defined() ? at::addmm(bias, p.x, p.w) : at::mm(p.x, p.w);
-    }
-  }
-  const at::Tensor& x = products[0].x;
-  const int64_t rows = x.size(0), columns = products[0].w.size(1);
-  if (!y.defined()) {
-    y = bias.defined() ? bias.expand({rows, columns}).contiguous() : at::zeros({rows, columns}, x.options());
-  }
-  for (const Product& p : products) {
-    if (p.dropout.active()) {
-      lora_expand(y, p.x, p.w, {0, rows, p.dropout});
-    }
+    TORCH_INTERNAL_ASSERT(!p.dropout.active(), "dual_gemm: libtorch's products have no mask");
+    y = y.defined() ? y.addmm_(p.x, p.w) : bias.defined() ? at::addmm(bias, p.x, p.w) : at::mm(p.x, p.w);
   }
   return y;
 }

@@ -16,7 +16,8 @@ struct Product {
 
 /*
 bias + Σ mask∘(x w) over the products, [T, N]; bias [N] or undefined. w's are all of one kind.
-own: by cuda/dual_gemm.cu where it is loaded and takes the type (16-bit numbers); else, and without it, by libtorch's products.
+own: by cuda/dual_gemm.cu where it is loaded and takes the type (16-bit numbers); else, and without it, by libtorch's products,
+which have no masks.
 */
 at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bias, bool own);
 

@@ -15,6 +15,7 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 #include "cuda_library.h"
 #include "dual_gemm.h"
 #include "lora_plan.h"
+#include "lora_segments.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
@@ -209,13 +210,15 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   const std::shared_ptr<Plan> plan = make_plan(x, weight, bias, a, b, place, scale, dropout, seed);
   switch (provider_of(Operation::kLoraLinear, x)) {
     case Provider::kReference: return eager(x, bias, a, b, *plan);
-    case Provider::kLibrary: return lora_linear_bordered(x, bias, a, b, plan);
     case Provider::kOwn:
-      if (on_device(x)) {
-        plan->own_products = dual_gemm_takes(x);
-        return lora_linear_bordered(x, bias, a, b, plan);
+      if (!on_device(x)) {
+        break;
       }
-      break;
+      plan->own_products = dual_gemm_takes(x);
+      [[fallthrough]];
+    case Provider::kLibrary:
+      return prefers_segments(*plan, a) ? lora_linear_segments(x, bias, a, b, plan)
+                                        : lora_linear_bordered(x, bias, a, b, plan);
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());

@@ -7,6 +7,7 @@
 
 #include "peft4j.h"
 #include "philox.h"
+#include "rank_ops.h"
 #include "weight.h"
 
 namespace peft4j {
@@ -32,6 +33,27 @@ struct Plan {
   std::vector<RankGroup> groups;
   bool own_products = false;  // of the bordered weight: by dual_gemm, not by the library
 };
+
+// A segment for each adapter that has rows (of one part, or of all: -1): column[j] of h and g, factor(j), gradient(j).
+template <class Factor, class Gradient>
+RankSegments segments_of(const Plan& plan, const std::vector<int64_t>& column, int64_t part, const Factor& factor,
+                         const Gradient& gradient) {
+  RankSegments segments;
+  for (const RankGroup& group : plan.groups) {
+    for (const int64_t j : group.adapters) {
+      const Adapter& adapter = plan.adapters[j];
+      if (part < 0 || adapter.part == part) {
+        segments.push_back({group.begin, group.end, column[j], factor(j), adapter.scale, group.dropout, gradient(j)});
+      }
+    }
+  }
+  return segments;
+}
+
+template <class Factor>
+RankSegments segments_of(const Plan& plan, const std::vector<int64_t>& column, int64_t part, const Factor& factor) {
+  return segments_of(plan, column, part, factor, [](int64_t) { return at::Tensor(); });
+}
 
 // Checks every argument of lora_linear (contract: peft4j.h).
 std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,

@@ -1,7 +1,11 @@
 #pragma once
 /*
 The rank-r products of lora_linear around libtorch's products, on tensors of any device: own CUDA kernels where the library
-is loaded, else at:: calls. Matrices may be strided views; the columns of a row are contiguous.
+is loaded, else at:: calls. Matrices may be strided views; the columns of a row are contiguous. Segments may come in any order,
+and a row may be in several, each with columns of its own in h and g; all adapters of a call are one launch as long as two of
+them have either the same rows and the same mask or no row in common.
+
+float32 on CUDA is multiplied in float32; in tf32 where libtorch's own products may be (at::globalContext().allowTF32CuBLAS()).
 */
 #include <ATen/core/Tensor.h>
 
@@ -11,26 +15,29 @@ is loaded, else at:: calls. Matrices may be strided views; the columns of a row 
 
 namespace peft4j {
 
-// The rows of x that an adapter applies to, and the mask of x there (its row t is x's row t).
-struct RankRows {
+// Rows that an adapter applies to.
+struct RankSegment {
   int64_t begin, end;
-  Dropout dropout;
+  int64_t column;       // of h and g: where its ranks begin
+  at::Tensor factor;    // [r, C], any strides: A, or Bᵀ; of x's type or of its compute type
+  double scale;
+  Dropout dropout;      // of x and dx; row t of the mask is row t of x
+  at::Tensor gradient;  // dA [r, C] or dB [C, r], contiguous, of the compute type, is set; undefined: not wanted
 };
+using RankSegments = std::vector<RankSegment>;
 
-// h[t, j] = scale[j] · Σ_c drop(x)[t, c] a[j, c] for the rows, 0 for the others; and copy = x if it is defined.
-void lora_shrink(const at::Tensor& x, const at::Tensor& a, const std::vector<double>& scale, const RankRows& rows,
-                 const at::Tensor& copy, const at::Tensor& h);
+// h[t, column + j] = scale · Σ_c drop(x)[t, c] factor[j, c]; copy = x if it is defined. fill: 0 where h has nothing else.
+void lora_shrink(const at::Tensor& x, const RankSegments& segments, const at::Tensor& copy, const at::Tensor& h,
+                 bool fill);
 
-// g[t, j] = scale[j] · Σ_c dy[t, c] b[c, j] for the rows, 0 for the others; copy = dy if it is defined. Returns
-// dB = dyᵀ h in the compute type if `wants_db`, else nothing.
-at::Tensor lora_grad_b(const at::Tensor& dy, const at::Tensor& b, const std::vector<double>& scale,
-                       const RankRows& rows, const at::Tensor& h, const at::Tensor& copy, const at::Tensor& g,
-                       bool wants_db);
+// g[t, column + j] = scale · Σ_c dy[t, c] factor[j, c], copy and fill as above; gradient = dyᵀ h.
+void lora_grad_b(const at::Tensor& dy, const RankSegments& segments, const at::Tensor& h, const at::Tensor& copy,
+                 const at::Tensor& g, bool fill);
 
-// dA = gᵀ drop(x) over the rows, in the compute type.
-at::Tensor lora_grad_a(const at::Tensor& x, const at::Tensor& g, const RankRows& rows);
+// gradient = gᵀ drop(x).
+void lora_grad_a(const at::Tensor& x, const at::Tensor& g, const RankSegments& segments);
 
-// y[t] += mask∘(h m)[t] for the rows; m [r, C] with any strides.
-void lora_expand(const at::Tensor& y, const at::Tensor& h, const at::Tensor& m, const RankRows& rows);
+// y[t] += mask∘(h factor)[t], in place.
+void lora_expand(const at::Tensor& y, const at::Tensor& h, const RankSegments& segments);
 
 }  // namespace peft4j

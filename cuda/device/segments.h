@@ -4,7 +4,7 @@ Which rows of a launch meet which ranks: a caller's segments (peft4j_cuda.h) as 
 that must outlive the call; more of them than fit are more launches.
 
     piece    up to 16 ranks of a segment, or of several that lie side by side in memory: what one product takes
-    band     the segments of the same rows
+    band     the segments of the same rows and mask
     group    a band with up to P of its pieces; a block (of the grid's x) for every tile of its rows
     pass     the launches for the first P pieces of all bands, then those for the next P, …
 
@@ -118,7 +118,8 @@ std::vector<Band> bands_of(const peft4j_cuda_lora& p, const RankColumns& ranks, 
     if (s.begin == s.end) {
       continue;
     }
-    if (bands.empty() || bands.back().begin != s.begin || bands.back().end != s.end) {
+    const Band* before = bands.empty() ? nullptr : &bands.back();
+    if (before == nullptr || before->begin != s.begin || before->end != s.end || before->threshold != s.threshold) {
       bands.push_back({s.begin, s.end, s.threshold, {}});
     }
     std::vector<Piece>& pieces = bands.back().pieces;

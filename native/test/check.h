@@ -6,7 +6,7 @@ the next test.
 compare() runs an operation by one provider (its own kernels, unless named) and by `reference` (in double) and compares
 outputs and every gradient:
     double     to 1e-10 of the largest value: this checks the formulas; and central differences along one direction
-    float, bf16   max|own - reference| <= 2·max|plain - reference| + 1e-5 + 1 ulp at max|reference|, where plain is the same
+    float, 16 bit max|own - reference| <= 2·max|plain - reference| + 1e-5 + 1 ulp at max|reference|, where plain is the same
                formula by at:: functions in the kernel's own precision (flash-attention's rule: no tuned constants).
                Few numbers decide some results (one row, rank 1), and plain may hit them by luck. So what is larger counts
                as plain's error: its largest relative error in any result of the operation, for a result of less than

@@ -150,7 +150,8 @@ TEST(loraLinearSegmentsOfDifferentAdaptersAndRanks) {
 // The bordered weight: adapters come, change, go, and share it.
 TEST(borderFollowsItsAdapters) {
   Kernels library("library");
-  const at::Tensor w = random({12, 10}, 1), x = random({6, 10}, 2);
+  constexpr int64_t kIn = 40;  // a quarter is more than the ranks of a call: no segments
+  const at::Tensor w = random({12, kIn}, 1), x = random({6, kIn}, 2);
   const Weight weight({w.narrow(0, 0, 8), w.narrow(0, 8, 4)});
   const auto with = [&](const Tensors& a, const Tensors& b, const std::vector<int64_t>& place) {
     const std::vector<double> scale(a.size(), 2), dropout(a.size(), 0);
@@ -167,7 +168,7 @@ TEST(borderFollowsItsAdapters) {
       fail(text(a.size(), " adapters, place ", at::IntArrayRef(place), ": off by ", worst));
     }
   };
-  const auto a_of = [](int64_t r, uint64_t seed) { return random({r, 10}, seed); };
+  const auto a_of = [](int64_t r, uint64_t seed) { return random({r, kIn}, seed); };
   at::Tensor a = a_of(3, 3), b = random({8, 3}, 4);
   with({a}, {b}, {0, 0, 6});
   REQUIRE(weight.layout() == "bordered");
@@ -188,6 +189,71 @@ TEST(borderFollowsItsAdapters) {
   with({a, a2}, {b, b2}, {0, 0, 6, 1, 0, 6});
   const at::Tensor other_part = random({4, 3}, 9);
   with({a}, {other_part}, {1, 1, 4});
+}
+
+// Tenants of every size, rows without one, rows with several; ranks 94 in all.
+std::vector<Adapter> tenants(int64_t parts, double p) {
+  return {{0, 0, 7, 64, 2, p},   {0, 7, 8, 8, 1, p},           {parts - 1, 8, 29, 17, 1, p},
+          {0, 8, 29, 1, 0.5, p}, {parts - 1, 33, 41, 3, 1, p}, {0, 35, 45, 1, 1, p}};
+}
+
+// cuda/'s kernels around libtorch's products: one adapter and many, over the border and by segments.
+TEST(loraLinearOnADevice) {
+  CudaOnTheHost library;
+  const std::vector<Layer> layers = {
+      {45, 70, {24, 9}, {{0, 0, 45, 8, 2, 0.1}, {1, 0, 45, 8, 2, 0.1}}, 2},
+      {45, 80, {24, 8, 40}, {{2, 0, 45, 3, 2, 0}, {0, 0, 45, 17, 0.5, 0}}, 1},
+      {33, 300, {64}, {{0, 0, 33, 64, 1, 0}}},
+      {45, 400, {24, 9}, tenants(2, 0.1), 2},
+      {45, 72, {24, 9}, tenants(2, 0.1), 2},
+      {45, 72, {40}, tenants(1, 0), 0, true, at::kFloat},
+      {45, 65, {24, 9, 1}, {{0, 0, 30, 40, 2, 0.1}, {2, 15, 45, 3, 2, 0}, {2, 0, 30, 5, 1, 0.5}}},
+      {20, 33, {7}, {{0, 3, 9, 5, 1, 0.1}, {0, 9, 20, 4, 1, 0.1}}, 0, false},
+  };
+  for (const Layer& l : layers) {
+    Operation o = operation_of(l);
+    o.types = {at::kFloat, at::kBFloat16, at::kHalf};
+    compare(o, "library");
+  }
+}
+
+TEST(loraLinearOnADeviceRepeatsItsBits) {
+  CudaOnTheHost library;
+  Kernels k("library");
+  for (const int64_t in : {400, 72}) {  // border, segments
+    const Operation o = operation_of({300, in, {24, 9}, tenants(2, 0.1), 2});
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      const Tensors first = results(o, o.run, type, false), again = results(o, o.run, type, false);
+      for (size_t i = 0; i < first.size(); ++i) {
+        expect_same_bits(text("result ", i, " of the second run"), first[i], again[i]);
+      }
+    }
+  }
+}
+
+// The border is not made wider for tenants that go by segments.
+TEST(loraLinearSegmentsLeaveTheBorder) {
+  CudaOnTheHost library;
+  Kernels k("library");
+  const at::Tensor w = random({16, 64}, 1).to(at::kHalf), x = random({8, 64}, 2).to(at::kHalf);
+  const Weight weight({w});
+  Tensors a, b;
+  std::vector<int64_t> place;
+  for (int64_t j = 0; j < 8; ++j) {
+    a.push_back(random({16, 64}, 10 + j).to(at::kFloat));
+    b.push_back(random({16, 16}, 20 + j).to(at::kFloat));
+    place.insert(place.end(), {0, j, j + 1});
+  }
+  const std::vector<double> scale(8, 1), dropout(8, 0);
+  const int64_t before = live_bytes();
+  const at::Tensor y = lora_linear(x, weight, at::Tensor(), a, b, place, scale, dropout, 0)[0];
+  REQUIRE(live_bytes() - before < 3 * 16 * 64 * 2);  // W once more, and y
+  at::Tensor expected = at::mm(x.to(at::kDouble), w.to(at::kDouble).t());
+  for (int64_t j = 0; j < 8; ++j) {
+    expected[j] +=
+        at::mm(at::mm(x.narrow(0, j, 1).to(at::kDouble), a[j].to(at::kDouble).t()), b[j].to(at::kDouble).t())[0];
+  }
+  expect_close("y", y, expected, 0.1);
 }
 
 TEST(loraLinearWithoutGradientsKeepsNoGraph) {

@@ -1,0 +1,164 @@
+#include "lora_segments.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "dual_gemm.h"
+#include "lora_plan.h"
+#include "rank_ops.h"
+
+namespace peft4j {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kAlignment = 8;  // columns of h: ranks of a row are read several at a time
+
+struct Columns {
+  std::vector<int64_t> first;  // of each adapter
+  int64_t width = 0;
+};
+
+// The first columns that no adapter of a common row has, adapter by adapter.
+Columns columns_of(const Plan& plan, const at::Tensor* a) {
+  struct Taken {
+    int64_t begin, end, first, behind;
+  };
+  std::vector<Taken> taken;  // sorted by their columns
+  Columns columns;
+  columns.first.assign(plan.adapters.size(), 0);
+  for (const RankGroup& group : plan.groups) {
+    std::vector<Taken> common;
+    for (const Taken& other : taken) {
+      if (other.begin < group.end && group.begin < other.end) {
+        common.push_back(other);
+      }
+    }
+    std::sort(common.begin(), common.end(), [](const Taken& s, const Taken& t) { return s.first < t.first; });
+    for (const int64_t j : group.adapters) {
+      const int64_t rank = (a[j].size(0) + kAlignment - 1) / kAlignment * kAlignment;
+      int64_t first = 0;
+      auto at = common.begin();
+      for (; at != common.end() && at->first < first + rank; ++at) {
+        first = std::max(first, at->behind);
+      }
+      const Taken own{group.begin, group.end, first, first + rank};
+      common.insert(at, own);
+      taken.push_back(own);
+      columns.first[j] = first;
+      columns.width = std::max(columns.width, own.behind);
+    }
+  }
+  return columns;
+}
+
+struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, at::TensorList factors,
+                               const std::optional<at::Tensor>& bias, const std::shared_ptr<Plan>& plan) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
+    const at::Tensor x = x_in.contiguous();
+    const int64_t n = plan->adapters.size(), in = x.size(1), out = plan->weight->out();
+    const at::Tensor *a = factors.data(), *b = a + n;
+    const at::Tensor w = plan->weight->bordered(x.scalar_type(), {}).m.narrow(0, 0, out).narrow(1, 0, in);
+    const at::Tensor y = dual_gemm({{x, w.t()}}, bias.value_or(at::Tensor()), plan->own_products);
+    const Columns columns = columns_of(*plan, a);
+    const at::Tensor h = at::empty({x.size(0), columns.width}, x.options());
+    lora_shrink(x, segments_of(*plan, columns.first, -1, [&](int64_t j) { return a[j]; }), at::Tensor(), h, false);
+    bool trains_a = false;
+    for (int64_t j = 0; j < n; ++j) {
+      trains_a |= a[j].requires_grad();
+    }
+    for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan->first_column.size()); ++part) {
+      const int64_t column = plan->first_column[part], width = plan->first_column[part + 1] - column;
+      RankSegments segments = segments_of(*plan, columns.first, part, [&](int64_t j) { return b[j].t(); });
+      for (RankSegment& s : segments) {
+        s.dropout = Dropout();  // x's alone
+      }
+      lora_expand(y.narrow(1, column, width), h, segments);
+    }
+    variable_list kept{trains_a ? x : at::Tensor(), w, h};
+    kept.insert(kept.end(), factors.begin(), factors.end());
+    ctx->save_for_backward(kept);
+    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(plan));
+    ctx->saved_data["columns"] = columns.first;
+    ctx->saved_data["has_bias"] = bias.has_value();
+    ctx->saved_data["rows"] = x.size(0);
+    return parts_of(*plan, y);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list dys) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto held = c10::static_intrusive_pointer_cast<HeldPlan>(ctx->saved_data["plan"].toCapsule());
+    const Plan& plan = *held->plan;
+    const variable_list kept = ctx->get_saved_variables();
+    const at::Tensor &x = kept[0], &w = kept[1], &h = kept[2];
+    const int64_t n = plan.adapters.size();
+    const at::Tensor *a = kept.data() + 3, *b = a + n;
+    variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
+    at::Tensor like;
+    for (const at::Tensor& dy : dys) {
+      like = dy.defined() ? dy : like;
+    }
+    if (!like.defined()) {
+      return gradients;
+    }
+    const at::Tensor dy = joined(plan, dys, like, ctx->saved_data["rows"].toInt());
+    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
+      gradients[1 + 2 * n] = dy.sum(0);
+    }
+    bool wants_a = false, wants_b = false;
+    for (int64_t j = 0; j < 2 * n; ++j) {
+      const Adapter& adapter = plan.adapters[j % n];
+      if (ctx->needs_input_grad(1 + j)) {
+        (j < n ? wants_a : wants_b) = true;
+        // an adapter of no rows is in no segment
+        gradients[1 + j] = adapter.begin == adapter.end ? at::zeros(a[j].sizes(), a[j].options())
+                                                        : at::empty(a[j].sizes(), a[j].options());
+      }
+    }
+    const bool wants_x = ctx->needs_input_grad(0);
+    const std::vector<int64_t> columns = ctx->saved_data["columns"].toIntVector();
+    const auto a_of = [&](int64_t j) { return a[j]; };
+    const at::Tensor g = at::empty_like(h);
+    for (int64_t part = 0; (wants_x || wants_a || wants_b) && part + 1 < static_cast<int64_t>(plan.first_column.size());
+         ++part) {
+      const int64_t column = plan.first_column[part], width = plan.first_column[part + 1] - column;
+      lora_grad_b(dy.narrow(1, column, width),
+                  segments_of(
+                      plan, columns, part, [&](int64_t j) { return b[j].t(); },
+                      [&](int64_t j) { return gradients[1 + n + j]; }),
+                  h, at::Tensor(), g, false);
+    }
+    if (wants_a) {
+      lora_grad_a(x, g, segments_of(plan, columns, -1, a_of, [&](int64_t j) { return gradients[1 + j]; }));
+    }
+    if (wants_x) {
+      gradients[0] = dual_gemm({{dy, w}}, at::Tensor(), plan.own_products);
+      lora_expand(gradients[0], g, segments_of(plan, columns, -1, a_of));
+    }
+    return gradients;
+  }
+};
+
+}  // namespace
+
+bool prefers_segments(const Plan& plan, const variable_list& a) {
+  int64_t ranks = 0;
+  for (const RankGroup& group : plan.groups) {
+    ranks += group.rank;
+  }
+  return 4 * ranks > plan.weight->in() && plan.groups.size() > 1 && ranks > columns_of(plan, a.data()).width;
+}
+
+variable_list lora_linear_segments(const at::Tensor& x, const at::Tensor& bias, const variable_list& a,
+                                   const variable_list& b, const std::shared_ptr<Plan>& plan) {
+  variable_list factors = a;
+  factors.insert(factors.end(), b.begin(), b.end());
+  return SegmentLinear::apply(x, at::TensorList(factors), bias.defined() ? std::optional(bias) : std::nullopt, plan);
+}
+
+}  // namespace peft4j
