@@ -23,7 +23,10 @@ namespace peft4j {
   PEFT4J_CUDA_GEMM(F)            \
   PEFT4J_CUDA_STEP(F)
 #define PEFT4J_CUDA_LORA(F)
-#define PEFT4J_CUDA_RATIONAL(F)
+#define PEFT4J_CUDA_RATIONAL(F) \
+  F(rational_blocks)            \
+  F(rational_forward)           \
+  F(rational_backward)
 #define PEFT4J_CUDA_ATTENTION(F)
 #define PEFT4J_CUDA_GEMM(F)
 #define PEFT4J_CUDA_STEP(F)

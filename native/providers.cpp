@@ -49,6 +49,10 @@ constexpr auto kRows = std::to_array<Row>({
      "dropout",
      {true, false, Provider::kOwn, "the mask is the same on every device"},
      {false, false, Provider::kReference, "the only one on CUDA so far"}},
+    {Operation::kRational,
+     "rational",
+     {true, false, Provider::kOwn, "one pass each way; libtorch would make one for each power"},
+     {true, false, Provider::kOwn, "one pass each way; libtorch would make one for each power"}},
 });
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;

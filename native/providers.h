@@ -5,7 +5,7 @@
 
 namespace peft4j {
 
-enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout };
+enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout, kRational };
 enum class Provider { kOwn, kLibrary, kReference };
 
 /*

@@ -14,6 +14,8 @@ void layer_norm_backward(const LayerNormParams& p);
 void gelu_forward(const ElementwiseParams& p);
 void gelu_backward(const ElementwiseParams& p);
 void dropout(const ElementwiseParams& p);
+void rational_forward(const RationalParams& p);
+void rational_backward(const RationalParams& p);
 
 #define PEFT4J_NAME(capability) #capability
 #define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
@@ -30,6 +32,8 @@ extern const CpuKernels kTable = {
     gelu_forward,
     gelu_backward,
     dropout,
+    rational_forward,
+    rational_backward,
 };
 
 }  // namespace CPU_CAPABILITY
