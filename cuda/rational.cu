@@ -40,9 +40,9 @@ namespace {
 using Params = peft4j_cuda_rational_params;
 
 constexpr int kThreads = 256;
-constexpr int kPacks = 8;                        // of a thread of forward, where there are that many
-constexpr int64_t kElements = kThreads * 64;     // of a block of backward, where there are that many
-constexpr int64_t kMostPartials = 1024;          // rows of partials, over all groups
+constexpr int kPacks = 8;                     // of a thread of forward, where there are that many
+constexpr int64_t kElements = kThreads * 64;  // of a block of backward, where there are that many
+constexpr int64_t kMostPartials = 1024;       // rows of partials, over all groups
 constexpr float kLarge = 4096;
 
 // The three ways to compute. Signed is B and C; what they differ in is b_0 and the constant.

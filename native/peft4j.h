@@ -136,6 +136,22 @@ PEFT4J_API at::Tensor lm_loss(const at::Tensor& hidden, const Weight& weight, co
 PEFT4J_API at::Tensor token_log_probs(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels,
                                       double softcap);
 
+/*
+y = P(x) / Q(x), a learned activation             (Molina et al. 2020; in groups of channels: KAT, Yang & Wang 2024)
+
+x            [..., C], any shape.
+numerator    [G or 1, m + 1]: P(x) = Σ a_i xⁱ; float32 (float64 if x is), m from 1 to 7. Channel c takes row c / (C / G);
+             one row is shared by all.
+denominator  [G or 1, n], n from 1 to 6; of version C [G or 1, n + 1].
+version      "A": Q = 1 + Σ_{j≥1} |b_j|·|x|ʲ    "B": Q = 1 + |Σ_{j≥1} b_j xʲ|    "C": Q = 0.1 + |Σ_{j≥0} b_j xʲ|
+             "D": B in training, each coefficient of each element multiplied by noise of its own, uniform over (0.9, 1.1), made
+             from seed (again in backward; cuda/rational.cu has its definition). Without training D is B.
+Differentiable in all three tensors; the slope of |u| at 0 is 1. A result is finite where the true value is a number of
+float32; infinities give NaN.
+*/
+PEFT4J_API at::Tensor rational(const at::Tensor& x, const at::Tensor& numerator, const at::Tensor& denominator,
+                               const std::string& version, int64_t seed);
+
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
 // rate and decay for each tensor. step counts from 1. On CUDA also writes what bordered weights hold of them.
 PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,

@@ -61,6 +61,10 @@ constexpr auto kRows = std::to_array<Row>({
      "adamw",
      {false, true, Provider::kLibrary, "libtorch's fused step"},
      {true, true, Provider::kOwn, "one launch for all tensors, which also writes the bordered weight"}},
+    {Operation::kRational,
+     "rational",
+     {true, false, Provider::kOwn, "one pass each way; libtorch would make one for each power"},
+     {true, false, Provider::kOwn, "one pass each way; libtorch would make one for each power"}},
 });
 constexpr const char* kProviderNames[] = {"own", "library", "reference"};
 constexpr int kAutomatic = -1;

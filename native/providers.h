@@ -5,7 +5,17 @@
 
 namespace peft4j {
 
-enum class Operation { kLoraLinear, kAttention, kAttentionDecode, kLayerNorm, kGelu, kDropout, kLmLoss, kAdamW };
+enum class Operation {
+  kLoraLinear,
+  kAttention,
+  kAttentionDecode,
+  kLayerNorm,
+  kGelu,
+  kDropout,
+  kLmLoss,
+  kAdamW,
+  kRational
+};
 enum class Provider { kOwn, kLibrary, kReference };
 
 /*

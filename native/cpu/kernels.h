@@ -83,6 +83,23 @@ struct CrossEntropyParams {
   void* loss;  // [rows], compute type
 };
 
+// y = P(x) / Q(x); coefficients and their gradients of the compute type, a row for each group (stride 0: one that they share).
+struct RationalParams {
+  c10::ScalarType dtype;
+  char version;
+  int m, n;
+  int64_t rows, channels, groups;
+  const void* x;
+  const void *numerator, *denominator;
+  int64_t numerator_stride, denominator_stride;
+  uint64_t seed;
+  void* y;
+  // backward only; null: not wanted
+  const void* dy;
+  void* dx;
+  void *dnumerator, *ddenominator;
+};
+
 constexpr int64_t kLayerNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
 
 struct CpuKernels {
@@ -98,6 +115,8 @@ struct CpuKernels {
   void (*gelu_backward)(const ElementwiseParams&);  // out = dy · gelu'(x)
   void (*dropout)(const ElementwiseParams&);  // out = dropout(x)
   void (*cross_entropy)(const CrossEntropyParams&);
+  void (*rational_forward)(const RationalParams&);
+  void (*rational_backward)(const RationalParams&);
 };
 
 const CpuKernels& cpu_kernels();

@@ -15,6 +15,8 @@ void gelu_forward(const ElementwiseParams& p);
 void gelu_backward(const ElementwiseParams& p);
 void dropout(const ElementwiseParams& p);
 void cross_entropy(const CrossEntropyParams& p);
+void rational_forward(const RationalParams& p);
+void rational_backward(const RationalParams& p);
 
 #define PEFT4J_NAME(capability) #capability
 #define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
@@ -32,6 +34,8 @@ extern const CpuKernels kTable = {
     gelu_backward,
     dropout,
     cross_entropy,
+    rational_forward,
+    rational_backward,
 };
 
 }  // namespace CPU_CAPABILITY

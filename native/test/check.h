@@ -99,7 +99,10 @@ void compare(const Operation& operation, const char* provider = "own");
 Tensors results(const Operation& operation, const std::function<Tensors(const Tensors&, at::ScalarType)>& run,
                 at::ScalarType type, bool in_double, double change = 0);
 
-// [rows, columns] of 0 and 256 / (256 - round(256 p)) in double, by a Philox of the tests' own; element (i, c) belongs to row
+// A byte of the dropout mask, by a Philox of the tests' own.
+uint32_t mask_byte(uint64_t row, uint64_t column, uint64_t seed);
+
+// [rows, columns] of 0 and 256 / (256 - round(256 p)) in double; element (i, c) belongs to row
 // first_row + i·row_step of the mask.
 at::Tensor mask(int64_t rows, int64_t columns, double p, uint64_t seed, int64_t first_row = 0, int64_t row_step = 1);
 

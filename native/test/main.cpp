@@ -122,23 +122,35 @@ void expect_close(const std::string& what, const at::Tensor& own, const at::Tens
   }
 }
 
+static std::array<uint32_t, 4> mask_words(uint32_t block, uint64_t row, uint64_t seed) {
+  std::array<uint32_t, 4> c = {block, uint32_t(row), uint32_t(row >> 32), 0};
+  std::array<uint32_t, 2> key = {uint32_t(seed), uint32_t(seed >> 32)};
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t first = uint64_t{0xD2511F53} * c[0], second = uint64_t{0xCD9E8D57} * c[2];
+    c = {uint32_t(second >> 32) ^ c[1] ^ key[0], uint32_t(second), uint32_t(first >> 32) ^ c[3] ^ key[1],
+         uint32_t(first)};
+    key = {key[0] + 0x9E3779B9, key[1] + 0xBB67AE85};
+  }
+  return c;
+}
+
+static uint32_t byte_of(const std::array<uint32_t, 4>& words, uint64_t column) {
+  return words[column % 16 / 4] >> (8 * (column % 4)) & 255;
+}
+
+uint32_t mask_byte(uint64_t row, uint64_t column, uint64_t seed) {
+  return byte_of(mask_words(static_cast<uint32_t>(column / 16), row, seed), column);
+}
+
 at::Tensor mask(int64_t rows, int64_t columns, double p, uint64_t seed, int64_t first_row, int64_t row_step) {
-  const int threshold = static_cast<int>(std::lround(256 * p));
+  const uint32_t threshold = static_cast<uint32_t>(std::lround(256 * p));
   at::Tensor result = at::empty({rows, columns}, at::kDouble);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t block = 0; block * 16 < columns; ++block) {
-      const uint64_t row = first_row + i * row_step;
-      std::array<uint32_t, 4> c = {uint32_t(block), uint32_t(row), uint32_t(row >> 32), 0};
-      std::array<uint32_t, 2> key = {uint32_t(seed), uint32_t(seed >> 32)};
-      for (int round = 0; round < 10; ++round) {
-        const uint64_t first = uint64_t{0xD2511F53} * c[0], second = uint64_t{0xCD9E8D57} * c[2];
-        c = {uint32_t(second >> 32) ^ c[1] ^ key[0], uint32_t(second), uint32_t(first >> 32) ^ c[3] ^ key[1],
-             uint32_t(first)};
-        key = {key[0] + 0x9E3779B9, key[1] + 0xBB67AE85};
-      }
+      const auto words = mask_words(static_cast<uint32_t>(block), first_row + i * row_step, seed);
       for (int64_t at = 0; at < std::min<int64_t>(16, columns - block * 16); ++at) {
-        const int byte = static_cast<int>(c[at / 4] >> (8 * (at % 4)) & 255);
-        result.data_ptr<double>()[i * columns + block * 16 + at] = byte < threshold ? 0 : 256.0 / (256 - threshold);
+        result.data_ptr<double>()[i * columns + block * 16 + at] =
+            byte_of(words, at) < threshold ? 0 : 256.0 / (256 - threshold);
       }
     }
   }
