@@ -1,5 +1,6 @@
 /* attention_decode: checks, the way to the kernels, and the slow twin (contract: peft4j.h; kernel: cuda/attention_decode.cu). */
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include "checks.h"
 #include "device_lengths.h"
@@ -217,7 +218,7 @@ at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k, const at::
   TORCH_CHECK(window >= 0, kName, ": window must be 0 (none) or positive, got ", window);
   TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kName, ": softcap must be 0 (none) or positive, got ", softcap);
   for (const at::Tensor& t : {q, k, v, prefix_k, prefix_v}) {
-    TORCH_CHECK(!(at::GradMode::is_enabled() && t.defined() && t.requires_grad()), kName,
+    TORCH_CHECK(!(c10::GradMode::is_enabled() && t.defined() && t.requires_grad()), kName,
                 ": there is no gradient, but an input requires one; use attention, or a NoGradGuard");
   }
   if (q.numel() == 0) {

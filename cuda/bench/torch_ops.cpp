@@ -21,8 +21,8 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const c10::intrusive_pt
   return peft4j::lora_linear(x, w->weight, bias, a, b, place, scale, dropout, seed);
 }
 
-at::Tensor lm_loss(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels, double softcap,
-                   double label_smoothing, bool mean) {
+at::Tensor lm_loss(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels,
+                   double softcap, double label_smoothing, bool mean) {
   return peft4j::lm_loss(hidden, w->weight, labels, softcap, label_smoothing, mean);
 }
 
