@@ -101,9 +101,9 @@ TEST(loraExpandFollowsItsFormula) {
   }
 }
 
-TEST(loraExpandTakesManyTenantsAndRank256) {
-  Case c{67, 70, {}, false, 0, Numbers::kBf16, true};
-  for (const int rank : {0, 100, 256, 260}) {
+TEST(loraExpandTakesManyTenantsAndAnyRank) {
+  Case c{47, 40, {}, false, 0, Numbers::kBf16, true};
+  for (const int rank : {0, 100, 260}) {
     c.tenants = tenants_of(rank == 0 ? kManyTenants : 0, c.rows, rank == 0 ? 40 : rank, 26, true);
     const std::string what = text("lora_expand rank ", rank);
     c.numbers = Numbers::kBf16;

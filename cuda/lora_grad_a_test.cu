@@ -77,7 +77,8 @@ TEST(loraGradAFollowsItsFormula) {
 TEST(loraGradATakesManyTenantsAndRank256) {
   Case c{170, 40, {}, false, 0, Numbers::kFp16, true};
   c.tenants = tenants_of(1, c.rows, 256, 26, true);
-  c.tenants.all.push_back({20, 60, 3, 4, 0, 1, 26});  // segments may overlap here
+  c.tenants.all.push_back({0, 170, 2, 1, 1, 1, 200});  // segments may overlap here, and have masks of their own
+  c.tenants.all.push_back({20, 60, 3, 4, 0, 1, 26});
   check<__half>("lora_grad_a rank 256", c);
   c.numbers = Numbers::kFloat;
   check<float>("lora_grad_a rank 256, float32", c);

@@ -118,11 +118,12 @@ int64_t check(const std::string& what, const Case& c) {
 }
 
 TEST(loraGradBFollowsItsFormula) {
-  const std::vector<int> ranks = {1, 3, 8, 16, 17, 64};
+  const std::vector<int> ranks = {1, 8, 17, 64};
+  const std::vector<Numbers> numbers = {Numbers::kBf16, Numbers::kFp16Masters, Numbers::kFloat, Numbers::kTf32};
   // shape, rank, layout, numbers, border, copies, add, trains all, shift
-  for (const std::vector<int>& v : pairwise({kShapes, 6, kLayouts, kNumbers, 2, 2, 2, 2, 2})) {
+  for (const std::vector<int>& v : pairwise({kShapes, 4, kLayouts, 4, 2, 2, 2, 2, 2})) {
     const auto [rows, columns] = shape_of(v[0]);
-    Case c{rows, columns, {}, v[4] == 1, v[5] == 1, v[6] == 1, v[7] == 1, v[8], Numbers(v[3])};
+    Case c{rows, columns, {}, v[4] == 1, v[5] == 1, v[6] == 1, v[7] == 1, v[8], numbers[v[3]]};
     c.tenants = tenants_of(v[2], rows, ranks[v[1]], 0, c.border);
     const std::string what = text("lora_grad_b [", rows, ", ", columns, "] rank ", ranks[v[1]], " layout ", v[2],
                                   " numbers ", v[3], " border ", c.border, " copies ", c.copies, " add ", c.add,

@@ -18,6 +18,9 @@ std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const
               "] (in of the weight), got ", x.sizes());
   TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), kName, ": x is on ", x.device(), " but the weight on ",
               plan->weight->parts()[0].device());
+  const int64_t widest = std::max(weight.in(), weight.out());
+  TORCH_CHECK(!on_device(x) || widest <= kMostRankColumns, kName, ": on ", x.device(), " a layer has at most ",
+              kMostRankColumns, " inputs and outputs, got ", widest);
   if (bias.defined()) {
     check_shape(kName, "bias", bias, {weight.out()}, "[out]");
     check_like(kName, "bias", bias, "x", x);

@@ -54,9 +54,7 @@ void check_matrix(const char* operation, const char* name, const at::Tensor& t, 
 
 void check_segments(const char* operation, const RankSegments& segments, const at::Tensor& x, const at::Tensor& h,
                     bool transposed) {
-  constexpr int64_t kMostColumns = 65535 * 32;  // of a grid's y
   const int64_t columns = x.size(1);
-  TORCH_CHECK(columns <= kMostColumns, operation, ": at most ", kMostColumns, " columns, got ", columns);
   for (const RankSegment& s : segments) {
     const at::Tensor& f = s.factor;
     TORCH_CHECK(f.dim() == 2 && f.size(1) == columns, operation, ": a factor must have shape [r, ", columns, "], got ",

@@ -15,6 +15,8 @@ float32 on CUDA is multiplied in float32; in tf32 where libtorch's own products 
 
 namespace peft4j {
 
+constexpr int64_t kMostRankColumns = 65535 * 32;  // C of the kernels: of a grid's y
+
 // Rows that an adapter applies to.
 struct RankSegment {
   int64_t begin, end;

@@ -463,6 +463,16 @@ TEST(loraLinearRefuses) {
   refused("A type", [&] { call(x, none, {a_wide}, bs, all, one, zero); }, {"Float", "Double"});
   refused("dropout 1", [&] { call(x, none, as, bs, all, one, one); }, {"dropout", "[0, 1)", "got 1"});
   refused("dropout NaN", [&] { call(x, none, as, bs, all, one, {NAN}); }, {"dropout"});
+  {
+    CudaOnTheHost library;
+    const at::Tensor wide = at::zeros({1, 65535 * 32 + 1});
+    refused("too wide", [&] { lora_linear(wide, Weight({wide}), none, {}, {}, {}, {}, {}, 1); },
+            {"2097120", "2097121"});
+    const at::Tensor half = x.to(at::kHalf), half_a = a.to(at::kHalf);
+    refused("16-bit A", [&] { lora_linear(half, w, none, {half_a}, bs, all, one, zero, 1); }, {"Half", "Float"});
+  }
+  const at::Tensor half_x = x.to(at::kHalf);
+  refused("float16", [&] { call(half_x, none, {}, {}, {}, {}, {}); }, {"x", "float32", "Half"});
   const at::Tensor trained_matrix = f({2, 8}).requires_grad_(true), wide_matrix = random({2, 8}, 1), one_row = f({8});
   expect_error("no matrix", [] { Weight({}); }, {"Weight", "at least one", "none"});
   expect_error("matrices", [&] { Weight({f({4, 8}), f({4, 7})}); }, {"Weight", "[out, 8]", "[4, 7]"});
