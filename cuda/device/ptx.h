@@ -10,6 +10,7 @@ Instructions that C++ has no words for; the only file with asm. Fragments as the
                    register j gets (g, 2t) and (g, 2t+1) of matrix j, transposed: (2t, g) and (2t+1, g)
     cp_async<B>    copies B = 4, 8 or 16 bytes to shared memory, of which the first `valid` are read and the rest set to 0;
                    done when a cp_async_wait<N> leaves at most the N newest committed groups open
+    exp2_approx    2ˣ to 2 ulp; 0 for -∞ and where the result would be denormal
 All lanes of a warp take part in mma and ldmatrix.
 */
 #include <cstdint>
@@ -108,6 +109,12 @@ PEFT4J_DEVICE void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Open) : "memory");
 }
 
+PEFT4J_DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Waits for `threads` threads (a multiple of 32) at barrier `id`, 1 to 15.
 PEFT4J_DEVICE void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -138,6 +145,10 @@ PEFT4J_DEVICE void cp_async_commit() {
 template <int Open>
 void cp_async_wait() {
   host::cp_async_wait(Open);
+}
+PEFT4J_DEVICE float exp2_approx(float x) {
+  const float y = std::exp2(x);
+  return y < 0x1p-126f ? 0.0f : y;
 }
 PEFT4J_DEVICE void named_barrier(int id, int threads PEFT4J_SITE) {
   host::named_barrier(id, threads, site);
