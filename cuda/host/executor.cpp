@@ -149,7 +149,7 @@ void wait_at_barrier(const char* name, int id, int threads, Site site) {
   self.state = State::kAtBarrier;
   self.name = name;
   self.site = site;
-  self.mask = 0;  // of a collective before
+  self.mask = 0;  // not a former collective's: warps that skipped it wait for the same
   self.barrier = id;
   self.barrier_threads = threads;
   try_barrier(self);
@@ -197,6 +197,7 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
     for (Thread* t : ready) {
       launch.current = t;
       t->fiber->resume();
+      launch.current = nullptr;  // what the executor itself touches is no access of a kernel
       if (!launch.failure.empty()) {
         return launch.failure;
       }

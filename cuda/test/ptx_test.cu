@@ -2,6 +2,8 @@
 The wrappers of device/ptx.h against the PTX manual's tables, in the manual's own terms (element index i of a fragment), which
 are not the header's. The same tests run on a card and on the host executor.
 */
+#include <cmath>
+
 #include "device/cuda.h"
 #include "test/check.h"
 #include "test/device_buffer.h"
@@ -271,6 +273,21 @@ TEST(shufflesAndVotesFollowTheManual) {
     REQUIRE(f[4] == (lane % 16 >= 14 ? lane : lane + 2));
     REQUIRE(static_cast<uint32_t>(f[5]) == 0x49249249u);
   }
+}
+
+__global__ void powers(const float* x, float* out) {
+  out[threadIdx.x] = exp2_approx(x[threadIdx.x]);
+}
+
+TEST(exp2ApproxIsNearAndTakesInfinities) {
+  const std::vector<float> x = {0, 1, -1, 0.3f, -7.7f, 127, -126, -127, -1000, -INFINITY, INFINITY, NAN};
+  const DeviceBuffer<float> in(x, "x"), out(x.size(), "out");
+  expect_success("powers", PEFT4J_LAUNCH(powers, dim3(1), dim3(x.size()), 0, nullptr, in.data(), out.data()));
+  const auto found = out.download();
+  for (size_t i = 0; i < 7; ++i) {
+    REQUIRE(std::abs(found[i] - std::exp2(double{x[i]})) <= std::ldexp(std::exp2(double{x[i]}), -22));
+  }
+  REQUIRE(found[7] == 0 && found[8] == 0 && found[9] == 0 && found[10] == INFINITY && std::isnan(found[11]));
 }
 
 __global__ void count(int* out) {

@@ -285,6 +285,20 @@ __global__ void last_blocks_shared(float* out) {
   out[blockIdx.x * blockDim.x + threadIdx.x] = shared_floats()[threadIdx.x];  // PLANTED
 }
 
+__global__ void one_warp_shuffles(float* out) {
+  float x = 1;
+  if (threadIdx.x < 32) {
+    x = __shfl_xor_sync(0xffffffffu, x, 1);
+  }
+  __syncthreads();
+  out[threadIdx.x] = x;
+}
+
+TEST(warpsThatSkipACollectiveMeetTheOthersAtABarrier) {
+  const DeviceBuffer<float> out(64, "out");
+  expect_success("one_warp_shuffles", RUN(one_warp_shuffles, 1, 64, 0, out.data()));
+}
+
 TEST(sharedMemoryIsFreshForEachBlock) {
   const DeviceBuffer<float> out(64, "out");
   expect_report(RUN(last_blocks_shared, 2, 32, 128, out.data()), {"block (1, 0, 0)", "nobody has written"});
