@@ -205,6 +205,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
       }
       cp_async_commit();
       // Meanwhile δ and L, eight lanes a row.
+#pragma unroll 1
       for (int row = threadIdx.x / 8; row < kRows; row += kThreads / 8) {
         const uint32_t r = first + row;
         const bool there = r < share.rows.rows;
