@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_keys(const Cal
     }
     differentiate<Rows::kKeys>(p, ds, logits, s, query, column, stage.rows, stage.rows + Shape::kQueries);
     if (a.threshold > 0) {
-      drop<Rows::kKeys>(p, kept, a.kept_scale);
+      drop<Rows::kKeys>(p, kept, 1.0f);
     }
     add_pn(dv, p, stage.dout, width);
     add_pn(dk, ds, stage.q, width);
@@ -193,6 +193,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_keys(const Cal
   cp_async_wait<0>();
   __syncthreads();  // the tiles of K and V are free
   scale_by(dk, a.scale);
+  scale_by(dv, a.kept_scale);
 
   const int of_prefix = s.prefix - block.first - row;  // the warp's rows that belong to the prefix
   if (of_prefix > 0 && a.prefix_dk != nullptr) {
