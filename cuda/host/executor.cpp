@@ -151,6 +151,7 @@ void wait_at_barrier(const char* name, int id, int threads, Site site) {
   self.site = site;
   self.barrier = id;
   self.barrier_threads = threads;
+  self.mask = 0;  // of an earlier collective, in which not every warp took part
   try_barrier(self);
   if (self.state != State::kReady) {
     leave();
