@@ -110,6 +110,26 @@ TEST(packsAreDroppedLikeTheirElements) {
   check_drop<16>();
 }
 
+// A barrier after a collective of some warps only.
+__global__ void reduce_in_one_warp(float* out) {
+  auto* shared = reinterpret_cast<float*>(shared_memory());
+  if (threadIdx.x < 32) {
+    const float sum = warp_sum(1.0f);
+    if (threadIdx.x == 0) {
+      *shared = sum;
+    }
+  }
+  __syncthreads();
+  out[threadIdx.x] = *shared;
+}
+
+TEST(aBarrierIsForEveryWarpWhateverItDidBefore) {
+  const DeviceBuffer<float> out(96, "out");
+  expect_success("reduce_in_one_warp",
+                 PEFT4J_LAUNCH(reduce_in_one_warp, dim3(1), dim3(96), sizeof(float), nullptr, out.data()));
+  REQUIRE(out.download() == std::vector<float>(96, 32.0f));
+}
+
 template <class T>
 __global__ void halve(const T* in, T* out) {
   Pack<T> pack = load_pack(in + threadIdx.x * Pack<T>::kSize);
