@@ -5,7 +5,7 @@
 
 namespace peft4j {
 
-enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout };
+enum class Operation { kLoraLinear, kAttention, kLayerNorm, kGelu, kDropout, kRmsNorm, kRotary, kGatedMlp };
 enum class Provider { kOwn, kLibrary, kReference };
 
 /*

@@ -159,7 +159,7 @@ Tensors results(const Operation& operation, const std::function<Tensors(const Te
     at::Tensor t = operation.inputs[i];
     if (t.defined()) {
       const bool wide = i < operation.wide.size() && operation.wide[i];
-      const at::ScalarType own_type = wide && type == at::kBFloat16 ? at::kFloat : type;
+      const at::ScalarType own_type = wide && type != at::kDouble ? at::kFloat : type;
       t = changed(t.to(own_type).to(in_double ? at::kDouble : own_type).clone(), 1313 + i);
       if (operation.trained[i]) {
         trained.push_back(t.requires_grad_(true));
