@@ -117,9 +117,9 @@ int cuda_dtype(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat ? 0 : x.scalar_type() == at::kBFloat16 ? 1 : 2;
 }
 
-void check_cuda(int status, const std::string& what) {
+void raise_cuda(const std::string& what) {
   const Library* library = loaded;
-  TORCH_CHECK(status == 0, what, ": ", library != nullptr ? library->last_error() : "no library");
+  TORCH_CHECK(false, what, ": ", library != nullptr ? library->last_error() : "no library");
 }
 
 }  // namespace peft4j

@@ -7,6 +7,7 @@ Built by g++ against cuda/host the same library runs on the CPU (build-scripts/c
 of CUDA tensors. That is how the native tests go through it without a card.
 */
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 
 #include <string>
 
@@ -29,7 +30,10 @@ namespace peft4j {
   F(prefix_attention)            \
   F(prefix_attention_scratch) F(prefix_attention_backward) F(attention_decode) F(attention_decode_scratch)
 #define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
-#define PEFT4J_CUDA_STEP(F) F(cross_entropy) F(adamw) F(clip_grad_norm) F(clip_grad_norm_scratch)
+#define PEFT4J_CUDA_STEP(F)                                                                                       \
+  F(cross_entropy)                                                                                                \
+  F(adamw) F(clip_grad_norm) F(clip_grad_norm_scratch) F(norm_forward) F(norm_backward) F(norm_scratch) F(rotary) \
+      F(gated_mlp_forward) F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
 
 struct CudaKernels {
 #define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;
@@ -50,7 +54,14 @@ void* current_stream(const at::Tensor& x);
 int cuda_dtype(const at::Tensor& x);
 
 // Raises the library's error with what was computed: "lora_shrink of x [512, 4096]: kernel …".
-void check_cuda(int status, const std::string& what);
+[[noreturn]] void raise_cuda(const std::string& what);
+
+template <class... Parts>
+void check_cuda(int status, const Parts&... what) {
+  if (status != 0) {  // the text costs more than a launch
+    raise_cuda(c10::str(what...));
+  }
+}
 
 // Logs missing_cuda() (peft4j.h) and what serves meanwhile, once (and again after another load_cuda).
 void announce_missing_cuda();

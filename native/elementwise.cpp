@@ -1,4 +1,9 @@
-/* gelu and dropout: checks, autograd and the slow twins (contract: peft4j.h; kernels: cpu/elementwise_kernel.cpp). */
+/*
+gelu and dropout: checks, autograd and the slow twins (contract: peft4j.h; kernels: cpu/elementwise_kernel.cpp, cuda/gelu.cu,
+cuda/dropout.cu).
+*/
+#include "elementwise.h"
+
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -29,7 +34,12 @@ struct Gelu : torch::autograd::Function<Gelu> {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous(), y = at::empty_like(x);
-    cpu_kernels().gelu_forward(make_params(x, y));
+    if (const CudaKernels* cuda = cuda_kernels(x)) {
+      check_cuda(cuda->gelu_forward(cuda_dtype(x), x.numel(), x.data_ptr(), y.data_ptr(), current_stream(x)),
+                 "gelu of x ", x.sizes());
+    } else {
+      cpu_kernels().gelu_forward(make_params(x, y));
+    }
     ctx->save_for_backward({x});
     return y;
   }
@@ -40,39 +50,51 @@ struct Gelu : torch::autograd::Function<Gelu> {
       return {at::Tensor()};
     }
     const at::Tensor x = ctx->get_saved_variables()[0], dy = gradients[0].contiguous(), dx = at::empty_like(x);
-    ElementwiseParams p = make_params(x, dx);
-    p.dy = dy.data_ptr();
-    cpu_kernels().gelu_backward(p);
+    if (const CudaKernels* cuda = cuda_kernels(x)) {
+      check_cuda(
+          cuda->gelu_backward(cuda_dtype(x), x.numel(), x.data_ptr(), dy.data_ptr(), dx.data_ptr(), current_stream(x)),
+          "backward of gelu of x ", x.sizes());
+    } else {
+      ElementwiseParams p = make_params(x, dx);
+      p.dy = dy.data_ptr();
+      cpu_kernels().gelu_backward(p);
+    }
     return {dx};
   }
 };
 
 struct DropoutOf : torch::autograd::Function<DropoutOf> {
-  static at::Tensor run(const at::Tensor& x_in, const Dropout& mask) {
-    const at::Tensor x = x_in.contiguous(), y = at::empty_like(x);
-    ElementwiseParams p = make_params(x, y);
-    p.dropout = mask;
-    cpu_kernels().dropout(p);
-    return y;
-  }
-
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const Dropout& mask) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     ctx->saved_data["threshold"] = static_cast<int64_t>(mask.threshold);
     ctx->saved_data["seed"] = static_cast<int64_t>(mask.seed);
-    return run(x, mask);
+    return dropped(x.contiguous(), mask);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Dropout mask{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
                        static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())};
-    return {gradients[0].defined() ? run(gradients[0], mask) : at::Tensor(), at::Tensor()};
+    return {gradients[0].defined() ? dropped(gradients[0].contiguous(), mask) : at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
+
+at::Tensor dropped(const at::Tensor& x, const Dropout& mask) {
+  const at::Tensor y = at::empty_like(x);
+  if (const CudaKernels* cuda = cuda_kernels(x)) {
+    check_cuda(cuda->dropout(cuda_dtype(x), x.size(0), x.size(1), x.data_ptr(), y.data_ptr(), mask.seed, mask.threshold,
+                             current_stream(x)),
+               "dropout of x ", x.sizes());
+  } else {
+    ElementwiseParams p = make_params(x, y);
+    p.dropout = mask;
+    cpu_kernels().dropout(p);
+  }
+  return y;
+}
 
 at::Tensor gelu(const at::Tensor& x) {
   check_compute_type("gelu", "x", x);

@@ -113,6 +113,40 @@ PEFT4J_API at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k,
 PEFT4J_API at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
                                  const at::Tensor& bias, double eps, double dropout_p, int64_t seed);
 
+/*
+y = z·rstd·(weight + weight_offset) with z = dropout(x) + residual, rstd = 1/√(mean(z²) + eps) over the last dimension
+(RMSNorm, Zhang & Sennrich 2019). Results {y, z}: z is the residual stream of a pre-norm block, to be handed on as the next
+residual; its gradient then joins in the same backward pass. Without residual and dropout z is x itself.
+
+x, residual    [T, C]; residual may be undefined.
+weight         [C], of x's type. weight_offset: 0, or 1 where files hold weight - 1 (Gemma).
+Computed in float32 and rounded once (models that round z·rstd before the weight differ in the last bit).
+Differentiable in x, residual and weight.
+*/
+PEFT4J_API std::vector<at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+                                            double eps, double weight_offset, double dropout_p, int64_t seed);
+
+/*
+Rotary position embedding (RoFormer, Su et al. 2021): pair j of each head of row t is turned by
+positions[t]·inverse_frequencies[j] and multiplied by scaling. Results {q', k'}, contiguous.
+
+q, k           [T, Hq, D] and [T, Hk, D] of one type. Heads of a row are contiguous, rows may be strided.
+positions      [T], int32 or int64.
+inverse_frequencies   [R/2], float32 (float64 if q is); R <= D numbers of a head are turned, the rest stays. Longer contexts
+               (linear, Llama 3, YaRN) are other frequencies; scaling is YaRN's attention factor, else 1.
+interleaved    pairs are (2j, 2j + 1) (GPT-J), else (j, j + R/2) (Llama, GPT-NeoX).
+Angles are float32, also for 16-bit q. Differentiable in q and k; backward turns back and keeps neither.
+*/
+PEFT4J_API std::vector<at::Tensor> rotary(const at::Tensor& q, const at::Tensor& k, const at::Tensor& positions,
+                                          const at::Tensor& inverse_frequencies, double scaling, bool interleaved);
+
+/*
+y = act(gate)∘up (GLU variants, Shazeer 2020). gate, up [T, N]; rows may be strided (views of one product of a linear group).
+activation: "silu", "gelu" (erf), "gelu_tanh" or "relu". Differentiable in both; their gradients are views of one [T, 2N] tensor,
+as the backward of a linear group wants them. Kept for backward: gate and up.
+*/
+PEFT4J_API at::Tensor gated_mlp(const at::Tensor& gate, const at::Tensor& up, const std::string& activation);
+
 // x·Φ(x) with the exact Φ (erf), any shape.
 PEFT4J_API at::Tensor gelu(const at::Tensor& x);
 

@@ -14,7 +14,10 @@ enum class Operation {
   kDropout,
   kLmLoss,
   kAdamW,
-  kRational
+  kRational,
+  kRmsNorm,
+  kRotary,
+  kGatedMlp
 };
 enum class Provider { kOwn, kLibrary, kReference };
 

@@ -152,7 +152,6 @@ void wait_at_barrier(const char* name, int id, int threads, Site site) {
   self.mask = 0;  // not a former collective's: warps that skipped it wait for the same
   self.barrier = id;
   self.barrier_threads = threads;
-  self.mask = 0;  // of an earlier collective, in which not every warp took part
   try_barrier(self);
   if (self.state != State::kReady) {
     leave();

@@ -47,20 +47,46 @@ struct AttentionParams {
   void *prefix_dk, *prefix_dv;  // [sequences, prefix, key_heads, head_size], compute type; null where not wanted
 };
 
-// z = dropout(x) + residual;  y = (z - mean) · rstd · weight + bias
-struct LayerNormParams {
+// z = dropout(x) + residual;  y = (z - mean) · rstd · (weight + weight_offset) + bias; not centred (RMSNorm): mean = 0
+struct NormParams {
   c10::ScalarType dtype;
+  bool centred;
   int64_t rows, columns;
-  const void *x, *residual;  // residual may be null
-  const void *weight, *bias;  // dtype
-  double eps;
+  const void *x, *residual;   // residual may be null
+  const void *weight, *bias;  // dtype; bias may be null
+  double eps, weight_offset;
   Dropout dropout;
-  void *z, *y;  // z may be null (nothing kept for backward)
-  void *mean, *rstd;  // [rows], compute type
+  void *z, *y;        // z may be null (nothing kept)
+  void *mean, *rstd;  // [rows], compute type; mean only if centred
   // backward only
-  const void* dy;
-  void *dx, *dresidual;  // the same one without dropout
-  void *dweight, *dbias;  // [blocks, columns] partial sums, compute type; null where not wanted
+  const void *dy, *dz_more;  // dz_more: what z's gradient is besides; may be null
+  void *dx, *dz;             // dx = mask∘dz; null where not wanted
+  void *dweight, *dbias;     // [blocks, columns] partial sums, compute type; null where not wanted
+};
+
+// Turns pair j of the first 2·half numbers of each head by positions[row] · inverse_frequencies[j], or back.
+struct RotaryParams {
+  c10::ScalarType dtype;
+  bool interleaved, backward;
+  int64_t rows, query_heads, key_heads, head_size, half;
+  const void *q, *k;  // heads of a row are contiguous
+  void *q_out, *k_out;
+  int64_t q_stride, k_stride, q_out_stride, k_out_stride;
+  const int64_t* positions;
+  const void* inverse_frequencies;  // [half], compute type
+  double scaling;
+};
+
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };  // the numbers of peft4j_cuda.h
+
+// y = act(gate)∘up; [rows, columns]
+struct GatedMlpParams {
+  c10::ScalarType dtype;
+  Activation activation;
+  int64_t rows, columns;
+  const void *gate, *up, *dy;  // dy: backward only
+  void *y, *dgate, *dup;       // y: forward only
+  int64_t gate_stride, up_stride, dy_stride, y_stride, dgate_stride, dup_stride;
 };
 
 struct ElementwiseParams {
@@ -100,7 +126,7 @@ struct RationalParams {
   void *dnumerator, *ddenominator;
 };
 
-constexpr int64_t kLayerNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
+constexpr int64_t kNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
 
 struct CpuKernels {
   const char* name;
@@ -109,8 +135,11 @@ struct CpuKernels {
   void (*lora_outer)(const RankParams&);  // sum = scale · hᵀ dropout(x)
   void (*attention_forward)(const AttentionParams&);
   void (*attention_backward)(const AttentionParams&);
-  void (*layer_norm_forward)(const LayerNormParams&);
-  void (*layer_norm_backward)(const LayerNormParams&);
+  void (*norm_forward)(const NormParams&);
+  void (*norm_backward)(const NormParams&);
+  void (*rotary)(const RotaryParams&);
+  void (*gated_mlp_forward)(const GatedMlpParams&);
+  void (*gated_mlp_backward)(const GatedMlpParams&);
   void (*gelu_forward)(const ElementwiseParams&);  // out = gelu(x)
   void (*gelu_backward)(const ElementwiseParams&);  // out = dy · gelu'(x)
   void (*dropout)(const ElementwiseParams&);  // out = dropout(x)

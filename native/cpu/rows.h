@@ -3,15 +3,28 @@
 Rows of float, bfloat16 or double seen as rows of the type we compute in (float for bfloat16), with dropout on the way.
 */
 #include <ATen/OpMathType.h>
+#include <c10/core/ScalarType.h>
 #include <c10/util/BFloat16.h>
 
+#include <array>
 #include <cstring>
+#include <tuple>
 
 #include "../philox.h"
 #include "tile_gemm.h"
 
 namespace peft4j {
 namespace CPU_CAPABILITY {
+
+// Calls f<T, A>() with the type of numbers and the type they are computed in.
+template <class F>
+void by_type(c10::ScalarType dtype, const F& f) {
+  switch (dtype) {
+    case c10::ScalarType::Double: return f.template operator()<double, double>();
+    case c10::ScalarType::Float: return f.template operator()<float, float>();
+    default: return f.template operator()<c10::BFloat16, float>();
+  }
+}
 
 // Asks for the cache lines of n elements: rows of one head lie far apart, where no hardware looks ahead.
 template <class T>
@@ -81,6 +94,40 @@ inline void add_row(T* to, const A* from, int64_t n) {
   }
   for (; i < n; ++i) {
     to[i] = static_cast<T>(static_cast<A>(to[i]) + from[i]);
+  }
+}
+
+// out[o][i] = f(in[0][i], in[1][i], …)[o] for i below n; f takes and gives arrays of vectors of the compute type.
+template <class T, size_t In, size_t Out, class F>
+inline void map_row(int64_t n, const std::array<const T*, In>& in, const std::array<T*, Out>& out, const F& f) {
+  constexpr int W = Vec<T>::size();
+  const auto some = [&](int64_t i, int count) {
+    if constexpr (std::is_same_v<T, c10::BFloat16>) {
+      std::array<Vec<float>, In> low, high;
+      for (size_t k = 0; k < In; ++k) {
+        std::tie(low[k], high[k]) = at::vec::convert_bfloat16_float(Vec<T>::loadu(in[k] + i, count));
+      }
+      const std::array<Vec<float>, Out> low_out = f(low), high_out = f(high);
+      for (size_t k = 0; k < Out; ++k) {
+        narrowed(low_out[k], high_out[k]).store(out[k] + i, count);
+      }
+    } else {
+      std::array<Vec<T>, In> values;
+      for (size_t k = 0; k < In; ++k) {
+        values[k] = Vec<T>::loadu(in[k] + i, count);
+      }
+      const std::array<Vec<T>, Out> results = f(values);
+      for (size_t k = 0; k < Out; ++k) {
+        results[k].store(out[k] + i, count);
+      }
+    }
+  };
+  int64_t i = 0;
+  for (; i + W <= n; i += W) {
+    some(i, W);
+  }
+  if (i < n) {
+    some(i, static_cast<int>(n - i));
   }
 }
 

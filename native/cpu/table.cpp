@@ -9,8 +9,11 @@ void lora_expand(const RankParams& p);
 void lora_outer(const RankParams& p);
 void attention_forward(const AttentionParams& p);
 void attention_backward(const AttentionParams& p);
-void layer_norm_forward(const LayerNormParams& p);
-void layer_norm_backward(const LayerNormParams& p);
+void norm_forward(const NormParams& p);
+void norm_backward(const NormParams& p);
+void rotary(const RotaryParams& p);
+void gated_mlp_forward(const GatedMlpParams& p);
+void gated_mlp_backward(const GatedMlpParams& p);
 void gelu_forward(const ElementwiseParams& p);
 void gelu_backward(const ElementwiseParams& p);
 void dropout(const ElementwiseParams& p);
@@ -28,8 +31,11 @@ extern const CpuKernels kTable = {
     lora_outer,
     attention_forward,
     attention_backward,
-    layer_norm_forward,
-    layer_norm_backward,
+    norm_forward,
+    norm_backward,
+    rotary,
+    gated_mlp_forward,
+    gated_mlp_backward,
     gelu_forward,
     gelu_backward,
     dropout,

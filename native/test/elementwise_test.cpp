@@ -65,6 +65,32 @@ TEST(dropoutFollowsItsMask) {
   }
 }
 
+TEST(geluAndDropoutThroughCudasKernels) {
+  CudaOnTheHost library;
+  for (const int64_t columns : {41, 48}) {
+    for (const bool drops : {false, true}) {
+      Operation o;
+      o.what = text(drops ? "dropout" : "gelu", " [5, ", columns, "]");
+      o.inputs = {random({5, columns}, 1, 2)};
+      o.trained = {true};
+      o.run = [=](const Tensors& in, at::ScalarType) {
+        return Tensors{drops ? peft4j::dropout(in[0], 0.3, 5) : peft4j::gelu(in[0])};
+      };
+      o.plain = [=](const Tensors& in, at::ScalarType type) {
+        return Tensors{drops ? in[0] * mask(5, columns, 0.3, 5).to(type)
+                             : in[0] * 0.5 * (1 + at::erf(in[0] * M_SQRT1_2))};
+      };
+      o.types = {at::kFloat, at::kBFloat16};
+      compare(o);
+      Kernels own("own");
+      const Tensors half = results(o, o.run, at::kHalf, false), single = results(o, o.run, at::kFloat, false);
+      for (size_t i = 0; i < half.size(); ++i) {
+        expect_close(text(o.what, " float16, result ", i), half[i].to(at::kFloat), single[i], 1e-2);
+      }
+    }
+  }
+}
+
 TEST(dropoutKeepsItsShare) {
   const at::Tensor x = at::ones({1000, 1000}, at::kFloat);
   for (const double p : {0.01, 0.1, 0.5, 0.9}) {

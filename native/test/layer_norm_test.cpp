@@ -33,6 +33,21 @@ TEST(layerNormFollowsItsFormula) {
   }
 }
 
+TEST(layerNormThroughCudasKernels) {
+  CudaOnTheHost library;
+  for (const std::vector<int>& c : pairwise({2, 3, 2, 2, 2, 2})) {
+    Operation o = operation_of(c[0] == 1 ? 3 : 130, std::vector<int64_t>{7, 48, 136}[c[1]], c[2] == 1,
+                               c[3] == 1 ? 0.1 : 0, c[4] == 1, c[5] == 1, true);
+    o.types = {at::kFloat, at::kBFloat16};
+    compare(o);
+  }
+  const Operation o = operation_of(5, 48, true, 0.1, true, true, true);
+  const Tensors half = results(o, o.run, at::kHalf, false), single = results(o, o.run, at::kFloat, false);
+  for (size_t i = 0; i < half.size(); ++i) {
+    expect_close(text("float16, result ", i), half[i].to(at::kFloat), single[i], 1e-2);
+  }
+}
+
 TEST(layerNormRepeatsItsBitsForAnyThreads) {
   const Operation o = operation_of(700, 257, true, 0.1, true, true, true);
   Kernels own("own");

@@ -1,12 +1,14 @@
 /*
-layer_norm, CPU: z = dropout(x) + residual, y = (z - mean)·rstd·weight + bias, one pass over the rows (Ba et al. 2016)
+norm, CPU: z = dropout(x) + residual, y = (z - mean)·rstd·w + bias, w = weight + weight_offset, one pass over the rows.
+LayerNorm (Ba et al. 2016), and not centred, with mean = 0, RMSNorm (Zhang & Sennrich 2019).
 
-z has the type of x, as if the three steps were written out.
+z has the type of x, as if the steps were written out.
 
-backward, with n = (z - mean)·rstd and g = dy·weight:
-    dz = rstd·(g - mean(g) - n·mean(g∘n)),  dresidual = dz,  dx = mask∘dz;  dweight = Σ dy∘n,  dbias = Σ dy
+backward, with n = (z - mean)·rstd and g = dy·w:
+    dz = rstd·(g - mean(g) - n·mean(g∘n)) + dz_more,  dx = mask∘dz;  dweight = Σ dy∘n,  dbias = Σ dy
+    not centred: without mean(g)
 Frozen weight and bias (the usual case) cost nothing: their sums are made only where asked for, in partial sums of
-kLayerNormRowsPerBlock rows that the caller adds in order.
+kNormRowsPerBlock rows that the caller adds in order.
 */
 #include <ATen/Parallel.h>
 
@@ -79,11 +81,25 @@ const A* row_of(const void* from, int64_t row, int64_t n, std::vector<A>& buffer
   }
 }
 
+// weight + weight_offset
 template <class T, class A>
-void forward(const LayerNormParams& p) {
+const A* scale_of(const NormParams& p, std::vector<A>& buffer) {
+  const A* weight = row_of<T>(p.weight, 0, p.columns, buffer);
+  if (p.weight_offset == 0) {
+    return weight;
+  }
+  over_columns<A>(p.columns, [&](int64_t c, int w) {
+    (Vec<A>::loadu(weight + c, w) + Vec<A>(static_cast<A>(p.weight_offset))).store(buffer.data() + c, w);
+  });
+  return buffer.data();
+}
+
+template <class T, class A, bool Centred>
+void forward(const NormParams& p) {
   const int64_t n = p.columns;
   std::vector<A> weight_buffer(n), bias_buffer(n);
-  const A *weight = row_of<T>(p.weight, 0, n, weight_buffer), *bias = row_of<T>(p.bias, 0, n, bias_buffer);
+  const A *weight = scale_of<T>(p, weight_buffer),
+          *bias = p.bias == nullptr ? bias_buffer.data() : row_of<T>(p.bias, 0, n, bias_buffer);
   const bool changed = p.residual != nullptr || p.dropout.active();
   at::parallel_for(0, p.rows, 16, [&](int64_t begin, int64_t end) {
     std::vector<A> buffer(n), other(n);
@@ -108,9 +124,12 @@ void forward(const LayerNormParams& p) {
           load_row(buffer.data(), kept, n);
         }
       }
-      const A mean =
-          sum_columns<1, A>(n, [&](int64_t c, int w, Vec<A>* sum) { sum[0] = sum[0] + Vec<A>::loadu(z + c, w); })[0] /
-          static_cast<A>(n);
+      A mean = 0;
+      if constexpr (Centred) {
+        mean =
+            sum_columns<1, A>(n, [&](int64_t c, int w, Vec<A>* sum) { sum[0] = sum[0] + Vec<A>::loadu(z + c, w); })[0] /
+            static_cast<A>(n);
+      }
       const A variance = sum_columns<1, A>(n,
                                            [&](int64_t c, int w, Vec<A>* sum) {
                                              const Vec<A> d = only(Vec<A>::loadu(z + c, w) - Vec<A>(mean), w);
@@ -129,20 +148,22 @@ void forward(const LayerNormParams& p) {
       if constexpr (!std::is_same_v<T, A>) {
         store_row(static_cast<T*>(p.y) + row * n, y, n);
       }
-      static_cast<A*>(p.mean)[row] = mean;
       static_cast<A*>(p.rstd)[row] = rstd;
+      if constexpr (Centred) {
+        static_cast<A*>(p.mean)[row] = mean;
+      }
     }
   });
 }
 
-template <class T, class A>
-void backward(const LayerNormParams& p) {
+template <class T, class A, bool Centred>
+void backward(const NormParams& p) {
   const int64_t n = p.columns;
   std::vector<A> weight_buffer(n);
-  const A* weight = row_of<T>(p.weight, 0, n, weight_buffer);
-  const int64_t blocks = (p.rows + kLayerNormRowsPerBlock - 1) / kLayerNormRowsPerBlock;
+  const A* weight = scale_of<T>(p, weight_buffer);
+  const int64_t blocks = (p.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock;
   at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    std::vector<A> z_buffer(n), dy_buffer(n), dz(n);
+    std::vector<A> z_buffer(n), dy_buffer(n), more_buffer(n), dz(n);
     for (int64_t block = begin; block < end; ++block) {
       A* dweight = p.dweight == nullptr ? nullptr : static_cast<A*>(p.dweight) + block * n;
       A* dbias = p.dbias == nullptr ? nullptr : static_cast<A*>(p.dbias) + block * n;
@@ -151,10 +172,11 @@ void backward(const LayerNormParams& p) {
           std::fill(sum, sum + n, A(0));
         }
       }
-      const int64_t first = block * kLayerNormRowsPerBlock;
-      for (int64_t row = first; row < std::min(p.rows, first + kLayerNormRowsPerBlock); ++row) {
+      const int64_t first = block * kNormRowsPerBlock;
+      for (int64_t row = first; row < std::min(p.rows, first + kNormRowsPerBlock); ++row) {
         const A *z = row_of<T>(p.z, row, n, z_buffer), *dy = row_of<T>(p.dy, row, n, dy_buffer);
-        const Vec<A> mean(static_cast<const A*>(p.mean)[row]), rstd(static_cast<const A*>(p.rstd)[row]);
+        const Vec<A> rstd(static_cast<const A*>(p.rstd)[row]);
+        const Vec<A> mean(Centred ? static_cast<const A*>(p.mean)[row] : A(0));
         const auto normal_at = [&](int64_t c, int w) { return (Vec<A>::loadu(z + c, w) - mean) * rstd; };
         if (dweight != nullptr) {
           over_columns<A>(n, [&](int64_t c, int w) {
@@ -165,24 +187,30 @@ void backward(const LayerNormParams& p) {
         if (dbias != nullptr) {
           add_row(dbias, dy, n);
         }
+        if (p.dz == nullptr && p.dx == nullptr) {
+          continue;
+        }
         const auto [sum_g, sum_gn] = sum_columns<2, A>(n, [&](int64_t c, int w, Vec<A>* sum) {
           const Vec<A> g = Vec<A>::loadu(dy + c, w) * Vec<A>::loadu(weight + c, w);  // 0 behind w
           sum[0] = sum[0] + g;
           sum[1] = at::vec::fmadd(g, normal_at(c, w), sum[1]);
         });
-        const Vec<A> mean_g(sum_g / static_cast<A>(n)), mean_gn(sum_gn / static_cast<A>(n));
+        const Vec<A> mean_g(Centred ? sum_g / static_cast<A>(n) : A(0)), mean_gn(sum_gn / static_cast<A>(n));
         A* to = dz.data();
         if constexpr (std::is_same_v<T, A>) {
-          to = static_cast<A*>(p.dresidual) + row * n;
+          to = p.dz != nullptr ? static_cast<A*>(p.dz) + row * n : to;
         }
         over_columns<A>(n, [&](int64_t c, int w) {
           const Vec<A> g = Vec<A>::loadu(dy + c, w) * Vec<A>::loadu(weight + c, w);
           (rstd * (g - mean_g - normal_at(c, w) * mean_gn)).store(to + c, w);
         });
-        if constexpr (!std::is_same_v<T, A>) {
-          store_row(static_cast<T*>(p.dresidual) + row * n, to, n);
+        if (p.dz_more != nullptr) {
+          add_row(to, row_of<T>(p.dz_more, row, n, more_buffer), n);
         }
-        if (p.dx != p.dresidual) {
+        if (p.dz != nullptr && !std::is_same_v<T, A>) {
+          store_row(static_cast<T*>(p.dz) + row * n, to, n);
+        }
+        if (p.dx != nullptr) {
           if (to != dz.data()) {
             load_row(dz.data(), to, n);
           }
@@ -196,20 +224,12 @@ void backward(const LayerNormParams& p) {
 
 }  // namespace
 
-void layer_norm_forward(const LayerNormParams& p) {
-  switch (p.dtype) {
-    case at::kDouble: return forward<double, double>(p);
-    case at::kFloat: return forward<float, float>(p);
-    default: return forward<c10::BFloat16, float>(p);
-  }
+void norm_forward(const NormParams& p) {
+  by_type(p.dtype, [&]<class T, class A>() { return p.centred ? forward<T, A, true>(p) : forward<T, A, false>(p); });
 }
 
-void layer_norm_backward(const LayerNormParams& p) {
-  switch (p.dtype) {
-    case at::kDouble: return backward<double, double>(p);
-    case at::kFloat: return backward<float, float>(p);
-    default: return backward<c10::BFloat16, float>(p);
-  }
+void norm_backward(const NormParams& p) {
+  by_type(p.dtype, [&]<class T, class A>() { return p.centred ? backward<T, A, true>(p) : backward<T, A, false>(p); });
 }
 
 }  // namespace CPU_CAPABILITY
