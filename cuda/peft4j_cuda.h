@@ -37,7 +37,8 @@ read once for all of them. Bands share no row, except in lora_grad_a, and in lor
               its segments has
     segments  h_columns = 0: only the columns of a row's own segments are written; different bands may use the same ones
 Rows of no segment are not touched; one of rank 0 covers rows that are to be copied or zeroed only. The mask's row t is x's
-row t. A rank may have any size; 16-bit data is read again for every 64 (lora_expand: 256) ranks of a band, float32 for every 16.
+row t. A rank may have any size: 16-bit data and tf32 are read again for every 64 ranks of a band (lora_expand on 16-bit y: 256),
+float32 for every 16.
 */
 typedef struct {
   int64_t begin, end;          /* rows */

@@ -2,8 +2,8 @@
 /*
 What the rank kernels of lora_linear share: numbers of a row in a lane's registers, the dropout mask on them, products of them.
 
-No tile passes through shared memory. A product's inner index may be permuted as long as both operands are, so a lane takes
-16 bytes of a row, as they lie in memory, for both; with g = lane / 4, t = lane % 4 and N = 16 bytes of numbers (8 or 4)
+A product's inner index may be permuted as long as both operands are: a lane takes 16 bytes of a row, as they lie in memory, for
+both, and no tile passes through shared memory. With g = lane / 4, t = lane % 4 and N = 16 bytes of numbers (8 or 4)
     by rows      the lane has rows g, g + 8, g + 16, g + 24 and columns t·N to t·N + N - 1 (lora_shrink, lora_expand)
     by columns   the lane has rows t, t + 4, t + 8, t + 12 and columns g·N to g·N + N - 1  (lora_grad_a)
 
