@@ -1,6 +1,7 @@
 package org.peft4j.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
@@ -46,5 +47,16 @@ class DeviceWithoutKernelsTest {
                 .singleElement()
                 .asString()
                 .contains("libpeft4j_cuda.so", "build-scripts/build-cuda.sh", "linux-x86_64-gpu");
+    }
+
+    @Test
+    void areRefusedWhereOwnKernelsAreDemanded() {
+        try (PointerScope scope = new PointerScope()) {
+            Tensor x = onDevice();
+            Ops.setKernels("own");
+            assertThatThrownBy(() -> Ops.gelu(x))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContainingAll("gelu", "meta", "libpeft4j_cuda.so", "build-scripts/build-cuda.sh");
+        }
     }
 }
