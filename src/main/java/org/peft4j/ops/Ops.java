@@ -2,6 +2,7 @@ package org.peft4j.ops;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
@@ -163,6 +164,80 @@ public final class Ops {
     public static Tensor layerNorm(
             Tensor x, @Nullable Tensor residual, Tensor weight, Tensor bias, double eps, double dropout, long seed) {
         return checked(() -> PeftNative.layer_norm(x, orUndefined(residual), weight, bias, eps, dropout, seed));
+    }
+
+    /** Results of {@link #rmsNorm}: the normed rows and the residual stream, both [T, C]. */
+    public record Normed(Tensor y, Tensor z) {}
+
+    /**
+     * {@code y = z rstd (weight + weightOffset)} with {@code z = dropout(x) + residual} and
+     * {@code rstd = 1 / sqrt(mean(z²) + eps)} over the rows. z is the residual stream of a pre-norm block: hand it on as the
+     * next residual, and its gradient joins in the same backward pass. Without residual and dropout z is x.
+     *
+     * @param x [T, C]
+     * @param residual [T, C], or null
+     * @param weight [C], of x's type
+     * @param weightOffset 0, or 1 where files hold weight - 1 (Gemma)
+     * @throws IllegalArgumentException if a shape, type or setting does not fit; the message names it
+     * @see <a href="https://arxiv.org/abs/1910.07467">Root Mean Square Layer Normalization</a>
+     */
+    public static Normed rmsNorm(
+            Tensor x,
+            @Nullable Tensor residual,
+            Tensor weight,
+            double eps,
+            double weightOffset,
+            double dropout,
+            long seed) {
+        return checked(() -> {
+            TensorVector results =
+                    PeftNative.rms_norm(x, orUndefined(residual), weight, eps, weightOffset, dropout, seed);
+            return new Normed(new Tensor(results.get(0)), new Tensor(results.get(1)));
+        });
+    }
+
+    /** Results of {@link #rotary}, contiguous and of the shapes of its arguments. */
+    public record Rotated(Tensor q, Tensor k) {}
+
+    /**
+     * Rotary position embedding: pair j of each head of row t is turned by {@code positions[t] inverseFrequencies[j]} and
+     * multiplied by scaling. Linear, Llama 3 and YaRN context extension are other frequencies.
+     *
+     * @param q [T, heads, D]; rows may be strided, heads of a row are contiguous
+     * @param k [T, key heads, D], of q's type
+     * @param positions [T], int32 or int64
+     * @param inverseFrequencies [R / 2], float32; R at most D numbers of a head are turned, the rest stays
+     * @param scaling YaRN's attention factor, else 1
+     * @param interleaved whether pairs are (2j, 2j + 1) as in GPT-J, else (j, j + R / 2) as in Llama and GPT-NeoX
+     * @throws IllegalArgumentException if a shape, type or setting does not fit; the message names it
+     * @see <a href="https://arxiv.org/abs/2104.09864">RoFormer: Enhanced Transformer with Rotary Position Embedding</a>
+     */
+    public static Rotated rotary(
+            Tensor q, Tensor k, Tensor positions, Tensor inverseFrequencies, double scaling, boolean interleaved) {
+        return checked(() -> {
+            TensorVector results = PeftNative.rotary(q, k, positions, inverseFrequencies, scaling, interleaved);
+            return new Rotated(new Tensor(results.get(0)), new Tensor(results.get(1)));
+        });
+    }
+
+    /** What {@link #gatedMlp} applies to the gate: x σ(x), x Φ(x) exactly and by tanh, max(x, 0). */
+    public enum Activation {
+        SILU,
+        GELU,
+        GELU_TANH,
+        RELU
+    }
+
+    /**
+     * {@code act(gate) up}, element by element.
+     *
+     * @param gate [T, N]; rows may be strided (one part of a linear group)
+     * @param up [T, N], of gate's type
+     * @throws IllegalArgumentException if a shape or type does not fit; the message names it
+     * @see <a href="https://arxiv.org/abs/2002.05202">GLU Variants Improve Transformer</a>
+     */
+    public static Tensor gatedMlp(Tensor gate, Tensor up, Activation activation) {
+        return checked(() -> PeftNative.gated_mlp(gate, up, activation.name().toLowerCase(Locale.ROOT)));
     }
 
     /** {@code x Φ(x)}, exact. */

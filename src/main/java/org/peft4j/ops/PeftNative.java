@@ -101,6 +101,26 @@ public final class PeftNative {
             double dropout_p,
             @Cast("int64_t") long seed);
 
+    static native @ByVal TensorVector rms_norm(
+            @Const @ByRef Tensor x,
+            @Const @ByRef Tensor residual,
+            @Const @ByRef Tensor weight,
+            double eps,
+            double weight_offset,
+            double dropout_p,
+            @Cast("int64_t") long seed);
+
+    static native @ByVal TensorVector rotary(
+            @Const @ByRef Tensor q,
+            @Const @ByRef Tensor k,
+            @Const @ByRef Tensor positions,
+            @Const @ByRef Tensor inverse_frequencies,
+            double scaling,
+            @Cast("bool") boolean interleaved);
+
+    static native @ByVal Tensor gated_mlp(
+            @Const @ByRef Tensor gate, @Const @ByRef Tensor up, @StdString String activation);
+
     static native @ByVal Tensor gelu(@Const @ByRef Tensor x);
 
     static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);

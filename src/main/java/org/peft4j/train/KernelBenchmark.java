@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -111,6 +112,12 @@ final class KernelBenchmark {
                     null,
                     settings);
         };
+        Tensor positions = torch.arange(new Scalar(TOKENS));
+        Tensor frequencies = frozen("frequencies", ScalarType.Float, HIDDEN / HEADS / 2);
+        Supplier<Tensor> rotated = () -> {
+            Tensor heads = x.view(TOKENS, HEADS, HIDDEN / HEADS);
+            return Ops.rotary(heads, heads, positions, frequencies, 1, false).q();
+        };
         String tokens = "T " + TOKENS;
         return List.of(
                 new Case(
@@ -144,7 +151,26 @@ final class KernelBenchmark {
                         tokens + ", C 1536, p 0.1",
                         List.of("own", "reference"),
                         type,
-                        () -> forwardBackward(() -> Ops.dropout(wide, 0.1, 1))));
+                        () -> forwardBackward(() -> Ops.dropout(wide, 0.1, 1))),
+                new Case(
+                        "rms_norm",
+                        tokens + ", C 384, residual",
+                        List.of("own", "reference"),
+                        type,
+                        () -> forwardBackward(
+                                () -> Ops.rmsNorm(x, x, scale, 1e-5, 0, 0, 1).y())),
+                new Case(
+                        "rotary",
+                        tokens + ", 12 heads of 32",
+                        List.of("own", "reference"),
+                        type,
+                        () -> forwardBackward(rotated)),
+                new Case(
+                        "gated_mlp",
+                        tokens + ", N 1536, silu",
+                        List.of("own", "reference"),
+                        type,
+                        () -> forwardBackward(() -> Ops.gatedMlp(wide, wide, Ops.Activation.SILU))));
     }
 
     private static void forwardBackward(Supplier<Tensor> operation) {
