@@ -15,16 +15,16 @@ over query heads and queries, dQ over columns, a shared prefix's over sequences.
 
     D                            32   64   80   96  128  256
     keys: columns of a block    128  128   64   64   64   32     4 warps with 16·M columns; with 256 two warps share 16 columns,
-          queries of a tile      64   32   64   64   32   16     each with half the width of dK and dV (S and dP are made twice)
-          shared memory, KB      42   55   68   80   70   68
+          queries of a tile      32   32   32   32   32   16     each with half the width of dK and dV (S and dP are made twice)
+          shared memory, KB      31   55   45   53   69   66
     queries: rows of a block    128  128  128  128  128   64
-             columns of a tile   64   64   32   32   32   16
-             shared memory, KB   36   65   62   73   96   93
+             columns of a tile   64   48   32   32   32   16
+             shared memory, KB   36   57   62   73   95   91
 
 Operations: 14·D for each pair that sees each other (18·D with 256). Bytes: Q, dO once for each tile of columns, K and V once for each tile of
 queries, served by the L2 cache; 64 columns make 128 operations a byte.
-Instruction mix for each warp, D 128: keys, 64 × 32 pairs: 128 mma, 112 ldmatrix.x4; queries, 128 × 32 pairs: 192 mma, 80 ldmatrix.x4; and for
-each element in a lane one FFMA, ex2, FADD, FMUL, one conversion.
+Instruction mix for each warp, D 128: keys, 16 × 32 pairs: 128 mma, 80 ldmatrix.x4; queries, 32 × 32 pairs: 192 mma, 80 ldmatrix.x4; and for
+each element in a lane two FADD, one FFMA, ex2 and FMUL, and half a conversion.
 */
 #include "device/attention_tiles.h"
 

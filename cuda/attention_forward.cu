@@ -8,13 +8,13 @@ take the way with a test for each element. Later tiles of a sequence see more un
 
     D                     32   64   80   96  128  256
     queries of a block   128  128  128  128  128   64     4 warps; M is 2, with 256 columns of O in registers 1
-    columns of a tile    128  128   64   64   64   32
-    shared memory, KB     31   55   45   53   70   68     two blocks on each multiprocessor from sm_80 on, all below 99
+    columns of a tile     96   96   48   48   48   32     as many as the registers of S leave without spilling
+    shared memory, KB     25   45   39   46   60   66     two blocks on each multiprocessor from sm_80 on, all below 99
 
 Operations: 4·D for each pair (query, key) that sees each other. Bytes: Q and O once, K and V once for each tile of queries, which the
-L2 cache serves (query heads that share keys are neighbours in the grid): 2·queries operations a byte, above 128 even at 64.
-Instruction mix of a tile of 64 columns, D 128, M 2, for each warp: 256 mma, 80 ldmatrix.x4, 64 FFMA + 64 ex2 + 64 FADD + 64 FMNMX of the
-softmax, 128 FMUL of O, 32 conversions.
+L2 cache serves (query heads that share keys are neighbours in the grid): 128 queries make 128 operations a byte.
+Instruction mix of a tile of 48 columns, D 128, M 2, for each warp: 192 mma, 64 ldmatrix.x4, 48 each of FMNMX, FFMA, ex2 and FADD for the
+softmax, 128 FMUL of O, 24 conversions.
 */
 #include "device/attention_tiles.h"
 

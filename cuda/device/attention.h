@@ -307,7 +307,7 @@ int by_head_size(const Call& a, const F& f) {
 
 // ---- attention_plain.cu: float32, and the table's gradient for all types
 
-// partials [bias_splits, buckets, Hq] or null
+// partials: [bias_splits, buckets, Hq], or null
 int forward_plain(const Call& a, cudaStream_t stream);
 int backward_plain(const Call& a, float* partials, cudaStream_t stream);
 int bias_gradient(const Call& a, float* partials, cudaStream_t stream);
