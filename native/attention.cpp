@@ -1,7 +1,8 @@
-/* attention: checks, autograd and the slow twin (contract: peft4j.h; kernel: cpu/attention_kernel.cpp). */
+/* attention: checks, choice, autograd of the CPU's kernel and the slow twin (contract: peft4j.h; kernel: cpu/attention_kernel.cpp). */
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attention_cuda.h"
 #include "attention_library.h"
 #include "checks.h"
 #include "cpu/kernels.h"
@@ -9,6 +10,7 @@
 #include "prefix_attention.h"
 #include "providers.h"
 #include "reference.h"
+#include "relative_bias.h"
 
 namespace peft4j {
 namespace {
@@ -59,9 +61,27 @@ void check_prefix(const at::Tensor& prefix_k, const at::Tensor& prefix_v, const 
   check_shape(kName, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
 }
 
+void check_bias(const at::Tensor& table, bool bidirectional, int64_t max_distance, const at::Tensor& q) {
+  if (!table.defined()) {
+    return;
+  }
+  constexpr int64_t kMostDistance = 512;
+  TORCH_CHECK(table.dim() == 2 && table.size(1) == q.size(1), kName, ": bias_table must have shape [buckets, ",
+              q.size(1), "] (query heads), got ", table.sizes());
+  TORCH_CHECK(table.scalar_type() == compute_type(q), kName, ": bias_table must be ", compute_type(q), " where q is ",
+              q.scalar_type(), ", got ", table.scalar_type());
+  TORCH_CHECK(table.device() == q.device(), kName, ": q is on ", q.device(), " but bias_table is on ", table.device());
+  const int64_t buckets = table.size(0), exact = (bidirectional ? buckets / 2 : buckets) / 2;
+  TORCH_CHECK(exact >= 1 && (!bidirectional || buckets % 2 == 0), kName, ": bias_table must have at least ",
+              bidirectional ? "4 buckets, an even number," : "2 buckets", " got ", buckets);
+  TORCH_CHECK(max_distance > exact && max_distance <= kMostDistance, kName, ": bias_max_distance must be in [",
+              exact + 1, ", ", kMostDistance, "] for ", buckets, " buckets, got ", max_distance);
+}
+
 AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                             const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                            const Settings& settings, const at::Tensor& out, const at::Tensor& lse) {
+                            const at::Tensor& bias, const at::Tensor& bucket_of, const Settings& settings,
+                            const at::Tensor& out, const at::Tensor& lse) {
   AttentionParams p{};
   p.dtype = q.scalar_type();
   p.sequences = cu_q.numel() - 1;
@@ -85,6 +105,13 @@ AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::
   p.causal = settings.causal;
   p.window = settings.window;
   p.scale = settings.scale;
+  p.softcap = settings.softcap;
+  if (bias.defined()) {
+    p.bias = bias.data_ptr();
+    p.bucket_of = bucket_of.data_ptr<int32_t>();
+    p.buckets = bias.size(0);
+    p.max_distance = bucket_of.numel() / 2;
+  }
   p.dropout = settings.dropout;
   p.out = out.data_ptr();
   p.lse = lse.data_ptr();
@@ -96,18 +123,25 @@ struct Attention : torch::autograd::Function<Attention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const at::Tensor& cu_q, const at::Tensor& cu_k,
                             const std::optional<at::Tensor>& prefix_k_in, const std::optional<at::Tensor>& prefix_v_in,
-                            const Settings& settings) {
+                            const std::optional<at::Tensor>& bias_in, const Settings& settings) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor prefix_k = prefix_k_in ? prefix_k_in->contiguous() : at::Tensor();
     const at::Tensor prefix_v = prefix_v_in ? prefix_v_in->contiguous() : at::Tensor();
+    at::Tensor bias, bucket_of;
+    if (bias_in) {
+      bias = bias_in->contiguous();
+      bucket_of = relative_buckets(bias.size(0), settings.bias_bidirectional, settings.bias_max_distance);
+    }
     at::Tensor out = at::empty(q.sizes(), q.options());
     at::Tensor lse = at::empty({q.size(0), q.size(1)}, q.options().dtype(compute_type(q)));
-    cpu_kernels().attention_forward(make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse));
-    ctx->save_for_backward({q, k, v, prefix_k, prefix_v, cu_q, cu_k, out, lse});
+    cpu_kernels().attention_forward(
+        make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, bucket_of, settings, out, lse));
+    ctx->save_for_backward({q, k, v, prefix_k, prefix_v, cu_q, cu_k, out, lse, bias, bucket_of});
     ctx->saved_data["causal"] = settings.causal;
     ctx->saved_data["scale"] = settings.scale;
     ctx->saved_data["window"] = settings.window;
+    ctx->saved_data["softcap"] = settings.softcap;
     ctx->saved_data["threshold"] = static_cast<int64_t>(settings.dropout.threshold);
     ctx->saved_data["seed"] = static_cast<int64_t>(settings.dropout.seed);
     return out;
@@ -117,8 +151,8 @@ struct Attention : torch::autograd::Function<Attention> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const variable_list kept = ctx->get_saved_variables();
     const at::Tensor &q = kept[0], &k = kept[1], &v = kept[2], &prefix_k = kept[3], &prefix_v = kept[4];
-    const at::Tensor &cu_q = kept[5], &cu_k = kept[6], &out = kept[7], &lse = kept[8];
-    variable_list result(8);
+    const at::Tensor &cu_q = kept[5], &cu_k = kept[6], &out = kept[7], &lse = kept[8], &bias = kept[9];
+    variable_list result(9);
     if (!gradients[0].defined()) {
       return result;
     }
@@ -129,20 +163,12 @@ struct Attention : torch::autograd::Function<Attention> {
                             0,
                             0,
                             Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
-                                    static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())}};
-    AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, settings, out, lse);
+                                    static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())},
+                            ctx->saved_data["softcap"].toDouble()};
+    AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, kept[10], settings, out, lse);
     p.dout = dout.data_ptr();
     p.dout_stride = q.size(1) * q.size(2);
-    // One tensor behind the three gradients: the linear group that made q, k and v takes it as it is.
-    const int64_t d = q.size(2), wide_q = q.size(1) * d, wide_k = k.size(1) * d;
-    const bool together = q.size(0) == k.size(0);
-    at::Tensor all = at::empty({k.size(0), (together ? wide_q : 0) + 2 * wide_k}, k.options());
-    const auto heads = [&](const at::Tensor& rows, int64_t first, int64_t count) {
-      return rows.as_strided({rows.size(0), count, d}, {rows.size(1), d, 1}, rows.storage_offset() + first);
-    };
-    result[0] = together ? heads(all, 0, q.size(1)) : at::empty(q.sizes(), q.options());
-    result[1] = heads(all, together ? wide_q : 0, k.size(1));
-    result[2] = heads(all, (together ? wide_q : 0) + wide_k, k.size(1));
+    std::tie(result[0], result[1], result[2]) = gradients_in_one(q, k);
     p.dq = result[0].data_ptr();
     p.dk = result[1].data_ptr();
     p.dv = result[2].data_ptr();
@@ -151,12 +177,20 @@ struct Attention : torch::autograd::Function<Attention> {
     p.dv_stride = result[2].stride(0);
     at::Tensor prefix_dk, prefix_dv;
     if (prefix_k.defined() && (ctx->needs_input_grad(5) || ctx->needs_input_grad(6))) {
-      prefix_dk = at::empty({p.sequences, p.prefix, k.size(1), d}, lse.options());
+      prefix_dk = at::empty({p.sequences, p.prefix, k.size(1), q.size(2)}, lse.options());
       prefix_dv = at::empty_like(prefix_dk);
       p.prefix_dk = prefix_dk.data_ptr();
       p.prefix_dv = prefix_dv.data_ptr();
     }
+    at::Tensor dbias;
+    if (bias.defined() && ctx->needs_input_grad(prefix_k.defined() ? 7 : 5)) {
+      dbias = at::zeros({p.sequences, bias.size(0), bias.size(1)}, bias.options());
+      p.dbias = dbias.data_ptr();
+    }
     cpu_kernels().attention_backward(p);
+    if (dbias.defined()) {
+      result[7] = dbias.sum(0);
+    }
     if (prefix_dk.defined()) {
       const bool shared = prefix_k.dim() == 3;
       result[5] = (shared ? prefix_dk.sum(0) : prefix_dk).to(prefix_k.scalar_type());
@@ -167,12 +201,23 @@ struct Attention : torch::autograd::Function<Attention> {
 };
 
 // Softmax(q kᵀ) v of one sequence, the scores of a prefix in front; q [n, H, D], k and v [m, H, D] (heads repeated).
-at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t prefix,
-                        int64_t first_row, const Settings& settings) {
+at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& bias,
+                        int64_t prefix, int64_t first_row, const Settings& settings) {
   const int64_t n = q.size(0), m = k.size(0), heads = q.size(1);
   at::Tensor scores = at::einsum("nhd,mhd->hnm", {q, k}) * settings.scale;
   const at::Tensor row = at::arange(n, at::kLong).unsqueeze(1) + (m - prefix - n);
   const at::Tensor column = at::arange(m, at::kLong).unsqueeze(0) - prefix;
+  if (settings.softcap > 0) {
+    scores = at::tanh(scores / settings.softcap) * settings.softcap;
+  }
+  if (bias.defined()) {
+    const int64_t reach = settings.bias_max_distance;
+    const at::Tensor bucket = relative_buckets(bias.size(0), settings.bias_bidirectional, reach)
+                                  .to(at::kLong)
+                                  .index_select(0, ((column - row).clamp(-reach, reach) + reach).flatten());
+    const at::Tensor by_pair = bias.index_select(0, bucket.to(q.device())).reshape({n, m, heads}).permute({2, 0, 1});
+    scores = scores + by_pair.masked_fill((column < 0).to(q.device()), 0.0);
+  }
   at::Tensor hidden = at::zeros({n, m}, at::kBool);
   if (settings.causal) {
     hidden = hidden.logical_or(column > row);
@@ -196,7 +241,8 @@ at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tens
 
 at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                  const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                 const Settings& settings) {
+                 const at::Tensor& bias_table, const Settings& settings) {
+  const at::Tensor bias = bias_table.defined() ? bias_table.to(at::kDouble) : bias_table;
   const int64_t group = q_in.size(1) / k.size(1);
   const auto prepared = [&](const at::Tensor& t) { return t.to(at::kDouble).repeat_interleave(group, t.dim() - 2); };
   const at::Tensor q = q_in.to(at::kDouble);
@@ -212,9 +258,19 @@ at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& 
       values = at::cat({prepared(prefix_v.dim() == 4 ? prefix_v[s] : prefix_v), values});
     }
     const at::Tensor rows = q.narrow(0, begin_q[s], begin_q[s + 1] - begin_q[s]);
-    outputs.push_back(keys.size(0) == 0 ? rows * 0.0 : one_sequence(rows, keys, values, prefix, begin_q[s], settings));
+    outputs.push_back(keys.size(0) == 0 ? rows * 0.0
+                                        : one_sequence(rows, keys, values, bias, prefix, begin_q[s], settings));
   }
   return outputs.empty() ? q_in * 0.0 : at::cat(outputs).to(q_in.scalar_type());
+}
+
+// The provider, or for what it cannot do the next one: of the library own kernels, where there are none the reference.
+Provider able(Provider provider, const at::Tensor& q, const at::Tensor& bias_table, const Settings& settings) {
+  if (provider == Provider::kLibrary &&
+      (settings.softcap > 0 || bias_table.defined() || !library_has_attention(q, settings))) {
+    provider = on_device(q) && cuda_kernels(q) != nullptr ? Provider::kOwn : Provider::kReference;
+  }
+  return provider == Provider::kOwn && on_device(q) && !cuda_has_attention(q) ? Provider::kReference : provider;
 }
 
 }  // namespace
@@ -222,7 +278,8 @@ at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_seqlens_q,
                      const at::Tensor& cu_seqlens_k, int64_t max_q, int64_t max_k, const at::Tensor& prefix_k,
                      const at::Tensor& prefix_v, const at::Tensor& gate, bool causal, double scale, int64_t window,
-                     double softcap, const at::Tensor& bias_table, double dropout_p, int64_t seed) {
+                     double softcap, const at::Tensor& bias_table, bool bias_bidirectional, int64_t bias_max_distance,
+                     double dropout_p, int64_t seed) {
   check_compute_type(kName, "q", q);
   check_heads("q", q, q);
   check_heads("k", k, q);
@@ -240,20 +297,24 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
               ": gate must be one number and needs a prefix");
   TORCH_CHECK(std::isfinite(scale), kName, ": scale must be finite, got ", scale);
   TORCH_CHECK(window >= 0, kName, ": window must be 0 (none) or positive, got ", window);
-  TORCH_CHECK(softcap == 0, kName, ": softcap is not offered on ", q.device(), ", got ", softcap);
-  TORCH_CHECK(!bias_table.defined(), kName, ": bias_table is not offered on ", q.device());
+  TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kName, ": softcap must be 0 (none) or positive, got ", softcap);
+  check_bias(bias_table, bias_bidirectional, bias_max_distance, q);
   check_probability(kName, dropout_p);
   const Provider provider = provider_of(Operation::kAttention, q);
   const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k, const at::Tensor& pk,
                        const at::Tensor& pv, int64_t mask_seed) {
-    const Settings settings{causal, scale, window, max_q, max_k, Dropout::of(dropout_p, mask_seed)};
+    const Settings settings{
+        causal,           scale, window, max_q, max_k, Dropout::of(dropout_p, mask_seed), softcap, bias_bidirectional,
+        bias_max_distance};
     const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
-    if (provider == Provider::kOwn) {
-      return Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv), settings);
+    switch (able(provider, q, bias_table, settings)) {
+      case Provider::kLibrary: return attention_by_library(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
+      case Provider::kOwn:
+        return on_device(q) ? attention_by_cuda(q, keys, values, cu_seqlens_q, cu_k, pk, pv, bias_table, settings)
+                            : Attention::apply(q, keys, values, cu_seqlens_q, cu_k, optional(pk), optional(pv),
+                                               optional(bias_table), settings);
+      default: return eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, bias_table, settings);
     }
-    return provider == Provider::kLibrary && library_has_attention(q, settings)
-               ? attention_by_library(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings)
-               : eager(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
   };
   if (!gate.defined()) {
     return run(k, v, cu_seqlens_k, prefix_k, prefix_v, seed);
@@ -261,7 +322,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   // Two softmaxes: the sequence alone, and the prefix alone (no keys of a sequence).
   const at::Tensor none = at::empty({0, k.size(1), k.size(2)}, k.options());
   const at::Tensor text = run(k, v, cu_seqlens_k, at::Tensor(), at::Tensor(), seed);
-  if (on_device(q) && provider != Provider::kReference && !Dropout::of(dropout_p, seed).active() &&
+  if (on_device(q) && provider != Provider::kReference && !Dropout::of(dropout_p, seed).active() && softcap == 0 &&
       prefix_k.size(-3) > 0) {
     return add_gated_prefix(text, {q, prefix_k, prefix_v, cu_seqlens_q, max_q, scale}, gate);
   }

@@ -164,8 +164,8 @@ at::Tensor by_attention(const at::Tensor& q, const Cache& cache, const at::Tenso
     return cache.paged() ? at::cat(parts) : all;
   };
   return attention(q, packed(cache.k), packed(cache.v), at::arange(cache.sequences() + 1, at::kLong) * rows, cache.cu,
-                   rows, cache.longest, prefix_k, prefix_v, at::Tensor(), true, settings.scale, settings.window, 0,
-                   at::Tensor(), 0, 0);
+                   rows, cache.longest, prefix_k, prefix_v, at::Tensor(), true, settings.scale, settings.window,
+                   settings.softcap, at::Tensor(), false, 0, 0, 0);
 }
 
 at::Tensor eager(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
@@ -230,7 +230,7 @@ at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k, const at::
     if (kernels != nullptr && q.size(2) <= kWidestHead && q.size(0) * q.size(1) <= INT32_MAX) {
       return on_cuda(*kernels, q, cache, prefix_k, prefix_v, {scale, window, softcap});
     }
-    if (!on_device(q) && softcap == 0) {  // attention() has no cap
+    if (!on_device(q)) {
       return by_attention(q, cache, prefix_k, prefix_v, {scale, window, softcap});
     }
   }

@@ -22,6 +22,9 @@ struct AttentionSettings {
   double scale;
   int64_t window, max_q, max_k;
   Dropout dropout;
+  double softcap = 0;
+  bool bias_bidirectional = false;
+  int64_t bias_max_distance = 0;
 };
 
 // Whether the library can: not with dropout (its masks are not ours), nor with numbers that the device's operation lacks.

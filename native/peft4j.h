@@ -76,7 +76,11 @@ gate         undefined: the prefix joins the softmax of the sequence. A scalar: 
              gate · softmax(q prefix_kᵀ) prefix_v (LLaMA-Adapter, Zhang et al. 2023).
 causal       aligned at the end (bottom right): the last query sees the last key.
 window       0: none. Else a row sees keys whose distance is below window (behind it only, if causal).
-softcap, bias_table   not offered on this device: must be 0 and undefined.
+softcap      0: none. Else a logit is softcap·tanh(scale·q·k / softcap), the prefix's too.
+bias_table   undefined, or T5's relative bias: [buckets, Hq], float32 (float64 if q is). table[bucket, head] is added to the logit
+             (behind the soft-cap) of a key of the sequence, none to the prefix's. bucket: of key position - query position,
+             where the last query stands at the last key, as transformers' _relative_position_bucket has it for
+             bias_bidirectional and bias_max_distance (1 to 512). It gets a gradient if it requires one.
 dropout_p    of the probabilities; row of the mask: (row of q)·Hq + head, column: prefix first, then the sequence. With a
              gate each softmax has its own mask, columns from 0: the sequence's of seed, the prefix's of seed + 1.
 Rows that see no key give 0. Result: [Tq, Hq, D], contiguous.
@@ -85,7 +89,8 @@ PEFT4J_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const 
                                 const at::Tensor& cu_seqlens_q, const at::Tensor& cu_seqlens_k, int64_t max_q,
                                 int64_t max_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
                                 const at::Tensor& gate, bool causal, double scale, int64_t window, double softcap,
-                                const at::Tensor& bias_table, double dropout_p, int64_t seed);
+                                const at::Tensor& bias_table, bool bias_bidirectional, int64_t bias_max_distance,
+                                double dropout_p, int64_t seed);
 
 /*
 Attention of the newest rows of each sequence, one or a few, against a cache that holds their keys already: generation.

@@ -39,12 +39,12 @@ def lora_linear(x, weight, a, b, place, scale, dropout=None, seed=1, bias=None):
 
 
 def attention(q, k, v, cu_q, cu_k=None, prefix_k=None, prefix_v=None, gate=None, causal=False, scale=None, window=0, softcap=0.0,
-              bias_table=None, dropout_p=0.0, seed=1):  # fmt: skip
+              bias_table=None, dropout_p=0.0, seed=1, bias_bidirectional=False, bias_max_distance=0):  # fmt: skip
     cu_k = cu_q if cu_k is None else cu_k
     longest = [int(cu.diff().max()) if len(cu) > 1 else 0 for cu in (cu_q, cu_k)]
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return torch.ops.peft4j.attention(q, k, v, cu_q, cu_k, *longest, prefix_k, prefix_v, gate, causal, scale, window, softcap,
-                                      bias_table, dropout_p, seed)  # fmt: skip
+                                      bias_table, bias_bidirectional, bias_max_distance, dropout_p, seed)  # fmt: skip
 
 
 def attention_decode(q, k, v, cu_k, longest, block_table=None, prefix_k=None, prefix_v=None, scale=None, window=0, softcap=0.0):

@@ -6,6 +6,7 @@ by rows, prefix first, in the compute type; then every query head of the group r
     S = (scale·Q) Kᵀ  [kQueries, kKeys],  running row maximum and sum,  O += P V
 No T×T matrix exists. Backward makes P again from the log-sum-exp:
     dV += (mask∘P)ᵀ dO,  dP = mask∘(dO Vᵀ),  dS = P∘(dP - δ),  dQ += dS K·scale,  dK += dSᵀ (scale·Q),  δ = rowsum(dO∘O)
+A soft-cap's derivative is one more factor of dS; a bias by distance gets the sum of dS, without that factor, along its diagonal.
 Everything a task writes is its own, so the result does not depend on the number of threads. The prefix's gradients
 are written per sequence and added by the caller in order.
 
@@ -131,6 +132,68 @@ void hide(const AttentionParams& p, A* scores, int64_t first_key, const Visible&
   std::fill(scores + last, scores + kKeys, -std::numeric_limits<A>::infinity());
 }
 
+/*
+The bias of one head by distance, spread over all distances of a task: row i's bias of the sequence's key j is row(i)[j]. The same
+for its gradient.
+*/
+template <class A>
+struct BiasLine {
+  std::vector<A> values;
+  int64_t queries;
+
+  void reset(int64_t n, int64_t keys) {
+    queries = n;
+    values.assign(std::max<int64_t>(n + keys - 1, 0), A(0));
+  }
+  A* row(int64_t i) { return values.data() + queries - 1 - i; }
+
+  // f(value, index in a table [buckets, heads])
+  template <class F>
+  void each(const AttentionParams& p, int64_t keys, int64_t head, const F& f) {
+    for (int64_t x = 0; x < static_cast<int64_t>(values.size()); ++x) {
+      const int64_t distance = std::clamp(x - (keys - 1), -p.max_distance, p.max_distance);
+      f(values[x], p.bucket_of[distance + p.max_distance] * p.query_heads + head);
+    }
+  }
+  void load(const AttentionParams& p, int64_t n, int64_t keys, int64_t head) {
+    reset(n, keys);
+    each(p, keys, head, [&](A& value, int64_t at) { value = static_cast<const A*>(p.bias)[at]; });
+  }
+};
+
+// The columns of a block of n that belong to the sequence, not to the prefix: from `begin` on, which is its key `first`.
+struct OwnColumns {
+  int64_t begin, first;
+  OwnColumns(const AttentionParams& p, int64_t first_key, int64_t n)
+      : begin(std::clamp<int64_t>(p.prefix - first_key, 0, n)),
+        first(std::max<int64_t>(first_key + begin - p.prefix, 0)) {}
+};
+
+/*
+Products become logits: the soft-cap, the bias of the row, and -inf for what is not seen. slope, if wanted: the soft-cap's derivative. n
+columns are there, width is n rounded up to vectors.
+*/
+template <class A>
+void make_logits(const AttentionParams& p, A* row, A* slope, int64_t n, int64_t width, int64_t first_key,
+                 const Visible& seen, const A* bias) {
+  constexpr int W = Vec<A>::size();
+  if (p.softcap > 0) {
+    const Vec<A> cap(static_cast<A>(p.softcap)), inverse(static_cast<A>(1 / p.softcap));
+    for (int64_t c = 0; c < width; c += W) {
+      const Vec<A> t = (Vec<A>::loadu(row + c) * inverse).tanh();
+      (t * cap).store(row + c);
+      if (slope != nullptr) {
+        (Vec<A>(A(1)) - t * t).store(slope + c);
+      }
+    }
+  }
+  if (bias != nullptr) {
+    const OwnColumns own(p, first_key, n);
+    add_row(row + own.begin, bias + own.first, n - own.begin);
+  }
+  hide(p, row, first_key, seen);
+}
+
 bool sees_block(const AttentionParams& p, int64_t first_key, const Visible& seen) {
   return first_key < p.prefix || (first_key < seen.last && first_key + kKeys > seen.first);
 }
@@ -149,7 +212,11 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
   A* s = o + kQueries * d;
   A* maximum = s + kQueries * kKeys;
   A* sum = maximum + kQueries;
+  BiasLine<A> bias;
   for (int64_t head = task.head * group; head < (task.head + 1) * group; ++head) {
+    if (p.bias != nullptr) {
+      bias.load(p, task.queries, task.keys, head);
+    }
     for (int64_t begin = 0; begin < task.queries; begin += kQueries) {
       const int64_t rows = std::min(kQueries, task.queries - begin);
       Visible seen[kQueries];
@@ -179,8 +246,8 @@ void forward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& sp
         }
         for (int64_t i = 0; i < rows; ++i) {
           A* row = s + i * kKeys;
-          hide(p, row, key, seen[i]);
           const int64_t width = up_to(keys, W);
+          make_logits<A>(p, row, nullptr, keys, width, key, seen[i], p.bias == nullptr ? nullptr : bias.row(begin + i));
           Vec<A> high(maximum[i]);
           for (int64_t c = 0; c < width; c += W) {
             high = larger(high, Vec<A>::loadu(row + c));
@@ -241,7 +308,13 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
   A* dv = dk + padded * d;
   std::fill(dk, dk + 2 * padded * d, A(0));
   alignas(64) uint8_t mask[kQueries * kKeys];
+  alignas(64) A slope[kKeys];
+  BiasLine<A> bias, dbias;
   for (int64_t head = task.head * group; head < (task.head + 1) * group; ++head) {
+    if (p.bias != nullptr) {
+      bias.load(p, task.queries, task.keys, head);
+      dbias.reset(task.queries, task.keys);
+    }
     for (int64_t begin = 0; begin < task.queries; begin += kQueries) {
       const int64_t rows = std::min(kQueries, task.queries - begin);
       Visible seen[kQueries];
@@ -284,7 +357,8 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
         for (int64_t i = 0; i < rows; ++i) {
           A* probability = s + i * kKeys;
           A* gradient = ds + i * kKeys;
-          hide(p, probability, key, seen[i]);
+          make_logits<A>(p, probability, slope, keys, width, key, seen[i],
+                         p.bias == nullptr ? nullptr : bias.row(begin + i));
           const Vec<A> log_sum(lse[i] == kNone ? A(0) : lse[i]);
           for (int64_t c = 0; c < width; c += W) {
             fast_exp(Vec<A>::loadu(probability + c) - log_sum).store(probability + c);
@@ -296,6 +370,13 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
           const Vec<A> correction(delta[i]);
           for (int64_t c = 0; c < width; c += W) {
             (Vec<A>::loadu(probability + c) * (Vec<A>::loadu(gradient + c) - correction)).store(gradient + c);
+          }
+          if (p.dbias != nullptr) {
+            const OwnColumns own(p, key, keys);
+            add_row(dbias.row(begin + i) + own.first, gradient + own.begin, keys - own.begin);
+          }
+          for (int64_t c = 0; p.softcap > 0 && c < width; c += W) {
+            (Vec<A>::loadu(gradient + c) * Vec<A>::loadu(slope + c)).store(gradient + c);
           }
           if (p.dropout.active()) {
             apply_mask(probability, mask + i * kKeys, keys, p.dropout);
@@ -311,6 +392,10 @@ void backward_task(const Task<T>& task, PackedHead<A>& packed, std::vector<A>& s
       for (int64_t i = 0; i < rows; ++i) {
         store_row(static_cast<T*>(p.dq) + (task.first_q + begin + i) * p.dq_stride + head * d, dq + i * d, d);
       }
+    }
+    if (p.dbias != nullptr) {
+      A* to = static_cast<A*>(p.dbias) + task.sequence * p.buckets * p.query_heads;
+      dbias.each(p, task.keys, head, [&](const A& value, int64_t at) { to[at] += value; });
     }
   }
   if (p.prefix_dk != nullptr) {

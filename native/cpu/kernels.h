@@ -35,7 +35,10 @@ struct AttentionParams {
   const int64_t *begin_q, *begin_k;  // [sequences + 1]
   bool causal;
   int64_t window;  // 0: none
-  double scale;
+  double scale, softcap;  // softcap 0: none
+  const void* bias;       // [buckets, query_heads], compute type, or null
+  const int32_t* bucket_of;  // [2·max_distance + 1], see relative_bias.h
+  int64_t buckets, max_distance;
   Dropout dropout;
   void* out;  // [Tq, query_heads, head_size], contiguous
   void* lse;  // [Tq, query_heads], compute type
@@ -45,6 +48,7 @@ struct AttentionParams {
   void *dq, *dk, *dv;
   int64_t dq_stride, dk_stride, dv_stride;
   void *prefix_dk, *prefix_dv;  // [sequences, prefix, key_heads, head_size], compute type; null where not wanted
+  void* dbias;  // [sequences, buckets, query_heads], compute type; null where not wanted
 };
 
 // z = dropout(x) + residual;  y = (z - mean) · rstd · (weight + weight_offset) + bias; not centred (RMSNorm): mean = 0

@@ -130,7 +130,7 @@ TEST(decodeEqualsTheLastRowsOfAttention) {
   const at::Tensor q = random({30, 4, 16}, 1).to(at::kFloat), k = random({30, 2, 16}, 2).to(at::kFloat),
                    v = random({30, 2, 16}, 3).to(at::kFloat), none;
   const at::Tensor cu = cumulative({10, 20}),
-                   all = attention(q, k, v, cu, cu, 20, 20, none, none, none, true, 1, 0, 0, none, 0, 1);
+                   all = attention(q, k, v, cu, cu, 20, 20, none, none, none, true, 1, 0, 0, none, false, 0, 0, 1);
   const at::Tensor last = at::cat({q.narrow(0, 8, 2), q.narrow(0, 28, 2)});
   const at::Tensor decoded = attention_decode(last, k, v, cu, 20, none, none, none, 1, 0, 0);
   expect_close("last rows", decoded, at::cat({all.narrow(0, 8, 2), all.narrow(0, 28, 2)}).to(at::kDouble), 0);

@@ -31,7 +31,7 @@ double step(const Weight& qkv, const Weight& out, const at::Tensor& x, const Ten
                                 {0, 0, 12, 2, 0, 12}, scale, p, seed);
   const auto heads = [](const at::Tensor& t) { return t.unflatten(1, {4, 8}); };
   const at::Tensor a = attention(heads(y[0]), heads(y[1]), heads(y[2]), cu, cu, 7, 7, trained[4], trained[5],
-                                 at::Tensor(), false, 0.35, 0, 0, at::Tensor(), 0.1, seed);
+                                 at::Tensor(), false, 0.35, 0, 0, at::Tensor(), false, 0, 0.1, seed);
   const at::Tensor o = lora_linear(a.flatten(1), out, zero, {}, {}, {}, {}, {}, seed)[0];
   const at::Tensor z = peft4j::dropout(peft4j::gelu(layer_norm(o, x, one, zero, 1e-5, 0.1, seed)), 0.1, seed);
   const at::Tensor loss = (z * z).mean();

@@ -22,7 +22,7 @@ at::Tensor cumulative(const std::vector<int64_t>& lengths) {
 Tensors run(const Case& c, const Tensors& t) {
   const int64_t longest = *std::max_element(c.lengths.begin(), c.lengths.end());
   return {attention(t[0], t[1], t[2], cumulative(c.lengths), cumulative(c.lengths), longest, longest, t[3], t[4], t[5],
-                    true, 0.3, 0, 0, at::Tensor(), 0, 5)};
+                    true, 0.3, 0, 0, at::Tensor(), false, 0, 0, 5)};
 }
 
 // softmax(q kᵀ) v of all heads, causal behind the prefix.
@@ -112,7 +112,7 @@ TEST(prefixesWithoutSequences) {
   for (const at::Tensor& gate : {at::Tensor(), at::ones({}).requires_grad_(true)}) {
     const at::Tensor prefix = at::randn({3, 2, 8}).requires_grad_(true);
     const at::Tensor out =
-        attention(none, none, none, cu, cu, 0, 0, prefix, prefix, gate, false, 1, 0, 0, at::Tensor(), 0, 1);
+        attention(none, none, none, cu, cu, 0, 0, prefix, prefix, gate, false, 1, 0, 0, at::Tensor(), false, 0, 0, 1);
     REQUIRE(out.sizes() == none.sizes());
     out.sum().backward();
     REQUIRE(prefix.grad().eq(0).all().item<bool>() && (!gate.defined() || gate.grad().item<float>() == 0));

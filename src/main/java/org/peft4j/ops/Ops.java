@@ -117,6 +117,8 @@ public final class Ops {
                 settings.window(),
                 0,
                 new Tensor(),
+                false,
+                0,
                 settings.dropout(),
                 settings.seed()));
     }

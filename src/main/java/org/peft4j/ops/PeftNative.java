@@ -76,6 +76,8 @@ public final class PeftNative {
             @Cast("int64_t") long window,
             double softcap,
             @Const @ByRef Tensor bias_table,
+            @Cast("bool") boolean bias_bidirectional,
+            @Cast("int64_t") long bias_max_distance,
             double dropout_p,
             @Cast("int64_t") long seed);
 
