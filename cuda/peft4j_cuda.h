@@ -185,27 +185,27 @@ D at most 256, max_distance at most 512; Tq and P + Tk at most 2²⁹. Rows and 
 typedef struct {
   int dtype, causal;
   int64_t sequences, query_rows, key_rows, query_heads, key_heads, head_size, prefix; /* S, Tq, Tk, Hq, Hkv, D, P */
-  const void *q, *k, *v;                                                              /* [Tq, Hq, D], [Tk, Hkv, D] */
+  const void *q, *k, *v; /* [Tq, Hq, D], [Tk, Hkv, D] */
   const void *prefix_k, *prefix_v; /* [P, Hkv, D], or [S, P, Hkv, D], contiguous */
   int64_t q_stride, k_stride, v_stride;
-  int64_t prefix_stride;       /* from one sequence's prefix to the next's; 0: one for all */
-  const int32_t *cu_q, *cu_k;  /* [S + 1] */
-  int64_t window;              /* 0: none */
-  float scale, softcap;        /* softcap 0: none */
-  const float* bias;           /* [buckets, Hq], or null */
-  const int32_t* bucket_of;    /* [2·max_distance + 1]: the bucket of key position - query position = -max_distance, … */
+  int64_t prefix_stride; /* from one sequence's prefix to the next's; 0: one for all */
+  const int32_t *cu_q, *cu_k; /* [S + 1] */
+  int64_t window; /* 0: none */
+  float scale, softcap; /* softcap 0: none */
+  const float* bias; /* [buckets, Hq], or null */
+  const int32_t* bucket_of; /* [2·max_distance + 1]: the bucket of key position - query position = -max_distance, … */
   int64_t buckets, max_distance;
   uint64_t seed;
   uint32_t threshold;
-  void* out;  /* [Tq, Hq, D], contiguous */
+  void* out; /* [Tq, Hq, D], contiguous */
   float* lse; /* [Tq, Hq], natural; -∞ for a row without keys */
   /* backward only */
   const void* dout; /* like out */
   void *dq, *dk, *dv;
   int64_t dq_stride, dk_stride, dv_stride;
   float *prefix_dk, *prefix_dv; /* like the prefix; null where not wanted */
-  float* dbias;                 /* [buckets, Hq]; null where not wanted */
-  float* scratch;               /* peft4j_cuda_attention_scratch(…) floats */
+  float* dbias; /* [buckets, Hq]; null where not wanted */
+  float* scratch; /* peft4j_cuda_attention_scratch(…) floats */
 } peft4j_cuda_attention;
 
 PEFT4J_CUDA_API int peft4j_cuda_attention_forward(const peft4j_cuda_attention* a, void* stream);
@@ -225,16 +225,16 @@ typedef struct {
 
 typedef struct {
   peft4j_cuda_gemm_pair pairs[PEFT4J_CUDA_GEMM_PAIRS];
-  int32_t count;  /* of pairs */
+  int32_t count; /* of pairs */
   int32_t masked; /* the first so many are dropped from: element (t, n) by the mask's row t and column n */
   uint64_t seed;
   uint32_t threshold;
-  int32_t w_by_k;     /* 0: w is [N, k], y = x wᵀ; 1: w is [k, N], y = x w */
+  int32_t w_by_k; /* 0: w is [N, k], y = x wᵀ; 1: w is [k, N], y = x w */
   int32_t accumulate; /* 1: y is added to */
-  int32_t dtype;      /* of all tensors: 1 or 2 */
-  int32_t tile;       /* 0: chosen by the shape; 1: 64 × 64; 2: 128 × 256, for aligned operands only */
-  const void* bias;   /* [N] or null */
-  void* y;            /* [T, N] */
+  int32_t dtype; /* of all tensors: 1 or 2 */
+  int32_t tile; /* 0: chosen by the shape; 1: 64 × 64; 2: 128 × 256, for aligned operands only */
+  const void* bias; /* [N] or null */
+  void* y; /* [T, N] */
   int64_t t, n, y_stride;
 } peft4j_cuda_gemm;
 
@@ -250,7 +250,7 @@ PEFT4J_CUDA_API int peft4j_cuda_dual_gemm(const peft4j_cuda_gemm* arguments, voi
 struct peft4j_cuda_cross_entropy_params {
   void* logits;
   const int64_t* labels; /* [rows], in [0, columns) */
-  float* loss;           /* [rows] */
+  float* loss; /* [rows] */
   int64_t rows, columns, row_stride;
   int dtype, gradient;
   float softcap, smoothing;
@@ -295,11 +295,11 @@ typedef struct {
   uint32_t threshold; /* of the dropout of x */
   float *mean, *rstd; /* [rows], written by forward, read by backward; mean only if centred */
   const void *x, *residual; /* forward; residual null: 0 */
-  void *y, *z;              /* forward writes y, and z where it is not null; backward reads z */
+  void *y, *z; /* forward writes y, and z where it is not null; backward reads z */
   const void *dy, *dz_more; /* backward; dz_more: what z's gradient is besides, null: 0 */
-  void *dz, *dx;            /* backward; dx = mask∘dz; null where not wanted */
-  float* dscale;            /* backward; [columns] dweight, then if centred [columns] dbias; null: not wanted */
-  float* scratch;           /* of dscale; see peft4j_cuda_norm_scratch */
+  void *dz, *dx; /* backward; dx = mask∘dz; null where not wanted */
+  float* dscale; /* backward; [columns] dweight, then if centred [columns] dbias; null: not wanted */
+  float* scratch; /* of dscale; see peft4j_cuda_norm_scratch */
 } peft4j_cuda_norm_params;
 
 PEFT4J_CUDA_API int peft4j_cuda_norm_forward(const peft4j_cuda_norm_params* p, void* stream);
@@ -313,13 +313,13 @@ head_size] of dtype; heads are contiguous, rows may be strided. In place: q_out 
 */
 typedef struct {
   int dtype, interleaved; /* interleaved: pairs (2j, 2j + 1), else (j, j + rotary/2) */
-  int backward;           /* turns back: from gradients of the results to those of q and k */
-  int wide_positions;     /* int64, else int32 */
+  int backward; /* turns back: from gradients of the results to those of q and k */
+  int wide_positions; /* int64, else int32 */
   int64_t rows, query_heads, key_heads, head_size, rotary;
   const void *q, *k;
   void *q_out, *k_out;
   int64_t q_stride, k_stride, q_out_stride, k_out_stride;
-  const void* positions;            /* [rows] */
+  const void* positions; /* [rows] */
   const float* inverse_frequencies; /* [rotary / 2] */
   float scaling;
 } peft4j_cuda_rotary_params;

@@ -26,17 +26,18 @@ namespace peft4j {
 #define PEFT4J_CUDA_LORA(F) \
   F(lora_shrink) F(lora_expand) F(lora_grad_a_scratch) F(lora_grad_a) F(lora_grad_b_scratch) F(lora_grad_b)
 #define PEFT4J_CUDA_RATIONAL(F) F(rational_blocks) F(rational_forward) F(rational_backward)
-#define PEFT4J_CUDA_ATTENTION(F)                                                                    \
-  F(prefix_attention)                                                                               \
-  F(prefix_attention_scratch)                                                                       \
-  F(prefix_attention_backward) F(attention_decode) F(attention_decode_scratch) F(attention_forward) \
-      F(attention_backward) F(attention_scratch)
+#define PEFT4J_CUDA_ATTENTION(F) \
+  F(prefix_attention)            \
+  F(prefix_attention_scratch)    \
+  F(prefix_attention_backward)   \
+  F(attention_decode) F(attention_decode_scratch) F(attention_forward) F(attention_backward) F(attention_scratch)
 #define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
-#define PEFT4J_CUDA_STEP(F)                                                                              \
-  F(cross_entropy)                                                                                       \
-  F(adamw)                                                                                               \
-  F(clip_grad_norm) F(clip_grad_norm_scratch) F(norm_forward) F(norm_backward) F(norm_scratch) F(rotary) \
-      F(gated_mlp_forward) F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
+#define PEFT4J_CUDA_STEP(F)                                                                                 \
+  F(cross_entropy)                                                                                          \
+  F(adamw)                                                                                                  \
+  F(clip_grad_norm)                                                                                         \
+  F(clip_grad_norm_scratch) F(norm_forward) F(norm_backward) F(norm_scratch) F(rotary) F(gated_mlp_forward) \
+      F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
 
 struct CudaKernels {
 #define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;

@@ -48,6 +48,7 @@ final class NativeLibrary {
                     LOG.warn(line.getString());
                 }
             };
+            TO_LOG.retainReference(); // the caller's PointerScope must not free it
             PeftNative.set_logger(TO_LOG);
             loadCuda();
         }
