@@ -32,12 +32,14 @@ namespace peft4j {
   F(prefix_attention_backward)   \
   F(attention_decode) F(attention_decode_scratch) F(attention_forward) F(attention_backward) F(attention_scratch)
 #define PEFT4J_CUDA_GEMM(F) F(dual_gemm)
-#define PEFT4J_CUDA_STEP(F)                                                                                 \
-  F(cross_entropy)                                                                                          \
-  F(adamw)                                                                                                  \
-  F(clip_grad_norm)                                                                                         \
-  F(clip_grad_norm_scratch) F(norm_forward) F(norm_backward) F(norm_scratch) F(rotary) F(gated_mlp_forward) \
-      F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
+#define PEFT4J_CUDA_STEP(F) \
+  F(cross_entropy)          \
+  F(adamw)                  \
+  F(clip_grad_norm)         \
+  F(clip_grad_norm_scratch) \
+  F(norm_forward)           \
+  F(norm_backward)          \
+  F(norm_scratch) F(rotary) F(gated_mlp_forward) F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
 
 struct CudaKernels {
 #define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;
