@@ -109,6 +109,27 @@ PEFT4J_CUDA_API int64_t peft4j_cuda_rational_blocks(int64_t rows, int64_t channe
 PEFT4J_CUDA_API int peft4j_cuda_rational_forward(const peft4j_cuda_rational_params* params, void* stream);
 PEFT4J_CUDA_API int peft4j_cuda_rational_backward(const peft4j_cuda_rational_params* params, void* stream);
 
+/* prompt_generator's pooling. Sequence s has the rows begin[s] to begin[s + 1] - 1 of z. All contiguous. */
+typedef struct {
+  int dtype; /* of z, dz */
+  int64_t rows, sequences, longest, tokens, width; /* longest: rows of a sequence at most */
+  const void* z;        /* [rows, width] */
+  const int32_t* begin; /* [sequences + 1], on the device, from 0 to rows */
+  const float* w;       /* [tokens, width] */
+  float* weights;       /* [rows, tokens]; written by forward, read by backward */
+  float* c; /* [sequences, tokens, width]; written by forward, read by backward; 0 for a sequence without rows */
+  float* scores; /* [rows, tokens], scratch of both */
+  /* backward only */
+  const float* dc; /* [sequences, tokens, width] */
+  void* dz; /* [rows, width] */
+  float* dw_partials; /* [sequences · splits, tokens, width], to be added; null: not wanted */
+} peft4j_cuda_softmax_pool_params;
+
+/* `splits` of backward's partial sums. */
+PEFT4J_CUDA_API int64_t peft4j_cuda_softmax_pool_splits(int64_t longest);
+PEFT4J_CUDA_API int peft4j_cuda_softmax_pool_forward(const peft4j_cuda_softmax_pool_params* params, void* stream);
+PEFT4J_CUDA_API int peft4j_cuda_softmax_pool_backward(const peft4j_cuda_softmax_pool_params* params, void* stream);
+
 /* ---- attention ---- */
 
 /* Rows of heads: element c of head h of row t is data[t·row + h·head + c]; of numbers for each head c is 0. */
