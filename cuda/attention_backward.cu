@@ -345,7 +345,7 @@ int backward(const Call& a, cudaStream_t stream) {
     sum(a.prefix_dk, a.scratch + parts.prefix, n, a.sequences);
     sum(a.prefix_dv, a.scratch + parts.prefix + a.sequences * n, n, a.sequences);
   }
-  if (bias_parts != nullptr) {
+  if (a.dbias != nullptr) {  // also without sequences, when nothing is in scratch
     sum(a.dbias, bias_parts, a.buckets * a.query_heads, bias_splits(a));
   }
   return status;

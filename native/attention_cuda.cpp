@@ -131,15 +131,15 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     at::Tensor prefix_dk, prefix_dv;
     const auto floats = q.options().dtype(at::kFloat);
     if (prefix_k.defined() && (ctx->needs_input_grad(5) || ctx->needs_input_grad(6))) {
-      prefix_dk = at::zeros(prefix_k.sizes(), floats);
-      prefix_dv = at::zeros(prefix_k.sizes(), floats);
+      prefix_dk = at::empty(prefix_k.sizes(), floats);
+      prefix_dv = at::empty(prefix_k.sizes(), floats);
       if (a.prefix > 0) {
         a.prefix_dk = prefix_dk.data_ptr<float>();
         a.prefix_dv = prefix_dv.data_ptr<float>();
       }
     }
     if (bias.defined() && ctx->needs_input_grad(prefix_k.defined() ? 7 : 5)) {
-      result[7] = at::zeros(bias.sizes(), floats);  // nothing writes it where there are no rows
+      result[7] = at::empty(bias.sizes(), floats);
       a.dbias = result[7].data_ptr<float>();
     }
     const CudaKernels* kernels = cuda_kernels(q);
