@@ -138,12 +138,7 @@ struct Attention : torch::autograd::Function<Attention> {
     cpu_kernels().attention_forward(
         make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, bucket_of, settings, out, lse));
     ctx->save_for_backward({q, k, v, prefix_k, prefix_v, cu_q, cu_k, out, lse, bias, bucket_of});
-    ctx->saved_data["causal"] = settings.causal;
-    ctx->saved_data["scale"] = settings.scale;
-    ctx->saved_data["window"] = settings.window;
-    ctx->saved_data["softcap"] = settings.softcap;
-    ctx->saved_data["threshold"] = static_cast<int64_t>(settings.dropout.threshold);
-    ctx->saved_data["seed"] = static_cast<int64_t>(settings.dropout.seed);
+    save(settings, ctx->saved_data);
     return out;
   }
 
@@ -157,14 +152,7 @@ struct Attention : torch::autograd::Function<Attention> {
       return result;
     }
     const at::Tensor dout = gradients[0].contiguous();
-    const Settings settings{ctx->saved_data["causal"].toBool(),
-                            ctx->saved_data["scale"].toDouble(),
-                            ctx->saved_data["window"].toInt(),
-                            0,
-                            0,
-                            Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
-                                    static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())},
-                            ctx->saved_data["softcap"].toDouble()};
+    const Settings settings = saved_settings(ctx->saved_data);
     AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, kept[10], settings, out, lse);
     p.dout = dout.data_ptr();
     p.dout_stride = q.size(1) * q.size(2);

@@ -19,12 +19,6 @@ const void* pointer(const at::Tensor& t) {
   return t.defined() ? t.data_ptr() : nullptr;
 }
 
-std::string what(const at::Tensor& q, const at::Tensor& k) {
-  std::ostringstream text;
-  text << "attention of q " << q.sizes() << " and k " << k.sizes() << " " << q.scalar_type();
-  return text.str();
-}
-
 struct CudaAttention : torch::autograd::Function<CudaAttention> {
   static peft4j_cuda_attention arguments(const variable_list& kept, const AttentionSettings& settings) {
     const at::Tensor &q = kept[0], &k = kept[1], &v = kept[2], &prefix_k = kept[3], &prefix_v = kept[4];
@@ -91,14 +85,10 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
                              contiguous(bias),
                              bucket_of};
     const peft4j_cuda_attention a = arguments(kept, settings);
-    check_cuda(cuda_kernels(q)->attention_forward(&a, current_stream(q)), what, q, k);
+    check_cuda(cuda_kernels(q)->attention_forward(&a, current_stream(q)), "attention of q ", q.sizes(), " and k ",
+               k.sizes(), " ", q.scalar_type());
     ctx->save_for_backward(kept);
-    ctx->saved_data["causal"] = settings.causal;
-    ctx->saved_data["scale"] = settings.scale;
-    ctx->saved_data["window"] = settings.window;
-    ctx->saved_data["softcap"] = settings.softcap;
-    ctx->saved_data["threshold"] = static_cast<int64_t>(settings.dropout.threshold);
-    ctx->saved_data["seed"] = static_cast<int64_t>(settings.dropout.seed);
+    save(settings, ctx->saved_data);
     return out;
   }
 
@@ -110,14 +100,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     }
     const variable_list kept = ctx->get_saved_variables();
     const at::Tensor &q = kept[0], &k = kept[1], &prefix_k = kept[3], &bias = kept[9];
-    const AttentionSettings settings{ctx->saved_data["causal"].toBool(),
-                                     ctx->saved_data["scale"].toDouble(),
-                                     ctx->saved_data["window"].toInt(),
-                                     0,
-                                     0,
-                                     Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
-                                             static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())},
-                                     ctx->saved_data["softcap"].toDouble()};
+    const AttentionSettings settings = saved_settings(ctx->saved_data);
     peft4j_cuda_attention a = arguments(kept, settings);
     const at::Tensor dout = gradients[0].contiguous();
     a.dout = pointer(dout);
@@ -145,7 +128,8 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     const CudaKernels* kernels = cuda_kernels(q);
     const at::Tensor scratch = at::empty({kernels->attention_scratch(&a)}, floats);
     a.scratch = scratch.data_ptr<float>();
-    check_cuda(kernels->attention_backward(&a, current_stream(q)), what(q, k) + ", backward");
+    check_cuda(kernels->attention_backward(&a, current_stream(q)), "attention of q ", q.sizes(), " and k ", k.sizes(),
+               " ", q.scalar_type(), ", backward");
     if (prefix_dk.defined()) {
       result[5] = prefix_dk.to(prefix_k.scalar_type());
       result[6] = prefix_dv.to(prefix_k.scalar_type());

@@ -248,9 +248,7 @@ struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
                        part.o, part.lse};
     kept.insert(kept.end(), part.state.begin(), part.state.end());
     ctx->save_for_backward(kept);
-    ctx->saved_data["causal"] = settings.causal;
-    ctx->saved_data["scale"] = settings.scale;
-    ctx->saved_data["sizes"] = std::vector<int64_t>{settings.window, settings.max_q, settings.max_k};
+    save(settings, ctx->saved_data);
     return part.o;
   }
 
@@ -261,13 +259,7 @@ struct LibraryAttention : torch::autograd::Function<LibraryAttention> {
       return result;
     }
     const variable_list kept = ctx->get_saved_variables();
-    const std::vector<int64_t> sizes = ctx->saved_data["sizes"].toIntVector();
-    const AttentionSettings settings{ctx->saved_data["causal"].toBool(),
-                                     ctx->saved_data["scale"].toDouble(),
-                                     sizes[0],
-                                     sizes[1],
-                                     sizes[2],
-                                     Dropout()};
+    const AttentionSettings settings = saved_settings(ctx->saved_data);
     const at::Tensor dout = gradients[0].contiguous();
     const Packed packed{kept[0], kept[1], kept[2], kept[3], kept[4]};
     const Part joined{kept[7], kept[8], {kept.begin() + 9, kept.end()}};

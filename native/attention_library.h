@@ -13,19 +13,9 @@ backward: the library's own backward of part 1, called with the joined o and L, 
 */
 #include <ATen/core/Tensor.h>
 
-#include "philox.h"
+#include "attention_settings.h"
 
 namespace peft4j {
-
-struct AttentionSettings {
-  bool causal;
-  double scale;
-  int64_t window, max_q, max_k;
-  Dropout dropout;
-  double softcap = 0;
-  bool bias_bidirectional = false;
-  int64_t bias_max_distance = 0;
-};
 
 // Whether the library can: not with dropout (its masks are not ours), nor with numbers that the device's operation lacks.
 bool library_has_attention(const at::Tensor& q, const AttentionSettings& settings);

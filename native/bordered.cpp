@@ -207,14 +207,10 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
                   in = plan.weight->in(), rank = m.size(1) - in;
     const at::Tensor *a = kept.data() + 3, *b = a + n;
     variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    at::Tensor like;
-    for (const at::Tensor& dy : dys) {
-      like = dy.defined() ? dy : like;
-    }
-    if (!like.defined()) {
+    const at::Tensor dy = joined(plan, dys, rows);
+    if (!dy.defined()) {
       return gradients;
     }
-    const at::Tensor dy = joined(plan, dys, like, rows);
     const bool wants_x = ctx->needs_input_grad(0);
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
       gradients[1 + 2 * n] = dy.sum(0);

@@ -104,15 +104,11 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const at::Tensor& x = kept[0];
     const size_t n = plan.adapters.size();
     const at::Tensor *a = kept.data() + 1, *b = a + n, *h = b + n;
-    at::Tensor like;
-    for (const at::Tensor& dy : dys) {
-      like = dy.defined() ? dy : like;
-    }
     variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    if (!like.defined()) {
+    const at::Tensor dy = joined(plan, dys, ctx->saved_data["rows"].toInt());
+    if (!dy.defined()) {
       return gradients;
     }
-    const at::Tensor dy = joined(plan, dys, like, ctx->saved_data["rows"].toInt());
     const bool wants_x = ctx->needs_input_grad(0);
     at::Tensor dx = wants_x ? plan.weight->transposed_product(dy) : at::Tensor();
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {

@@ -72,7 +72,14 @@ std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const
   return plan;
 }
 
-at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, const at::Tensor& like, int64_t rows) {
+at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, int64_t rows) {
+  at::Tensor like;
+  for (const at::Tensor& part : dy) {
+    like = part.defined() ? part : like;
+  }
+  if (!like.defined()) {
+    return like;
+  }
   const size_t parts = dy.size();
   bool adjacent = true;
   for (size_t i = 0; i < parts && adjacent; ++i) {

@@ -62,8 +62,8 @@ std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const
                                 int64_t seed);
 
 // dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
-// Undefined ones count as 0; like: any that is defined.
-at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, const at::Tensor& like, int64_t rows);
+// Undefined ones count as 0; undefined if all are.
+at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, int64_t rows);
 
 // The part's columns of y, one view for each part.
 std::vector<at::Tensor> parts_of(const Plan& plan, const at::Tensor& y);

@@ -99,14 +99,10 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
     const int64_t n = plan.adapters.size();
     const at::Tensor *a = kept.data() + 3, *b = a + n;
     variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    at::Tensor like;
-    for (const at::Tensor& dy : dys) {
-      like = dy.defined() ? dy : like;
-    }
-    if (!like.defined()) {
+    const at::Tensor dy = joined(plan, dys, ctx->saved_data["rows"].toInt());
+    if (!dy.defined()) {
       return gradients;
     }
-    const at::Tensor dy = joined(plan, dys, like, ctx->saved_data["rows"].toInt());
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
       gradients[1 + 2 * n] = dy.sum(0);
     }

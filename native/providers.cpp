@@ -26,7 +26,7 @@ struct Row {
   Choices cpu, cuda;
 };
 
-// What `auto` takes. CPU: measured by build-scripts/bench-kernels.sh, README "Speed". CUDA: the library where there is one,
+// What `auto` takes. CPU: measured by `peft4j bench kernels`, README "Speed". CUDA: the library where there is one,
 // until a result in cuda/results shows that own kernels are faster.
 constexpr auto kRows = std::to_array<Row>({
     {Operation::kLoraLinear,
@@ -130,19 +130,18 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
     return choice == kAutomatic || !has(row.cpu, static_cast<Provider>(choice)) ? row.cpu.automatic
                                                                                 : static_cast<Provider>(choice);
   }
-  Provider provider = choice == kAutomatic || !has(row.cuda, static_cast<Provider>(choice))
-                          ? row.cuda.automatic
-                          : static_cast<Provider>(choice);
-  if (x.scalar_type() == at::kDouble || cuda_kernels(x) != nullptr) {
-    return provider == Provider::kOwn && x.scalar_type() == at::kDouble ? next_best(row.cuda) : provider;
-  }
-  TORCH_CHECK(provider != Provider::kOwn || choice == kAutomatic, row.name, ": peft4j.kernels asks for own kernels on ",
-              x.device(), ", but ", missing_cuda());
-  announce_missing_cuda();
-  if (provider != Provider::kOwn) {
+  const Provider provider = choice == kAutomatic || !has(row.cuda, static_cast<Provider>(choice))
+                                ? row.cuda.automatic
+                                : static_cast<Provider>(choice);
+  if (cuda_kernels(x) != nullptr) {
     return provider;
   }
-  return next_best(row.cuda);
+  if (x.scalar_type() != at::kDouble) {  // which they never take
+    TORCH_CHECK(provider != Provider::kOwn || choice == kAutomatic, row.name,
+                ": peft4j.kernels asks for own kernels on ", x.device(), ", but ", missing_cuda());
+    announce_missing_cuda();
+  }
+  return provider == Provider::kOwn ? next_best(row.cuda) : provider;
 }
 
 void set_kernels(const std::string& setting) {
