@@ -16,5 +16,5 @@ for kind in thread address; do
     > "$build/cmake.log" 2>&1 || { cat "$build/cmake.log" && fail "cmake failed"; }
   ninja -C "$build" --quiet
   say "kernels on the CPU, g++ -fsanitize=$kind"
-  "$build/peft4j_cuda_host_tests" "$@"
+  (cd "$build" && ./peft4j_cuda_host_tests "$@") # there: a compiler cache may have made the files' names relative to it
 done
