@@ -43,7 +43,8 @@ class PeftFilesTest {
 
     @AfterEach
     void close() {
-        adapters.forEach(Adapter::close); // else a collection of garbage in a later test frees them while LeakTest counts
+        adapters.forEach(
+                Adapter::close); // else a collection of garbage in a later test frees them while LeakTest counts
         model.close();
     }
 
