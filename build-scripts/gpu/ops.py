@@ -96,7 +96,7 @@ def _attention(what, rows, keys, Hq, Hkv, D, prefix=0, each=False, gate=False, b
     def formula(t):
         return formulas.attention(t[0], t[1], t[2], cu_q, cu_k, t[3], t[4], t[5], bias_table=t[6], **settings)
 
-    return Check("attention", what, inputs, list(range(7)), run, formula, wide=(6,))
+    return Check("attention", what, inputs, list(range(7)), run, formula, wide=(6,), repeatable=("auto", "own", "library"))
 
 
 def attention_decode(quick):

@@ -26,6 +26,12 @@ public final class Ops {
         if (kernels != null && !kernels.isBlank()) {
             setKernels(kernels);
         }
+        String deterministic = System.getProperty("peft4j.deterministic", "true");
+        if (!deterministic.equals("true") && !deterministic.equals("false")) {
+            throw new IllegalArgumentException(
+                    "peft4j.deterministic must be true or false, got '" + deterministic + "'");
+        }
+        setDeterministic(deterministic.equals("true"));
     }
 
     private Ops() {}
@@ -387,6 +393,20 @@ public final class Ops {
             PeftNative.set_kernels(setting);
             return setting;
         });
+    }
+
+    /**
+     * Whether gradients of libtorch's attention on CUDA devices are the same bits in each run, for the whole process. They
+     * are unless this or {@code -Dpeft4j.deterministic=false} switches it off, which may make training faster. All else is
+     * the same bits always.
+     */
+    public static void setDeterministic(boolean on) {
+        PeftNative.set_deterministic(on);
+    }
+
+    /** See {@link #setDeterministic}. */
+    public static boolean deterministic() {
+        return PeftNative.deterministic();
     }
 
     /** Which implementation each operation has on a CPU now, and why. */
