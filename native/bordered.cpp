@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <map>
 
 #include "dual_gemm.h"
+#include "lora_autograd.h"
 #include "lora_plan.h"
 #include "rank_ops.h"
 
@@ -162,10 +164,8 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const at::Tensor x = x_in.contiguous();
     const int64_t n = plan->adapters.size(), rows = x.size(0), in = x.size(1), out = plan->weight->out();
     std::vector<Border::Pair> pairs;
-    bool trains_a = false;
     for (int64_t j = 0; j < n; ++j) {
       pairs.push_back({factors[j], factors[n + j], plan->first_column[plan->adapters[j].part]});
-      trains_a |= factors[j].requires_grad();
     }
     const Border::Place place = plan->weight->bordered(x.scalar_type(), pairs);
     const at::Tensor& m = place.m;
@@ -187,61 +187,25 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
       products.push_back({h, w.narrow(1, in, rank).t()});
     }
     const at::Tensor y = dual_gemm(products, bias.value_or(at::Tensor()), own);
-    variable_list kept{trains_a ? x : at::Tensor(), m, h.defined() ? h.contiguous() : h};
-    kept.insert(kept.end(), factors.begin(), factors.end());
-    ctx->save_for_backward(kept);
-    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(plan));
     ctx->saved_data["first"] = place.first;
-    ctx->saved_data["has_bias"] = bias.has_value();
-    ctx->saved_data["rows"] = rows;
-    return parts_of(*plan, y);
+    return keep(ctx, {kept_x(x, factors), m, h.defined() ? h.contiguous() : h}, factors, bias, plan, y);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto held = c10::static_intrusive_pointer_cast<HeldPlan>(ctx->saved_data["plan"].toCapsule());
-    const Plan& plan = *held->plan;
-    const variable_list kept = ctx->get_saved_variables();
-    const at::Tensor &x = kept[0], &m = kept[1], &h = kept[2];
-    const int64_t n = plan.adapters.size(), rows = ctx->saved_data["rows"].toInt(), out = plan.weight->out(),
-                  in = plan.weight->in(), rank = m.size(1) - in;
-    const at::Tensor *a = kept.data() + 3, *b = a + n;
-    variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    const at::Tensor dy = joined(plan, dys, rows);
-    if (!dy.defined()) {
-      return gradients;
+    Kept kept(ctx, dys);
+    if (!kept.dy.defined() || (!kept.wants_x && !kept.wants_any_factor())) {
+      return kept.gradients;
     }
-    const bool wants_x = ctx->needs_input_grad(0);
-    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
-      gradients[1 + 2 * n] = dy.sum(0);
-    }
-    for (int64_t j = 0; j < n; ++j) {  // adapters of no rows
-      if (plan.adapters[j].begin == plan.adapters[j].end) {
-        gradients[1 + j] = at::zeros_like(a[j]);
-        gradients[1 + n + j] = at::zeros_like(b[j]);
-      }
-    }
+    const Plan& plan = *kept.plan;
+    const at::Tensor &x = kept.own[0], &m = kept.own[1], &h = kept.own[2], &dy = kept.dy;
+    const int64_t rows = dy.size(0), out = plan.weight->out(), in = plan.weight->in(), rank = m.size(1) - in;
     const std::vector<int64_t> first = ctx->saved_data["first"].toIntVector();
-    bool drops = false, wants_a = false, wants_factors = false;
-    for (const RankGroup& group : plan.groups) {
-      drops |= group.dropout.active();
-      for (const int64_t j : group.adapters) {
-        wants_a |= ctx->needs_input_grad(1 + j);
-        wants_factors |= ctx->needs_input_grad(1 + j) || ctx->needs_input_grad(1 + n + j);
-      }
-    }
-    if (!wants_x && !wants_factors) {
-      return gradients;
-    }
-    const auto new_gradient = [&](int64_t input) {
-      if (ctx->needs_input_grad(input)) {
-        gradients[input] = at::empty(a[input - 1].sizes(), a[input - 1].options());  // of A, or behind them of B
-      }
-      return gradients[input];
-    };
-    const auto a_of = [&](int64_t j) { return m.narrow(0, out + first[j], a[j].size(0)).narrow(1, 0, in); };
+    const bool drops = std::any_of(plan.groups.begin(), plan.groups.end(),
+                                   [](const RankGroup& group) { return group.dropout.active(); });
+    const auto a_of = [&](int64_t j) { return m.narrow(0, out + first[j], kept.a[j].size(0)).narrow(1, 0, in); };
     // Without dropout dx is one product with [dy | g]: who computes g copies dy on its way.
-    const bool one_product = wants_x && !drops && !plan.groups.empty() && !plan.own_products;
+    const bool one_product = kept.wants_x && !drops && !plan.groups.empty() && !plan.own_products;
     at::Tensor dyg = dy, g;
     if (!plan.groups.empty()) {
       const at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
@@ -250,29 +214,29 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
       for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan.first_column.size()); ++part) {
         const int64_t column = plan.first_column[part], width = plan.first_column[part + 1] - column;
         const auto b_of = [&](int64_t j) {
-          return m.narrow(0, column, width).narrow(1, in + first[j], a[j].size(0)).t();
+          return m.narrow(0, column, width).narrow(1, in + first[j], kept.a[j].size(0)).t();
         };
         lora_grad_b(dy.narrow(1, column, width),
-                    segments_of(plan, first, part, b_of, [&](int64_t j) { return new_gradient(1 + n + j); }), h,
+                    segments_of(plan, first, part, b_of, [&](int64_t j) { return kept.new_db(j); }), h,
                     one_product ? dyg.narrow(1, column, width) : at::Tensor(), g, part == 0);
       }
     }
-    if (wants_a) {
-      lora_grad_a(x, g, segments_of(plan, first, -1, a_of, [&](int64_t j) { return new_gradient(1 + j); }));
+    if (kept.wants_any_a()) {
+      lora_grad_a(x, g, segments_of(plan, first, -1, a_of, [&](int64_t j) { return kept.new_da(j); }));
     }
-    if (wants_x) {
+    if (kept.wants_x) {
       const at::Tensor w = m.narrow(1, 0, in);
       std::vector<Product> products = {{dyg, w.narrow(0, 0, dyg.size(1))}};
       if (plan.own_products && !plan.groups.empty()) {
-        add_masked(products, plan, first, a, g, w.narrow(0, out, rank));
+        add_masked(products, plan, first, kept.a.data(), g, w.narrow(0, out, rank));
       }
       const at::Tensor dx = dual_gemm(products, at::Tensor(), plan.own_products);
       if (drops && !plan.own_products) {
         lora_expand(dx, g, segments_of(plan, first, -1, a_of));
       }
-      gradients[0] = dx;
+      kept.dx() = dx;
     }
-    return gradients;
+    return kept.gradients;
   }
 };
 

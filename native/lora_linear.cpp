@@ -14,6 +14,7 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 #include "cpu/kernels.h"
 #include "cuda_library.h"
 #include "dual_gemm.h"
+#include "lora_autograd.h"
 #include "lora_plan.h"
 #include "lora_segments.h"
 #include "peft4j.h"
@@ -65,15 +66,7 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     const at::Tensor x = x_in.contiguous();
     at::Tensor y = plan->weight->product(x, bias.value_or(at::Tensor()));
     const size_t n = factors.size() / 2;
-    variable_list kept{x};
-    bool trains_a = false;
-    for (size_t j = 0; j < n; ++j) {
-      trains_a |= factors[j].requires_grad();
-    }
-    if (!trains_a) {
-      kept[0] = at::Tensor();
-    }
-    kept.insert(kept.end(), factors.begin(), factors.end());
+    variable_list own{kept_x(x, factors)};  // and h of each group
     for (const RankGroup& group : plan->groups) {
       const at::Tensor m = stacked(group, factors.data());
       at::Tensor h = at::empty({group.end - group.begin, group.rank}, m.options());
@@ -87,38 +80,21 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
         e.scale = adapter.scale;
         cpu_kernels().lora_expand(e);
       }
-      kept.push_back(h);
+      own.push_back(h);
     }
-    ctx->save_for_backward(kept);
-    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(plan));
-    ctx->saved_data["has_bias"] = bias.has_value();
-    ctx->saved_data["rows"] = x.size(0);
-    return parts_of(*plan, y);
+    return keep(ctx, own, factors, bias, plan, y);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto held = c10::static_intrusive_pointer_cast<HeldPlan>(ctx->saved_data["plan"].toCapsule());
-    const Plan& plan = *held->plan;
-    const variable_list kept = ctx->get_saved_variables();
-    const at::Tensor& x = kept[0];
-    const size_t n = plan.adapters.size();
-    const at::Tensor *a = kept.data() + 1, *b = a + n, *h = b + n;
-    variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    const at::Tensor dy = joined(plan, dys, ctx->saved_data["rows"].toInt());
-    if (!dy.defined()) {
-      return gradients;
+    Kept kept(ctx, dys);
+    if (!kept.dy.defined()) {
+      return kept.gradients;
     }
-    const bool wants_x = ctx->needs_input_grad(0);
-    at::Tensor dx = wants_x ? plan.weight->transposed_product(dy) : at::Tensor();
-    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
-      gradients[1 + 2 * n] = dy.sum(0);
-    }
-    for (size_t i = 0; i < n; ++i) {  // adapters of no rows
-      if (plan.adapters[i].begin == plan.adapters[i].end) {
-        gradients[1 + i] = at::zeros_like(a[i]);
-        gradients[1 + n + i] = at::zeros_like(b[i]);
-      }
+    const Plan& plan = *kept.plan;
+    const at::Tensor &x = kept.own[0], *h = kept.own.data() + 1, &dy = kept.dy;
+    if (kept.wants_x) {
+      kept.dx() = plan.weight->transposed_product(dy);
     }
     for (size_t k = 0; k < plan.groups.size(); ++k) {
       const RankGroup& group = plan.groups[k];
@@ -127,22 +103,22 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
       for (size_t i = 0; i < group.adapters.size(); ++i) {
         const int64_t j = group.adapters[i];
         const Adapter& adapter = plan.adapters[j];
-        const int64_t first = plan.first_column[adapter.part], rank = a[j].size(0);
-        const at::Tensor bt = b[j].t().contiguous();
+        const int64_t first = plan.first_column[adapter.part], rank = kept.a[j].size(0);
+        const at::Tensor bt = kept.b[j].t().contiguous();
         RankParams p = rank_params(group, dy, first, bt.size(1), bt, g, group.first[i]);
         p.scale = adapter.scale;
         cpu_kernels().lora_shrink(p);
-        if (ctx->needs_input_grad(1 + n + j)) {
+        if (kept.wants_b[j]) {
           at::Tensor dbt = at::empty({rank, bt.size(1)}, bt.options());
           RankParams o = rank_params(group, dy, first, bt.size(1), bt, h[k], group.first[i]);
           o.sum = dbt.data_ptr();
           o.scale = adapter.scale;
           cpu_kernels().lora_outer(o);
-          gradients[1 + n + j] = dbt.t().contiguous();
+          kept.db(j) = dbt.t().contiguous();
         }
-        wants_a |= ctx->needs_input_grad(1 + j);
+        wants_a |= kept.wants_a[j];
       }
-      const at::Tensor m = wants_a || wants_x ? stacked(group, a) : at::Tensor();
+      const at::Tensor m = wants_a || kept.wants_x ? stacked(group, kept.a.data()) : at::Tensor();
       if (wants_a) {
         at::Tensor dm = at::empty_like(m);
         RankParams o = rank_params(group, x, 0, x.size(1), m, g, 0);
@@ -152,17 +128,16 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
         for (size_t i = 0; i < group.adapters.size(); ++i) {
           const int64_t j = group.adapters[i];
           // A copy where several share dm: a gradient that is kept must not keep its neighbours.
-          gradients[1 + j] = group.adapters.size() == 1 ? dm : dm.narrow(0, group.first[i], a[j].size(0)).clone();
+          kept.da(j) = group.adapters.size() == 1 ? dm : dm.narrow(0, group.first[i], kept.a[j].size(0)).clone();
         }
       }
-      if (wants_x) {
-        RankParams e = rank_params(group, dx, 0, dx.size(1), m, g, 0);
+      if (kept.wants_x) {
+        RankParams e = rank_params(group, kept.dx(), 0, kept.dx().size(1), m, g, 0);
         e.dropout = group.dropout;
         cpu_kernels().lora_expand(e);
       }
     }
-    gradients[0] = dx;
-    return gradients;
+    return kept.gradients;
   }
 };
 

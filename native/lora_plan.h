@@ -68,10 +68,4 @@ at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, int64_t r
 // The part's columns of y, one view for each part.
 std::vector<at::Tensor> parts_of(const Plan& plan, const at::Tensor& y);
 
-// A plan as an autograd node keeps it.
-struct HeldPlan : torch::CustomClassHolder {
-  explicit HeldPlan(std::shared_ptr<Plan> p) : plan(std::move(p)) {}
-  std::shared_ptr<Plan> plan;
-};
-
 }  // namespace peft4j

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "dual_gemm.h"
+#include "lora_autograd.h"
 #include "lora_plan.h"
 #include "rank_ops.h"
 
@@ -68,10 +69,6 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
     const Columns columns = columns_of(*plan, a);
     const at::Tensor h = at::empty({x.size(0), columns.width}, x.options());
     lora_shrink(x, segments_of(*plan, columns.first, -1, [&](int64_t j) { return a[j]; }), at::Tensor(), h, false);
-    bool trains_a = false;
-    for (int64_t j = 0; j < n; ++j) {
-      trains_a |= a[j].requires_grad();
-    }
     for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan->first_column.size()); ++part) {
       const int64_t column = plan->first_column[part], width = plan->first_column[part + 1] - column;
       RankSegments segments = segments_of(*plan, columns.first, part, [&](int64_t j) { return b[j].t(); });
@@ -80,63 +77,37 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
       }
       lora_expand(y.narrow(1, column, width), h, segments);
     }
-    variable_list kept{trains_a ? x : at::Tensor(), w, h};
-    kept.insert(kept.end(), factors.begin(), factors.end());
-    ctx->save_for_backward(kept);
-    ctx->saved_data["plan"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPlan>(plan));
     ctx->saved_data["columns"] = columns.first;
-    ctx->saved_data["has_bias"] = bias.has_value();
-    ctx->saved_data["rows"] = x.size(0);
-    return parts_of(*plan, y);
+    return keep(ctx, {kept_x(x, factors), w, h}, factors, bias, plan, y);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const auto held = c10::static_intrusive_pointer_cast<HeldPlan>(ctx->saved_data["plan"].toCapsule());
-    const Plan& plan = *held->plan;
-    const variable_list kept = ctx->get_saved_variables();
-    const at::Tensor &x = kept[0], &w = kept[1], &h = kept[2];
-    const int64_t n = plan.adapters.size();
-    const at::Tensor *a = kept.data() + 3, *b = a + n;
-    variable_list gradients(1 + 2 * n + 2);  // of x, A's, B's, bias, plan
-    const at::Tensor dy = joined(plan, dys, ctx->saved_data["rows"].toInt());
-    if (!dy.defined()) {
-      return gradients;
+    Kept kept(ctx, dys);
+    if (!kept.dy.defined() || (!kept.wants_x && !kept.wants_any_factor())) {
+      return kept.gradients;
     }
-    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(1 + 2 * n)) {
-      gradients[1 + 2 * n] = dy.sum(0);
-    }
-    bool wants_a = false, wants_b = false;
-    for (int64_t j = 0; j < 2 * n; ++j) {
-      const Adapter& adapter = plan.adapters[j % n];
-      if (ctx->needs_input_grad(1 + j)) {
-        (j < n ? wants_a : wants_b) = true;
-        // an adapter of no rows is in no segment
-        gradients[1 + j] = adapter.begin == adapter.end ? at::zeros(a[j].sizes(), a[j].options())
-                                                        : at::empty(a[j].sizes(), a[j].options());
-      }
-    }
-    const bool wants_x = ctx->needs_input_grad(0);
+    const Plan& plan = *kept.plan;
+    const at::Tensor &x = kept.own[0], &w = kept.own[1], &h = kept.own[2], &dy = kept.dy;
     const std::vector<int64_t> columns = ctx->saved_data["columns"].toIntVector();
-    const auto a_of = [&](int64_t j) { return a[j]; };
+    const auto a_of = [&](int64_t j) { return kept.a[j]; };
     const at::Tensor g = at::empty_like(h);
-    for (int64_t part = 0; (wants_x || wants_a || wants_b) && part + 1 < static_cast<int64_t>(plan.first_column.size());
-         ++part) {
+    for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan.first_column.size()); ++part) {
       const int64_t column = plan.first_column[part], width = plan.first_column[part + 1] - column;
-      lora_grad_b(dy.narrow(1, column, width),
-                  segments_of(
-                      plan, columns, part, [&](int64_t j) { return b[j].t(); },
-                      [&](int64_t j) { return gradients[1 + n + j]; }),
-                  h, at::Tensor(), g, false);
+      lora_grad_b(
+          dy.narrow(1, column, width),
+          segments_of(
+              plan, columns, part, [&](int64_t j) { return kept.b[j].t(); }, [&](int64_t j) { return kept.new_db(j); }),
+          h, at::Tensor(), g, false);
     }
-    if (wants_a) {
-      lora_grad_a(x, g, segments_of(plan, columns, -1, a_of, [&](int64_t j) { return gradients[1 + j]; }));
+    if (kept.wants_any_a()) {
+      lora_grad_a(x, g, segments_of(plan, columns, -1, a_of, [&](int64_t j) { return kept.new_da(j); }));
     }
-    if (wants_x) {
-      gradients[0] = dual_gemm({{dy, w}}, at::Tensor(), plan.own_products);
-      lora_expand(gradients[0], g, segments_of(plan, columns, -1, a_of));
+    if (kept.wants_x) {
+      kept.dx() = dual_gemm({{dy, w}}, at::Tensor(), plan.own_products);
+      lora_expand(kept.dx(), g, segments_of(plan, columns, -1, a_of));
     }
-    return gradients;
+    return kept.gradients;
   }
 };
 

@@ -335,23 +335,7 @@ TEST(attentionRepeatsItsBitsForAnyThreads) {
   for (const Prefix prefix : {Prefix::kShared, Prefix::kEach, Prefix::kGated}) {
     Case c{{4, 2, 32}, {100, 3, 77, 50}, {100, 3, 77, 50}, true, 0, prefix, 5, 0.1, true};
     const Operation o = operation_of(c);
-    Kernels own("own");
-    for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
-      Tensors one, two;
-      {
-        Threads threads(1);
-        one = results(o, o.run, type, false);
-      }
-      {
-        Threads threads(2);
-        two = results(o, o.run, type, false);
-      }
-      const Tensors again = results(o, o.run, type, false);
-      for (size_t i = 0; i < one.size(); ++i) {
-        expect_same_bits(text("result ", i, " by two threads"), one[i], two[i]);
-        expect_same_bits(text("result ", i, " again"), two[i], again[i]);
-      }
-    }
+    expect_same_bits_for_any_threads(o);
   }
 }
 

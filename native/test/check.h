@@ -100,6 +100,9 @@ void compare(const Operation& operation, const char* provider = "own");
 Tensors results(const Operation& operation, const std::function<Tensors(const Tensors&, at::ScalarType)>& run,
                 at::ScalarType type, bool in_double, double change = 0);
 
+// Own kernels give the same bits by one thread, by two, and once more.
+void expect_same_bits_for_any_threads(const Operation& operation);
+
 // A byte of the dropout mask, by a Philox of the tests' own.
 uint32_t mask_byte(uint64_t row, uint64_t column, uint64_t seed);
 

@@ -50,21 +50,7 @@ TEST(layerNormThroughCudasKernels) {
 
 TEST(layerNormRepeatsItsBitsForAnyThreads) {
   const Operation o = operation_of(700, 257, true, 0.1, true, true, true);
-  Kernels own("own");
-  for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
-    Tensors one, two;
-    {
-      Threads threads(1);
-      one = results(o, o.run, type, false);
-    }
-    {
-      Threads threads(2);
-      two = results(o, o.run, type, false);
-    }
-    for (size_t i = 0; i < one.size(); ++i) {
-      expect_same_bits(text("result ", i), one[i], two[i]);
-    }
-  }
+  expect_same_bits_for_any_threads(o);
 }
 
 TEST(layerNormTakesStridedInputs) {

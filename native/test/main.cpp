@@ -292,6 +292,22 @@ void compare(const Operation& operation, const char* provider) {
   }
 }
 
+void expect_same_bits_for_any_threads(const Operation& operation) {
+  Kernels own("own");
+  for (const at::ScalarType type : operation.types) {
+    const auto by = [&](int n) {
+      Threads threads(n);
+      return results(operation, operation.run, type, false);
+    };
+    const Tensors one = by(1), two = by(2), again = by(2);
+    for (size_t i = 0; i < one.size(); ++i) {
+      const std::string what = text(operation.what, ", ", type, ", result ", i);
+      expect_same_bits(what + " by two threads", one[i], two[i]);
+      expect_same_bits(what + " again", two[i], again[i]);
+    }
+  }
+}
+
 }  // namespace peft4j::test
 
 int main(int argc, char** argv) {

@@ -182,21 +182,7 @@ TEST(rationalRepeatsItsBitsForAnyThreads) {
   for (const Case& c : {Case{'A', 5, 4, {70, 300}, 3, true, false}, Case{'D', 7, 6, {3, 7001}, 1, true, true},
                         Case{'C', 3, 3, {9, 5000}, 2, false, true}}) {
     const Operation o = operation_of(c);
-    Kernels own("own");
-    for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
-      Tensors one, two;
-      {
-        Threads threads(1);
-        one = results(o, o.run, type, false);
-      }
-      {
-        Threads threads(2);
-        two = results(o, o.run, type, false);
-      }
-      for (size_t i = 0; i < one.size(); ++i) {
-        expect_same_bits(text(o.what, ", result ", i), one[i], two[i]);
-      }
-    }
+    expect_same_bits_for_any_threads(o);
   }
 }
 
