@@ -2,14 +2,14 @@
 prompt_generator: checks, autograd and the slow twin (contract: peft4j.h).
 
 Four operations, joined by autograd: the down projection of the instruction rows, softmax_pool, rational, the up projection. The
-projections are libtorch's products. The first is a Function of its own, so that backward gathers the instruction rows again
-from h, which the layer keeps anyway: copies of them would be I·d numbers a layer, where z, the weights of the pooling, c and
-rational(c) are I·(m + P) + 2·S·P·m.
+projections are the library's products. Backward gathers the instruction rows again from h, which the layer keeps anyway: copies
+of them would be I·d numbers a layer, where z, the weights of the pooling, c and rational(c) are I·(m + P) + 2·S·P·m.
 */
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "checks.h"
+#include "onednn.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "rational.h"
@@ -62,50 +62,61 @@ InstructionRows instruction_rows(const at::Tensor& instruction, const at::Tensor
   return last.rows;
 }
 
-std::optional<at::Tensor> optional(const at::Tensor& t) {
-  return t.defined() ? std::optional(t) : std::nullopt;
+// x wᵀ + bias; bias may be undefined. On a CPU by oneDNN, which shares its threads with our kernels: OpenBLAS has its own, and
+// each pool spins while the other works.
+at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias = at::Tensor()) {
+  if (onednn::usable(x)) {
+    return onednn::linear(x, w, bias);
+  }
+  return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
 }
 
-// z = h[index] Wᵀ + b, in h's type on a device, in the compute type on a CPU. Bias and index are optional: Function cannot take
+// x[index] Wᵀ + b, in x's type on a device, in the compute type on a CPU. Bias and index are optional: Function cannot take
 // undefined tensors.
-struct DownProjection : torch::autograd::Function<DownProjection> {
-  static at::Tensor rows_of(const at::Tensor& h, const at::Tensor& index) {
-    const at::Tensor rows = index.defined() ? h.index_select(0, index) : h;
-    return on_device(h) ? rows : rows.to(compute_type(h));
+struct Projection : torch::autograd::Function<Projection> {
+  static at::Tensor rows_of(const at::Tensor& x, const at::Tensor& index) {
+    const at::Tensor rows = index.defined() ? x.index_select(0, index) : x;
+    return on_device(x) ? rows : rows.to(compute_type(x));
   }
 
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h, const at::Tensor& weight,
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& index) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
-    ctx->save_for_backward({h, weight, index.value_or(at::Tensor())});
+    ctx->save_for_backward({x, weight, index.value_or(at::Tensor())});
     ctx->saved_data["has_bias"] = bias.has_value();
-    const at::Tensor rows = rows_of(h, index.value_or(at::Tensor())), w = weight.to(rows.scalar_type()).t();
-    return bias ? at::addmm(bias->to(rows.scalar_type()), rows, w) : at::mm(rows, w);
+    const at::Tensor rows = rows_of(x, index.value_or(at::Tensor()));
+    const at::ScalarType type = rows.scalar_type();
+    return product(rows, weight.to(type), bias ? bias->to(type) : at::Tensor());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     at::AutoDispatchBelowADInplaceOrView guard;
     variable_list result(4);
-    const at::Tensor& dz = gradients[0];
-    if (!dz.defined()) {
+    if (!gradients[0].defined()) {
       return result;
     }
     const variable_list kept = ctx->get_saved_variables();
-    const at::Tensor &h = kept[0], &weight = kept[1], &index = kept[2];
+    const at::Tensor &x = kept[0], &weight = kept[1], &index = kept[2], dy = gradients[0].contiguous();
     if (ctx->needs_input_grad(0)) {
-      const at::Tensor rows = at::mm(dz, weight.to(dz.scalar_type())).to(h.scalar_type());
-      result[0] = index.defined() ? at::zeros(h.sizes(), h.options()).index_copy_(0, index, rows) : rows;
+      const at::Tensor rows = product(dy, weight.to(dy.scalar_type()).t()).to(x.scalar_type());
+      result[0] = index.defined() ? at::zeros(x.sizes(), x.options()).index_copy_(0, index, rows) : rows;
     }
     if (ctx->needs_input_grad(1)) {
-      result[1] = at::mm(dz.t(), rows_of(h, index)).to(weight.scalar_type());
+      result[1] = product(dy.t(), rows_of(x, index).t()).to(weight.scalar_type());
     }
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(2)) {
-      result[2] = dz.sum(0, false, weight.scalar_type());
+      result[2] = dy.sum(0, false, weight.scalar_type());
     }
     return result;
   }
 };
+
+at::Tensor projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                      const at::Tensor& index = at::Tensor()) {
+  const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
+  return Projection::apply(x, weight, optional(bias), optional(index));
+}
 
 // One sequence after the other, in double.
 at::Tensor eager(const at::Tensor& h, const at::Tensor& cu, const at::Tensor& instruction,
@@ -199,11 +210,10 @@ at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu_seqlens, c
   }
   const c10::OptionalDeviceGuard device(at::device_of(h));
   const InstructionRows rows = instruction_rows(instruction, cu_seqlens, h);
-  const at::Tensor z = DownProjection::apply(h, down_weight, optional(down_bias), optional(rows.index));
+  const at::Tensor z = projection(h, down_weight, down_bias, rows.index);
   const at::Tensor c = softmax_pool(z, pool_weight, rows.begin, rows.longest);
-  const at::Tensor g = rational(c, numerator, denominator, version, seed).flatten(0, 1), w = up_weight.t();
-  const at::Tensor p = up_bias.defined() ? at::addmm(up_bias, g, w) : at::mm(g, w);
-  return p.view({c.size(0), tokens, d}).to(h.scalar_type());
+  const at::Tensor g = rational(c, numerator, denominator, version, seed).flatten(0, 1);
+  return projection(g, up_weight, up_bias).view({c.size(0), tokens, d}).to(h.scalar_type());
 }
 
 }  // namespace peft4j
