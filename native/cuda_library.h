@@ -25,7 +25,13 @@ namespace peft4j {
   PEFT4J_CUDA_STEP(F)
 #define PEFT4J_CUDA_LORA(F) \
   F(lora_shrink) F(lora_expand) F(lora_grad_a_scratch) F(lora_grad_a) F(lora_grad_b_scratch) F(lora_grad_b)
-#define PEFT4J_CUDA_RATIONAL(F) F(rational_blocks) F(rational_forward) F(rational_backward)
+#define PEFT4J_CUDA_RATIONAL(F) \
+  F(rational_blocks)            \
+  F(rational_forward)           \
+  F(rational_backward)          \
+  F(softmax_pool_splits)        \
+  F(softmax_pool_forward)       \
+  F(softmax_pool_backward)
 #define PEFT4J_CUDA_ATTENTION(F) \
   F(prefix_attention)            \
   F(prefix_attention_scratch)    \

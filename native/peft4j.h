@@ -191,6 +191,28 @@ float32; infinities give NaN.
 PEFT4J_API at::Tensor rational(const at::Tensor& x, const at::Tensor& numerator, const at::Tensor& denominator,
                                const std::string& version, int64_t seed);
 
+/*
+Soft tokens for each sequence, made from the hidden rows of its instruction             (IAPT, Zhu et al. 2024)
+    z = h W_downᵀ + b_down;  a = softmax of z W_poolᵀ over a sequence's instruction rows;  c = aᵀ z  [S, P, m]
+    p = rational(c) W_upᵀ + b_up
+
+h                 [T, d], packed.
+cu_seqlens        int64 on the CPU, [S + 1], from 0, not falling, ending at T.
+instruction       [T], bool or uint8, on the CPU; not 0 for the rows that are pooled. No other row has any influence, and its
+                  gradient is 0. A sequence without instruction rows (it may be empty) has c = 0: p = rational(0) W_upᵀ + b_up.
+down_weight, down_bias, pool_weight   [m, d], [m] or undefined, [P, m]; P to 8192, m to 2²⁰.
+numerator, denominator, version, seed   as rational takes them; its x is c.
+up_weight, up_bias   [d, m], [d] or undefined.
+Parameters are float32 (float64 if h is). z is computed in h's type on a device and in float32 on a CPU, the rest in float32.
+Result: [S, P, d] of h's type; differentiable in h and all parameters. Kept for backward: h, z, the weights a, c and
+rational(c); not the instruction rows of h, which are gathered again.
+*/
+PEFT4J_API at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu_seqlens, const at::Tensor& instruction,
+                                       const at::Tensor& down_weight, const at::Tensor& down_bias,
+                                       const at::Tensor& pool_weight, const at::Tensor& numerator,
+                                       const at::Tensor& denominator, const std::string& version, int64_t seed,
+                                       const at::Tensor& up_weight, const at::Tensor& up_bias);
+
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
 // rate and decay for each tensor. step counts from 1. On CUDA also writes what bordered weights hold of them.
 PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,

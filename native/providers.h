@@ -15,6 +15,7 @@ enum class Operation {
   kLmLoss,
   kAdamW,
   kRational,
+  kPromptGenerator,
   kRmsNorm,
   kRotary,
   kGatedMlp

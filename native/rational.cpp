@@ -1,4 +1,6 @@
 /* rational: checks, autograd and the slow twin (contract: peft4j.h; kernels: cpu/rational_kernel.cpp, cuda/rational.cu). */
+#include "rational.h"
+
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -166,8 +168,39 @@ at::Tensor noise_of(int64_t elements, int64_t seed, const at::Device& device) {
   return noise.to(device);
 }
 
-at::Tensor eager(const at::Tensor& x_in, const at::Tensor& numerator, const at::Tensor& denominator, char version,
-                 int64_t seed) {
+void check_coefficients(const char* operation, const char* name, const at::Tensor& t, const char* like_name,
+                        const at::Tensor& like, int64_t least, int64_t most) {
+  TORCH_CHECK(t.defined(), operation, ": ", name, " is undefined");
+  TORCH_CHECK(t.dim() == 2 && t.size(0) >= 1 && t.size(1) >= least && t.size(1) <= most, operation, ": ", name,
+              " must have shape [G or 1, ", least, " to ", most, "], got ", t.sizes());
+  TORCH_CHECK(t.scalar_type() == compute_type(like), operation, ": ", name, " must be ", compute_type(like), " for ",
+              like_name, " of ", like.scalar_type(), ", got ", t.scalar_type());
+  TORCH_CHECK(t.device() == like.device(), operation, ": ", like_name, " is on ", like.device(), " but ", name,
+              " is on ", t.device());
+}
+
+}  // namespace
+
+void check_rational(const char* operation, const char* name, const at::Tensor& like, int64_t channels,
+                    const at::Tensor& numerator, const at::Tensor& denominator, const std::string& version) {
+  constexpr int64_t kMostGroups = 65535;  // a CUDA grid's second dimension
+  TORCH_CHECK(version.size() == 1 && version[0] >= 'A' && version[0] <= 'D', operation,
+              ": version must be one of [A, B, C, D], got '", version, "'");
+  const int64_t b0 = version == "C" ? 1 : 0;
+  check_coefficients(operation, "numerator", numerator, name, like, 2, 8);
+  check_coefficients(operation, "denominator", denominator, name, like, 1 + b0, 6 + b0);
+  const int64_t groups = std::max(numerator.size(0), denominator.size(0));
+  TORCH_CHECK(groups <= kMostGroups, operation, ": at most ", kMostGroups, " groups, got ", groups);
+  for (const at::Tensor& t : {numerator, denominator}) {
+    TORCH_CHECK(t.size(0) == 1 || t.size(0) == groups, operation, ": numerator has ", numerator.size(0),
+                " rows and denominator ", denominator.size(0), "; a row for each group, or one for all");
+  }
+  TORCH_CHECK(channels % groups == 0, operation, ": ", channels, " channels do not divide into ", groups,
+              " groups (rows of numerator or denominator)");
+}
+
+at::Tensor eager_rational(const at::Tensor& x_in, const at::Tensor& numerator, const at::Tensor& denominator,
+                          char version, int64_t seed) {
   const int64_t groups = std::max(numerator.size(0), denominator.size(0)), channels = channels_of(x_in);
   if (x_in.numel() == 0) {
     return x_in * (numerator.sum() + denominator.sum()).to(x_in.scalar_type());
@@ -198,37 +231,13 @@ at::Tensor eager(const at::Tensor& x_in, const at::Tensor& numerator, const at::
   return (p / q).reshape(x_in.sizes()).to(x_in.scalar_type());
 }
 
-void check_coefficients(const char* name, const at::Tensor& t, const at::Tensor& x, int64_t least, int64_t most) {
-  TORCH_CHECK(t.defined(), kName, ": ", name, " is undefined");
-  TORCH_CHECK(t.dim() == 2 && t.size(0) >= 1 && t.size(1) >= least && t.size(1) <= most, kName, ": ", name,
-              " must have shape [G or 1, ", least, " to ", most, "], got ", t.sizes());
-  TORCH_CHECK(t.scalar_type() == compute_type(x), kName, ": ", name, " must be ", compute_type(x), " for x of ",
-              x.scalar_type(), ", got ", t.scalar_type());
-  TORCH_CHECK(t.device() == x.device(), kName, ": x is on ", x.device(), " but ", name, " is on ", t.device());
-}
-
-}  // namespace
-
 at::Tensor rational(const at::Tensor& x, const at::Tensor& numerator, const at::Tensor& denominator,
                     const std::string& version, int64_t seed) {
-  constexpr int64_t kMostGroups = 65535;  // a CUDA grid's second dimension
   check_compute_type(kName, "x", x);
-  TORCH_CHECK(version.size() == 1 && version[0] >= 'A' && version[0] <= 'D', kName,
-              ": version must be one of [A, B, C, D], got '", version, "'");
-  const int64_t b0 = version == "C" ? 1 : 0;
-  check_coefficients("numerator", numerator, x, 2, 8);
-  check_coefficients("denominator", denominator, x, 1 + b0, 6 + b0);
-  const int64_t groups = std::max(numerator.size(0), denominator.size(0));
-  TORCH_CHECK(groups <= kMostGroups, kName, ": at most ", kMostGroups, " groups, got ", groups);
-  for (const at::Tensor& t : {numerator, denominator}) {
-    TORCH_CHECK(t.size(0) == 1 || t.size(0) == groups, kName, ": numerator has ", numerator.size(0),
-                " rows and denominator ", denominator.size(0), "; a row for each group, or one for all");
-  }
-  TORCH_CHECK(channels_of(x) % groups == 0, kName, ": the ", channels_of(x), " channels of x ", x.sizes(),
-              " do not divide into ", groups, " groups");
+  check_rational(kName, "x", x, channels_of(x), numerator, denominator, version);
   return provider_of(Operation::kRational, x) == Provider::kOwn
              ? Rational::apply(x, numerator, denominator, version[0], seed)
-             : eager(x, numerator, denominator, version[0], seed);
+             : eager_rational(x, numerator, denominator, version[0], seed);
 }
 
 }  // namespace peft4j

@@ -130,6 +130,21 @@ struct RationalParams {
   void *dnumerator, *ddenominator;
 };
 
+// c = softmax(z wᵀ over the rows of each sequence)ᵀ z; all contiguous, all of dtype, which is Double or Float.
+struct SoftmaxPoolParams {
+  c10::ScalarType dtype;
+  int64_t rows, sequences, tokens, width;
+  const void* z;         // [rows, width]
+  const int64_t* begin;  // [sequences + 1], from 0 to rows
+  const void* w;         // [tokens, width]
+  void* weights;         // [tokens, rows]; written by forward, read by backward
+  void* c;               // [sequences, tokens, width]; written by forward, read by backward
+  // backward only
+  const void* dc;
+  void* dz;
+  void* dw;  // null: not wanted
+};
+
 constexpr int64_t kNormRowsPerBlock = 128;  // partial sums of dweight and dbias: one row of them for each block
 
 struct CpuKernels {
@@ -150,6 +165,8 @@ struct CpuKernels {
   void (*cross_entropy)(const CrossEntropyParams&);
   void (*rational_forward)(const RationalParams&);
   void (*rational_backward)(const RationalParams&);
+  void (*softmax_pool_forward)(const SoftmaxPoolParams&);
+  void (*softmax_pool_backward)(const SoftmaxPoolParams&);
 };
 
 const CpuKernels& cpu_kernels();

@@ -20,6 +20,8 @@ void dropout(const ElementwiseParams& p);
 void cross_entropy(const CrossEntropyParams& p);
 void rational_forward(const RationalParams& p);
 void rational_backward(const RationalParams& p);
+void softmax_pool_forward(const SoftmaxPoolParams& p);
+void softmax_pool_backward(const SoftmaxPoolParams& p);
 
 #define PEFT4J_NAME(capability) #capability
 #define PEFT4J_NAME_OF(capability) PEFT4J_NAME(capability)
@@ -42,6 +44,8 @@ extern const CpuKernels kTable = {
     cross_entropy,
     rational_forward,
     rational_backward,
+    softmax_pool_forward,
+    softmax_pool_backward,
 };
 
 }  // namespace CPU_CAPABILITY

@@ -292,6 +292,93 @@ public final class Ops {
         return p == 0 ? x : checked(() -> PeftNative.dropout(x, p, seed));
     }
 
+    /**
+     * A learned activation {@code y = P(x) / Q(x)} with {@code P(x) = Σ a_i xⁱ}; the versions differ in Q.
+     *
+     * @param numerator [G or 1, m + 1], float32: a_0 to a_m, a row for each group of channels or one for all; m from 1 to 7
+     * @param denominator [G or 1, n]: b_1 to b_n, of version C [G or 1, n + 1] from b_0; n from 1 to 6
+     * @param seed of D's noise; the others do not use it
+     * @see <a href="https://arxiv.org/abs/1907.06732">Padé Activation Units</a>
+     * @see <a href="https://arxiv.org/abs/2409.10594">Kolmogorov-Arnold Transformer: groups of channels</a>
+     */
+    public record Rational(RationalVersion version, Tensor numerator, Tensor denominator, long seed) {}
+
+    /** The denominators of {@link Rational}. */
+    public enum RationalVersion {
+        /** {@code 1 + Σ_{j≥1} |b_j| |x|ʲ} */
+        A,
+        /** {@code 1 + |Σ_{j≥1} b_j xʲ|} */
+        B,
+        /** {@code 0.1 + |Σ_{j≥0} b_j xʲ|} */
+        C,
+        /** B in training, each coefficient of each element multiplied by noise from (0.9, 1.1); without training use B. */
+        D
+    }
+
+    /**
+     * {@code P(x) / Q(x)}, differentiable in x and in the coefficients; finite where the true value is, NaN for infinities.
+     *
+     * @param x [..., C], where C is a multiple of the number of groups G
+     * @return of x's shape and type; computed in float32
+     * @throws IllegalArgumentException if a shape or type does not fit; the message names it
+     */
+    public static Tensor rational(Tensor x, Rational rational) {
+        return checked(() -> PeftNative.rational(
+                x,
+                rational.numerator(),
+                rational.denominator(),
+                rational.version().name(),
+                rational.seed()));
+    }
+
+    /**
+     * The parameters of {@link #promptGenerator}, float32.
+     *
+     * @param downWeight [m, d]
+     * @param downBias [m], or null
+     * @param poolWeight [P, m], a row for each soft token
+     * @param activation of the pooled rows, with coefficients for all m channels or for groups of them
+     * @param upWeight [d, m]
+     * @param upBias [d], or null
+     */
+    public record PromptGenerator(
+            Tensor downWeight,
+            @Nullable Tensor downBias,
+            Tensor poolWeight,
+            Rational activation,
+            Tensor upWeight,
+            @Nullable Tensor upBias) {}
+
+    /**
+     * P soft tokens for each sequence from the hidden rows of its instruction: {@code z = h downWeightᵀ + downBias};
+     * {@code c = softmax(z poolWeightᵀ)ᵀ z}, the softmax over the instruction rows of a sequence; then
+     * {@code activation(c) upWeightᵀ + upBias}. Differentiable in h and all parameters.
+     *
+     * @param h [T, d], packed
+     * @param cuSeqlens int64 [S + 1] on the CPU
+     * @param instruction [T], bool or uint8, on the CPU: not 0 for the rows that are pooled. No other row has any influence.
+     *     A sequence without such a row is pooled to c = 0.
+     * @return [S, P, d], of h's type
+     * @throws IllegalArgumentException if a shape or type does not fit; the message names it
+     * @see <a href="https://arxiv.org/abs/2405.18203">IAPT: Instruction-Aware Prompt Tuning</a>
+     */
+    public static Tensor promptGenerator(Tensor h, Tensor cuSeqlens, Tensor instruction, PromptGenerator generator) {
+        Rational activation = generator.activation();
+        return checked(() -> PeftNative.prompt_generator(
+                h,
+                cuSeqlens,
+                instruction,
+                generator.downWeight(),
+                orUndefined(generator.downBias()),
+                generator.poolWeight(),
+                activation.numerator(),
+                activation.denominator(),
+                activation.version().name(),
+                activation.seed(),
+                generator.upWeight(),
+                orUndefined(generator.upBias())));
+    }
+
     /** Plain {@code x wᵀ + bias} for a w that is trained itself. */
     public static Tensor linear(Tensor x, Tensor w, @Nullable Tensor bias) {
         return checked(() -> {

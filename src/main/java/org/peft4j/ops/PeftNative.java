@@ -138,6 +138,27 @@ public final class PeftNative {
     static native @ByVal Tensor token_log_probs(
             @Const @ByRef Tensor hidden, @Const @ByRef Weight weight, @Const @ByRef Tensor labels, double softcap);
 
+    static native @ByVal Tensor rational(
+            @Const @ByRef Tensor x,
+            @Const @ByRef Tensor numerator,
+            @Const @ByRef Tensor denominator,
+            @StdString String version,
+            @Cast("int64_t") long seed);
+
+    static native @ByVal Tensor prompt_generator(
+            @Const @ByRef Tensor h,
+            @Const @ByRef Tensor cu_seqlens,
+            @Const @ByRef Tensor instruction,
+            @Const @ByRef Tensor down_weight,
+            @Const @ByRef Tensor down_bias,
+            @Const @ByRef Tensor pool_weight,
+            @Const @ByRef Tensor numerator,
+            @Const @ByRef Tensor denominator,
+            @StdString String version,
+            @Cast("int64_t") long seed,
+            @Const @ByRef Tensor up_weight,
+            @Const @ByRef Tensor up_bias);
+
     static native void adamw(
             @Const @ByRef TensorVector parameters,
             @Const @ByRef TensorVector gradients,
