@@ -30,22 +30,6 @@ void check_heads(const char* name, const at::Tensor& t, const at::Tensor& q) {
               " must be contiguous, got strides ", t.strides());
 }
 
-void check_cu_seqlens(const char* name, const at::Tensor& cu, int64_t rows, int64_t longest) {
-  TORCH_CHECK(cu.defined() && cu.dim() == 1 && cu.numel() >= 1 && cu.scalar_type() == at::kLong && cu.is_cpu() &&
-                  cu.is_contiguous(),
-              kName, ": ", name, " must be a contiguous int64 vector [S + 1] on the CPU");
-  const int64_t* at = cu.data_ptr<int64_t>();
-  const int64_t s = cu.numel() - 1;
-  TORCH_CHECK(at[0] == 0 && at[s] == rows, kName, ": ", name, " must begin at 0 and end at ", rows, " (the rows), got ",
-              at[0], " and ", at[s]);
-  for (int64_t i = 0; i < s; ++i) {
-    TORCH_CHECK(at[i] <= at[i + 1], kName, ": ", name, " must not fall, but goes from ", at[i], " to ", at[i + 1],
-                " at ", i);
-    TORCH_CHECK(at[i + 1] - at[i] <= longest, kName, ": sequence ", i, " of ", name, " has ", at[i + 1] - at[i],
-                " rows, more than the stated longest ", longest);
-  }
-}
-
 void check_prefix(const at::Tensor& prefix_k, const at::Tensor& prefix_v, const at::Tensor& k, int64_t sequences) {
   TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kName, ": prefix_k and prefix_v come together, got only one");
   if (!prefix_k.defined()) {
@@ -276,8 +260,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   TORCH_CHECK(k.size(2) == q.size(2), kName, ": q has head size ", q.size(2), " but k ", k.size(2));
   TORCH_CHECK(k.size(1) > 0 && q.size(1) % k.size(1) == 0, kName, ": ", q.size(1),
               " query heads are no multiple of the ", k.size(1), " key heads");
-  check_cu_seqlens("cu_seqlens_q", cu_seqlens_q, q.size(0), max_q);
-  check_cu_seqlens("cu_seqlens_k", cu_seqlens_k, k.size(0), max_k);
+  check_cu_seqlens(kName, "cu_seqlens_q", cu_seqlens_q, q.size(0), "q", max_q);
+  check_cu_seqlens(kName, "cu_seqlens_k", cu_seqlens_k, k.size(0), "k", max_k);
   TORCH_CHECK(cu_seqlens_q.numel() == cu_seqlens_k.numel(), kName, ": cu_seqlens_q has ", cu_seqlens_q.numel() - 1,
               " sequences but cu_seqlens_k ", cu_seqlens_k.numel() - 1);
   check_prefix(prefix_k, prefix_v, k, cu_seqlens_q.numel() - 1);

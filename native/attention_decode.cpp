@@ -58,23 +58,11 @@ void check_cache(const at::Tensor& q, const Cache& cache) {
 }
 
 void check_lengths(const at::Tensor& q, const Cache& cache) {
-  const at::Tensor& cu = cache.cu;
-  TORCH_CHECK(cu.defined() && cu.dim() == 1 && cu.numel() >= 1 && cu.scalar_type() == at::kLong && cu.is_cpu() &&
-                  cu.is_contiguous(),
-              kName, ": cu_seqlens_k must be a contiguous int64 vector [S + 1] on the CPU");
+  check_cu_seqlens(kName, "cu_seqlens_k", cache.cu, cache.paged() ? -1 : cache.k.size(0), "k", cache.longest);
   const int64_t sequences = cache.sequences();
-  TORCH_CHECK(cache.begin(0) == 0, kName, ": cu_seqlens_k must begin at 0, got ", cache.begin(0));
-  for (int64_t s = 0; s < sequences; ++s) {
-    TORCH_CHECK(cache.keys(s) >= 0, kName, ": cu_seqlens_k must not fall, but goes from ", cache.begin(s), " to ",
-                cache.begin(s + 1), " at ", s);
-    TORCH_CHECK(cache.keys(s) <= cache.longest, kName, ": sequence ", s, " has ", cache.keys(s),
-                " keys, more than the stated most ", cache.longest);
-  }
   TORCH_CHECK(sequences == 0 ? q.size(0) == 0 : q.size(0) % sequences == 0 && q.size(0) >= sequences, kName, ": q has ",
               q.size(0), " rows, which are not the same number for each of ", sequences, " sequences");
   if (!cache.paged()) {
-    TORCH_CHECK(cache.begin(sequences) == cache.k.size(0), kName, ": cu_seqlens_k must end at ", cache.k.size(0),
-                " (the rows of k), got ", cache.begin(sequences));
     return;
   }
   const at::Tensor& table = cache.block_table;

@@ -32,6 +32,27 @@ inline void check_probability(const char* operation, double p) {
   TORCH_CHECK(p >= 0 && p < 1, operation, ": dropout must be in [0, 1), got ", p);
 }
 
+// Where packed sequences begin. end: the rows of `of`, where the last must end; -1: they are not known. longest: the most rows that
+// a sequence may have.
+inline void check_cu_seqlens(const char* operation, const char* name, const at::Tensor& cu, int64_t end, const char* of,
+                             int64_t longest = INT64_MAX) {
+  TORCH_CHECK(cu.defined(), operation, ": ", name, " is undefined");
+  TORCH_CHECK(cu.dim() == 1 && cu.numel() >= 1 && cu.scalar_type() == at::kLong && cu.is_cpu() && cu.is_contiguous(),
+              operation, ": ", name, " must be a contiguous int64 vector [S + 1] on the CPU, got ", cu.scalar_type(),
+              " ", cu.sizes(), " on ", cu.device());
+  const int64_t* at = cu.data_ptr<int64_t>();
+  const int64_t s = cu.numel() - 1;
+  TORCH_CHECK(at[0] == 0, operation, ": ", name, " must begin at 0, got ", at[0]);
+  for (int64_t i = 0; i < s; ++i) {
+    TORCH_CHECK(at[i] <= at[i + 1], operation, ": ", name, " must not fall, but goes from ", at[i], " to ", at[i + 1],
+                " at ", i);
+    TORCH_CHECK(at[i + 1] - at[i] <= longest, operation, ": sequence ", i, " of ", name, " has ", at[i + 1] - at[i],
+                " rows, more than the stated longest ", longest);
+  }
+  TORCH_CHECK(end < 0 || at[s] == end, operation, ": ", name, " must end at ", end, " (the rows of ", of, "), got ",
+              at[s]);
+}
+
 // The type that kernels compute in: float for 16-bit numbers.
 inline at::ScalarType compute_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;

@@ -148,17 +148,7 @@ std::string described(const at::Tensor& t) {
 
 void check_packing(const at::Tensor& h, const at::Tensor& cu, const at::Tensor& instruction) {
   const int64_t rows = h.size(0);
-  TORCH_CHECK(cu.defined() && cu.dim() == 1 && cu.numel() >= 1 && cu.scalar_type() == at::kLong && cu.is_cpu() &&
-                  cu.is_contiguous(),
-              kName, ": cu_seqlens must be contiguous int64 [S + 1] on the CPU, got ", described(cu));
-  const int64_t* at = cu.data_ptr<int64_t>();
-  const int64_t s = cu.numel() - 1;
-  TORCH_CHECK(at[0] == 0 && at[s] == rows, kName, ": cu_seqlens must begin at 0 and end at ", rows,
-              " (the rows of h), got ", at[0], " and ", at[s]);
-  for (int64_t i = 0; i < s; ++i) {
-    TORCH_CHECK(at[i] <= at[i + 1], kName, ": cu_seqlens must not fall, but goes from ", at[i], " to ", at[i + 1],
-                " at ", i);
-  }
+  check_cu_seqlens(kName, "cu_seqlens", cu, rows, "h");
   TORCH_CHECK(instruction.defined() && instruction.dim() == 1 && instruction.size(0) == rows &&
                   (instruction.scalar_type() == at::kBool || instruction.scalar_type() == at::kByte) &&
                   instruction.is_cpu(),

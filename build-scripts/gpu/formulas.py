@@ -204,6 +204,17 @@ def rational(x, numerator, denominator, version, seed):
     return (p / q).to(x)
 
 
+def prompt_generator(h, cu, instruction, down, pool, numerator, denominator, up, down_bias, up_bias, version, seed):
+    pooled = []
+    for begin, end in zip(cu, cu[1:]):
+        rows = h[begin:end][instruction[begin:end].to(h.device)]
+        z = _at_least_float32(rows @ down.to(h).t() + (0 if down_bias is None else down_bias.to(h)))
+        pooled.append((z @ pool.to(z).t()).softmax(0).t() @ z)  # 0 where there is no row
+    c = torch.stack(pooled)
+    p = rational(c.reshape(-1, c.shape[-1]), numerator, denominator, version, seed) @ up.to(c).t()
+    return (p if up_bias is None else p + up_bias.to(p)).reshape(*c.shape[:2], -1).to(h)
+
+
 # ---- loss and optimiser
 
 

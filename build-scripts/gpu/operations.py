@@ -72,6 +72,10 @@ def rational(x, numerator, denominator, version="A", seed=1):
     return torch.ops.peft4j.rational(x, numerator, denominator, version, seed)
 
 
+def prompt_generator(h, cu, instruction, down, pool, numerator, denominator, up, down_bias=None, up_bias=None, version="A", seed=1):
+    return torch.ops.peft4j.prompt_generator(h, cu, instruction, down, down_bias, pool, numerator, denominator, version, seed, up, up_bias)  # fmt: skip
+
+
 def gelu(x):
     return torch.ops.peft4j.gelu(x)
 

@@ -163,6 +163,22 @@ def rational(quick):
                     wide=(1, 2))  # fmt: skip
 
 
+def prompt_generator(quick):
+    shapes = [([3, 0, 1, 5], 8, 4, 2), ([17], 12, 6, 1)] if quick else [([3, 0, 1, 5], 8, 4, 2), ([129, 1, 300, 64], 256, 34, 4), ([1000, 7], 512, 128, 10)]  # fmt: skip
+    for (rows, d, m, P), (version, biased) in itertools.product(shapes, [("A", True), ("B", False), ("C", True), ("D", True)]):
+        cu = lengths(*rows)
+        instruction = torch.rand(cu[-1], generator=torch.Generator().manual_seed(1)) < 0.7
+        inputs = [
+            random(cu[-1], d, seed=2), random(m, d, seed=3, deviation=d**-0.5), random(P, m, seed=4),
+            random(2, 6, seed=5), random(2, 4 + (version == "C"), seed=6, deviation=0.5), random(d, m, seed=7, deviation=m**-0.5),
+            random(m, seed=8) if biased else None, random(d, seed=9) if biased else None,
+        ]  # fmt: skip
+        yield Check("prompt_generator", f"{rows} rows of {d}, m {m}, P {P}, version {version}, biased {biased}", inputs, list(range(8)),
+                    lambda t, a=(torch.tensor(cu), instruction), v=version: operations.prompt_generator(t[0], *a, *t[1:], v, 5),
+                    lambda t, a=(cu, instruction), v=version: formulas.prompt_generator(t[0], *a, *t[1:], v, 5),
+                    wide=tuple(range(1, 8)))  # fmt: skip
+
+
 def gelu(quick):
     for shape in [(1, 1), (7, 33)] if quick else [(1, 1), (7, 33), (1000, 1536)]:
         yield Check("gelu", f"{list(shape)}", [random(*shape, seed=1, deviation=2)], [0], lambda t: operations.gelu(*t), lambda t: formulas.gelu(*t))
@@ -224,8 +240,8 @@ def clip_grad_norm(quick):
 
 
 OPERATIONS = [
-    lora_linear, attention, attention_decode, layer_norm, rms_norm, rotary, gated_mlp, rational, gelu, dropout, lm_loss, adamw,
-    clip_grad_norm,
+    lora_linear, attention, attention_decode, layer_norm, rms_norm, rotary, gated_mlp, rational, prompt_generator, gelu, dropout,
+    lm_loss, adamw, clip_grad_norm,
 ]  # fmt: skip
 
 # ---- running them

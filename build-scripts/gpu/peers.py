@@ -107,6 +107,14 @@ def rational(x, numerator, denominator):
     return (top / (1 + bottom * z.abs())).to(x.dtype).view(x.shape)
 
 
+def prompt_generator(h, down, pool, numerator, denominator, up):
+    """IAPT in autocast's types: h [S, n, d] -> [S, P, d], all rows of a sequence its instruction."""
+    z = h @ down.to(h.dtype).t()
+    weights = (z @ pool.to(h.dtype).t()).float().softmax(1)
+    c = weights.transpose(1, 2).to(h.dtype) @ z
+    return rational(c, numerator, denominator) @ up.to(h.dtype).t()
+
+
 if triton is not None:
 
     @triton.jit

@@ -73,6 +73,14 @@ def lora_expand(T, K, r):
     return [Step(HALF * (2 * T * K + T * r + r * K), 2 * T * K * r)]
 
 
+def prompt_generator(T, d, m, P, backward=False):
+    """IAPT's, of T instruction rows: down projection, scores and pooling. What is done for each soft token is small."""
+    steps = [Step(HALF * (T * d + T * m + m * d), 2 * T * d * m), Step(HALF * 2 * T * m, 4 * T * P * m)]
+    if backward:  # dz; dW_down and dh
+        steps += [Step(HALF * 3 * T * m, 10 * T * P * m), Step(HALF * (2 * T * d + 2 * T * m + 2 * m * d), 4 * T * d * m)]
+    return steps
+
+
 # ---- attention
 
 

@@ -56,6 +56,27 @@ def dropout(c):
     yield from each_way("dropout", f"{T} x {C}, p 0.1", passes(T * C, (1, 1), (1, 1)), pairs, extra=c.copying)
 
 
+def prompt_generator(c):
+    """IAPT before a layer of an 8B model; the eager peer pads, as its formula is written."""
+    if not c.torch:
+        return
+    import torch
+
+    import operations
+    import peers
+
+    S, n, d, m, P = c.size((16, 512, 4096, 256, 4), (2, 3, 16, 8, 2))
+    h, T = c.normal(S * n, d).requires_grad_(), S * n
+    down, pool, up = (c.normal(*shape, type="float32", deviation=0.02).requires_grad_() for shape in ((m, d), (P, m), (d, m)))
+    a, b = (c.normal(1, count, type="float32", deviation=0.3).requires_grad_() for count in (6, 4))
+    cu, instruction, inputs = torch.arange(0, T + 1, n), torch.ones(T, dtype=torch.bool), [h, down, pool, a, b, up]
+    pairs = {
+        "eager": (lambda: peers.prompt_generator(h.view(S, n, d), down, pool, a, b, up), inputs),
+        **c.providers("prompt_generator", lambda: operations.prompt_generator(h, cu, instruction, down, pool, a, b, up), inputs),
+    }
+    yield from each_way("prompt_generator", f"{S} x {n} rows of {d}, m {m}, P {P}", lambda back: predict.prompt_generator(T, d, m, P, back), pairs)
+
+
 def lm_loss(c):
     """The head of an 8B model: loss and the gradient of the hidden rows."""
     if not c.torch:
@@ -373,6 +394,6 @@ def clip_grad_norm(c):
 
 
 OPERATIONS = [
-    layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, rational, fixed_order_sum, lm_loss, cross_entropy, adamw,
-    clip_grad_norm,
+    layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, rational, prompt_generator, fixed_order_sum, lm_loss,
+    cross_entropy, adamw, clip_grad_norm,
 ]  # fmt: skip

@@ -45,6 +45,7 @@ TORCH_LIBRARY(peft4j, library) {
   library.def("rotary", peft4j::rotary);
   library.def("gated_mlp", peft4j::gated_mlp);
   library.def("rational", peft4j::rational);
+  library.def("prompt_generator", peft4j::prompt_generator);
   library.def("gelu", peft4j::gelu);
   library.def("dropout", peft4j::dropout);
   library.def("lm_loss", lm_loss);

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "device/numbers.h"
 #include "device/philox.h"
+#include "device/walk.h"
 #include "device/warp.h"
 #include "device_buffer.h"
 
@@ -41,6 +42,23 @@ TEST(maskHasTheLayoutOfTheCpu) {
   for (int c = 0; c < 100; ++c) {
     REQUIRE(found[c] == static_cast<float>(mask(1, 100, threshold, seed, row)[c]));
   }
+}
+
+__global__ void count_plane(int* visits, int64_t rows, int64_t columns) {
+  for (int64_t row = plane_row(); row < rows; row += plane_rows()) {
+    each_plane_pack<1>(columns, [&](int, int64_t c) { ++visits[row * columns + c]; });
+  }
+}
+
+TEST(planeOfFewBlocksVisitsEachElementOnce) {
+  const int64_t rows = 1000, columns = 70;
+  const DeviceBuffer<int> visits(std::vector<int>(rows * columns, 0), "visits");
+  Plane blocks = plane(rows, columns, 1);
+  blocks.grid.y = 3;  // as where there are more rows than a grid may have blocks
+  REQUIRE(rows > 2 * 3 * static_cast<int64_t>(blocks.block.y));
+  expect_success("count_plane",
+                 PEFT4J_LAUNCH(count_plane, blocks.grid, blocks.block, 0, nullptr, visits.data(), rows, columns));
+  REQUIRE(visits.download() == std::vector<int>(rows * columns, 1));
 }
 
 __global__ void reduce(const float* in, float* out) {

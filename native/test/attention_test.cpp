@@ -399,7 +399,7 @@ TEST(attentionRefuses) {
   refused("head size", [&](Arguments& a) { a.k = a.v = f({6, 2, 4}); }, {"head size 8", "4"});
   refused("head counts", [&](Arguments& a) { a.k = a.v = f({6, 3, 8}); }, {"4 query heads", "3 key heads"});
   refused("cu type", [](Arguments& a) { a.cu_q = a.cu_q.to(at::kInt); }, {"cu_seqlens_q", "int64"});
-  refused("cu end", [](Arguments& a) { a.cu_q = cumulative({2, 2}); }, {"cu_seqlens_q", "end at 5", "and 4"});
+  refused("cu end", [](Arguments& a) { a.cu_q = cumulative({2, 2}); }, {"cu_seqlens_q", "end at 5", "got 4"});
   refused("cu begin",
           [](Arguments& a) {
             a.cu_k = a.cu_k.clone();
