@@ -184,7 +184,7 @@ TEST(decodeRefuses) {
   refused("cu begin", [](Arguments& a) { a.cu = a.cu + 1; }, {"cu_seqlens_k", "begin at 0", "got 1"});
   refused("cu falls", [](Arguments& a) { a.cu = cumulative({4, -1}); }, {"cu_seqlens_k", "fall", "from 4 to 3"});
   refused("cu end", [](Arguments& a) { a.cu = cumulative({2, 3}); }, {"cu_seqlens_k", "end at 6", "got 5"});
-  refused("max_k", [](Arguments& a) { a.max_k = 3; }, {"sequence 1", "4 rows", "most 3"});
+  refused("max_k", [](Arguments& a) { a.max_k = 3; }, {"sequence 1", "4 rows", "longest 3"});
   refused("rows", [&](Arguments& a) { a.q = f({3, 4, 8}); }, {"q has 3 rows", "2 sequences"});
   refused("table type",
           [&](Arguments& a) {
@@ -203,7 +203,7 @@ TEST(decodeRefuses) {
             paged_cache(a);
             a.table = a.table.narrow(1, 0, 1).contiguous();
           },
-          {"sequence 1", "4 rows", "1 blocks of 2"});
+          {"sequence 1", "4 keys", "1 blocks of 2"});
   refused("block",
           [&](Arguments& a) {
             paged_cache(a);
