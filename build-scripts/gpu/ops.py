@@ -164,13 +164,13 @@ def rational(quick):
 
 
 def prompt_generator(quick):
-    shapes = [([3, 0, 1, 5], 8, 4, 2), ([17], 12, 6, 1)] if quick else [([3, 0, 1, 5], 8, 4, 2), ([129, 1, 300, 64], 256, 34, 4), ([1000, 7], 512, 128, 10)]  # fmt: skip
+    shapes = [([30, 0, 1, 25], 24, 8, 2), ([70], 40, 6, 1)] if quick else [([30, 0, 1, 25], 24, 8, 2), ([129, 1, 300, 64], 256, 34, 4), ([1000, 7], 512, 128, 10)]  # fmt: skip
     for (rows, d, m, P), (version, biased) in itertools.product(shapes, [("A", True), ("B", False), ("C", True), ("D", True)]):
         cu = lengths(*rows)
         instruction = torch.rand(cu[-1], generator=torch.Generator().manual_seed(1)) < 0.7
         inputs = [
             random(cu[-1], d, seed=2), random(m, d, seed=3, deviation=d**-0.5), random(P, m, seed=4),
-            random(2, 6, seed=5), random(2, 4 + (version == "C"), seed=6, deviation=0.5), random(d, m, seed=7, deviation=m**-0.5),
+            random(2, 6, seed=5, deviation=0.5), random(2, 4 + (version == "C"), seed=6, deviation=0.2), random(d, m, seed=7, deviation=m**-0.5),
             random(m, seed=8) if biased else None, random(d, seed=9) if biased else None,
         ]  # fmt: skip
         yield Check("prompt_generator", f"{rows} rows of {d}, m {m}, P {P}, version {version}, biased {biased}", inputs, list(range(8)),

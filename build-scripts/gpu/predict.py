@@ -290,6 +290,7 @@ def catalogue():
         ("attention_decode", "64 sequences of 4096", attention_decode([4096] * 64, **heads)),
         ("rational, fwd", "8192 x 14336", elements(wide, 1, 1)),
         ("rational, bwd", "8192 x 14336", elements(wide, 2, 1)),
+        ("prompt_generator, fwd + bwd", "8192 rows of 4096, m 256, P 4", prompt_generator(T, C, 256, 4, True)),
         ("rms_norm + residual, fwd", "8192 x 4096", elements(n, 2, 2)),
         ("rms_norm + residual, bwd", "8192 x 4096", elements(n, 3, 1)),
         ("rotary, fwd", "8192 x (32 + 8) x 128", elements(T * 40 * 128, 1, 1)),
