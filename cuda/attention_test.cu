@@ -340,6 +340,15 @@ TEST(attentionHasEveryHeadSize) {
   }
 }
 
+// With one key more than queries, the last row of a warp sees just one column of a tile.
+TEST(attentionSeesTheFirstKeyOfATile) {
+  for (const int64_t size : {64, 128, 256}) {
+    Case c{1, 1, size, {130}, {131}, true};
+    c.scale = 1 / std::sqrt(static_cast<float>(size));
+    check<__nv_bfloat16>(c);
+  }
+}
+
 TEST(attentionFollowsItsFormula) {
   const std::vector<std::pair<int64_t, int64_t>> heads = {{1, 1}, {2, 1}, {3, 3}};
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> lengths = {
