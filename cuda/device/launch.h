@@ -5,7 +5,7 @@ How a kernel is started and gets its shared memory, the same text for a card and
     PEFT4J_LAUNCH(my_kernel<float>, grid, block, shared_bytes, stream, arguments…)
 
 gives 0, or an error's number and a message (last_error) with the kernel's name, grid, block and shared bytes. A grid of no
-blocks is no error and does nothing. Inside the kernel shared_memory() is the block's shared_bytes, aligned to 128.
+blocks is no error and does nothing. Inside the kernel shared_memory() is the block's shared_bytes, aligned to 1024.
 */
 #include <cstdint>
 #include <cstdio>
@@ -28,7 +28,7 @@ inline std::string describe(const char* kernel, dim3 grid, dim3 block, size_t sh
 #ifdef __CUDACC__
 
 __device__ __forceinline__ char* shared_memory() {
-  extern __shared__ __align__(128) char peft4j_shared[];
+  extern __shared__ __align__(1024) char peft4j_shared[];
   return peft4j_shared;
 }
 
