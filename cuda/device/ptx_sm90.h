@@ -12,8 +12,8 @@ bytes that they announced are there.
     tma_load(to, map, column, row, b)  by one thread: the box of the matrix (tensor_map.h) that begins there, 0 where it lies outside;
                                        the box's bytes, all of them, count for b's phase. `to` at a multiple of 1024 bytes
 Products by a warpgroup, four warps of which the first is number 0, 4, 8, …
-    wgmma_m64n256k16<Type, ByK>(d, a, b, add)   d[64, 256] = a[64, 16] · b[16, 256], or with `add` += that; warp i of the group has rows
-                                       16i to 16i + 15, its d[j] is mma's d for columns 8j to 8j + 7; a and b: wgmma_operand
+    wgmma_m64n256k16<Type, ByK>(d, a, b)   d[64, 256] += a[64, 16] · b[16, 256]; warp i of the group has rows 16i to 16i + 15, its d[j]
+                                           is mma's d for columns 8j to 8j + 7; a and b: wgmma_operand
     wgmma_fence(d)                     before the first product, and between another access to d and a product
     wgmma_commit(), wgmma_wait<N>(d)   groups as cp.async has them; until then d and what a and b name are in use
     fence_async_proxy()                after plain writes to shared memory that wgmma reads or tma_load overwrites, by who
@@ -101,20 +101,20 @@ PEFT4J_DEVICE void wgmma_wait(float (&d)[32][4]) {
 #define PEFT4J_16(i) PEFT4J_4(i), PEFT4J_4(i + 1), PEFT4J_4(i + 2), PEFT4J_4(i + 3)
 #define PEFT4J_WGMMA(type)                                                                                    \
   asm volatile(                                                                                               \
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"                                                           \
+      "{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\n" /* d is added to */                                          \
       "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                            \
       " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,"      \
       "%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,"      \
       "%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,"      \
       "%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,"      \
       "%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,"    \
-      "%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1, 0, %131;\n}"                  \
+      "%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1, 0, %130;\n}"                  \
       : PEFT4J_16(0), PEFT4J_16(4), PEFT4J_16(8), PEFT4J_16(12), PEFT4J_16(16), PEFT4J_16(20), PEFT4J_16(24), \
         PEFT4J_16(28)                                                                                         \
-      : "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(ByK ? 1 : 0))
+      : "l"(a), "l"(b), "n"(ByK ? 1 : 0))
 
 template <class Type, bool ByK>
-PEFT4J_DEVICE void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b, bool add) {
+PEFT4J_DEVICE void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b) {
   if constexpr (__is_same(Type, Bf16)) {
     PEFT4J_WGMMA("bf16");
   } else {
@@ -173,8 +173,8 @@ void wgmma_wait(float (&)[32][4] PEFT4J_SITE) {
   host::wgmma_wait(Open, site);
 }
 template <class Type, bool ByK>
-void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b, bool add PEFT4J_SITE) {
-  host::wgmma(&d[0][0], {a, b, std::is_same_v<Type, Bf16>, ByK, add}, site);
+void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b PEFT4J_SITE) {
+  host::wgmma(&d[0][0], {a, b, std::is_same_v<Type, Bf16>, ByK}, site);
 }
 template <int N, bool More>
 void set_max_registers(host::Site site = host::Site::current()) {
@@ -189,12 +189,15 @@ A matrix in shared memory as tma_load leaves it, in rows of 128 bytes swizzled o
 1024 bytes):
     K-major (a; b if not ByK)   a row is 64 k's of one m or n; `stride` bytes from eight rows to the next eight
     N-major (b if ByK)          a row is 64 n's of one k; `stride` bytes from eight k's to the next eight, `leading` from 64 n's to the next
-16 k's further it begins 32 bytes, or two strides, further.
+16 k's further it begins 32 bytes, or two strides, further: wgmma_bytes is what is added then.
 */
+PEFT4J_DEVICE uint64_t wgmma_bytes(uint32_t bytes) {
+  return (bytes & 0x3ffff) >> 4;
+}
 PEFT4J_DEVICE uint64_t wgmma_operand(const void* start, int stride, int leading = 0) {
-  const auto field = [](uint32_t x) { return static_cast<uint64_t>((x & 0x3ffff) >> 4); };
   constexpr uint64_t kSwizzle128 = 1;
-  return field(shared_address(start)) | field(leading) << 16 | field(stride) << 32 | kSwizzle128 << 62;
+  return wgmma_bytes(shared_address(start)) | wgmma_bytes(leading) << 16 | wgmma_bytes(stride) << 32 |
+         kSwizzle128 << 62;
 }
 
 }  // namespace peft4j::cuda

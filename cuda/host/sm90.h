@@ -37,7 +37,7 @@ void fence_async_proxy();
 
 struct Product {  // m64n256k16
   uint64_t a, b;
-  bool bf16, by_k, add;
+  bool bf16, by_k;
   bool operator==(const Product&) const = default;
 };
 void wgmma(float* d, const Product& product, Site site);

@@ -89,8 +89,7 @@ void multiply(Wgmma& by, int first_row, std::vector<float>& d) {
     }
     for (int n = 0; n < kN; ++n) {  // d[n / 8] is mma's
       const int lane = m % 8 * 4 + n % 8 / 2, i = n / 8 * 4 + m / 8 * 2 + n % 2;
-      float& to = d[lane * kRegisters + i];
-      to = (by.product.add ? to : 0.0f) + sum[n];
+      d[lane * kRegisters + i] += sum[n];
     }
   }
 }
@@ -148,7 +147,7 @@ void issue(Lanes& lanes) {
   if (d.in_flight == 0) {
     const bool is_new = d.values.empty();
     d.values.resize(32 * kRegisters);
-    if (!warp.fenced && (is_new || !product.add || touched(lanes, d))) {
+    if (!warp.fenced && (is_new || touched(lanes, d))) {
       fail("wgmma: d was touched, or is new, and there was no wgmma_fence since", at);
     }
     for (int lane = 0; lane < 32; ++lane) {

@@ -134,7 +134,7 @@ __global__ void product(const T* a, const T* b, float* d) {
   wgmma_fence(sums);
   for (int k = 0; k < kDepth; k += 16) {
     const uint64_t operand_b = ByK ? wgmma_operand(on_b + k * 64, 1024, kDepth * 128) : wgmma_operand(on_b + k, 1024);
-    wgmma_m64n256k16<Type, ByK>(sums, wgmma_operand(on_a + k, 1024), operand_b, true);
+    wgmma_m64n256k16<Type, ByK>(sums, wgmma_operand(on_a + k, 1024), operand_b);
   }
   wgmma_commit();
   wgmma_wait<0>(sums);
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(256) groups(const __nv_bfloat16* in, float* ou
   float sums[32][4] = {};
   wgmma_fence(sums);
   for (int k = 0; k < 64; k += 16) {
-    wgmma_m64n256k16<Bf16, false>(sums, wgmma_operand(tiles + k, 1024), wgmma_operand(tiles + k, 1024), true);
+    wgmma_m64n256k16<Bf16, false>(sums, wgmma_operand(tiles + k, 1024), wgmma_operand(tiles + k, 1024));
     wgmma_commit();
     wgmma_wait<1>(sums);
   }

@@ -318,7 +318,7 @@ void write_ones() {
 }
 
 void one_product(float (&d)[32][4], host::Site site = host::Site::current()) {
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), true, site);
+  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), site);
 }
 
 __global__ void no_proxy_fence(float* out) {
@@ -445,7 +445,7 @@ __global__ void outside(float* out) {
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t b = wgmma_operand(operand_b() + 64 * 64, 1024);             // 64 rows too far
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b, true);  // PLANTED
+  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b);  // PLANTED
   wgmma_commit();
   wgmma_wait<0>(d);
   out[threadIdx.x] = d[0][0];
@@ -461,7 +461,7 @@ __global__ void base_offset(float* out) {
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t b = wgmma_operand(operand_b(), 1024) | uint64_t{1} << 49;
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b, true);  // PLANTED
+  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b);  // PLANTED
   wgmma_commit();
   wgmma_wait<0>(d);
   out[threadIdx.x] = d[0][0];
@@ -493,7 +493,7 @@ __global__ void rounds(const __grid_constant__ TensorMap map, float* out) {
     } else if (threadIdx.x < 128) {
       mbarrier_wait(full, round & 1);
       wgmma_fence(d);
-      wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024), true);  // PLANTED
+      wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024));  // PLANTED
       wgmma_commit();
       if (WaitsForTheProduct) {
         wgmma_wait<0>(d);
@@ -532,7 +532,7 @@ __global__ void product_before_the_wait(const __grid_constant__ TensorMap map, f
   }
   float d[32][4] = {};
   wgmma_fence(d);
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024), true);  // PLANTED
+  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024));  // PLANTED
   mbarrier_wait(full, 0);
   wgmma_commit();
   wgmma_wait<0>(d);
@@ -564,7 +564,7 @@ __global__ void identity(const __grid_constant__ TensorMap map, float* out, int 
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t rows = wgmma_operand(box() + further, stride);
-  wgmma_m64n256k16<Bf16, false>(d, rows, wgmma_operand(box() + 16, 1024), true);  // k from 16 to 31
+  wgmma_m64n256k16<Bf16, false>(d, rows, wgmma_operand(box() + 16, 1024));  // k from 16 to 31
   wgmma_commit();
   wgmma_wait<0>(d);
   const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
