@@ -103,7 +103,9 @@ struct WayOut {
                                   int column) {
 #pragma unroll
     for (int j = 0; j < N; j += kColumns / 8) {
-      write_columns(sums, j, Staging{shared}, of, row, column + 8 * j);
+      if (row < of.t && column + 8 * j < of.n) {
+        write_columns(sums, j, Staging{shared}, of, row, column + 8 * j);
+      }
     }
   }
 

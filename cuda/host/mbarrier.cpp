@@ -59,13 +59,15 @@ void perform(const BulkCopy& copy) {
   for (int i = 0; i < map.box_rows; ++i) {
     for (int j = 0; j < map.box_columns; j += kNumbers) {
       uint16_t numbers[kNumbers] = {};
-      for (int e = 0; e < kNumbers; ++e) {
-        const int64_t row = int64_t{copy.row} + i, column = int64_t{copy.column} + j + e;
-        if (row >= 0 && row < map.rows && column >= 0 && column < map.columns) {
-          const char* from = map.data + (row * map.stride + column) * 2;
-          check(from, 2, Access::kRead, nullptr, &copy.site);
-          std::memcpy(&numbers[e], from, 2);
+      const int64_t row = int64_t{copy.row} + i, column = int64_t{copy.column} + j;
+      const int64_t first = std::max(-column, int64_t{0}), end = std::min(map.columns - column, int64_t{kNumbers});
+      if (row >= 0 && row < map.rows && first < end) {
+        const char* from = map.data + (row * map.stride + column + first) * 2;
+        const size_t bytes = (end - first) * 2;
+        for (size_t done = 0, step = bytes == 16 && column % 8 == 0 ? 16 : 2; done < bytes; done += step) {
+          check(from + done, step, Access::kRead, nullptr, &copy.site);
         }
+        std::memcpy(&numbers[first], from, bytes);
       }
       uint32_t at = shared_address(copy.to) + (i * map.box_columns + j) * 2;
       at ^= map.swizzled ? (at >> 7 & 7) << 4 : 0;

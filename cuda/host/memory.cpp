@@ -7,8 +7,10 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "block.h"
 
@@ -199,21 +201,21 @@ void Region::forget() {
   readers_.clear();
 }
 
-bool Region::readers_ordered(size_t offset) const {
-  if (readers_.empty()) {
-    return false;
-  }
+// Of each warp, before which clock all that it did happened before the current thread's next access.
+static std::array<uint32_t, 32> seen_of_warps() {
   const Thread& self = *running->current;
-  const auto& last = readers_[offset / 16];
+  std::array<uint32_t, 32> clocks;
+  clocks.fill(kOpen);
   for (int i = 0; i < static_cast<int>(running->threads.size()); ++i) {
-    const uint32_t clock = last[i / 32];  // of its warp, and one more
-    const uint32_t warp_clock = i / 32 == self.number / 32 ? self.warp_clock : 0;
-    const uint32_t by_barrier = self.known.empty() ? 0 : self.known[i];
-    if (clock > std::max({self.block_clock, warp_clock, by_barrier})) {
-      return false;
-    }
+    const uint32_t by_warp = i / 32 == self.number / 32 ? self.warp_clock : 0,
+                   by_barrier = self.known.empty() ? 0 : self.known[i];
+    clocks[i / 32] = std::min(clocks[i / 32], std::max({self.block_clock, by_warp, by_barrier}));
   }
-  return true;
+  return clocks;
+}
+
+bool Region::readers_ordered(size_t offset, const std::array<uint32_t, 32>& clocks) const {
+  return !readers_.empty() && std::ranges::equal(readers_[offset / 16], clocks, std::less_equal());
 }
 
 bool Region::wgmma_reads(size_t offset) const {
@@ -273,8 +275,14 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
   if (access != Access::kRead && region->wgmma_reads(offset)) {
     report(place_of(address) + ", which a wgmma still reads");
   }
+  Cell before, after;  // of the last byte: most have the same history
   for (size_t i = offset; i < offset + size; ++i) {
     Cell& cell = region->cells_[i];
+    if (i > offset && cell == before) {
+      cell = after;
+      continue;
+    }
+    before = cell;
     const bool atomics = access == Access::kAtomic && (cell.write & kAtomicBit) != 0;
     if (cell.write == 0) {
       if (access != Access::kWrite) {
@@ -300,12 +308,13 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
       cell.read = now | others;
     } else {
       const bool lanes = (cell.read & kLanes) != 0, several = lanes || (cell.read & kSpecial) != 0;
-      if (cell.read != 0 && !ordered(cell.read, lanes) && !(several && region->readers_ordered(i))) {
+      if (cell.read != 0 && !ordered(cell.read, lanes) && !(several && region->readers_ordered(i, seen_of_warps()))) {
         report(place_of(address) + ", which " + who(cell.read) + " read without a barrier between");
       }
       cell.write = now | (access == Access::kAtomic ? kAtomicBit : 0);
       cell.read = 0;
     }
+    after = cell;
   }
 }
 
@@ -324,14 +333,16 @@ void set_in_flight(void* address, size_t size, bool in_flight) {
 void begin_bulk_copy(void* to, size_t bytes, const Site* site) {
   Region* region = region_at(reinterpret_cast<uintptr_t>(to));
   const size_t offset = static_cast<char*>(to) - region->begin_;
+  const auto seen = seen_of_warps();
   for (size_t i = 0; i < bytes; i += 16) {
-    check_proxy(static_cast<char*>(to) + i, 16, site);
-    check(static_cast<char*>(to) + i, 16, Access::kWrite, nullptr, site);
-    if (!region->readers_.empty() && !region->readers_ordered(offset + i)) {
-      fail("a bulk copy to " + place_of(static_cast<char*>(to) + i) +
-               ", which a warp has read without a barrier between",
-           where(*site));
+    char* at = static_cast<char*>(to) + i;
+    check_proxy(at, 16, site);
+    if (region->readers_ordered(offset + i, seen)) {
+      std::for_each_n(&region->cells_[offset + i], 16, [](Cell& cell) { cell.read = 0; });
+    } else if (!region->readers_.empty()) {
+      fail("a bulk copy to " + place_of(at) + ", which a warp has read without a barrier between", where(*site));
     }
+    check(at, 16, Access::kWrite, nullptr, site);
   }
   for (size_t i = offset; i < offset + bytes; ++i) {
     region->cells_[i].write = stamp_of(kBulkCopy);
@@ -353,9 +364,10 @@ void check_proxy(const void* address, size_t size, const Site* site) {
   if (region == nullptr || offset + size > region->size_) {
     return;  // check reports it
   }
+  uint64_t before = 0;
   for (size_t i = offset; i < offset + size; ++i) {
     const uint64_t write = region->cells_[i].write;
-    if (serial_of(write) == running->serial && !by_bulk_copy(write) &&
+    if (write != std::exchange(before, write) && serial_of(write) == running->serial && !by_bulk_copy(write) &&
         clock_of(write) >= running->threads[thread_of(write)].async_fence) {
       fail(place_of(address) + " was written by " + who(write) + " without fence_async_proxy", where(*site));
     }

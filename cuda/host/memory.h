@@ -25,6 +25,7 @@ namespace peft4j::host {
 
 struct Cell {
   uint64_t write = 0, read = 0;  // stamps, see memory.cpp
+  bool operator==(const Cell&) const = default;
 };
 
 enum class Access { kRead, kWrite, kAtomic };
@@ -50,9 +51,9 @@ class Region {
   friend void check_proxy(const void* address, size_t size, const Site* site);
   friend void begin_wgmma_read(const void* address, const Site& site);
   friend void end_wgmma_read(const void* address);
-  // Of the 16 bytes there: whether every warp's last read happened before the current thread's next access; whether a wgmma
-  // reads them now.
-  bool readers_ordered(size_t offset) const;
+  // Of the 16 bytes there: whether every warp's last read was before its clock, see seen_of_warps; whether a wgmma reads them
+  // now.
+  bool readers_ordered(size_t offset, const std::array<uint32_t, 32>& clocks) const;
   bool wgmma_reads(size_t offset) const;
   void set_reader(const void* address, uint32_t clock);  // the current warp
   std::vector<char> bytes_;
