@@ -12,12 +12,14 @@ zeros where a matrix ends: no tails anywhere else. The other two warpgroups take
 keep one buffer's products in flight while they wait for the next buffer, and then give the one before back. The producer's
 registers are theirs: 40 and 232 a thread.
 
-For 64 columns of k: 2·128·256·64 operations take 1,024 cycles of the tensor cores, and 48 KB come from L2: 47 bytes a cycle and
-multiprocessor, 11 TB/s for 132 of them at 1.75 GHz if every tile read its own; those that run together share, so HBM sees a tenth.
-The four buffers are 3,000 cycles ahead, four times what a copy takes to arrive. The way out of registers, some 3,000 cycles,
-is the only time when the tensor cores wait: 4 % for K = 4096; the next tile's buffers are filled meanwhile.
-A pair of 16 columns, an adapter's, costs as much as one of 64: 1.2 % for K = 4096.
-Expected 0.85 of the rate of wgmma: 600 to 650 TF on an H100 or H200 with random numbers.
+For 64 columns of k 2·128·256·64 operations take 1,024 cycles of the tensor cores at their full rate, and 48 KB come from L2: 48
+bytes a cycle and multiprocessor, of which L2 gives about 39. So the copies limit it, at 0.8 of the rate; the card's power, with
+random numbers, at about the same. (Two blocks that shared w's tile by a multicast copy would need 32.) HBM sees a tenth of that,
+because the tiles that run together share rows of x and of w.
+The four buffers are 4,000 cycles ahead, several times what a copy takes to arrive. The tensor cores wait for the way out of
+registers only, some 3,000 cycles, 4 % for K = 4096; the next tile's buffers are filled meanwhile. An adapter's pair of 16 columns
+costs as much as one of 64: 1.2 % for K = 4096.
+Expected 0.6 of the dense rate of 989 TF: 600 TF on an H100 or H200.
 
 The order of addition is wgmma's, so the bits are not those of the other tiles; they are the same in each run and on each card of
 this kind.

@@ -17,7 +17,7 @@ What device/ptx_sm90.h calls on the host.
 
 namespace peft4j::host {
 
-struct alignas(64) TensorMap {
+struct alignas(16) TensorMap {  // not 64, as on a card: g++ would speak of its ABI at each kernel that takes one
   unsigned char opaque[128];
 };
 
