@@ -6,6 +6,7 @@
 #include "peft4j_cuda.h"
 #include "test/check.h"
 #include "test/device_buffer.h"
+#include "test/needs.h"
 
 namespace peft4j::cuda::test {
 namespace {
@@ -17,6 +18,7 @@ struct Case {
   uint32_t threshold = 128;
   bool by_k = false, accumulate = false, bias = false, aligned = true;
   int tile = 0;
+  bool sm90a = false;
 };
 
 std::string name_of(const Case& c, int dtype) {
@@ -25,7 +27,8 @@ std::string name_of(const Case& c, int dtype) {
     all += text(" ", k);
   }
   return all + text(", masked ", c.masked, " (", c.threshold, "), by k ", c.by_k, ", accumulate ", c.accumulate,
-                    ", bias ", c.bias, ", aligned ", c.aligned, ", tile ", c.tile, ", dtype ", dtype);
+                    ", bias ", c.bias, ", aligned ", c.aligned, ", tile ", c.tile, ", sm90a ", c.sm90a, ", dtype ",
+                    dtype);
 }
 
 constexpr uint64_t kSeed = 0x123456789abcdef;
@@ -87,6 +90,7 @@ Results run(const Case& c, int dtype, std::vector<double> (*numbers)(int64_t, ui
   of.accumulate = c.accumulate;
   of.dtype = dtype;
   of.tile = c.tile;
+  of.sm90a = c.sm90a;
   of.bias = c.bias ? on_bias.data() : nullptr;
   of.y = on_y.data();
   of.t = c.t;
@@ -128,37 +132,89 @@ void expect_exact(const Case& c, int dtype) {
   }
 }
 
-TEST(dualGemmIsExactOnWholeNumbers) {
+// kernels: with tile 0 (rows that are not aligned), 1, 2, and 2 by wgmma.
+void expect_exact_on_all_sizes(const std::vector<int>& kernels) {
   const std::vector<int64_t> rows = {1, 3, 31, 33, 64, 65, 129, 0}, columns = {1, 7, 32, 64, 65, 127, 257, 0},
                              depths = {1, 2, 7, 31, 32, 33, 63, 64, 129, 0};
   const std::vector<std::vector<int64_t>> ranks = {{}, {8}, {3, 32}, {0, 40, 1}};  // pairs before the long one
-  // t, n, k, ranks, masked, flags, tile
-  for (const std::vector<int>& row : pairwise({8, 8, 10, 4, 3, 16, 3})) {
+  // t, n, k, ranks, masked, flags, kernel
+  for (const std::vector<int>& row : pairwise({8, 8, 10, 4, 3, 16, static_cast<int>(kernels.size())})) {
     Case c{rows[row[0]], columns[row[1]], ranks[row[3]]};
+    const int kernel = kernels[row[6]];
     c.k.push_back(depths[row[2]]);
     c.masked = std::min<int>(row[4], c.k.size());
     c.by_k = (row[5] & 1) != 0;
     c.accumulate = (row[5] & 2) != 0;
     c.bias = (row[5] & 4) != 0;
-    c.aligned = row[6] != 0;
-    c.tile = row[6];
+    c.aligned = kernel != 0;
+    c.tile = std::min(kernel, 2);
+    c.sm90a = kernel == 3;
     expect_exact(c, (row[5] & 8) != 0 ? 1 : 2);
   }
+}
+
+TEST(dualGemmIsExactOnWholeNumbers) {
+  expect_exact_on_all_sizes({0, 1, 2});
+}
+
+TEST(dualGemmByWgmmaIsExactOnWholeNumbers) {
+  if (has_sm90a(__func__)) {
+    expect_exact_on_all_sizes({3});
+  }
+}
+
+bool by_wgmma() {
+  return std::string(peft4j_cuda_last_kernel()).find("dual_gemm_sm90a") != std::string::npos;
 }
 
 TEST(dualGemmGoesThroughAllTiles) {
   expect_exact({.t = 5, .n = 70, .k = {16, 1000, 255}}, 1);
   expect_exact({.t = 1100, .n = 200, .k = {8}, .tile = 1}, 1);     // a second group of tiles
   expect_exact({.t = 64 * 128 - 1, .n = 8, .k = {8}}, 1);          // the large tile, chosen by the shape
+  REQUIRE(!by_wgmma());                                            // which is off
   expect_exact({.t = 3, .n = 5, .k = {}, .bias = true}, 1);        // no pair
   expect_exact({.t = 3, .n = 5, .k = {0, 0}, .masked = 1}, 2);
+}
+
+TEST(dualGemmByWgmmaGoesThroughAllTiles) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  const Case several{
+      .t = 300, .n = 600, .k = {16, 8, 500}, .masked = 1, .tile = 2, .sm90a = true};  // tiles for a block
+  expect_exact(several, 1);
+  REQUIRE(by_wgmma());
+  Case by_k = several;
+  by_k.by_k = true;
+  expect_exact(by_k, 2);
+  expect_exact({.t = 64 * 128 - 1, .n = 8, .k = {8}, .sm90a = true},
+               1);  // chosen by the shape; a second group of tiles
+  REQUIRE(by_wgmma());
+}
+
+TEST(dualGemmByWgmmaLeavesOtherCasesToTheOtherTiles) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  const Case one{.t = 3, .n = 5, .k = {7}, .tile = 2, .sm90a = true};
+  Case small = one, unaligned = one, none = one, empty = one;
+  small.tile = 0;
+  unaligned.aligned = false;
+  none.k = {};
+  empty.t = 0;
+  for (const Case& c : {small, unaligned, none, empty}) {
+    expect_exact(c, 1);
+    REQUIRE(!by_wgmma());
+  }
+  expect_exact(one, 1);
+  REQUIRE(by_wgmma());
 }
 
 std::vector<double> normal_numbers(int64_t n, uint64_t seed) {
   return random(n, seed, seed < 20 ? 1 : 0.1);
 }
 
-TEST(dualGemmRoundsOnce) {
+void expect_rounded_once(bool sm90a) {
   for (const int dtype : {1, 2}) {
     for (const bool by_k : {false, true}) {
       const Case c{.t = 70,
@@ -168,7 +224,9 @@ TEST(dualGemmRoundsOnce) {
                    .threshold = 26,
                    .by_k = by_k,
                    .accumulate = true,
-                   .bias = true};
+                   .bias = true,
+                   .tile = sm90a ? 2 : 0,
+                   .sm90a = sm90a};
       const Results small = run(c, dtype, normal_numbers);
       std::vector<double> own, reference;
       double largest = 0;
@@ -183,6 +241,16 @@ TEST(dualGemmRoundsOnce) {
       const double ulp = std::ldexp(1.0, std::ilogb(largest) - (dtype == 1 ? 7 : 10));
       expect_close(name_of(c, dtype), own, reference, 0, 0.5 * ulp + 0.02 * ulp);
     }
+  }
+}
+
+TEST(dualGemmRoundsOnce) {
+  expect_rounded_once(false);
+}
+
+TEST(dualGemmByWgmmaRoundsOnce) {
+  if (has_sm90a(__func__)) {
+    expect_rounded_once(true);
   }
 }
 
@@ -203,6 +271,13 @@ TEST(dualGemmRepeatsItsBits) {
     for (int64_t t = 0; t < c.t; ++t) {
       REQUIRE(std::equal(&first[t * 144], &first[t * 144 + c.n], &slow[t * 133]));
     }
+  }
+}
+
+TEST(dualGemmByWgmmaRepeatsItsBits) {
+  if (has_sm90a(__func__)) {
+    const Case c{.t = 140, .n = 300, .k = {16, 200}, .masked = 1, .threshold = 26, .tile = 2, .sm90a = true};
+    REQUIRE(same_bits(run(c, 1, normal_numbers).own, run(c, 1, normal_numbers).own));
   }
 }
 

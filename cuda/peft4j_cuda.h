@@ -4,7 +4,8 @@ The C ABI of libpeft4j_cuda.so: pointers to device memory, sizes, strides, a str
 Numbers of elements and rows are int64_t. Arguments are checked by who calls (native/): a kernel trusts them.
 dtype: 0 float32, 1 bfloat16, 2 float16. Dropout: seed and threshold = round(256·p), see native/philox.h.
 A call starts its kernels and does not wait. It gives 0 or CUDA's error number; then peft4j_cuda_last_error() names kernel,
-grid, block and shared memory, for the calling thread.
+grid, block and shared memory, for the calling thread. peft4j_cuda_last_kernel() names the kernel that it started last, "" if none:
+tests see there which of several a call has chosen.
 */
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ extern "C" {
 #endif
 
 PEFT4J_CUDA_API const char* peft4j_cuda_last_error(void);
+PEFT4J_CUDA_API const char* peft4j_cuda_last_kernel(void);
 
 /* out[n] (+)= Σ partials[splits, n] over splits, in an order that depends on splits alone. */
 PEFT4J_CUDA_API int peft4j_cuda_fixed_order_sum(float* out, const float* partials, int64_t n, int64_t splits, int add,
@@ -254,6 +256,7 @@ typedef struct {
   int32_t accumulate; /* 1: y is added to */
   int32_t dtype; /* of all tensors: 1 or 2 */
   int32_t tile; /* 0: chosen by the shape; 1: 64 × 64; 2: 128 × 256, for aligned operands only */
+  int32_t sm90a; /* 1: 128 × 256 by wgmma, where card and operands allow it. No card has run that yet */
   const void* bias; /* [N] or null */
   void* y; /* [T, N] */
   int64_t t, n, y_stride;

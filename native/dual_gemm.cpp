@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cuda_library.h"
+#include "providers.h"
 
 namespace peft4j {
 namespace {
@@ -76,6 +77,7 @@ at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bia
     of.w_by_k = by_k;
     of.accumulate = !first;
     of.dtype = cuda_dtype(x);
+    of.sm90a = dual_gemm_by_wgmma();
     of.bias = first && bias.defined() ? one_bias.data_ptr() : nullptr;
     of.y = y.data_ptr();
     of.t = rows;

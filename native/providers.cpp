@@ -91,6 +91,11 @@ struct Forced : std::atomic<int> {
 };
 std::array<Forced, kRows.size()> forced;
 
+// Not an operation of its own: which kernel own lora_linear's products have.
+constexpr const char* kGemm = "dual_gemm";
+constexpr const char *kGemmForAll = "sm_80", *kGemmForHopper = "sm_90a";
+std::atomic<bool> by_wgmma{false};
+
 bool has(const Choices& choices, Provider provider) {
   return provider == Provider::kOwn ? choices.own : provider == Provider::kLibrary ? choices.library : true;
 }
@@ -119,9 +124,15 @@ int parse_provider(const std::string& name, const std::string& setting) {
 std::string operation_names() {
   std::string names;
   for (const Row& row : kRows) {
-    names += std::string(names.empty() ? "" : ", ") + row.name;
+    names += row.name + std::string(", ");
   }
-  return names;
+  return names + kGemm;
+}
+
+bool parse_gemm(const std::string& name) {
+  TORCH_CHECK(name == "auto" || name == kGemmForAll || name == kGemmForHopper, "peft4j.kernels: ", kGemm,
+              " must be one of [auto, ", kGemmForAll, ", ", kGemmForHopper, "], got '", name, "'");
+  return name == kGemmForHopper;
 }
 
 }  // namespace
@@ -148,13 +159,22 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
   return provider == Provider::kOwn ? next_best(row.cuda) : provider;
 }
 
+bool dual_gemm_by_wgmma() {
+  return by_wgmma;
+}
+
 void set_kernels(const std::string& setting) {
   std::array<int, kRows.size()> next;
   next.fill(kAutomatic);
+  bool next_by_wgmma = false;
   std::istringstream items(setting);
   std::string item;
   while (std::getline(items, item, ',')) {
     const size_t equals = item.find('=');
+    if (item.substr(0, equals) == kGemm && equals != std::string::npos) {
+      next_by_wgmma = parse_gemm(item.substr(equals + 1));
+      continue;
+    }
     const int choice = parse_provider(equals == std::string::npos ? item : item.substr(equals + 1), setting);
     bool known = equals == std::string::npos;
     for (size_t i = 0; i < kRows.size(); ++i) {
@@ -173,6 +193,7 @@ void set_kernels(const std::string& setting) {
   for (size_t i = 0; i < next.size(); ++i) {
     forced[i].store(next[i]);
   }
+  by_wgmma = next_by_wgmma;
 }
 
 std::string kernels_in_use() {
@@ -202,6 +223,10 @@ std::string cuda_kernels_in_use() {
     }
     text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
   }
+  text << kGemm << '\t' << (by_wgmma ? kGemmForHopper : kGemmForAll) << '\t'
+       << (by_wgmma ? "on cards of compute capability 9.0; forced by peft4j.kernels"
+                    : "for lora_linear=own; no card has run the sm_90a kernel yet, dual_gemm=sm_90a chooses it")
+       << '\n';
   return text.str();
 }
 

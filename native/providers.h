@@ -33,4 +33,8 @@ an error then.
 */
 Provider provider_of(Operation operation, const at::Tensor& x);
 
+// Whether dual_gemm, own lora_linear's products, may run by wgmma on cards of compute capability 9.0: set_kernels("dual_gemm=sm_90a").
+// Off by itself until a card has run it.
+bool dual_gemm_by_wgmma();
+
 }  // namespace peft4j

@@ -8,9 +8,24 @@
 namespace peft4j::cuda {
 
 struct GemmProblem {
-  peft4j_cuda_gemm of;  // without its empty pairs
+  peft4j_cuda_gemm of;  // without its empty pairs; masked 0 where nothing is dropped
   Dropout dropout;
+
+  explicit GemmProblem(const peft4j_cuda_gemm& arguments)
+      : of(arguments), dropout(Dropout::of(arguments.seed, arguments.threshold)) {
+    of.count = of.masked = 0;
+    for (int i = 0; i < arguments.count; ++i) {
+      if (arguments.pairs[i].k > 0) {
+        of.pairs[of.count++] = arguments.pairs[i];
+        of.masked += i < arguments.masked && arguments.threshold > 0 ? 1 : 0;
+      }
+    }
+  }
 };
+
+// By wgmma (dual_gemm_sm90a.cu): whether card and operands allow it, and the launch.
+bool dual_gemm_sm90a_takes(const peft4j_cuda_gemm& of);
+int launch_dual_gemm_sm90a(const GemmProblem& problem, cudaStream_t stream);
 
 // Tiles of y in groups of kGroup rows of tiles, column by column: tiles that are computed at the same time share rows of x and of w.
 struct TileOrder {
@@ -30,29 +45,45 @@ struct TileOrder {
 template <int M, int N>
 using Sums = float[M][N][4];
 
-// sums ∘= mask; they begin at this row and column of y. In a row four lanes hold the 16 columns of a Philox block, lane t those
-// of byte 2t of words 0 and 1, and of words 2 and 3. Of two rows and two blocks each lane makes the words of one.
+// Which of sums[·][j] to sums[·][j + 3] the mask keeps: bit e of d at 4·(d of the four) + e. In a row four lanes hold the 16 columns
+// of a Philox block, lane t those of byte 2t of words 0 and 1, and of words 2 and 3. Of two rows and two blocks each lane makes the
+// words of one.
+PEFT4J_DEVICE uint32_t kept(int row, int column, const Dropout& dropout) {
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const uint4 own = mask_words(static_cast<uint32_t>(column / 16 + t / 2), row + t % 2 * 8 + g, dropout.seed);
+  uint32_t bits = 0;
+#pragma unroll
+  for (int from = 0; from < 4; ++from) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {  // columns 0 to 7 and 8 to 15 of the block
+      const uint32_t low = __shfl_sync(kAllLanes, half == 0 ? own.x : own.z, from, 4),
+                     high = __shfl_sync(kAllLanes, half == 0 ? own.y : own.w, from, 4);
+      const uint32_t bytes = (t < 2 ? low : high) >> t % 2 * 16;
+      const int first = 4 * (from / 2 * 2 + half) + from % 2 * 2;
+      bits |= (bytes & 255u) >= dropout.threshold ? 1u << first : 0u;
+      bits |= (bytes >> 8 & 255u) >= dropout.threshold ? 2u << first : 0u;
+    }
+  }
+  return bits;
+}
+
+// sums ∘= mask; they begin at this row and column of y.
 template <int M, int N>
 PEFT4J_DEVICE void drop(float (&sums)[M][N][4], int row, int column, const Dropout& dropout) {
-  static_assert(N % 4 == 0);
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  constexpr int kStep = N < 8 ? N : 8;
+  static_assert(N % 4 == 0 && N % kStep == 0);
 #pragma unroll
   for (int i = 0; i < M; ++i) {
 #pragma unroll
-    for (int j = 0; j < N; j += 4) {
-      const auto block = static_cast<uint32_t>(column / 16 + j / 2 + t / 2);
-      const uint4 own = mask_words(block, row + 16 * i + t % 2 * 8 + g, dropout.seed);
+    for (int j = 0; j < N; j += kStep) {
+      uint32_t bits = 0;
+#pragma unroll 1  // else the words of many blocks fill the registers
+      for (int k = 0; k < kStep; k += 4) {
+        bits |= kept(row + 16 * i, column + 8 * (j + k), dropout) << 4 * k;
+      }
 #pragma unroll
-      for (int from = 0; from < 4; ++from) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {  // columns 0 to 7 and 8 to 15 of the block
-          const uint32_t low = __shfl_sync(kAllLanes, half == 0 ? own.x : own.z, from, 4),
-                         high = __shfl_sync(kAllLanes, half == 0 ? own.y : own.w, from, 4);
-          const uint32_t bytes = (t < 2 ? low : high) >> t % 2 * 16;
-          float* d = &sums[i][j + from / 2 * 2 + half][from % 2 * 2];
-          d[0] *= (bytes & 255u) < dropout.threshold ? 0.0f : dropout.scale;
-          d[1] *= (bytes >> 8 & 255u) < dropout.threshold ? 0.0f : dropout.scale;
-        }
+      for (int e = 0; e < 4 * kStep; ++e) {
+        sums[i][j + e / 4][e % 4] *= (bits >> e & 1) != 0 ? dropout.scale : 0.0f;
       }
     }
   }
@@ -72,7 +103,9 @@ struct WayOut {
                                   int column) {
 #pragma unroll
     for (int j = 0; j < N; j += kColumns / 8) {
-      write_columns(sums, j, Staging{shared}, of, row, column + 8 * j);
+      if (row < of.t && column + 8 * j < of.n) {
+        write_columns(sums, j, Staging{shared}, of, row, column + 8 * j);
+      }
     }
   }
 

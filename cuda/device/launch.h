@@ -5,7 +5,7 @@ How a kernel is started and gets its shared memory, the same text for a card and
     PEFT4J_LAUNCH(my_kernel<float>, grid, block, shared_bytes, stream, arguments…)
 
 gives 0, or an error's number and a message (last_error) with the kernel's name, grid, block and shared bytes. A grid of no
-blocks is no error and does nothing. Inside the kernel shared_memory() is the block's shared_bytes, aligned to 128.
+blocks is no error and does nothing. Inside the kernel shared_memory() is the block's shared_bytes, aligned to 1024.
 */
 #include <cstdint>
 #include <cstdio>
@@ -18,6 +18,11 @@ inline std::string& last_error() {
   return message;
 }
 
+inline const char*& last_kernel() {
+  thread_local const char* name = "";
+  return name;
+}
+
 inline std::string describe(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
   char text[256];
   std::snprintf(text, sizeof text, "kernel %s, grid (%u, %u, %u), block (%u, %u, %u), %zu bytes of shared memory",
@@ -28,7 +33,7 @@ inline std::string describe(const char* kernel, dim3 grid, dim3 block, size_t sh
 #ifdef __CUDACC__
 
 __device__ __forceinline__ char* shared_memory() {
-  extern __shared__ __align__(128) char peft4j_shared[];
+  extern __shared__ __align__(1024) char peft4j_shared[];
   return peft4j_shared;
 }
 
@@ -38,6 +43,7 @@ int launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) {
     return 0;
   }
+  last_kernel() = name;
   constexpr size_t kWithoutAsking = 48 * 1024;
   cudaError_t error = cudaSuccess;
   if (shared_bytes > kWithoutAsking) {
@@ -63,6 +69,7 @@ inline char* shared_memory() {
 template <class... P, class... A>
 int launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t,
            A... arguments) {
+  last_kernel() = name;
   // The arguments lie on the host's stack, which a kernel may not read: not instrumented.
   const auto call = [&]() PEFT4J_UNSEEN { kernel(static_cast<P>(arguments)...); };
   const auto start = [](const void* c) PEFT4J_UNSEEN { (*static_cast<const decltype(call)*>(c))(); };

@@ -1,6 +1,6 @@
 #pragma once
 /*
-Instructions that C++ has no words for; the only file with asm. Fragments as the PTX manual lays them out (sections
+Instructions that C++ has no words for; with ptx_sm90.h the only file with asm. Fragments as the PTX manual lays them out (sections
 "Matrix Fragments for mma.m16n8k16", "…m16n8k8" and "ldmatrix"): with g = lane / 4 and t = lane % 4,
     mma_m16n8k16   d[16, 8] += a[16, 16] · b[16, 8], two 16-bit numbers a register, the lower column (row of b) in the low half
         a: (g, 2t) (g+8, 2t) (g, 2t+8) (g+8, 2t+8)      b: (2t, g) (2t+8, g)      d: (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1)

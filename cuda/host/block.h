@@ -1,6 +1,7 @@
 #pragma once
 /* The state of the launch that runs: inside the executor only. */
 #include <deque>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -9,6 +10,7 @@
 #include "executor.h"
 #include "fiber.h"
 #include "memory.h"
+#include "sm90.h"
 
 namespace peft4j::host {
 
@@ -19,7 +21,9 @@ struct Copy {  // of cp.async
   Site site;
 };
 
-enum class State { kReady, kInWarp, kAtBarrier, kDone };
+enum class State { kReady, kInWarp, kAtBarrier, kAtMbarrier, kDone };
+
+struct Mbarrier;
 
 struct Thread {
   int number;
@@ -31,12 +35,57 @@ struct Thread {
   Site site;
   uint32_t mask;
   int barrier, barrier_threads;  // barrier 0: __syncthreads
+  const Mbarrier* mbarrier;
+  int parity;
   const void* in;
   void* out;
   // what is ordered before it: accesses by anyone before block_clock, by its warp before warp_clock
   uint32_t block_clock, warp_clock;
+  std::vector<uint32_t> known;  // and by each thread, the last one: by bulk copies, before this (empty: nothing else)
+  uint32_t async_fence;  // its own writes before this are seen by bulk copies and wgmma
   std::vector<Copy> uncommitted;
   std::deque<std::vector<Copy>> committed;
+};
+
+struct BulkCopy {  // of tma_load
+  char* to;
+  TensorMap map;
+  int column, row;
+  Thread* issuer;
+  Site site;
+};
+
+struct Mbarrier {
+  int arrivals, pending;  // of the present phase
+  int64_t announced, issued;  // bytes
+  uint32_t phase;
+  uint64_t initialised;  // stamp
+  int initialiser;
+  bool fenced;
+  std::vector<BulkCopy> copies;
+  std::vector<uint32_t> releasing, released;  // as Thread::known: by the present phase, by the one before
+};
+std::string lacks(const Mbarrier& barrier);
+
+struct Wgmma {  // of a warp
+  float* d;  // of the first lane: names the accumulators
+  Product product;
+  Site site;
+  std::vector<const char*> reads = {};  // 16 bytes each
+};
+
+struct Accumulators {
+  float* lane[32];
+  std::vector<float> values;  // what they will be
+  int in_flight = 0;  // products
+};
+
+struct Warp {
+  bool fenced = false;
+  size_t products = 0;  // issued
+  std::map<const float*, Accumulators> accumulators;
+  std::vector<Wgmma> open;
+  std::deque<std::vector<Wgmma>> committed;
 };
 
 struct Launch {
@@ -44,13 +93,20 @@ struct Launch {
   dim3 grid, block;
   uint3 block_index;
   uint32_t first_serial, serial;  // of the block that runs; blocks of all launches are counted
-  uint32_t clock;                 // of the block: counts barriers
-  int waiting[16];                // threads at each barrier
+  uint32_t clock;  // of the block: counts barriers
+  int waiting[16];  // threads at each barrier
+  std::map<const uint64_t*, Mbarrier> mbarriers;
+  std::vector<Warp> warps;
+  std::vector<std::vector<Wgmma>> products;  // of each warpgroup
   std::vector<Thread> threads;
   Thread* current = nullptr;
   std::unique_ptr<Region> shared;
   std::string failure;
 };
+
+// At the end of a block.
+void expect_no_copies(const Launch& launch);
+void expect_no_products(const Launch& launch);
 
 extern Launch* running;  // null outside of a launch
 

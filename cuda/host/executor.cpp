@@ -73,8 +73,8 @@ bool same_text(const char* a, const char* b) {
 
 bool same_wait(const Thread& a, const Thread& b) {
   return a.state == b.state && a.barrier == b.barrier && a.barrier_threads == b.barrier_threads && a.mask == b.mask &&
-         a.site.line() == b.site.line() && same_text(a.site.file_name(), b.site.file_name()) &&
-         same_text(a.name, b.name);
+         a.mbarrier == b.mbarrier && a.parity == b.parity && a.site.line() == b.site.line() &&
+         same_text(a.site.file_name(), b.site.file_name()) && same_text(a.name, b.name);
 }
 
 // Nobody can go on: who waits where.
@@ -101,6 +101,8 @@ std::string stuck(const Launch& launch) {
         out << " with mask " << std::hex << "0x" << t.mask << std::dec;
       } else if (t.barrier > 0) {
         out << " " << t.barrier << " for " << t.barrier_threads << " threads";
+      } else if (t.state == State::kAtMbarrier) {
+        out << " for parity " << t.parity << ", where " << lacks(*t.mbarrier);
       }
       out << " (" << where(t.site) << ");";
     }
@@ -162,6 +164,9 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
   launch.serial = ++last_serial;
   launch.clock = 0;
   std::fill(std::begin(launch.waiting), std::end(launch.waiting), 0);
+  launch.mbarriers.clear();
+  launch.warps.clear();
+  launch.products.clear();
   launch.shared->forget();
   const dim3& n = launch.block;
   int number = 0;
@@ -188,6 +193,12 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
       }
     }
     if (finished) {
+      try {
+        expect_no_copies(launch);
+        expect_no_products(launch);
+      } catch (const Failure& failure) {
+        return failure.message;
+      }
       return "";
     }
     if (ready.empty()) {
@@ -217,7 +228,8 @@ std::string where(Site site) {
 
 void fail(const std::string& message, const std::string& at) {
   const Launch& launch = *running;
-  throw Failure{"block " + text(launch.block_index) + ", thread " + text(launch.current->index) + ": " + message +
+  throw Failure{"block " + text(launch.block_index) +
+                (launch.current == nullptr ? "" : ", thread " + text(launch.current->index)) + ": " + message +
                 (at.empty() ? "" : " (" + at + ")")};
 }
 
@@ -342,12 +354,22 @@ void warp_collective(const char* name, uint32_t mask, const void* in, void* out,
       combine(lanes);
     }
     running->clock += orders_memory ? 1 : 0;
+    std::vector<uint32_t> known;  // what one lane knows of others all know then
+    for (int i = 0; i < 32; ++i) {
+      if (orders_memory && (mask >> i & 1)) {
+        const std::vector<uint32_t>& more = running->threads[first + i].known;
+        known.resize(std::max(known.size(), more.size()));
+        std::transform(more.begin(), more.end(), known.begin(), known.begin(),
+                       [](uint32_t a, uint32_t b) { return std::max(a, b); });
+      }
+    }
     for (int i = 0; i < 32; ++i) {
       if (mask >> i & 1) {
         Thread& t = running->threads[first + i];
         t.state = State::kReady;
         if (orders_memory) {
           t.warp_clock = running->clock;
+          t.known = known;
         }
       }
     }

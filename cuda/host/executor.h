@@ -12,6 +12,7 @@ failure), and runs to its next warp collective or barrier. So nothing runs at th
                   may not be read or written.
     mma, ldmatrix the documented fragments (device/ptx.h), products and sums in float32: a card's order of addition is not
                   documented, so compare with a tolerance.
+    sm_90a        barriers in shared memory, bulk copies, wgmma: see sm90.h.
 
 A failure ends the launch; run_grid gives the report, with kernel, block, thread and source line.
 One launch at a time: the executor is not for several threads.

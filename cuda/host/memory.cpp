@@ -7,8 +7,10 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <sstream>
+#include <utility>
 
 #include "block.h"
 
@@ -29,6 +31,8 @@ constexpr char kPoison = static_cast<char>(0xff);  // a NaN in every format
 //   bit 63 atomic (writes) or several lanes of the thread's warp (reads), 62 in flight (writes) or several readers (reads),
 //   61..30 serial of the block, 29..20 thread, 19..0 clock
 constexpr uint64_t kAtomicBit = 1ull << 63, kLanes = kAtomicBit, kSpecial = 1ull << 62, kHost = 1;
+constexpr int kBulkCopy = 1023;  // the thread that bulk copies count as
+constexpr uint32_t kOpen = 0xffffffffu;
 
 uint32_t serial_of(uint64_t stamp) {
   return static_cast<uint32_t>(stamp >> 30);
@@ -40,14 +44,28 @@ uint32_t clock_of(uint64_t stamp) {
   return static_cast<uint32_t>(stamp & 0xfffff);
 }
 
-uint64_t stamp_now() {
+uint64_t stamp_of(int thread) {
   const Launch& l = *running;
-  return static_cast<uint64_t>(l.serial) << 30 | static_cast<uint64_t>(l.current->number) << 20 | (l.clock & 0xfffff);
+  return static_cast<uint64_t>(l.serial) << 30 | static_cast<uint64_t>(thread) << 20 | (l.clock & 0xfffff);
 }
 
-// Whether what the stamp tells of happened before the current thread's next access, for certain. lanes: not only that thread
-// of the stamp, but others of its warp.
-bool ordered(uint64_t stamp, bool lanes = false) {
+bool by_bulk_copy(uint64_t stamp) {
+  return thread_of(stamp) == kBulkCopy && running->threads.size() <= kBulkCopy;
+}
+
+// By a barrier in shared memory.
+bool known(const Thread& self, uint64_t stamp) {
+  const size_t i = by_bulk_copy(stamp) ? self.known.size() - 1 : thread_of(stamp);
+  return !self.known.empty() && clock_of(stamp) < self.known[i];
+}
+
+}  // namespace
+
+uint64_t stamp_now() {
+  return stamp_of(running->current->number);
+}
+
+bool ordered(uint64_t stamp, bool lanes) {
   const Launch& l = *running;
   const Thread& self = *l.current;
   const uint32_t serial = serial_of(stamp);
@@ -57,18 +75,28 @@ bool ordered(uint64_t stamp, bool lanes = false) {
   if (serial != l.serial) {
     return false;
   }
-  const bool many = (stamp & kSpecial) != 0;
+  if (clock_of(stamp) < self.block_clock) {
+    return true;
+  }
+  if ((stamp & kSpecial) != 0) {
+    return false;
+  }
   const int thread = thread_of(stamp);
-  return (!many && !lanes && thread == self.number) || clock_of(stamp) < self.block_clock ||
-         (!many && thread / 32 == self.number / 32 && clock_of(stamp) < self.warp_clock);
+  const bool own = !lanes && thread == self.number,
+             warp = !by_bulk_copy(stamp) && thread / 32 == self.number / 32 && clock_of(stamp) < self.warp_clock;
+  return own || warp || (!lanes && known(self, stamp));
 }
+
+namespace {
 
 std::string who(uint64_t stamp) {
   const Launch& l = *running;
   if (serial_of(stamp) != l.serial) {
     return "block number " + std::to_string(serial_of(stamp) - l.first_serial) + " of this launch";
   }
-  return (stamp & kSpecial) != 0 ? "several threads" : "thread number " + std::to_string(thread_of(stamp));
+  return (stamp & kSpecial) != 0 ? "several threads"
+         : by_bulk_copy(stamp)   ? "a bulk copy"
+                                 : "thread number " + std::to_string(thread_of(stamp));
 }
 
 std::map<uintptr_t, Region*>& regions() {
@@ -134,13 +162,14 @@ std::string line_of(const void* pc) {
 }  // namespace
 
 Region::Region(size_t bytes, std::string name, bool shared)
-    : bytes_(bytes + 2 * kRedZone + 128, kPoison),
+    : bytes_(bytes + 2 * kRedZone + 1024, kPoison),
       size_(bytes),
       name_(std::move(name)),
       shared_(shared),
       cells_(bytes) {
   const auto at = reinterpret_cast<uintptr_t>(bytes_.data()) + kRedZone;
-  begin_ = bytes_.data() + kRedZone + ((128 - at % 128) % 128);
+  const size_t alignment = shared ? 1024 : 128;
+  begin_ = bytes_.data() + kRedZone + (alignment - at % alignment) % alignment;
   regions()[reinterpret_cast<uintptr_t>(begin_)] = this;
   PEFT4J_POISON(poison, bytes_.data(), begin_ - bytes_.data());
   PEFT4J_POISON(poison, begin_ + size_, bytes_.data() + bytes_.size() - begin_ - size_);
@@ -169,6 +198,28 @@ void Region::download(void* to, size_t bytes) const {
 void Region::forget() {
   std::fill(begin_, begin_ + size_, kPoison);
   std::fill(cells_.begin(), cells_.end(), Cell());
+  readers_.clear();
+}
+
+// Of each warp, before which clock all that it did happened before the current thread's next access.
+static std::array<uint32_t, 32> seen_of_warps() {
+  const Thread& self = *running->current;
+  std::array<uint32_t, 32> clocks;
+  clocks.fill(kOpen);
+  for (int i = 0; i < static_cast<int>(running->threads.size()); ++i) {
+    const uint32_t by_warp = i / 32 == self.number / 32 ? self.warp_clock : 0,
+                   by_barrier = self.known.empty() ? 0 : self.known[i];
+    clocks[i / 32] = std::min(clocks[i / 32], std::max({self.block_clock, by_warp, by_barrier}));
+  }
+  return clocks;
+}
+
+bool Region::readers_ordered(size_t offset, const std::array<uint32_t, 32>& clocks) const {
+  return !readers_.empty() && std::ranges::equal(readers_[offset / 16], clocks, std::less_equal());
+}
+
+bool Region::wgmma_reads(size_t offset) const {
+  return !readers_.empty() && std::ranges::find(readers_[offset / 16], kOpen) != readers_[offset / 16].end();
 }
 
 // "name + offset", as far as it is known.
@@ -217,15 +268,28 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
   return;  // who wrote what is unknown
 #endif
   const uint64_t now = stamp_now();
+  if (region->shared_ && access == Access::kRead && !(running->mbarriers.empty() && running->warps.empty())) {
+    region->readers_.resize(region->size_ / 16 + 1);
+    region->readers_[offset / 16][running->current->number / 32] = running->clock + 1;
+  }
+  if (access != Access::kRead && region->wgmma_reads(offset)) {
+    report(place_of(address) + ", which a wgmma still reads");
+  }
+  Cell before, after;  // of the last byte: most have the same history
   for (size_t i = offset; i < offset + size; ++i) {
     Cell& cell = region->cells_[i];
+    if (i > offset && cell == before) {
+      cell = after;
+      continue;
+    }
+    before = cell;
     const bool atomics = access == Access::kAtomic && (cell.write & kAtomicBit) != 0;
     if (cell.write == 0) {
       if (access != Access::kWrite) {
         report(place_of(address) + ", which nobody has written");
       }
     } else if ((cell.write & kSpecial) != 0) {
-      report(place_of(address) + ", which a cp.async still fills");
+      report(place_of(address) + ", which a " + (by_bulk_copy(cell.write) ? "bulk copy" : "cp.async") + " still fills");
     } else if (!atomics && !ordered(cell.write)) {
       report(place_of(address) + ", which " + who(cell.write) + " wrote without a barrier between");
     }
@@ -243,12 +307,14 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
       }
       cell.read = now | others;
     } else {
-      if (cell.read != 0 && !ordered(cell.read, (cell.read & kLanes) != 0)) {
+      const bool lanes = (cell.read & kLanes) != 0, several = lanes || (cell.read & kSpecial) != 0;
+      if (cell.read != 0 && !ordered(cell.read, lanes) && !(several && region->readers_ordered(i, seen_of_warps()))) {
         report(place_of(address) + ", which " + who(cell.read) + " read without a barrier between");
       }
       cell.write = now | (access == Access::kAtomic ? kAtomicBit : 0);
       cell.read = 0;
     }
+    after = cell;
   }
 }
 
@@ -262,6 +328,66 @@ void set_in_flight(void* address, size_t size, bool in_flight) {
   if (in_flight) {
     std::memset(address, kPoison, size);
   }
+}
+
+void begin_bulk_copy(void* to, size_t bytes, const Site* site) {
+  Region* region = region_at(reinterpret_cast<uintptr_t>(to));
+  const size_t offset = static_cast<char*>(to) - region->begin_;
+  const auto seen = seen_of_warps();
+  for (size_t i = 0; i < bytes; i += 16) {
+    char* at = static_cast<char*>(to) + i;
+    check_proxy(at, 16, site);
+    if (region->readers_ordered(offset + i, seen)) {
+      std::for_each_n(&region->cells_[offset + i], 16, [](Cell& cell) { cell.read = 0; });
+    } else if (!region->readers_.empty()) {
+      fail("a bulk copy to " + place_of(at) + ", which a warp has read without a barrier between", where(*site));
+    }
+    check(at, 16, Access::kWrite, nullptr, site);
+  }
+  for (size_t i = offset; i < offset + bytes; ++i) {
+    region->cells_[i].write = stamp_of(kBulkCopy);
+  }
+  set_in_flight(to, bytes, true);
+}
+
+void end_bulk_copy(void* to, size_t bytes) {
+  Region* region = region_at(reinterpret_cast<uintptr_t>(to));
+  const size_t offset = static_cast<char*>(to) - region->begin_;
+  for (size_t i = offset; i < offset + bytes; ++i) {
+    region->cells_[i] = {stamp_of(kBulkCopy), 0};
+  }
+}
+
+void check_proxy(const void* address, size_t size, const Site* site) {
+  const Region* region = region_at(reinterpret_cast<uintptr_t>(address));
+  const size_t offset = region == nullptr ? 0 : static_cast<const char*>(address) - region->begin_;
+  if (region == nullptr || offset + size > region->size_) {
+    return;  // check reports it
+  }
+  uint64_t before = 0;
+  for (size_t i = offset; i < offset + size; ++i) {
+    const uint64_t write = region->cells_[i].write;
+    if (write != std::exchange(before, write) && serial_of(write) == running->serial && !by_bulk_copy(write) &&
+        clock_of(write) >= running->threads[thread_of(write)].async_fence) {
+      fail(place_of(address) + " was written by " + who(write) + " without fence_async_proxy", where(*site));
+    }
+  }
+}
+
+void Region::set_reader(const void* address, uint32_t clock) {
+  if (!readers_.empty()) {
+    readers_[(static_cast<const char*>(address) - begin_) / 16][running->current->number / 32] = clock;
+  }
+}
+
+void begin_wgmma_read(const void* address, const Site& site) {
+  check(address, 16, Access::kRead, nullptr, &site);
+  check_proxy(address, 16, &site);
+  running->shared->set_reader(address, kOpen);
+}
+
+void end_wgmma_read(const void* address) {
+  running->shared->set_reader(address, running->clock + 1);
 }
 
 void check_atomic(const void* address, size_t size, Site site) {

@@ -68,6 +68,18 @@ TEST(cudaKernelsCanBeForced) {
   REQUIRE(line() == "lora_linear\town\tforced by peft4j.kernels");
 }
 
+TEST(wgmmaIsOffUntilItIsForced) {
+  const auto says = [](const char* what) { return cuda_kernels_in_use().find(what) != std::string::npos; };
+  REQUIRE(says("\ndual_gemm\tsm_80\t") && says("no card has run"));
+  {
+    Kernels k("own,dual_gemm=sm_90a");
+    REQUIRE(says("\ndual_gemm\tsm_90a\t") && says("lora_linear\t"));
+    expect_error("path", [] { set_kernels("dual_gemm=own"); }, {"dual_gemm", "sm_80", "sm_90a", "own"});
+    REQUIRE(says("\ndual_gemm\tsm_90a\t"));  // an error changes nothing
+  }
+  REQUIRE(says("\ndual_gemm\tsm_80\t"));
+}
+
 TEST(dropoutMaskIsTheSameOnADevice) {
   const at::Tensor on_cpu = peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef);
   CudaOnTheHost library;

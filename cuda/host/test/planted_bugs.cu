@@ -2,11 +2,7 @@
 The mistakes that people make, each planted in a small kernel: the executor must report each, and the line it names must be
 one that is marked PLANTED here.
 */
-#include <fstream>
-
-#include "device/cuda.h"
-#include "test/check.h"
-#include "test/device_buffer.h"
+#include "planted.h"
 
 namespace peft4j::cuda::test {
 namespace {
@@ -14,41 +10,6 @@ namespace {
 float* shared_floats() {
   return reinterpret_cast<float*>(shared_memory());
 }
-
-// "…(file:line)…": the text of that line.
-std::string line_in(const std::string& report, size_t from, size_t* end) {
-  const size_t begin = report.find('(', from), colon = report.find(':', begin);
-  if (begin == std::string::npos || colon == std::string::npos) {
-    return "";
-  }
-  *end = begin + 1;
-  std::ifstream file(report.substr(begin + 1, colon - begin - 1));
-  std::string line;
-  for (int n = std::atoi(report.c_str() + colon + 1); n > 0 && std::getline(file, line); --n) {
-  }
-  return file ? line : "";
-}
-
-void expect_report(int status, const std::vector<std::string>& pieces) {
-  const std::string report = last_error();
-  REQUIRE(status != 0);
-  for (const std::string& piece : pieces) {
-    if (report.find(piece) == std::string::npos) {
-      fail(text("'", report, "' does not say '", piece, "'"));
-    }
-  }
-  for (size_t at = 0; at != std::string::npos;) {
-    size_t next = std::string::npos;
-    if (line_in(report, at, &next).find("PLANTED") != std::string::npos) {
-      return;
-    }
-    at = next;
-  }
-  fail(text("'", report, "' names no line that is marked"));
-}
-
-#define RUN(kernel, blocks, threads, shared_bytes, ...) \
-  PEFT4J_LAUNCH(kernel, dim3(blocks), dim3(threads), shared_bytes, nullptr, __VA_ARGS__)
 
 // ---- barriers
 
