@@ -150,7 +150,7 @@ struct WayOut {
       const Pack<T> pack = load_pack(tile.at(r, c));
       T* to = y + r * of.y_stride + c;
       if (aligned && width == kPack) {
-        store_pack(to, pack);
+        write_pack(to, pack);
       } else {
 #pragma unroll
         for (int e = 0; e < kPack; ++e) {
