@@ -15,6 +15,19 @@ for kind in thread address; do
   cmake -S "$root/cuda/host" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPEFT4J_KERNELS_SANITIZE=$kind \
     > "$build/cmake.log" 2>&1 || { cat "$build/cmake.log" && fail "cmake failed"; }
   ninja -C "$build" --quiet
-  say "kernels on the CPU, g++ -fsanitize=$kind"
-  (cd "$build" && ./peft4j_cuda_host_tests "$@") # there: a compiler cache may have made the files' names relative to it
 done
+
+tests() { # kind, part…: in its folder, as a compiler cache may have made the files' names relative to it
+  cd "$root/target/cuda-host-$1" && ./peft4j_cuda_host_tests "${@:2}"
+}
+
+# Side by side: each has one thread.
+tests address "$@" > "$root/target/cuda-host-address/tests.log" 2>&1 &
+address=$!
+failed=0
+say "kernels on the CPU, g++ -fsanitize=thread"
+(tests thread "$@") || failed=1
+say "kernels on the CPU, g++ -fsanitize=address"
+wait "$address" || failed=1
+cat "$root/target/cuda-host-address/tests.log"
+exit "$failed"

@@ -5,7 +5,7 @@ Part 1 of attention_library.h by cuDNN's packed operation in libtorch (CUDA, 16-
 cuDNN compiles a graph for each (rows, sequences, longest), which libtorch keeps for each thread and never frees. So the three are
 rounded up: rows that belong to nobody and sequences of length 0 at the end, a longest that no sequence has. And sizes are left
 to flash-attention until they were met ten times.
-It is never bit-repeatable: not taken where deterministic algorithms are asked for, nor where cuDNN attention is switched off
+It is never bit-repeatable: not taken while deterministic() or libtorch's switch asks for that, nor where cuDNN attention is switched off
 (at::globalContext()).
 libtorch up to 2.13 compiles the graph in every call, about 42 ms (https://github.com/pytorch/pytorch/pull/191576): not taken there
 either. Its successors' operator has an argument `block_table`, and log-sum-exps [H, T]. NOT RUN ON A CARD YET.

@@ -5,6 +5,7 @@
 
 #include "attention_cudnn.h"
 #include "checks.h"
+#include "deterministic.h"
 #include "device_lengths.h"
 #include "prefix_attention.h"
 
@@ -143,6 +144,7 @@ Part flash_forward(const Packed& p, const AttentionSettings& settings) {
 
 variable_list flash_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
                              const AttentionSettings& settings) {
+  const DeterministicLibrary guard;
   const auto [dq, dk, dv] = at::_flash_attention_backward_symint(
       padded(dout), padded(p.q), padded(p.k), padded(p.v), padded(joined.o), joined.lse.t().contiguous(),
       device_lengths(p.cu_q, p.q.device()), device_lengths(p.cu_k, p.q.device()), settings.max_q, settings.max_k, 0.0,
@@ -190,6 +192,7 @@ Part efficient_forward(const Packed& p, const AttentionSettings& settings) {
 variable_list efficient_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
                                  const AttentionSettings& settings) {
   const int64_t heads = p.q.size(1), key_heads = p.k.size(1);
+  const DeterministicLibrary guard;
   const at::Tensor lse =
       lse_by_sequence(joined.lse.masked_fill(joined.lse == -INFINITY, INFINITY), p.cu_q, joined.state[2].sizes());
   const auto [dq, dk, dv, none] = at::_efficient_attention_backward(

@@ -216,6 +216,11 @@ PEFT4J_API void set_kernels(const std::string& setting);
 PEFT4J_API std::string kernels_in_use();       // on the CPU
 PEFT4J_API std::string cuda_kernels_in_use();  // on a CUDA device, as far as its libraries are there
 
+// Whether libtorch's attention on CUDA devices must give gradients that are the same bits in each run. At first: yes. No: its
+// backward may be faster, and it may use cuDNN. Our own kernels' gradients are the same bits always.
+PEFT4J_API void set_deterministic(bool on);
+PEFT4J_API bool deterministic();
+
 // Opens libpeft4j_cuda.so, our kernels for CUDA devices; an error says why not. "": forgets it.
 PEFT4J_API void load_cuda(const std::string& path);
 PEFT4J_API std::string missing_cuda();  // why it is not open and what to do, or ""
@@ -225,7 +230,7 @@ using Logger = void (*)(const char* line);
 PEFT4J_API void set_logger(Logger logger);
 
 PEFT4J_API std::string cpu_capability();  // of our kernels: DEFAULT, AVX2, AVX512, AVX512_BF16
-PEFT4J_API bool cpu_has_bfloat16();       // native bfloat16 products
-PEFT4J_API std::string build_info();      // compiler, libtorch version
+PEFT4J_API bool cpu_has_bfloat16();  // native bfloat16 products
+PEFT4J_API std::string build_info();  // compiler, libtorch version
 
 }  // namespace peft4j

@@ -44,6 +44,10 @@ def distance(a, b):
     return largest(a.double() - b.double())
 
 
+def few(t):
+    return t.numel() < 100
+
+
 def ulp(type, x):
     return 0 if x == 0 else 2.0 ** (math.frexp(x)[1] - DIGITS[type])
 
@@ -82,13 +86,15 @@ class Truth:
         self.outputs = len(self.exact) - sum(check.inputs[i] is not None for i in check.trained)
         self.allowed = [distance(p, e) for p, e in zip(plain, self.exact)]
         relative = max((a / max(largest(e), 1e-30) for a, e in zip(self.allowed, self.exact)), default=0)
-        self.allowed = [relative * largest(e) if e.numel() < 100 else a for a, e in zip(self.allowed, self.exact)]
-        self.moved = None
+        self.allowed = [relative * largest(e) if few(e) else a for a, e in zip(self.allowed, self.exact)]
+        self.moved = {}  # by the share that the given numbers changed by
 
     def bound(self, i, worst):
         if not worst <= 2 * self.allowed[i]:  # seldom, and costs another run
-            self.moved = self.moved or results(self.check, self.check.formula, self.type, self.device, True, MANY_ULPS)
-            self.allowed[i] = max(self.allowed[i], distance(self.moved[i], self.exact[i]))
+            share = max(MANY_ULPS, 2.0 ** -DIGITS[self.type]) if few(self.exact[i]) else MANY_ULPS
+            if share not in self.moved:
+                self.moved[share] = results(self.check, self.check.formula, self.type, self.device, True, share)
+            self.allowed[i] = max(self.allowed[i], distance(self.moved[share][i], self.exact[i]))
         return 2 * self.allowed[i] + self.check.absolute
 
     def problems(self, own):

@@ -21,21 +21,24 @@ def threshold(p):
     return math.floor(256 * p + 0.5)
 
 
-def mask(rows, columns, p, seed, first_row=0, row_step=1):
-    """[rows, columns] of 0 and 256 / (256 - round(256·p)), in double; element (i, c) is row first_row + i·row_step of the mask."""
-    drop = threshold(p)
-    row = torch.arange(rows).unsqueeze(1) * row_step + first_row
-    block = torch.arange((columns + 15) // 16).unsqueeze(0)
-    c = [block.expand(rows, -1), (row & 0xFFFFFFFF).expand(-1, block.numel()), (row >> 32).expand(-1, block.numel()), torch.zeros(1, dtype=torch.int64)]  # fmt: skip
+def _random_bytes(block, row, seed):
+    """[..., 16] of 0 to 255: columns 16·block to 16·block + 15 of a mask's row, given as its low and its high 32 bits."""
+    c = [t.expand(torch.broadcast_shapes(block.shape, row[0].shape)) for t in (block, *row, torch.zeros(1, dtype=torch.int64))]
     k = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     for _ in range(10):
         high_0, low_0 = _product(0xD2511F53, c[0])
         high_1, low_1 = _product(0xCD9E8D57, c[2])
         c = [high_1 ^ c[1] ^ k[0], low_1, high_0 ^ c[3] ^ k[1], low_0]
         k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    words = torch.stack(c, 2)  # [rows, blocks, 4]
-    bytes_ = (words.unsqueeze(3) >> torch.tensor([0, 8, 16, 24])) & 255
-    dropped = bytes_.reshape(rows, -1)[:, :columns] < drop
+    return ((torch.stack(c, -1).unsqueeze(-1) >> torch.tensor([0, 8, 16, 24])) & 255).flatten(-2)
+
+
+def mask(rows, columns, p, seed, first_row=0, row_step=1):
+    """[rows, columns] of 0 and 256 / (256 - round(256·p)), in double; element (i, c) is row first_row + i·row_step of the mask."""
+    drop = threshold(p)
+    row = torch.arange(rows).unsqueeze(1) * row_step + first_row
+    block = torch.arange((columns + 15) // 16).unsqueeze(0)
+    dropped = _random_bytes(block, (row & 0xFFFFFFFF, row >> 32), seed).flatten(1)[:, :columns] < drop
     return (~dropped).double() * (256 / (256 - drop))
 
 
@@ -77,18 +80,33 @@ def hidden_keys(n, m, causal, window):
     return hidden
 
 
+def relative_buckets(n, m, buckets, bidirectional, max_distance):
+    """[n, m], T5's bucket of each key's position less the query's; the last query stands at the last key."""
+    distance = torch.arange(m).unsqueeze(0) - torch.arange(n).unsqueeze(1) - (m - n)
+    half = buckets // 2 if bidirectional else buckets
+    first = half * (distance > 0) if bidirectional else 0
+    distance = distance.abs() if bidirectional else (-distance).clamp(min=0)
+    exact = half // 2  # distances below have a bucket each, the rest share the others by their logarithm
+    far = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact) * (half - exact)
+    return first + torch.where(distance < exact, distance, (exact + far.long()).clamp(max=half - 1))
+
+
 def attention(q, k, v, cu_q, cu_k, prefix_k=None, prefix_v=None, gate=None, causal=False, scale=1.0, window=0, softcap=0.0,
-              bias_table=None, dropout_p=0.0, seed=0):  # fmt: skip
+              bias_table=None, dropout_p=0.0, seed=0, bias_bidirectional=False, bias_max_distance=0):  # fmt: skip
     heads, group = q.shape[1], q.shape[1] // k.shape[1]
 
-    def softmax_part(rows, keys, values, hidden, first_row, mask_seed):
+    def bias(n, m):  # of the keys of a sequence; those of a prefix, which stand before them, have none
+        bucket = relative_buckets(n, m, len(bias_table), bias_bidirectional, bias_max_distance)
+        return bias_table[bucket.to(bias_table.device)].permute(2, 0, 1).to(q)
+
+    def softmax_part(rows, keys, values, hidden, first_row, mask_seed, biased):
         if keys.shape[0] == 0 or rows.shape[0] == 0:
             return rows * 0
         scores = torch.einsum("nhd,mhd->hnm", rows, keys) * scale
         if softcap:
             scores = softcap * torch.tanh(scores / softcap)
-        if bias_table is not None:
-            scores = scores + bias_of(bias_table, rows.shape[0], keys.shape[0])
+        if bias_table is not None and biased:
+            scores = scores + F.pad(bias(len(rows), biased), (len(keys) - biased, 0))
         blind = hidden.all(1, keepdim=True).to(rows.device)
         p = scores.masked_fill(hidden.to(rows.device) & ~blind, -math.inf).softmax(-1).masked_fill(blind, 0)
         if threshold(dropout_p):
@@ -102,15 +120,15 @@ def attention(q, k, v, cu_q, cu_k, prefix_k=None, prefix_v=None, gate=None, caus
         keys, values = (t[cu_k[s] : cu_k[s + 1]].repeat_interleave(group, 1) for t in (k, v))
         hidden = hidden_keys(len(rows), len(keys), causal, window)
         if prefix_k is None:
-            outputs.append(softmax_part(rows, keys, values, hidden, cu_q[s], seed))
+            outputs.append(softmax_part(rows, keys, values, hidden, cu_q[s], seed, len(keys)))
             continue
         pk, pv = ((t if t.dim() == 3 else t[s]).repeat_interleave(group, 1) for t in (prefix_k, prefix_v))
         seen = torch.zeros(len(rows), len(pk), dtype=torch.bool)
         if gate is None:
-            outputs.append(softmax_part(rows, torch.cat([pk, keys]), torch.cat([pv, values]), torch.cat([seen, hidden], 1), cu_q[s], seed))  # fmt: skip
+            outputs.append(softmax_part(rows, torch.cat([pk, keys]), torch.cat([pv, values]), torch.cat([seen, hidden], 1), cu_q[s], seed, len(keys)))  # fmt: skip
         else:
-            text = softmax_part(rows, keys, values, hidden, cu_q[s], seed)
-            outputs.append(text + gate.reshape([]).to(q) * softmax_part(rows, pk, pv, seen, cu_q[s], seed + 1))
+            text = softmax_part(rows, keys, values, hidden, cu_q[s], seed, len(keys))
+            outputs.append(text + gate.reshape([]).to(q) * softmax_part(rows, pk, pv, seen, cu_q[s], seed + 1, 0))
     return torch.cat(outputs) if outputs else q * 0
 
 
@@ -126,6 +144,64 @@ def layer_norm(x, residual, weight, bias, eps, dropout_p, seed):
     if residual is not None:
         z = z + residual
     return F.layer_norm(z, z.shape[-1:], weight, bias, eps)
+
+
+def rms_norm(x, residual, weight, eps, weight_offset, dropout_p, seed):
+    z = dropped(x, dropout_p, seed)
+    if residual is not None:
+        z = z + residual
+    return z * torch.rsqrt(z.square().mean(-1, keepdim=True) + eps) * (weight + weight_offset), z
+
+
+def _at_least_float32(x):
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def rotary(q, k, positions, inverse_frequencies, scaling, interleaved):
+    half = len(inverse_frequencies)
+    angles = (positions.to(inverse_frequencies).unsqueeze(1) * inverse_frequencies).unsqueeze(1)  # [T, 1, R/2]
+    cos, sin = angles.cos() * scaling, angles.sin() * scaling
+
+    def turned(x):
+        head, rest = _at_least_float32(x[..., : 2 * half]), x[..., 2 * half :]
+        a, b = (head[..., 0::2], head[..., 1::2]) if interleaved else (head[..., :half], head[..., half:])
+        a, b = a * cos - b * sin, b * cos + a * sin
+        head = torch.stack([a, b], -1).flatten(-2) if interleaved else torch.cat([a, b], -1)
+        return torch.cat([head.to(x), rest], -1)
+
+    return turned(q), turned(k)
+
+
+ACTIVATIONS = {"silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
+
+
+def gated_mlp(gate, up, activation):
+    return ACTIVATIONS[activation](gate) * up
+
+
+def rational(x, numerator, denominator, version, seed):
+    """Version D is B with noise, a number for each element and coefficient: cuda/rational.cu."""
+    groups, (z, channels) = len(numerator), (_at_least_float32(x), x.shape[-1])
+    of_channel = torch.arange(channels, device=x.device) // (channels // groups)
+    noise = 1
+    if version == "D":
+        element = torch.arange(x.numel())
+        row = (element >> 32, torch.full([1], 1 << 31))
+        noise = 1 + (2 * _random_bytes(element & 0xFFFFFFFF, row, seed) - 255).double() * (3277 / 2**23)
+        noise = noise.reshape(*x.shape, 16).to(z)
+
+    def terms(coefficients, first_power, first_noise, base):
+        given = coefficients[of_channel].to(z)
+        if version == "D":
+            given = given * noise[..., first_noise : first_noise + given.shape[-1]]
+        return sum(given[..., i] * base ** (first_power + i) for i in range(given.shape[-1]))
+
+    p = terms(numerator, 0, 0, z)
+    if version == "A":
+        q = 1 + terms(denominator.abs(), 1, 8, z.abs())
+    else:
+        q = (0.1 if version == "C" else 1) + terms(denominator, 0 if version == "C" else 1, 8, z).abs()
+    return (p / q).to(x)
 
 
 # ---- loss and optimiser

@@ -56,6 +56,22 @@ def layer_norm(x, residual, weight, bias, eps=1e-5, dropout_p=0.0, seed=1):
     return torch.ops.peft4j.layer_norm(x, residual, weight, bias, eps, dropout_p, seed)
 
 
+def rms_norm(x, residual, weight, eps=1e-6, weight_offset=0.0, dropout_p=0.0, seed=1):
+    return torch.ops.peft4j.rms_norm(x, residual, weight, eps, weight_offset, dropout_p, seed)
+
+
+def rotary(q, k, positions, inverse_frequencies, scaling=1.0, interleaved=False):
+    return torch.ops.peft4j.rotary(q, k, positions, inverse_frequencies, scaling, interleaved)
+
+
+def gated_mlp(gate, up, activation="silu"):
+    return torch.ops.peft4j.gated_mlp(gate, up, activation)
+
+
+def rational(x, numerator, denominator, version="A", seed=1):
+    return torch.ops.peft4j.rational(x, numerator, denominator, version, seed)
+
+
 def gelu(x):
     return torch.ops.peft4j.gelu(x)
 

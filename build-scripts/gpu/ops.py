@@ -75,24 +75,28 @@ def attention(quick):
         yield _attention(f"prefix of {P}, {'one each' if each else 'shared'}", many, many, 4, 2, 64, causal=True, prefix=P, each=each)
     yield _attention("gate", many, many, 4, 2, 64, causal=True, prefix=10, gate=True)
     yield _attention("dropout", few, few, 2, 1, 32, dropout_p=0.1)
+    yield _attention("soft-cap", many, many, 2, 1, 64, causal=True, softcap=2.0)
+    yield _attention("bias table", many, many, 2, 1, 64, buckets=32, bias_bidirectional=True, bias_max_distance=128)
+    yield _attention("bias table, soft-cap, prefix", few, [4, 2, 1, 9], 2, 1, 32, causal=True, softcap=5.0, prefix=3,
+                     buckets=6, bias_max_distance=5)  # fmt: skip
 
 
-def _attention(what, rows, keys, Hq, Hkv, D, prefix=0, each=False, gate=False, **settings):
+def _attention(what, rows, keys, Hq, Hkv, D, prefix=0, each=False, gate=False, buckets=0, **settings):
     cu_q, cu_k = lengths(*rows), lengths(*keys)
     host_q, host_k = torch.tensor(cu_q), torch.tensor(cu_k)
     shape = ([len(rows)] if each else []) + [prefix, Hkv, D]
     inputs = [random(sum(rows), Hq, D, seed=1), random(sum(keys), Hkv, D, seed=2), random(sum(keys), Hkv, D, seed=3)]
     inputs += [random(*shape, seed=4), random(*shape, seed=5)] if prefix else [None, None]
-    inputs += [random(1, seed=6)] if gate else [None]
+    inputs += [random(1, seed=6) if gate else None, random(buckets, Hq, seed=7) if buckets else None]
     settings = dict(causal=False, scale=D**-0.5, seed=5) | settings
 
     def run(t):
-        return operations.attention(t[0], t[1], t[2], host_q, host_k, t[3], t[4], t[5], **settings)
+        return operations.attention(t[0], t[1], t[2], host_q, host_k, t[3], t[4], t[5], bias_table=t[6], **settings)
 
     def formula(t):
-        return formulas.attention(t[0], t[1], t[2], cu_q, cu_k, t[3], t[4], t[5], **settings)
+        return formulas.attention(t[0], t[1], t[2], cu_q, cu_k, t[3], t[4], t[5], bias_table=t[6], **settings)
 
-    return Check("attention", what, inputs, list(range(6)), run, formula)
+    return Check("attention", what, inputs, list(range(7)), run, formula, wide=(6,), repeatable=("auto", "own", "library"))
 
 
 def attention_decode(quick):
@@ -122,6 +126,43 @@ def layer_norm(quick):
                         lambda t, p=p: formulas.layer_norm(*t, 1e-5, p, 5))  # fmt: skip
 
 
+def rms_norm(quick):
+    for T, C in [(1, 1), (3, 33)] if quick else [(1, 1), (3, 33), (129, 384), (1000, 768), (257, 4096)]:
+        for residual, offset, p in [(False, 0.0, 0.0), (True, 1.0, 0.0), (True, 0.0, 0.1)]:
+            inputs = [random(T, C, seed=1), random(T, C, seed=2) if residual else None, random(C, seed=3)]
+            settings = (1e-6, offset, p, 5)
+            yield Check("rms_norm", f"T {T}, C {C}, residual {residual}, offset {offset}, dropout {p}", inputs, [0, 1, 2],
+                        lambda t, a=settings: operations.rms_norm(*t, *a),
+                        lambda t, a=settings: formulas.rms_norm(*t, *a))  # fmt: skip
+
+
+def rotary(quick):
+    for T, Hq, Hk, D, half in [(1, 1, 1, 2, 1), (3, 4, 2, 32, 16)] if quick else [(1, 1, 1, 2, 1), (129, 4, 2, 64, 32), (1000, 32, 8, 128, 64), (33, 3, 3, 80, 20)]:  # fmt: skip
+        for interleaved, scaling, type in [(False, 1.0, torch.int64), (True, 1.25, torch.int32)]:
+            positions = torch.randint(4096, (T,), generator=torch.Generator().manual_seed(1)).to(type)
+            frequencies = 10000.0 ** -(torch.arange(half, dtype=torch.float64) / half)
+            yield Check("rotary", f"T {T}, {Hq}/{Hk} heads of {D}, {2 * half} turned, interleaved {interleaved}",
+                        [random(T, Hq, D, seed=1), random(T, Hk, D, seed=2), frequencies], [0, 1],
+                        lambda t, a=(positions, scaling, interleaved): operations.rotary(*t[:2], a[0].to(t[0].device), t[2], *a[1:]),
+                        lambda t, a=(positions, scaling, interleaved): formulas.rotary(*t[:2], a[0].to(t[0].device), t[2], *a[1:]),
+                        wide=(2,))  # fmt: skip
+
+
+def gated_mlp(quick):
+    for (T, N), activation in itertools.product([(1, 1), (7, 33)] if quick else [(1, 1), (7, 33), (1000, 1536)], formulas.ACTIVATIONS):
+        yield Check("gated_mlp", f"T {T}, N {N}, {activation}", [random(T, N, seed=1, deviation=2), random(T, N, seed=2)], [0, 1],
+                    lambda t, a=activation: operations.gated_mlp(*t, a), lambda t, a=activation: formulas.gated_mlp(*t, a))  # fmt: skip
+
+
+def rational(quick):
+    shapes = [(1, 1, 1), (7, 36, 3)] if quick else [(1, 1, 1), (7, 36, 3), (1000, 1536, 8), (129, 4096, 1)]
+    for (T, C, G), (m, n), version in itertools.product(shapes, [(5, 4), (7, 6), (1, 1)], "ABCD"):
+        inputs = [random(T, C, seed=1), random(G, m + 1, seed=2), random(G, n + (version == "C"), seed=3, deviation=0.5)]
+        yield Check("rational", f"T {T}, C {C}, {G} groups, degrees ({m}, {n}), version {version}", inputs, [0, 1, 2],
+                    lambda t, v=version: operations.rational(*t, v, 5), lambda t, v=version: formulas.rational(*t, v, 5),
+                    wide=(1, 2))  # fmt: skip
+
+
 def gelu(quick):
     for shape in [(1, 1), (7, 33)] if quick else [(1, 1), (7, 33), (1000, 1536)]:
         yield Check("gelu", f"{list(shape)}", [random(*shape, seed=1, deviation=2)], [0], lambda t: operations.gelu(*t), lambda t: formulas.gelu(*t))
@@ -142,6 +183,9 @@ def lm_loss(quick):
             yield Check("lm_loss", f"T {T}, d {d}, V {V}, softcap {softcap}, smoothing {smoothing}, mean {mean}", inputs, [0],
                         lambda t, a=(labels, softcap, smoothing, mean): operations.lm_loss(t[0], operations.weight([t[1]]), *a),
                         lambda t, a=(labels, softcap, smoothing, mean): formulas.lm_loss(*t, *a))  # fmt: skip
+            yield Check("lm_loss", f"token_log_probs, T {T}, d {d}, V {V}, softcap {softcap}", inputs, [],
+                        lambda t, a=(labels, softcap): operations.token_log_probs(t[0], operations.weight([t[1]]), *a)[a[0] != -100],
+                        lambda t, a=(labels, softcap): formulas.token_log_probs(*t, *a))  # fmt: skip
 
 
 def adamw(quick):
@@ -164,7 +208,25 @@ def adamw(quick):
         yield Check("adamw", f"{shapes}", [t for kind in kinds for t in kind], [], run, formula, types=(torch.float32,))
 
 
-OPERATIONS = [lora_linear, attention, attention_decode, layer_norm, gelu, dropout, lm_loss, adamw]
+def clip_grad_norm(quick):
+    for most in (0.0, 0.5, 1e6):
+        inputs = [random(*shape, seed=i) for i, shape in enumerate([(3, 5), (1,), (129, 33), (0, 3)])]
+
+        def run(t, most=most):
+            t = [g.clone() for g in t]
+            return [torch.tensor([torch.ops.peft4j.clip_grad_norm(t, most)]).to(t[0]), *t]
+
+        def formula(t, most=most):
+            norm = torch.sqrt(sum(g.square().sum() for g in t)).reshape(1)
+            return [norm, *(g * (most / norm).clamp(max=1) if most else g for g in t)]
+
+        yield Check("adamw", f"clip_grad_norm, at most {most}", inputs, [], run, formula, types=(torch.float32,))
+
+
+OPERATIONS = [
+    lora_linear, attention, attention_decode, layer_norm, rms_norm, rotary, gated_mlp, rational, gelu, dropout, lm_loss, adamw,
+    clip_grad_norm,
+]  # fmt: skip
 
 # ---- running them
 

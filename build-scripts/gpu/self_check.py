@@ -8,6 +8,7 @@ import io
 import json
 import math
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,18 @@ def header():
     structs, functions = abi.read_header(text)
     assert [f[0] for f in structs["s"]._fields_] == ["a", "b", "n", "scale"] and structs["s"].scale.offset == 48
     assert len(functions["peft4j_cuda_f"][1]) == 3
+
+
+def every_operation():
+    """What native/ offers is checked on a card: its rows of the switch between providers are in torch.ops and in ops.py."""
+    root = HERE.parent.parent
+    names = re.findall(r'{Operation::k\w+,\s*"(\w+)"', (root / "native/providers.cpp").read_text())
+    bound = re.findall(r'library\.def\("(\w+)"', (root / "cuda/bench/torch_ops.cpp").read_text())
+    checked = re.findall(r"^def (\w+)\(quick\):", (HERE / "ops.py").read_text(), re.MULTILINE)
+    assert "lora_linear" in names
+    for where, there in (("cuda/bench/torch_ops.cpp", bound), ("build-scripts/gpu/ops.py", checked)):
+        missing = sorted(set(names) - set(there))
+        assert not missing, f"{where} lacks {', '.join(missing)} of native/providers.cpp"
 
 
 def test_lines():
@@ -121,9 +134,9 @@ def the_table():
 
 
 def main():
-    for check in (scripts_parse, arithmetic, header, test_lines, the_table):
+    for check in (scripts_parse, arithmetic, header, every_operation, test_lines, the_table):
         check()
-    print("gpu-check: scripts, arithmetic, header and table are right")
+    print("gpu-check: scripts, arithmetic, header, operations and table are right")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,10 @@ TORCH_LIBRARY(peft4j, library) {
   library.def("attention", peft4j::attention);
   library.def("attention_decode", peft4j::attention_decode);
   library.def("layer_norm", peft4j::layer_norm);
+  library.def("rms_norm", peft4j::rms_norm);
+  library.def("rotary", peft4j::rotary);
+  library.def("gated_mlp", peft4j::gated_mlp);
+  library.def("rational", peft4j::rational);
   library.def("gelu", peft4j::gelu);
   library.def("dropout", peft4j::dropout);
   library.def("lm_loss", lm_loss);

@@ -10,8 +10,9 @@ outputs and every gradient:
                formula by at:: functions in the kernel's own precision (flash-attention's rule: no tuned constants).
                Few numbers decide some results (one row, rank 1), and plain may hit them by luck. So what is larger counts
                as plain's error: its largest relative error in any result of the operation, for a result of less than
-               100 numbers; and what the reference moves by when each given number changes by 32 ulps of float, as the
-               rounding of a sum that cancels does.
+               100 numbers; and what the reference moves by when each given number changes by 32 ulps of float (for a
+               result of less than 100 numbers by half an ulp of its type, if that is more), as roundings do to a sum that
+               cancels.
 */
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>

@@ -26,6 +26,12 @@ public final class Ops {
         if (kernels != null && !kernels.isBlank()) {
             setKernels(kernels);
         }
+        String deterministic = System.getProperty("peft4j.deterministic", "true");
+        if (!deterministic.equals("true") && !deterministic.equals("false")) {
+            throw new IllegalArgumentException(
+                    "peft4j.deterministic must be true or false, got '" + deterministic + "'");
+        }
+        setDeterministic(deterministic.equals("true"));
     }
 
     private Ops() {}
@@ -76,8 +82,40 @@ public final class Ops {
         });
     }
 
-    /** What {@link #attention} needs beside queries, keys and values. */
-    public record AttentionSettings(boolean causal, double scale, long window, double dropout, long seed) {}
+    /**
+     * T5's relative position bias: {@code table[bucket, head]} is added to the score of a key, where the bucket follows from
+     * the key's position less the query's (the last query stands at the last key). A prefix gets none.
+     *
+     * @param table [buckets, heads], float32 (float64 if q is); gets a gradient if it requires one
+     * @param bidirectional half of the buckets is for keys behind the query; false: all are for keys up to it
+     * @param maxDistance 1 to 512; keys at least so far away share the last bucket
+     * @see <a href="https://arxiv.org/abs/1910.10683">Exploring the Limits of Transfer Learning</a>, section 2.1
+     */
+    public record RelativeBias(Tensor table, boolean bidirectional, long maxDistance) {}
+
+    /**
+     * What {@link #attention} needs beside queries, keys and values.
+     *
+     * @param causal the last query sees the last key, the one before it all but one, and so on
+     * @param window a row sees keys nearer than this, if causal only those before it; 0: all
+     * @param softcap scores become {@code softcap tanh(score / softcap)}, the prefix's too; 0: no cap
+     * @param bias added to the scores behind the cap, or null
+     * @param dropout of the probabilities, 0 to below 1
+     * @param seed of dropout's mask
+     */
+    public record AttentionSettings(
+            boolean causal,
+            double scale,
+            long window,
+            double softcap,
+            @Nullable RelativeBias bias,
+            double dropout,
+            long seed) {
+        /** Without soft-cap and bias. */
+        public AttentionSettings(boolean causal, double scale, long window, double dropout, long seed) {
+            this(causal, scale, window, 0, null, dropout, seed);
+        }
+    }
 
     /**
      * Packed attention.
@@ -88,6 +126,7 @@ public final class Ops {
      * @param prefixK [P, key heads, D] shared by all sequences, [S, P, key heads, D], or null
      * @param gate one number, multiplies a separate softmax over the prefix; null: one softmax over both
      * @return [Tq, heads, D]
+     * @throws IllegalArgumentException if a shape, type or setting does not fit; the message names it
      */
     public static Tensor attention(
             Tensor q,
@@ -101,6 +140,7 @@ public final class Ops {
             @Nullable Tensor prefixV,
             @Nullable Tensor gate,
             AttentionSettings settings) {
+        RelativeBias bias = settings.bias();
         return checked(() -> PeftNative.attention(
                 q,
                 k,
@@ -115,10 +155,10 @@ public final class Ops {
                 settings.causal(),
                 settings.scale(),
                 settings.window(),
-                0,
-                new Tensor(),
-                false,
-                0,
+                settings.softcap(),
+                orUndefined(bias == null ? null : bias.table()),
+                bias != null && bias.bidirectional(),
+                bias == null ? 0 : bias.maxDistance(),
                 settings.dropout(),
                 settings.seed()));
     }
@@ -353,6 +393,20 @@ public final class Ops {
             PeftNative.set_kernels(setting);
             return setting;
         });
+    }
+
+    /**
+     * Whether gradients of libtorch's attention on CUDA devices are the same bits in each run, for the whole process. They
+     * are unless this or {@code -Dpeft4j.deterministic=false} switches it off, which may make training faster. All else is
+     * the same bits always.
+     */
+    public static void setDeterministic(boolean on) {
+        PeftNative.set_deterministic(on);
+    }
+
+    /** See {@link #setDeterministic}. */
+    public static boolean deterministic() {
+        return PeftNative.deterministic();
     }
 
     /** Which implementation each operation has on a CPU now, and why. */

@@ -167,6 +167,10 @@ public final class PeftNative {
 
     static native @StdString String cuda_kernels_in_use();
 
+    static native void set_deterministic(@Cast("bool") boolean on);
+
+    static native @Cast("bool") boolean deterministic();
+
     static native void load_cuda(@StdString String path);
 
     static native @StdString String missing_cuda();
