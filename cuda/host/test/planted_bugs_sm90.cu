@@ -472,6 +472,63 @@ TEST(refusesWhatIsNotModelled) {
   expect_report(RUN(base_offset, 1, 128, kOperands, out.data()), {"base offset is not modelled"});
 }
 
+// ---- wgmma with a in registers: b [64, 64]
+
+__global__ void operand_changed_in_flight(float* out) {
+  ready();
+  float d[8][4] = {};
+  uint32_t a[4] = {};
+  wgmma_fence(d);
+  wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(box(), 1024), true);
+  wgmma_commit();
+  a[2] = threadIdx.x;
+  wgmma_wait<0>(d);  // PLANTED
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsOperandRegistersThatAreChangedInFlight) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(operand_changed_in_flight, 1, 128, kOperands, out.data()), {"a's registers were changed while"});
+}
+
+__global__ void no_fence_for_the_operand(float* out) {
+  ready();
+  float d[8][4] = {};
+  uint32_t a[4] = {};
+  wgmma_fence(d);
+  for (int i = 0; i < 2; ++i) {
+    wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(box(), 1024), true);  // PLANTED: nothing was said of the second a
+    wgmma_commit();
+    wgmma_wait<0>(d);
+    a[1] += 1;
+  }
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsOperandRegistersWithoutAFence) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(no_fence_for_the_operand, 1, 128, kOperands, out.data()),
+                {"a's registers are used", "no wgmma_fence"});
+}
+
+__global__ void two_widths(float* out) {
+  ready();
+  float d[16][4] = {};
+  wgmma_fence(d);
+  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), true);
+  wgmma_m64k16<Bf16, false>(reinterpret_cast<float (&)[8][4]>(d), wgmma_operand(box(), 1024),
+                            wgmma_operand(box(), 1024),
+                            true);  // PLANTED
+  wgmma_commit();
+  wgmma_wait<0>(d);
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsProductsOfTwoWidthsOnOneD) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(two_widths, 1, 128, kOperands, out.data()), {"products of other widths"});
+}
+
 // ---- both: a box of a matrix times itself, round by round
 
 template <bool WaitsForTheProduct>
