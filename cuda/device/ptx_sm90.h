@@ -16,8 +16,9 @@ Products by a warpgroup, four warps of which the first is number 0, 4, 8, …
                                        16i to 16i + 15, its d[j] is mma's d for columns 8j to 8j + 7; a and b: wgmma_operand
     wgmma_fence(d)                     before the first product, and between another access to d and a product
     wgmma_commit(), wgmma_wait<N>(d)   groups as cp.async has them; until then d and what a and b name are in use
-    wgmma_m64k16<Type, ByK>(d, a, b, add)   the same with d[8, 4] (64 columns), [12, 4], [16, 4] or [32, 4] (96, 128, 256); or a of mma's registers,
-                                       uint32_t a[4], for the rows of the warp: they are in use like d, and wgmma_fence is for them too
+    wgmma_m64k16<Type, ByK>(d, a, b, add)   the same with d[8][4] (64 columns), [12], [16] or [32] (96, 128, 256); a as above, or the warp's
+                                       rows of it in mma's registers, uint32_t a[4]. Then wgmma_fence and wgmma_wait are for
+                                       those too: wgmma_fence(d, all) and wgmma_wait<N>(d, all), uint32_t all[][4]
     fence_async_proxy()                after plain writes to shared memory that wgmma reads or tma_load overwrites, by who
                                        wrote, before the barrier
 set_max_registers<N, More>(): by all warps of a warpgroup; more or fewer than before, a multiple of 8 from 24 to 256.
@@ -155,6 +156,23 @@ PEFT4J_DEVICE void wgmma_wait(float (&d)[N][4]) {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Open) : "memory");
   wgmma_pin(d);
 }
+template <int K>
+PEFT4J_DEVICE void wgmma_pin(uint32_t (&a)[K][4]) {
+#pragma unroll
+  for (int i = 0; i < 4 * K; ++i) {
+    asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+  }
+}
+template <int N, int K>
+PEFT4J_DEVICE void wgmma_fence(float (&d)[N][4], uint32_t (&a)[K][4]) {
+  wgmma_pin(a);
+  wgmma_fence(d);
+}
+template <int Open, int N, int K>
+PEFT4J_DEVICE void wgmma_wait(float (&d)[N][4], uint32_t (&a)[K][4]) {
+  wgmma_wait<Open>(d);
+  wgmma_pin(a);
+}
 
 #define PEFT4J_REGISTERS_64                                                                            \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26," \
@@ -291,6 +309,14 @@ void wgmma_fence(float (&)[N][4] PEFT4J_SITE) {
 }
 template <int Open, int N>
 void wgmma_wait(float (&)[N][4] PEFT4J_SITE) {
+  host::wgmma_wait(Open, site);
+}
+template <int N, int K>
+void wgmma_fence(float (&)[N][4], uint32_t (&)[K][4] PEFT4J_SITE) {
+  host::wgmma_fence(site);
+}
+template <int Open, int N, int K>
+void wgmma_wait(float (&)[N][4], uint32_t (&)[K][4] PEFT4J_SITE) {
   host::wgmma_wait(Open, site);
 }
 template <class Type, bool ByK, int N>

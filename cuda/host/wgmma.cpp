@@ -81,6 +81,17 @@ void read_a(Wgmma& by, int first_row, float (&a)[kM][kK]) {
   }
 }
 
+// sums[n_end] += row[kK] · b; without sanitizers, which would make it slow.
+__attribute__((no_sanitize("address", "undefined"), optimize("O3"))) void add_products(float* sums, const float* row,
+                                                                                       const float (&b)[kK][kMostN],
+                                                                                       int n_end) {
+  for (int k = 0; k < kK; ++k) {
+    for (int n = 0; n < n_end; ++n) {
+      sums[n] += row[k] * b[k][n];
+    }
+  }
+}
+
 // A warp's 16 rows of d.
 void multiply(Wgmma& by, int first_row, std::vector<float>& d) {
   const Operand b(by.product.b);
@@ -97,16 +108,12 @@ void multiply(Wgmma& by, int first_row, std::vector<float>& d) {
     }
   }
   for (int m = 0; m < kM; ++m) {
-    float sum[kMostN] = {};
-    for (int k = 0; k < kK; ++k) {
-      for (int n = 0; n < n_end; ++n) {
-        sum[n] += wide_a[m][k] * wide_b[k][n];
-      }
-    }
+    float sums[kMostN] = {};
+    add_products(sums, wide_a[m], wide_b, n_end);
     for (int n = 0; n < n_end; ++n) {  // d[n / 8] is mma's
       const int lane = m % 8 * 4 + n % 8 / 2, i = n / 8 * 4 + m / 8 * 2 + n % 2;
       float& to = d[lane * (n_end / 2) + i];
-      to = (by.product.add ? to : 0.0f) + sum[n];
+      to = (by.product.add ? to : 0.0f) + sums[n];
     }
   }
 }

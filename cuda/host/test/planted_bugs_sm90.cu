@@ -514,11 +514,11 @@ TEST(reportsOperandRegistersWithoutAFence) {
 __global__ void two_widths(float* out) {
   ready();
   float d[16][4] = {};
+  auto& half = reinterpret_cast<float (&)[8][4]>(d);
+  const uint64_t a = wgmma_operand(box(), 1024);
   wgmma_fence(d);
-  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), true);
-  wgmma_m64k16<Bf16, false>(reinterpret_cast<float (&)[8][4]>(d), wgmma_operand(box(), 1024),
-                            wgmma_operand(box(), 1024),
-                            true);  // PLANTED
+  wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(operand_b(), 1024), true);
+  wgmma_m64k16<Bf16, false>(half, a, a, true);  // PLANTED
   wgmma_commit();
   wgmma_wait<0>(d);
   out[threadIdx.x] = d[0][0];
