@@ -87,6 +87,14 @@ struct Forced : std::atomic<int> {
 };
 std::array<Forced, kRows.size()> forced;
 
+// No operation of its own: a kernel of own attention that has a second form for Hopper cards.
+struct HopperKernel {
+  const char *name, *of;
+  std::atomic<bool> chosen{false};
+};
+HopperKernel attention_forward{"attention_forward", "attention=own"};
+constexpr const char *kForAll = "sm_80", *kForHopper = "sm_90a";
+
 bool has(const Choices& choices, Provider provider) {
   return provider == Provider::kOwn ? choices.own : provider == Provider::kLibrary ? choices.library : true;
 }
@@ -115,9 +123,16 @@ int parse_provider(const std::string& name, const std::string& setting) {
 std::string operation_names() {
   std::string names;
   for (const Row& row : kRows) {
-    names += std::string(names.empty() ? "" : ", ") + row.name;
+    names += row.name + std::string(", ");
   }
-  return names;
+  return names + attention_forward.name;
+}
+
+// Whether it is the form for Hopper cards.
+bool parse_form(const HopperKernel& kernel, const std::string& form) {
+  TORCH_CHECK(form == "auto" || form == kForAll || form == kForHopper, "peft4j.kernels: ", kernel.name,
+              " must be one of [auto, ", kForAll, ", ", kForHopper, "], got '", form, "'");
+  return form == kForHopper;
 }
 
 }  // namespace
@@ -144,13 +159,22 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
   return provider == Provider::kOwn ? next_best(row.cuda) : provider;
 }
 
+bool attention_forward_by_wgmma() {
+  return attention_forward.chosen;
+}
+
 void set_kernels(const std::string& setting) {
   std::array<int, kRows.size()> next;
   next.fill(kAutomatic);
+  bool forward_by_wgmma = false;
   std::istringstream items(setting);
   std::string item;
   while (std::getline(items, item, ',')) {
     const size_t equals = item.find('=');
+    if (equals != std::string::npos && item.substr(0, equals) == attention_forward.name) {
+      forward_by_wgmma = parse_form(attention_forward, item.substr(equals + 1));
+      continue;
+    }
     const int choice = parse_provider(equals == std::string::npos ? item : item.substr(equals + 1), setting);
     bool known = equals == std::string::npos;
     for (size_t i = 0; i < kRows.size(); ++i) {
@@ -169,6 +193,7 @@ void set_kernels(const std::string& setting) {
   for (size_t i = 0; i < next.size(); ++i) {
     forced[i].store(next[i]);
   }
+  attention_forward.chosen = forward_by_wgmma;
 }
 
 std::string kernels_in_use() {
@@ -197,6 +222,13 @@ std::string cuda_kernels_in_use() {
       reason = missing.c_str();
     }
     text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
+  }
+  const HopperKernel& kernel = attention_forward;
+  text << kernel.name << '\t' << (kernel.chosen ? kForHopper : kForAll) << '\t';
+  if (kernel.chosen) {
+    text << "on cards of compute capability 9.0; forced by peft4j.kernels\n";
+  } else {
+    text << "for " << kernel.of << "; no card has run the sm_90a kernel yet, " << kernel.name << "=sm_90a chooses it\n";
   }
   return text.str();
 }

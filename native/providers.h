@@ -32,4 +32,8 @@ an error then.
 */
 Provider provider_of(Operation operation, const at::Tensor& x);
 
+// Whether own attention's forward may run by wgmma on cards of compute capability 9.0: set_kernels("attention_forward=sm_90a"). Off
+// by itself until a card has run it.
+bool attention_forward_by_wgmma();
+
 }  // namespace peft4j

@@ -68,6 +68,18 @@ TEST(cudaKernelsCanBeForced) {
   REQUIRE(line() == "lora_linear\town\tforced by peft4j.kernels");
 }
 
+TEST(attentionByWgmmaIsOffUntilItIsForced) {
+  const auto says = [](const char* what) { return cuda_kernels_in_use().find(what) != std::string::npos; };
+  REQUIRE(says("\nattention_forward\tsm_80\t") && says("no card has run"));
+  {
+    Kernels k("own,attention_forward=sm_90a");
+    REQUIRE(says("\nattention_forward\tsm_90a\t"));
+    expect_error("form", [] { set_kernels("attention_forward=own"); }, {"attention_forward", "sm_80", "sm_90a", "own"});
+    REQUIRE(says("\nattention_forward\tsm_90a\t"));  // an error changes nothing
+  }
+  REQUIRE(says("\nattention_forward\tsm_80\t"));
+}
+
 TEST(dropoutMaskIsTheSameOnADevice) {
   const at::Tensor on_cpu = peft4j::dropout(at::ones({70, 100}, at::kDouble), 0.3, 0x123456789abcdef);
   CudaOnTheHost library;

@@ -386,7 +386,9 @@ public final class Ops {
 
     /**
      * Chooses implementations for the whole process: {@code auto}, {@code own}, {@code library} or {@code reference}, or
-     * a list such as {@code attention=reference,gelu=library}. What is not named is chosen automatically.
+     * a list such as {@code attention=reference,gelu=library}. What is not named is chosen automatically. Beside the
+     * operations {@code attention_forward=sm_90a} gives {@code attention=own} the forward for Hopper cards, which no card
+     * has run yet; {@code sm_80} is the other.
      */
     public static void setKernels(String setting) {
         checked(() -> {
