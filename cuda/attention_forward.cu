@@ -4,7 +4,7 @@ attention, forward: O = softmax(scale·Q·Kᵀ)·V for packed sequences, after F
 A block has a tile of queries of one head, a warp 16·M rows of it. K and V come tile by tile: V while S = Q·Kᵀ is computed, the next K
 while the softmax and O += P·V are, so one buffer each is enough. The softmax is online, to base 2 with the scale in its exponent;
 P goes from registers into the second product. Only tiles that some row does not see whole, or that have a soft-cap or a bias,
-take the way with a test for each element. Later tiles of a sequence see more under a causal mask: they start first.
+take the way with a test for each element. Later tiles of a sequence see more under a causal mask: they start first. attention_forward_sm90a.cu is faster on Hopper.
 
     D                     32   64   80   96  128  256
     queries of a block   128  128  128  128  128   64     4 warps; M is 2, with 256 columns of O in registers 1
@@ -34,52 +34,6 @@ template <class T, int D>
 size_t shared_bytes(const Call& a) {
   return Tile<T, D>::bytes(kQueries<D> + 2 * kColumns<D>) + bias_numbers(a) * sizeof(float);
 }
-
-// The softmax so far of the rows that a lane has a part of: row 2·m + h is 16·m + 8·h + g.
-template <int M>
-struct Softmax {
-  float maximum[2 * M], sum[2 * M];  // of the lane's own columns
-
-  PEFT4J_DEVICE Softmax() {
-#pragma unroll
-    for (int r = 0; r < 2 * M; ++r) {
-      maximum[r] = -INFINITY;
-      sum[r] = 0;
-    }
-  }
-
-  // s·factor are logits; they become P but for the division by the sum, to which o is scaled as well.
-  template <int N, int C>
-  PEFT4J_DEVICE void step(Sums<M, N>& s, Sums<M, C>& o, float factor) {
-#pragma unroll
-    for (int r = 0; r < 2 * M; ++r) {
-      const int m = r / 2, first = r % 2 * 2;
-      float most = -INFINITY;
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        most = fmaxf(most, fmaxf(s[m][n][first], s[m][n][first + 1]));
-      }
-      most = fmaxf(maximum[r], warp_max<4>(most) * factor);
-      const float base = most == -INFINITY ? 0.0f : most;  // nothing seen yet: 2^(-∞ - 0) is 0
-      const float shrink = exp2_approx(maximum[r] - base);
-      maximum[r] = most;
-      sum[r] *= shrink;
-#pragma unroll
-      for (int n = 0; n < C; ++n) {
-        o[m][n][first] *= shrink;
-        o[m][n][first + 1] *= shrink;
-      }
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-#pragma unroll
-        for (int i = first; i < first + 2; ++i) {
-          s[m][n][i] = exp2_approx(__fmaf_rn(s[m][n][i], factor, -base));
-          sum[r] += s[m][n][i];
-        }
-      }
-    }
-  }
-};
 
 template <class T, int D>
 __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
@@ -124,7 +78,9 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
     cp_async_commit();
     if (busy) {
       const float factor = make_logits<Rows::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
-      softmax.step(p, o, factor);
+      float shrink[2 * M];
+      softmax.step(p, factor, shrink);
+      multiply_rows(o, shrink);
       if (a.threshold > 0) {
         Kept<16 * M, kColumns<D>> kept;
         kept.make(a, s, head, query + row, column);
@@ -136,19 +92,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
   cp_async_wait<0>();
   __syncthreads();  // Q was copied by others, also where no tile was seen
 
-#pragma unroll
-  for (int r = 0; r < 2 * M; ++r) {
-    const float sum = warp_sum<4>(softmax.sum[r]), inverse = sum == 0 ? 0.0f : a.kept_scale / sum;
-#pragma unroll
-    for (int n = 0; n < D / 8; ++n) {
-      o[r / 2][n][r % 2 * 2] *= inverse;
-      o[r / 2][n][r % 2 * 2 + 1] *= inverse;
-    }
-    const int i = query + row + 8 * r + threadIdx.x % 32 / 4;
-    if (threadIdx.x % 4 == 0 && i < s.queries) {
-      a.lse[(s.first_q + i) * a.query_heads + head] = sum == 0 ? -INFINITY : softmax.maximum[r] * kLn2 + logf(sum);
-    }
-  }
+  softmax.finish(a, s, head, query + row, o);
   const int64_t stride = a.query_heads * a.head_size;
   write_rows(a, head_rows<T>(a, a.out, s.first_q + query + row, stride, head), stride, 0, s.queries - query - row, 0, o,
              q, row);
@@ -169,6 +113,9 @@ int peft4j_cuda_attention_forward(const peft4j_cuda_attention* arguments, void* 
   const auto s = static_cast<cudaStream_t>(stream);
   if (a.query_rows == 0) {
     return 0;
+  }
+  if (a.sm90a != 0 && attention::forward_sm90a_takes(a)) {
+    return attention::forward_sm90a(a, s);
   }
   return by_dtype(a.dtype, [&](auto number) {
     using T = decltype(number);

@@ -6,10 +6,12 @@ the kernel's type gives the tolerance.
 #include <cmath>
 #include <numeric>
 
+#include "device/attention.h"
 #include "device/cuda.h"
 #include "peft4j_cuda.h"
 #include "test/check.h"
 #include "test/device_buffer.h"
+#include "test/needs.h"
 
 namespace peft4j::cuda::test {
 namespace {
@@ -28,6 +30,7 @@ struct Case {
   uint32_t threshold = 0;
   int64_t shift = 0;  // elements by which data begin behind an aligned address; rows are as much longer
   float scale = 0.3f;
+  bool sm90a = false;  // the forward alone, by wgmma
 
   int64_t sequences() const { return queries.size(); }
   int64_t query_rows() const { return std::accumulate(queries.begin(), queries.end(), int64_t{0}); }
@@ -48,7 +51,7 @@ std::string name_of(const Case& c, const char* type) {
   return text(type, ", heads ", c.query_heads, "/", c.key_heads, "x", c.head_size, ", queries ", list(c.queries),
               ", keys ", list(c.keys), ", causal ", c.causal, ", window ", c.window, ", softcap ", c.softcap,
               ", buckets ", c.buckets, "/", c.max_distance, ", prefix ", c.prefixes(), "x", c.prefix_size,
-              ", threshold ", c.threshold, ", shift ", c.shift);
+              ", threshold ", c.threshold, ", shift ", c.shift, ", sm90a ", c.sm90a);
 }
 
 constexpr uint64_t kSeed = 0x0123456789abcdef;
@@ -154,7 +157,7 @@ Results formula(const Case& c, const Tensors& t, const Round& round) {
           r.out[at_q + d] = round(r.out[at_q + d]);
           delta += r.out[at_q + d] * t.dout[at_q + d];
         }
-        for (int64_t j = 0; j < columns; ++j) {
+        for (int64_t j = 0; !c.sm90a && j < columns; ++j) {
           const double dp = round(dot(t.dout, at_q, j < P ? t.prefix_v : t.v, place(j))) * factors[j];
           dlogit[j] = round(p[j] * (dp - delta));
           const double ds = round(dlogit[j] * slope[j]) * c.scale;
@@ -269,7 +272,12 @@ Results kernels(const Case& c, const Tensors& t, const std::string& what) {
   a.threshold = c.threshold;
   a.out = out.data();
   a.lse = lse.data();
+  a.sm90a = c.sm90a;
+  REQUIRE(!c.sm90a || c.query_rows() == 0 || c.key_rows() == 0 || attention::forward_sm90a_takes(attention::Call(a)));
   expect_success(what + ", forward", peft4j_cuda_attention_forward(&a, nullptr));
+  if (c.sm90a) {
+    return {wide(out.download()), wide(lse.download()), {}, {}, {}, {}, {}, {}};
+  }
   a.dout = dout.data();
   a.dq = dq.data();
   a.dk = dk.data();
@@ -320,7 +328,7 @@ void check(const Case& c) {
   for (const auto member : kMembers) {
     relative = std::max(relative, distance(all[2].*member, all[1].*member) / std::max(largest(all[1].*member), 1e-30));
   }
-  for (size_t i = 0; i < std::size(kMembers); ++i) {
+  for (size_t i = 0; i < (c.sm90a ? 2 : std::size(kMembers)); ++i) {
     const auto &own = all[0].*kMembers[i], &exact = all[1].*kMembers[i];
     const double most = largest(exact), error = distance(all[2].*kMembers[i], exact);
     const double ulp = kOfType[i] ? ulp_at<T>(most) : ulp_at<float>(most);
@@ -382,9 +390,112 @@ TEST(attentionFollowsItsFormula) {
   }
 }
 
+TEST(attentionOnHopperHasItsHeadSizes) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  for (const int64_t size : {64, 96, 128, 256}) {
+    Case c{2, 2, size, {10, 1}, {135, 1}, true};  // whole tiles and their rest
+    c.scale = 1 / std::sqrt(static_cast<float>(size));
+    c.sm90a = true;
+    check<__nv_bfloat16>(c);
+    check<__half>(c);
+  }
+}
+
+// The same by wgmma: tiles of 128 queries and 128 columns, up to five of those, so that a buffer is filled three times.
+TEST(attentionOnHopperFollowsItsFormula) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  const std::vector<std::pair<int64_t, int64_t>> heads = {{1, 1}, {2, 1}, {2, 2}};
+  const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> lengths = {
+      {{1, 2, 0, 33}, {1, 2, 0, 33}}, {{129}, {129}},
+      {{130, 7}, {97, 128}},      // more queries than keys: the first see none under a causal mask
+      {{1, 1, 65}, {520, 0, 1}},  // one row, no keys, one key
+      {{0, 63, 1}, {3, 257, 1}},
+  };
+  const std::vector<int64_t> windows = {0, 1, 140}, prefixes = {1, 4, 150};
+  // type, heads, lengths, causal, window, softcap, bias, prefix, its size, dropout, shift, head size
+  for (const std::vector<int>& r : pairwise({2, 3, 5, 2, 3, 2, 3, 3, 3, 3, 2, 2})) {
+    Case c{heads[r[1]].first, heads[r[1]].second, r[11] == 0 ? 64 : 128, lengths[r[2]].first, lengths[r[2]].second};
+    c.causal = r[3] == 1;
+    c.window = windows[r[4]];
+    c.softcap = r[5] == 1 ? 2.0f : 0.0f;
+    c.buckets = std::vector<int64_t>{0, 8, 6}[r[6]];
+    c.max_distance = std::vector<int64_t>{0, 4, 70}[r[6]];
+    c.prefix = static_cast<Prefix>(r[7]);
+    c.prefix_size = prefixes[r[8]];
+    c.threshold = std::vector<uint32_t>{0, 26, 128}[r[9]];
+    c.shift = std::vector<int64_t>{0, 8}[r[10]];
+    c.scale = 0.15f;
+    c.sm90a = true;
+    if (r[0] == 0) {
+      check<__nv_bfloat16>(c);
+    } else {
+      check<__half>(c);
+    }
+  }
+}
+
+// What stands in other sequences must not matter, not even to the last bit.
+TEST(attentionOnHopperKeepsSequencesApart) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  Case c{2, 1, 64, {70, 40, 129}, {200, 130, 70}};
+  c.sm90a = true;
+  Tensors t = tensors_of<__half>(c);
+  const Results before = kernels<__half>(c, t, "finite neighbours");
+  const auto spoil = [](std::vector<double>& rows, int64_t width, int64_t from, int64_t to, double by) {
+    std::fill(rows.begin() + from * width, rows.begin() + to * width, by);
+  };
+  spoil(t.q, 128, 70, 110, NAN);
+  spoil(t.k, 64, 200, 330, NAN);
+  spoil(t.v, 64, 200, 330, INFINITY);
+  const Results after = kernels<__half>(c, t, "infinite neighbours");
+  const auto same = [](const std::vector<double>& a, const std::vector<double>& b, int64_t width, int64_t from,
+                       int64_t to) {
+    return std::equal(a.begin() + from * width, a.begin() + to * width, b.begin() + from * width);
+  };
+  for (const auto& [from, to] : {std::pair{0, 70}, std::pair{110, 239}}) {
+    REQUIRE(same(before.out, after.out, 128, from, to));
+    REQUIRE(same(before.lse, after.lse, 2, from, to));
+  }
+}
+
+TEST(attentionOnHopperTakesWhatItCan) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  const DeviceBuffer<__half> numbers(64, "numbers");
+  peft4j_cuda_attention a = {};
+  a.dtype = 2;
+  a.sequences = a.query_rows = a.key_rows = a.query_heads = a.key_heads = 1;
+  a.head_size = a.q_stride = a.k_stride = a.v_stride = 64;
+  a.q = a.k = a.v = a.out = numbers.data();
+  const auto takes = [](const peft4j_cuda_attention& of) {
+    return attention::forward_sm90a_takes(attention::Call(of));
+  };
+  REQUIRE(takes(a));
+  const auto refused = [&](const auto& change) {
+    peft4j_cuda_attention other = a;
+    change(other);
+    REQUIRE(!takes(other));
+  };
+  refused([](auto& of) { of.dtype = 0; });
+  refused([](auto& of) { of.head_size = 32; });
+  refused([](auto& of) { of.key_rows = 0; });
+  refused([](auto& of) { of.query_rows = 0; });
+  refused([](auto& of) { of.q_stride = 68; });
+  refused([](auto& of) { of.k_stride = 0; });
+  refused([](auto& of) { of.v = static_cast<const __half*>(of.v) + 4; });
+}
+
 template <class T>
-void check_bits() {
-  Case c{2, 1, 32, {70, 3}, {70, 3}, true};
+void check_bits(bool sm90a = false) {
+  Case c{2, 1, sm90a ? 64 : 32, {70, 3}, {70, 3}, true};
+  c.sm90a = sm90a;
   c.prefix = Prefix::kShared;
   c.prefix_size = 5;
   c.buckets = 8;
@@ -400,12 +511,16 @@ void check_bits() {
 TEST(attentionRepeatsItsBits) {
   check_bits<__nv_bfloat16>();
   check_bits<float>();
+  if (has_sm90a(__func__)) {
+    check_bits<__half>(true);
+  }
 }
 
 // Logits of hundreds: their last bit is an error of 1e-4 in a probability, so only the size of the error is looked at.
 template <class T>
-void check_large() {
-  Case c{1, 1, 32, {20}, {60}};
+void check_large(bool sm90a = false) {
+  Case c{1, 1, sm90a ? 64 : 32, {20}, {60}};
+  c.sm90a = sm90a;
   for (const float scale : {25.0f, -25.0f}) {
     c.scale = scale;
     const Tensors t = tensors_of<T>(c);
@@ -423,6 +538,9 @@ void check_large() {
 TEST(attentionOfLargeScoresStaysFinite) {
   check_large<float>();
   check_large<__nv_bfloat16>();
+  if (has_sm90a(__func__)) {
+    check_large<__nv_bfloat16>(true);
+  }
 }
 
 }  // namespace

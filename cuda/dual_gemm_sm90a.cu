@@ -40,7 +40,7 @@ constexpr int kGroupRows = kRows / 2;
 constexpr int kXBytes = kRows * kDepth * 2, kWBytes = kColumns * kDepth * 2;
 constexpr int kPattern = 1024;  // bytes after which the swizzle begins anew: eight rows
 constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
-static_assert(kGroupRows == 64 && kColumns == 256 && kPattern == 8 * kDepth * 2, "what wgmma_m64n256k16 takes");
+static_assert(kGroupRows == 64 && kColumns == 256 && kPattern == 8 * kDepth * 2, "what a product of a warpgroup takes");
 static_assert(kProducerRegisters + 2 * kConsumerRegisters <= 3 * 168, "what __launch_bounds__ gives three warpgroups");
 
 struct Problem : GemmProblem {
@@ -137,7 +137,7 @@ PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<T>& ring, int buff
     wgmma_fence(d);
 #pragma unroll
     for (int k = 0; k < kDepth; k += 16) {
-      wgmma_m64n256k16<Type, ByK>(d, x, w);
+      wgmma_m64k16<Type, ByK>(d, x, w, true);
       x += wgmma_bytes(32);
       w += wgmma_bytes(ByK ? 2 * kPattern : 32);
     }

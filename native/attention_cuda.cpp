@@ -5,6 +5,7 @@
 
 #include "checks.h"
 #include "device_lengths.h"
+#include "providers.h"
 #include "relative_bias.h"
 
 namespace peft4j {
@@ -57,6 +58,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     }
     a.seed = settings.dropout.seed;
     a.threshold = settings.dropout.threshold;
+    a.sm90a = attention_forward_by_wgmma();
     a.out = kept[7].data_ptr();
     a.lse = kept[8].data_ptr<float>();
     return a;

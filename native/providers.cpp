@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -91,10 +92,13 @@ struct Forced : std::atomic<int> {
 };
 std::array<Forced, kRows.size()> forced;
 
-// Not an operation of its own: which kernel own lora_linear's products have.
-constexpr const char* kGemm = "dual_gemm";
-constexpr const char *kGemmForAll = "sm_80", *kGemmForHopper = "sm_90a";
-std::atomic<bool> by_wgmma{false};
+// No operations of their own: kernels of own operations that have a second form for Hopper cards.
+struct HopperKernel {
+  const char *name, *of;
+  std::atomic<bool> chosen{false};
+};
+HopperKernel hopper_kernels[] = {{"dual_gemm", "lora_linear=own"}, {"attention_forward", "attention=own"}};
+constexpr const char *kForAll = "sm_80", *kForHopper = "sm_90a";
 
 bool has(const Choices& choices, Provider provider) {
   return provider == Provider::kOwn ? choices.own : provider == Provider::kLibrary ? choices.library : true;
@@ -126,13 +130,17 @@ std::string operation_names() {
   for (const Row& row : kRows) {
     names += row.name + std::string(", ");
   }
-  return names + kGemm;
+  for (const HopperKernel& kernel : hopper_kernels) {
+    names += kernel.name + std::string(", ");
+  }
+  return names.substr(0, names.size() - 2);
 }
 
-bool parse_gemm(const std::string& name) {
-  TORCH_CHECK(name == "auto" || name == kGemmForAll || name == kGemmForHopper, "peft4j.kernels: ", kGemm,
-              " must be one of [auto, ", kGemmForAll, ", ", kGemmForHopper, "], got '", name, "'");
-  return name == kGemmForHopper;
+// Whether it is the form for Hopper cards.
+bool parse_form(const std::string& kernel, const std::string& form) {
+  TORCH_CHECK(form == "auto" || form == kForAll || form == kForHopper, "peft4j.kernels: ", kernel,
+              " must be one of [auto, ", kForAll, ", ", kForHopper, "], got '", form, "'");
+  return form == kForHopper;
 }
 
 }  // namespace
@@ -160,19 +168,25 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
 }
 
 bool dual_gemm_by_wgmma() {
-  return by_wgmma;
+  return hopper_kernels[0].chosen;
+}
+
+bool attention_forward_by_wgmma() {
+  return hopper_kernels[1].chosen;
 }
 
 void set_kernels(const std::string& setting) {
   std::array<int, kRows.size()> next;
   next.fill(kAutomatic);
-  bool next_by_wgmma = false;
+  std::array<bool, std::size(hopper_kernels)> next_forms{};
   std::istringstream items(setting);
   std::string item;
   while (std::getline(items, item, ',')) {
     const size_t equals = item.find('=');
-    if (item.substr(0, equals) == kGemm && equals != std::string::npos) {
-      next_by_wgmma = parse_gemm(item.substr(equals + 1));
+    const auto kernel = std::find_if(std::begin(hopper_kernels), std::end(hopper_kernels),
+                                     [&](const HopperKernel& k) { return item.substr(0, equals) == k.name; });
+    if (equals != std::string::npos && kernel != std::end(hopper_kernels)) {
+      next_forms[kernel - hopper_kernels] = parse_form(kernel->name, item.substr(equals + 1));
       continue;
     }
     const int choice = parse_provider(equals == std::string::npos ? item : item.substr(equals + 1), setting);
@@ -193,7 +207,9 @@ void set_kernels(const std::string& setting) {
   for (size_t i = 0; i < next.size(); ++i) {
     forced[i].store(next[i]);
   }
-  by_wgmma = next_by_wgmma;
+  for (size_t i = 0; i < next_forms.size(); ++i) {
+    hopper_kernels[i].chosen = next_forms[i];
+  }
 }
 
 std::string kernels_in_use() {
@@ -223,10 +239,15 @@ std::string cuda_kernels_in_use() {
     }
     text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
   }
-  text << kGemm << '\t' << (by_wgmma ? kGemmForHopper : kGemmForAll) << '\t'
-       << (by_wgmma ? "on cards of compute capability 9.0; forced by peft4j.kernels"
-                    : "for lora_linear=own; no card has run the sm_90a kernel yet, dual_gemm=sm_90a chooses it")
-       << '\n';
+  for (const HopperKernel& kernel : hopper_kernels) {
+    text << kernel.name << '\t' << (kernel.chosen ? kForHopper : kForAll) << '\t';
+    if (kernel.chosen) {
+      text << "on cards of compute capability 9.0; forced by peft4j.kernels\n";
+    } else {
+      text << "for " << kernel.of << "; no card has run the sm_90a kernel yet, " << kernel.name
+           << "=sm_90a chooses it\n";
+    }
+  }
   return text.str();
 }
 

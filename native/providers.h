@@ -33,8 +33,9 @@ an error then.
 */
 Provider provider_of(Operation operation, const at::Tensor& x);
 
-// Whether dual_gemm, own lora_linear's products, may run by wgmma on cards of compute capability 9.0: set_kernels("dual_gemm=sm_90a").
-// Off by itself until a card has run it.
-bool dual_gemm_by_wgmma();
+// Kernels of own operations that have a second form by wgmma, for cards of compute capability 9.0: whether it may run. Off until a
+// card has run it: set_kernels("dual_gemm=sm_90a,attention_forward=sm_90a").
+bool dual_gemm_by_wgmma();          // the products of lora_linear
+bool attention_forward_by_wgmma();  // of attention
 
 }  // namespace peft4j

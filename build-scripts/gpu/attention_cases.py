@@ -136,7 +136,7 @@ def attention_kernels(c):
     """Our own attention, forward and backward each alone."""
     if not c.has("attention_forward", "attention_backward"):
         return
-    shapes = [(4, 4096, True, HEADS), (4, 4096, False, HEADS), (32, 512, True, HEADS)]
+    shapes = [(4, 4096, True, HEADS), (4, 4096, False, HEADS), (32, 512, True, HEADS), (8, 2048, True, (32, 8, 64))]
     for sequences, length, causal, heads in c.some(shapes, (2, 8, True, TINY)):
         yield from _attention_kernels(c, sequences, length, causal, heads)
 
@@ -168,7 +168,29 @@ def _attention_kernels(c, sequences, length, causal, heads):
     for kernel, direction, step in [("attention_forward", "forward", forward), ("attention_backward", "backward", backward)]:
         found = slice(0, 1) if direction == "forward" else slice(1, 4)
         contenders = {"peft4j kernel": c.kernel(kernel, p)}
+        if direction == "forward":
+            contenders |= _by_wgmma(c, p) | _by_pytorch(c, sequences, causal, q, k, v)
         yield Case(kernel, name, direction, [step], contenders, check=lambda found=found: check()[found])
+
+
+def _by_wgmma(c, p):
+    """The forward by the kernel for Hopper cards; {} where the library takes another."""
+    if not c.has("last_kernel"):
+        return {}
+    again = type(p).from_buffer_copy(p)
+    again.alive, again.sm90a = p.alive, 1
+    run = c.kernel("attention_forward", again)
+    run()
+    return {"peft4j kernel, sm_90a": run} if b"sm90a" in c.kernels.last_kernel() else {}
+
+
+def _by_pytorch(c, sequences, causal, q, k, v):
+    if not c.torch or c.dry:
+        return {}
+    import peers
+
+    apart = [t.view(sequences, -1, *t.shape[1:]).transpose(1, 2) for t in (q, k, v)]
+    return {f"SDPA {name}": lambda name=name: peers.sdpa(*apart, causal, name) for name in ("flash", "cudnn")}
 
 
 def prefix_attention(c):

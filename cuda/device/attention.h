@@ -305,6 +305,11 @@ int by_head_size(const Call& a, const F& f) {
                     : f(std::integral_constant<int, 256>());
 }
 
+// ---- attention_forward_sm90a.cu: whether card and tensors allow the forward by wgmma, and its launch
+
+bool forward_sm90a_takes(const Call& a);
+int forward_sm90a(const Call& a, cudaStream_t stream);
+
 // ---- attention_plain.cu: float32, and the table's gradient for all types
 
 // partials: [bias_splits, buckets, Hq], or null

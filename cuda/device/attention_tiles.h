@@ -130,6 +130,78 @@ PEFT4J_DEVICE float make_logits(Sums<M, N>& sums, const Logits& logits, const Se
   return logits.plain() ? logits.scale : 1.0f;
 }
 
+// ---- the softmax
+
+// sums ∘= by, row by row as Softmax counts them
+template <int M, int N>
+PEFT4J_DEVICE void multiply_rows(Sums<M, N>& sums, const float (&by)[2 * M]) {
+#pragma unroll
+  for (int r = 0; r < 2 * M; ++r) {
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      sums[r / 2][n][r % 2 * 2] *= by[r];
+      sums[r / 2][n][r % 2 * 2 + 1] *= by[r];
+    }
+  }
+}
+
+// So far, of the rows that a lane has a part of: row 2·m + h is 16·m + 8·h + g.
+template <int M>
+struct Softmax {
+  float maximum[2 * M], sum[2 * M];  // of the lane's own columns
+
+  PEFT4J_DEVICE Softmax() {
+#pragma unroll
+    for (int r = 0; r < 2 * M; ++r) {
+      maximum[r] = -INFINITY;
+      sum[r] = 0;
+    }
+  }
+
+  // s·factor are logits; they become P but for the division by the sum. What was summed before them is to be multiplied by shrink.
+  template <int N>
+  PEFT4J_DEVICE void step(Sums<M, N>& s, float factor, float (&shrink)[2 * M]) {
+#pragma unroll
+    for (int r = 0; r < 2 * M; ++r) {
+      const int m = r / 2, first = r % 2 * 2;
+      float most = -INFINITY;
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+        most = fmaxf(most, fmaxf(s[m][n][first], s[m][n][first + 1]));
+      }
+      most = fmaxf(maximum[r], warp_max<4>(most) * factor);
+      const float base = most == -INFINITY ? 0.0f : most;  // nothing seen yet: 2^(-∞ - 0) is 0
+      shrink[r] = exp2_approx(maximum[r] - base);
+      maximum[r] = most;
+      sum[r] *= shrink[r];
+#pragma unroll
+      for (int n = 0; n < N; ++n) {
+#pragma unroll
+        for (int i = first; i < first + 2; ++i) {
+          s[m][n][i] = exp2_approx(__fmaf_rn(s[m][n][i], factor, -base));
+          sum[r] += s[m][n][i];
+        }
+      }
+    }
+  }
+
+  // o, the sum of P·V, becomes the output; the log-sum-exp of these rows, from `query` on, is written.
+  template <int N>
+  PEFT4J_DEVICE void finish(const Call& a, const Sequence& s, int head, int query, Sums<M, N>& o) const {
+    float inverse[2 * M];
+#pragma unroll
+    for (int r = 0; r < 2 * M; ++r) {
+      const float all = warp_sum<4>(sum[r]);
+      inverse[r] = all == 0 ? 0.0f : a.kept_scale / all;
+      const int i = query + 8 * r + threadIdx.x % 32 / 4;
+      if (threadIdx.x % 4 == 0 && i < s.queries) {
+        a.lse[(s.first_q + i) * a.query_heads + head] = all == 0 ? -INFINITY : maximum[r] * kLn2 + logf(all);
+      }
+    }
+    multiply_rows(o, inverse);
+  }
+};
+
 // ---- memory
 
 constexpr int kWarps = 4, kThreads = 32 * kWarps;  // of every block

@@ -12,10 +12,12 @@ bytes that they announced are there.
     tma_load(to, map, column, row, b)  by one thread: the box of the matrix (tensor_map.h) that begins there, 0 where it lies outside;
                                        the box's bytes, all of them, count for b's phase. `to` at a multiple of 1024 bytes
 Products by a warpgroup, four warps of which the first is number 0, 4, 8, …
-    wgmma_m64n256k16<Type, ByK>(d, a, b)   d[64, 256] += a[64, 16] · b[16, 256]; warp i of the group has rows 16i to 16i + 15, its d[j]
-                                           is mma's d for columns 8j to 8j + 7; a and b: wgmma_operand
+    wgmma_m64k16<Type, ByK>(d, a, b, add)   d[64, n] = a[64, 16] · b[16, n], or with `add` += that, for d[n / 8][4] and n 64, 96, 128 or 256;
+                                       warp i of the group has rows 16i to 16i + 15, its d[j] is mma's d for columns 8j to 8j + 7;
+                                       a and b: wgmma_operand, or for a the warp's rows in mma's registers, uint32_t a[4]
     wgmma_fence(d)                     before the first product, and between another access to d and a product
     wgmma_commit(), wgmma_wait<N>(d)   groups as cp.async has them; until then d and what a and b name are in use
+                                       wgmma_fence(d, all) and wgmma_wait<N>(d, all) for a's registers too, uint32_t all[][4]
     fence_async_proxy()                after plain writes to shared memory that wgmma reads or tma_load overwrites, by who
                                        wrote, before the barrier
 set_max_registers<N, More>(): by all warps of a warpgroup; more or fewer than before, a multiple of 8 from 24 to 256.
@@ -77,54 +79,9 @@ PEFT4J_DEVICE void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// Keeps the compiler from moving what reads or writes d across this place: it knows nothing of products in flight.
-PEFT4J_DEVICE void wgmma_pin(float (&d)[32][4]) {
-#pragma unroll
-  for (int i = 0; i < 128; ++i) {
-    asm volatile("" : "+f"(d[i / 4][i % 4])::"memory");
-  }
-}
-PEFT4J_DEVICE void wgmma_fence(float (&d)[32][4]) {
-  wgmma_pin(d);
-  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-}
 PEFT4J_DEVICE void wgmma_commit() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-template <int Open>
-PEFT4J_DEVICE void wgmma_wait(float (&d)[32][4]) {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Open) : "memory");
-  wgmma_pin(d);
-}
-
-#define PEFT4J_4(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
-#define PEFT4J_16(i) PEFT4J_4(i), PEFT4J_4(i + 1), PEFT4J_4(i + 2), PEFT4J_4(i + 3)
-#define PEFT4J_WGMMA(type)                                                                                    \
-  asm volatile(                                                                                               \
-      "{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\n" /* d is added to */                                          \
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32." type "." type                                            \
-      " {%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,"      \
-      "%26,%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,"      \
-      "%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,"      \
-      "%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,"      \
-      "%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,"    \
-      "%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, %128, %129, p, 1, 1, 0, %130;\n}"                  \
-      : PEFT4J_16(0), PEFT4J_16(4), PEFT4J_16(8), PEFT4J_16(12), PEFT4J_16(16), PEFT4J_16(20), PEFT4J_16(24), \
-        PEFT4J_16(28)                                                                                         \
-      : "l"(a), "l"(b), "n"(ByK ? 1 : 0))
-
-template <class Type, bool ByK>
-PEFT4J_DEVICE void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b) {
-  if constexpr (__is_same(Type, Bf16)) {
-    PEFT4J_WGMMA("bf16");
-  } else {
-    PEFT4J_WGMMA("f16");
-  }
-}
-#undef PEFT4J_WGMMA
-#undef PEFT4J_16
-#undef PEFT4J_4
-
 template <int N, bool More>
 PEFT4J_DEVICE void set_max_registers() {
   if constexpr (More) {
@@ -133,6 +90,125 @@ PEFT4J_DEVICE void set_max_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
   }
 }
+
+// ---- products; assembler counts operands, so what follows d has other numbers for each width
+
+// Keeps the compiler from moving what reads or writes d across this place: it knows nothing of products in flight.
+template <int N>
+PEFT4J_DEVICE void wgmma_pin(float (&d)[N][4]) {
+#pragma unroll
+  for (int i = 0; i < 4 * N; ++i) {
+    asm volatile("" : "+f"(d[i / 4][i % 4])::"memory");
+  }
+}
+template <int N>
+PEFT4J_DEVICE void wgmma_fence(float (&d)[N][4]) {
+  wgmma_pin(d);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+template <int Open, int N>
+PEFT4J_DEVICE void wgmma_wait(float (&d)[N][4]) {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Open) : "memory");
+  wgmma_pin(d);
+}
+template <int K>
+PEFT4J_DEVICE void wgmma_pin(uint32_t (&a)[K][4]) {
+#pragma unroll
+  for (int i = 0; i < 4 * K; ++i) {
+    asm volatile("" : "+r"(a[i / 4][i % 4])::"memory");
+  }
+}
+template <int N, int K>
+PEFT4J_DEVICE void wgmma_fence(float (&d)[N][4], uint32_t (&a)[K][4]) {
+  wgmma_pin(a);
+  wgmma_fence(d);
+}
+template <int Open, int N, int K>
+PEFT4J_DEVICE void wgmma_wait(float (&d)[N][4], uint32_t (&a)[K][4]) {
+  wgmma_wait<Open>(d);
+  wgmma_pin(a);
+}
+
+#define PEFT4J_REGISTERS_64                                                                            \
+  "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26," \
+  "%27,%28,%29,%30,%31"
+#define PEFT4J_REGISTERS_96 \
+  PEFT4J_REGISTERS_64       \
+  ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
+#define PEFT4J_REGISTERS_128 \
+  PEFT4J_REGISTERS_96        \
+  ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define PEFT4J_REGISTERS_256                                                                           \
+  PEFT4J_REGISTERS_128                                                                                 \
+  ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,"  \
+  "%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109," \
+  "%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
+#define PEFT4J_D(i) "+f"(d[i][0]), "+f"(d[i][1]), "+f"(d[i][2]), "+f"(d[i][3])
+#define PEFT4J_D4(i) PEFT4J_D(i), PEFT4J_D(i + 1), PEFT4J_D(i + 2), PEFT4J_D(i + 3)
+#define PEFT4J_D_64 PEFT4J_D4(0), PEFT4J_D4(4)
+#define PEFT4J_D_96 PEFT4J_D_64, PEFT4J_D4(8)
+#define PEFT4J_D_128 PEFT4J_D_96, PEFT4J_D4(12)
+#define PEFT4J_D_256 PEFT4J_D_128, PEFT4J_D4(16), PEFT4J_D4(20), PEFT4J_D4(24), PEFT4J_D4(28)
+
+// a in shared memory
+#define PEFT4J_WGMMA_S(type, n, x0, x1, x2, x3)                                                                      \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #x2 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type \
+               "." type " {" PEFT4J_REGISTERS_##n "}, %" #x0 ", %" #x1 ", p, 1, 1, 0, %" #x3 ";\n}"                  \
+               : PEFT4J_D_##n                                                                                        \
+               : "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(ByK ? 1 : 0))
+// a in registers
+#define PEFT4J_WGMMA_R(type, n, x0, x1, x2, x3, x4, x5, x6)                                                            \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #x5 ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type   \
+               "." type " {" PEFT4J_REGISTERS_##n "}, {%" #x0 ",%" #x1 ",%" #x2 ",%" #x3 "}, %" #x4 ", p, 1, 1, %" #x6 \
+                                                  ";\n}"                                                               \
+               : PEFT4J_D_##n                                                                                          \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add ? 1 : 0), "n"(ByK ? 1 : 0))
+#define PEFT4J_OF_TYPE(how, ...)         \
+  if constexpr (__is_same(Type, Bf16)) { \
+    how("bf16", __VA_ARGS__);            \
+  } else {                               \
+    how("f16", __VA_ARGS__);             \
+  }
+
+template <class Type, bool ByK, int N>
+PEFT4J_DEVICE void wgmma_m64k16(float (&d)[N][4], uint64_t a, uint64_t b, bool add) {
+  static_assert(N == 8 || N == 12 || N == 16 || N == 32);
+  if constexpr (N == 8) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_S, 64, 32, 33, 34, 35)
+  } else if constexpr (N == 12) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_S, 96, 48, 49, 50, 51)
+  } else if constexpr (N == 16) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_S, 128, 64, 65, 66, 67)
+  } else {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_S, 256, 128, 129, 130, 131)
+  }
+}
+template <class Type, bool ByK, int N>
+PEFT4J_DEVICE void wgmma_m64k16(float (&d)[N][4], const uint32_t (&a)[4], uint64_t b, bool add) {
+  static_assert(N == 8 || N == 12 || N == 16 || N == 32);
+  if constexpr (N == 8) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_R, 64, 32, 33, 34, 35, 36, 37, 38)
+  } else if constexpr (N == 12) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_R, 96, 48, 49, 50, 51, 52, 53, 54)
+  } else if constexpr (N == 16) {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_R, 128, 64, 65, 66, 67, 68, 69, 70)
+  } else {
+    PEFT4J_OF_TYPE(PEFT4J_WGMMA_R, 256, 128, 129, 130, 131, 132, 133, 134)
+  }
+}
+#undef PEFT4J_REGISTERS_64
+#undef PEFT4J_REGISTERS_96
+#undef PEFT4J_REGISTERS_128
+#undef PEFT4J_REGISTERS_256
+#undef PEFT4J_D
+#undef PEFT4J_D4
+#undef PEFT4J_D_64
+#undef PEFT4J_D_96
+#undef PEFT4J_D_128
+#undef PEFT4J_D_256
+#undef PEFT4J_WGMMA_S
+#undef PEFT4J_WGMMA_R
+#undef PEFT4J_OF_TYPE
 
 #else
 
@@ -162,24 +238,38 @@ PEFT4J_DEVICE void tma_load(void* to, const TensorMap& map, int column, int row,
 PEFT4J_DEVICE void fence_async_proxy() {
   host::fence_async_proxy();
 }
-PEFT4J_DEVICE void wgmma_fence(float (&)[32][4] PEFT4J_SITE) {
-  host::wgmma_fence(site);
-}
 PEFT4J_DEVICE void wgmma_commit(host::Site site = host::Site::current()) {
   host::wgmma_commit(site);
-}
-template <int Open>
-void wgmma_wait(float (&)[32][4] PEFT4J_SITE) {
-  host::wgmma_wait(Open, site);
-}
-template <class Type, bool ByK>
-void wgmma_m64n256k16(float (&d)[32][4], uint64_t a, uint64_t b PEFT4J_SITE) {
-  host::wgmma(&d[0][0], {a, b, std::is_same_v<Type, Bf16>, ByK}, site);
 }
 template <int N, bool More>
 void set_max_registers(host::Site site = host::Site::current()) {
   static_assert(N >= 24 && N <= 256 && N % 8 == 0);
   host::set_max_registers(site);
+}
+
+template <int N>
+void wgmma_fence(float (&)[N][4] PEFT4J_SITE) {
+  host::wgmma_fence(site);
+}
+template <int Open, int N>
+void wgmma_wait(float (&)[N][4] PEFT4J_SITE) {
+  host::wgmma_wait(Open, site);
+}
+template <int N, int K>
+void wgmma_fence(float (&)[N][4], uint32_t (&)[K][4] PEFT4J_SITE) {
+  host::wgmma_fence(site);
+}
+template <int Open, int N, int K>
+void wgmma_wait(float (&)[N][4], uint32_t (&)[K][4] PEFT4J_SITE) {
+  host::wgmma_wait(Open, site);
+}
+template <class Type, bool ByK, int N>
+void wgmma_m64k16(float (&d)[N][4], uint64_t a, uint64_t b, bool add PEFT4J_SITE) {
+  host::wgmma(&d[0][0], {a, b, std::is_same_v<Type, Bf16>, ByK, add, 8 * N}, site);
+}
+template <class Type, bool ByK, int N>
+void wgmma_m64k16(float (&d)[N][4], const uint32_t (&a)[4], uint64_t b, bool add PEFT4J_SITE) {
+  host::wgmma(&d[0][0], {0, b, std::is_same_v<Type, Bf16>, ByK, add, 8 * N}, site, a);
 }
 
 #endif

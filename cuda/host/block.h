@@ -1,5 +1,6 @@
 #pragma once
 /* The state of the launch that runs: inside the executor only. */
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
@@ -72,6 +73,11 @@ struct Wgmma {  // of a warp
   Product product;
   Site site;
   std::vector<const char*> reads = {};  // 16 bytes each
+  struct Registers {  // of a, where it is not in shared memory: where a lane has them, and what they must remain
+    const uint32_t* at;
+    std::array<uint32_t, 4> bits;
+  };
+  std::vector<Registers> registers = {};  // of each lane
 };
 
 struct Accumulators {

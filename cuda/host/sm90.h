@@ -8,7 +8,7 @@ What device/ptx_sm90.h calls on the host.
     tma_load   its destination is in flight, and the copy is made, from global memory as it is then, when somebody waits for the
                barrier and the phase has all its arrivals and bytes.
     wgmma      operands are decoded as the manual's canonical layouts say and read when the product is issued; until it is waited for
-               nobody may write them, and d is NaN and must stay so. Products and sums are float32. Plain writes need
+               nobody may write them (a in registers: must stay as it is), and d is NaN and must stay so. Products and sums are float32. Plain writes need
                fence_async_proxy before.
 */
 #include <string>
@@ -35,12 +35,14 @@ void mbarrier_wait(uint64_t* barrier, int parity, Site site);
 void tma_load(void* to, const TensorMap& map, int column, int row, uint64_t* barrier, Site site);
 void fence_async_proxy();
 
-struct Product {  // m64n256k16
+struct Product {  // m64nNk16
   uint64_t a, b;
-  bool bf16, by_k;
+  bool bf16, by_k, add = true;
+  int n = 256;
   bool operator==(const Product&) const = default;
 };
-void wgmma(float* d, const Product& product, Site site);
+// registers: the lane's four of a, where it is not in shared memory.
+void wgmma(float* d, const Product& product, Site site, const uint32_t* registers = nullptr);
 void wgmma_fence(Site site);
 void wgmma_commit(Site site);
 void wgmma_wait(int open, Site site);

@@ -9,8 +9,7 @@
 namespace peft4j::host {
 namespace {
 
-constexpr int kM = 16, kN = 256, kK = 16;  // rows of a warp
-constexpr int kRegisters = kN / 2;  // of d in a lane
+constexpr int kM = 16, kMostN = 256, kK = 16;  // rows of a warp
 constexpr uint32_t kAll = 0xffffffffu;
 constexpr float kInFlight = std::numeric_limits<float>::quiet_NaN();
 
@@ -61,11 +60,33 @@ void read(Wgmma& by, const Operand& operand, int mn, int k, bool mn_major, float
   }
 }
 
-// sums[kN] += row[kK] · b; without sanitizers, which would make it slow.
+// A warp's 16 rows of a.
+void read_a(Wgmma& by, int first_row, float (&a)[kM][kK]) {
+  if (by.registers.empty()) {
+    for (int m = 0; m < kM; ++m) {
+      for (int k = 0; k < kK; k += 8) {
+        float numbers[8];
+        read(by, Operand(by.product.a), first_row + m, k, false, numbers);
+        std::copy(numbers, numbers + 8, &a[m][k]);
+      }
+    }
+    return;
+  }
+  for (int lane = 0; lane < 32; ++lane) {  // as mma's
+    for (int i = 0; i < 8; ++i) {
+      const uint32_t pair = by.registers[lane].bits[i / 2];
+      a[lane / 4 + i / 2 % 2 * 8][lane % 4 * 2 + i / 4 * 8 + i % 2] =
+          number(static_cast<uint16_t>(i % 2 == 0 ? pair : pair >> 16), by.product.bf16);
+    }
+  }
+}
+
+// sums[n_end] += row[kK] · b; without sanitizers, which would make it slow.
 __attribute__((no_sanitize("address", "undefined"), optimize("O3"))) void add_products(float* sums, const float* row,
-                                                                                       const float (&b)[kK][kN]) {
+                                                                                       const float (&b)[kK][kMostN],
+                                                                                       int n_end) {
   for (int k = 0; k < kK; ++k) {
-    for (int n = 0; n < kN; ++n) {
+    for (int n = 0; n < n_end; ++n) {
       sums[n] += row[k] * b[k][n];
     }
   }
@@ -73,16 +94,12 @@ __attribute__((no_sanitize("address", "undefined"), optimize("O3"))) void add_pr
 
 // A warp's 16 rows of d.
 void multiply(Wgmma& by, int first_row, std::vector<float>& d) {
-  const Operand a(by.product.a), b(by.product.b);
+  const Operand b(by.product.b);
   const bool by_k = by.product.by_k;
-  float wide_a[kM][kK], wide_b[kK][kN], numbers[8];
-  for (int m = 0; m < kM; ++m) {
-    for (int k = 0; k < kK; k += 8) {
-      read(by, a, first_row + m, k, false, numbers);
-      std::copy(numbers, numbers + 8, &wide_a[m][k]);
-    }
-  }
-  for (int n = 0; n < kN; n += by_k ? 8 : 1) {
+  const int n_end = by.product.n;
+  float wide_a[kM][kK], wide_b[kK][kMostN], numbers[8];
+  read_a(by, first_row, wide_a);
+  for (int n = 0; n < n_end; n += by_k ? 8 : 1) {
     for (int k = 0; k < kK; k += by_k ? 1 : 8) {
       read(by, b, n, k, by_k, numbers);
       for (int i = 0; i < 8; ++i) {
@@ -91,11 +108,12 @@ void multiply(Wgmma& by, int first_row, std::vector<float>& d) {
     }
   }
   for (int m = 0; m < kM; ++m) {
-    float sums[kN] = {};
-    add_products(sums, wide_a[m], wide_b);
-    for (int n = 0; n < kN; ++n) {  // d[n / 8] is mma's
+    float sums[kMostN] = {};
+    add_products(sums, wide_a[m], wide_b, n_end);
+    for (int n = 0; n < n_end; ++n) {  // d[n / 8] is mma's
       const int lane = m % 8 * 4 + n % 8 / 2, i = n / 8 * 4 + m / 8 * 2 + n % 2;
-      d[lane * kRegisters + i] += sums[n];
+      float& to = d[lane * (n_end / 2) + i];
+      to = (by.product.add ? to : 0.0f) + sums[n];
     }
   }
 }
@@ -112,12 +130,18 @@ bool same_bits(float x, float y) {
 struct Request {
   float* d;
   Product product;
+  const uint32_t* a;  // in registers, or null
 };
+
+int registers_of(const Accumulators& d) {  // in a lane
+  return static_cast<int>(d.values.size() / 32);
+}
 
 // Whether a lane's registers are not what a product left there.
 bool touched(const Lanes& lanes, const Accumulators& d) {
-  for (int i = 0; i < 32 * kRegisters; ++i) {
-    const float now = static_cast<const Request*>(lanes.in[i / kRegisters])->d[i % kRegisters];
+  const int count = registers_of(d);
+  for (int i = 0; i < 32 * count; ++i) {
+    const float now = static_cast<const Request*>(lanes.in[i / count])->d[i % count];
     if (!same_bits(now, d.values[i])) {
       return true;
     }
@@ -126,7 +150,7 @@ bool touched(const Lanes& lanes, const Accumulators& d) {
 }
 
 void issue(Lanes& lanes) {
-  const auto& [registers, product] = *static_cast<const Request*>(lanes.in[0]);
+  const auto& [registers, product, a] = *static_cast<const Request*>(lanes.in[0]);
   const int group = lanes.thread[0] / 128;
   const std::string at = where(lanes.site);
   if (running->threads.size() < static_cast<size_t>(group + 1) * 128) {
@@ -150,20 +174,31 @@ void issue(Lanes& lanes) {
     fail("wgmma: the warps of a warpgroup name different operands", at);
   }
   Accumulators& d = warp.accumulators[registers];
+  const int count = product.n / 2;
+  if (d.in_flight > 0 && registers_of(d) != count) {
+    fail("wgmma: products of other widths are in flight on d", at);
+  }
+  if (a != nullptr && !warp.fenced) {
+    fail("wgmma: a's registers are used, and there was no wgmma_fence since products were waited for", at);
+  }
   if (d.in_flight == 0) {
-    const bool is_new = d.values.empty();
-    d.values.resize(32 * kRegisters);
-    if (!warp.fenced && (is_new || touched(lanes, d))) {
+    const bool is_new = registers_of(d) != count;
+    d.values.resize(32 * count);
+    if (!warp.fenced && (is_new || !product.add || touched(lanes, d))) {
       fail("wgmma: d was touched, or is new, and there was no wgmma_fence since", at);
     }
     for (int lane = 0; lane < 32; ++lane) {
       d.lane[lane] = static_cast<const Request*>(lanes.in[lane])->d;
-      std::copy_n(d.lane[lane], kRegisters, &d.values[lane * kRegisters]);
-      std::fill_n(d.lane[lane], kRegisters, kInFlight);
+      std::copy_n(d.lane[lane], count, &d.values[lane * count]);
+      std::fill_n(d.lane[lane], count, kInFlight);
     }
   }
   ++d.in_flight;
   warp.open.push_back({registers, product, lanes.site});
+  for (int lane = 0; a != nullptr && lane < 32; ++lane) {
+    const uint32_t* of = static_cast<const Request*>(lanes.in[lane])->a;
+    warp.open.back().registers.push_back({of, {of[0], of[1], of[2], of[3]}});
+  }
   multiply(warp.open.back(), lanes.thread[0] / 32 % 4 * kM, d.values);
 }
 
@@ -174,12 +209,18 @@ void finish(Warp& warp, size_t open, const std::string& at) {
       for (const char* read : wgmma.reads) {
         end_wgmma_read(read);
       }
+      for (const auto& [registers, bits] : wgmma.registers) {
+        if (!std::equal(bits.begin(), bits.end(), registers)) {
+          fail("wgmma_wait: a's registers were changed while products were in flight", at);
+        }
+      }
       Accumulators& d = warp.accumulators[wgmma.d];
       if (--d.in_flight > 0) {
         continue;
       }
-      for (int i = 0; i < 32 * kRegisters; ++i) {
-        float& to = d.lane[i / kRegisters][i % kRegisters];
+      const int count = registers_of(d);
+      for (int i = 0; i < 32 * count; ++i) {
+        float& to = d.lane[i / count][i % count];
         if (!same_bits(to, kInFlight)) {
           fail("wgmma_wait: d was changed while products were in flight", at);
         }
@@ -193,8 +234,8 @@ void finish(Warp& warp, size_t open, const std::string& at) {
 
 }  // namespace
 
-void wgmma(float* d, const Product& product, Site site) {
-  const Request request{d, product};
+void wgmma(float* d, const Product& product, Site site, const uint32_t* registers) {
+  const Request request{d, product, registers};
   warp_collective("wgmma", kAll, &request, nullptr, issue, false, site);
 }
 

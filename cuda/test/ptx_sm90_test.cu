@@ -134,7 +134,7 @@ __global__ void product(const T* a, const T* b, float* d) {
   wgmma_fence(sums);
   for (int k = 0; k < kDepth; k += 16) {
     const uint64_t operand_b = ByK ? wgmma_operand(on_b + k * 64, 1024, kDepth * 128) : wgmma_operand(on_b + k, 1024);
-    wgmma_m64n256k16<Type, ByK>(sums, wgmma_operand(on_a + k, 1024), operand_b);
+    wgmma_m64k16<Type, ByK>(sums, wgmma_operand(on_a + k, 1024), operand_b, true);
   }
   wgmma_commit();
   wgmma_wait<0>(sums);
@@ -180,6 +180,97 @@ TEST(wgmmaHasTheManualsLayouts) {
   }
 }
 
+// a [64, 32], b [8·N, 32] and d [64, 8·N] row by row; a from shared memory or from registers. With Add 0 the first product does not add
+// to d, which is not even set.
+template <class Type, class T, bool ByK, int N, bool FromRegisters, bool Add>
+__global__ void product_of_width(const T* a, const T* b, float* d) {
+#ifdef PEFT4J_HAS_SM90
+  auto* on_a = reinterpret_cast<T*>(shared_memory());
+  T* on_b = on_a + 64 * 64;
+  for (int i = threadIdx.x; i < 64 * kDepth; i += blockDim.x) {
+    on_a[place_of(i / kDepth, i % kDepth, false, kDepth)] = a[i];
+  }
+  for (int i = threadIdx.x; i < 8 * N * kDepth; i += blockDim.x) {
+    on_b[place_of(i / kDepth, i % kDepth, ByK, kDepth)] = b[i];
+  }
+  fence_async_proxy();
+  __syncthreads();
+  const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+  float sums[N][4];
+  for (int j = 0; Add && j < N; ++j) {
+    for (int i = 0; i < 4; ++i) {
+      sums[j][i] = d[(row + i / 2 * 8) * 8 * N + 8 * j + column + i % 2];
+    }
+  }
+  uint32_t registers[kDepth / 16][4];
+  for (int i = 0; i < kDepth / 4; ++i) {  // two numbers each: rows g and g + 8, then both 8 columns on
+    registers[i / 4][i % 4] =
+        *reinterpret_cast<const uint32_t*>(a + (row + i % 2 * 8) * kDepth + i / 4 * 16 + i % 4 / 2 * 8 + column);
+  }
+  wgmma_fence(sums);
+#pragma unroll
+  for (int k = 0; k < kDepth; k += 16) {
+    const uint64_t operand_b = ByK ? wgmma_operand(on_b + k * 64, 1024, kDepth * 128) : wgmma_operand(on_b + k, 1024);
+    if constexpr (FromRegisters) {
+      wgmma_m64k16<Type, ByK>(sums, registers[k / 16], operand_b, Add || k > 0);
+    } else {
+      wgmma_m64k16<Type, ByK>(sums, wgmma_operand(on_a + k, 1024), operand_b, Add || k > 0);
+    }
+  }
+  wgmma_commit();
+  wgmma_wait<0>(sums);
+  for (int j = 0; j < N; ++j) {
+    for (int i = 0; i < 4; ++i) {
+      d[(row + i / 2 * 8) * 8 * N + 8 * j + column + i % 2] = sums[j][i];
+    }
+  }
+#endif
+}
+
+template <class Type, class T, bool ByK, int N, bool FromRegisters, bool Add>
+void check_width() {
+  const auto whole = [](size_t n, uint64_t seed) {
+    std::vector<double> values = random(n, seed, 3);
+    for (double& x : values) {
+      x = static_cast<int>(x);
+    }
+    return values;
+  };
+  const auto a = whole(64 * kDepth, 1), b = whole(8 * N * kDepth, 2), d = whole(64 * 8 * N, 3);
+  const DeviceBuffer<T> on_a(convert<T>(a), "a"), on_b(convert<T>(b), "b");
+  const DeviceBuffer<float> on_d(convert<float>(d), "d");
+  const std::string what = text("width ", 8 * N, ", by k ", ByK, ", a in registers ", FromRegisters, ", adds ", Add);
+  const size_t bytes = std::max((64 + 8 * N) * 64 * 2, 64 * 64 * 2 + (8 * N + 63) / 64 * kDepth * 128);
+  expect_success(what, PEFT4J_LAUNCH((product_of_width<Type, T, ByK, N, FromRegisters, Add>), dim3(1), dim3(128), bytes,
+                                     nullptr, on_a.data(), on_b.data(), on_d.data()));
+  std::vector<double> expected = Add ? d : std::vector<double>(d.size());
+  for (int i = 0; i < 64; ++i) {
+    for (int j = 0; j < 8 * N; ++j) {
+      for (int k = 0; k < kDepth; ++k) {
+        expected[i * 8 * N + j] += a[i * kDepth + k] * b[j * kDepth + k];
+      }
+    }
+  }
+  expect_close(what, wide(on_d.download()), expected, 0, 0);
+}
+
+template <int N>
+void check_width_both_ways() {
+  check_width<Bf16, __nv_bfloat16, false, N, false, false>();
+  check_width<Bf16, __nv_bfloat16, true, N, true, true>();
+  check_width<Fp16, __half, true, N, false, true>();
+  check_width<Fp16, __half, false, N, true, false>();
+}
+
+TEST(wgmmaHasOtherWidthsAndTakesRegisters) {
+  if (has_sm90a(__func__)) {
+    check_width_both_ways<8>();
+    check_width_both_ways<12>();
+    check_width_both_ways<16>();
+    check_width_both_ways<32>();
+  }
+}
+
 // Groups that are waited for one by one, while the next is in flight; registers move between warpgroups.
 __global__ void __launch_bounds__(256) groups(const __nv_bfloat16* in, float* out) {
 #ifdef PEFT4J_HAS_SM90
@@ -197,7 +288,7 @@ __global__ void __launch_bounds__(256) groups(const __nv_bfloat16* in, float* ou
   float sums[32][4] = {};
   wgmma_fence(sums);
   for (int k = 0; k < 64; k += 16) {
-    wgmma_m64n256k16<Bf16, false>(sums, wgmma_operand(tiles + k, 1024), wgmma_operand(tiles + k, 1024));
+    wgmma_m64k16<Bf16, false>(sums, wgmma_operand(tiles + k, 1024), wgmma_operand(tiles + k, 1024), true);
     wgmma_commit();
     wgmma_wait<1>(sums);
   }

@@ -294,6 +294,17 @@ TEST(attentionOnCudaDoesByItselfWhatTheLibraryCannot) {
   compare(o);
 }
 
+// cuda/attention_test.cu has all cases; this is the way to them.
+TEST(attentionOnCudaRunsByWgmmaWhereItIsForced) {
+  CudaOnTheHost library;
+  Case c{{2, 1, 64}, {9, 2}, {9, 130}, true};
+  c.prefix = Prefix::kShared;
+  c.prefix_size = 3;
+  Operation o = operation_of(c);
+  o.types = {at::kBFloat16, at::kHalf};
+  compare(o, "own,attention_forward=sm_90a");
+}
+
 TEST(attentionOfLargeScoresStaysFinite) {
   Case c{{2, 1, 16}, {60}, {200}};
   c.scale = 25;

@@ -69,15 +69,18 @@ TEST(cudaKernelsCanBeForced) {
 }
 
 TEST(wgmmaIsOffUntilItIsForced) {
-  const auto says = [](const char* what) { return cuda_kernels_in_use().find(what) != std::string::npos; };
-  REQUIRE(says("\ndual_gemm\tsm_80\t") && says("no card has run"));
-  {
-    Kernels k("own,dual_gemm=sm_90a");
-    REQUIRE(says("\ndual_gemm\tsm_90a\t") && says("lora_linear\t"));
-    expect_error("path", [] { set_kernels("dual_gemm=own"); }, {"dual_gemm", "sm_80", "sm_90a", "own"});
-    REQUIRE(says("\ndual_gemm\tsm_90a\t"));  // an error changes nothing
+  const auto says = [](const std::string& what) { return cuda_kernels_in_use().find(what) != std::string::npos; };
+  for (const std::string name : {"dual_gemm", "attention_forward"}) {
+    const std::string line = "\n" + name + "\t";
+    REQUIRE(says(line + "sm_80\t") && says("no card has run"));
+    {
+      Kernels k(("own," + name + "=sm_90a").c_str());
+      REQUIRE(says(line + "sm_90a\t") && says("lora_linear\t"));
+      expect_error("form", [&] { set_kernels(name + "=own"); }, {name, "sm_80", "sm_90a", "own"});
+      REQUIRE(says(line + "sm_90a\t"));  // an error changes nothing
+    }
+    REQUIRE(says(line + "sm_80\t"));
   }
-  REQUIRE(says("\ndual_gemm\tsm_80\t"));
 }
 
 TEST(dropoutMaskIsTheSameOnADevice) {

@@ -318,7 +318,7 @@ void write_ones() {
 }
 
 void one_product(float (&d)[32][4], host::Site site = host::Site::current()) {
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), site);
+  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(operand_b(), 1024), true, site);
 }
 
 __global__ void no_proxy_fence(float* out) {
@@ -445,7 +445,7 @@ __global__ void outside(float* out) {
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t b = wgmma_operand(operand_b() + 64 * 64, 1024);             // 64 rows too far
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b);  // PLANTED
+  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), b, true);  // PLANTED
   wgmma_commit();
   wgmma_wait<0>(d);
   out[threadIdx.x] = d[0][0];
@@ -461,7 +461,7 @@ __global__ void base_offset(float* out) {
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t b = wgmma_operand(operand_b(), 1024) | uint64_t{1} << 49;
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), b);  // PLANTED
+  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), b, true);  // PLANTED
   wgmma_commit();
   wgmma_wait<0>(d);
   out[threadIdx.x] = d[0][0];
@@ -470,6 +470,63 @@ __global__ void base_offset(float* out) {
 TEST(refusesWhatIsNotModelled) {
   const DeviceBuffer<float> out(128, "out");
   expect_report(RUN(base_offset, 1, 128, kOperands, out.data()), {"base offset is not modelled"});
+}
+
+// ---- wgmma with a in registers: b [64, 64]
+
+__global__ void operand_changed_in_flight(float* out) {
+  ready();
+  float d[8][4] = {};
+  uint32_t a[4] = {};
+  wgmma_fence(d);
+  wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(box(), 1024), true);
+  wgmma_commit();
+  a[2] = threadIdx.x;
+  wgmma_wait<0>(d);  // PLANTED
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsOperandRegistersThatAreChangedInFlight) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(operand_changed_in_flight, 1, 128, kOperands, out.data()), {"a's registers were changed while"});
+}
+
+__global__ void no_fence_for_the_operand(float* out) {
+  ready();
+  float d[8][4] = {};
+  uint32_t a[4] = {};
+  wgmma_fence(d);
+  for (int i = 0; i < 2; ++i) {
+    wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(box(), 1024), true);  // PLANTED: nothing was said of the second a
+    wgmma_commit();
+    wgmma_wait<0>(d);
+    a[1] += 1;
+  }
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsOperandRegistersWithoutAFence) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(no_fence_for_the_operand, 1, 128, kOperands, out.data()),
+                {"a's registers are used", "no wgmma_fence"});
+}
+
+__global__ void two_widths(float* out) {
+  ready();
+  float d[16][4] = {};
+  auto& half = reinterpret_cast<float (&)[8][4]>(d);
+  const uint64_t a = wgmma_operand(box(), 1024);
+  wgmma_fence(d);
+  wgmma_m64k16<Bf16, false>(d, a, wgmma_operand(operand_b(), 1024), true);
+  wgmma_m64k16<Bf16, false>(half, a, a, true);  // PLANTED
+  wgmma_commit();
+  wgmma_wait<0>(d);
+  out[threadIdx.x] = d[0][0];
+}
+
+TEST(reportsProductsOfTwoWidthsOnOneD) {
+  const DeviceBuffer<float> out(128, "out");
+  expect_report(RUN(two_widths, 1, 128, kOperands, out.data()), {"products of other widths"});
 }
 
 // ---- both: a box of a matrix times itself, round by round
@@ -493,7 +550,7 @@ __global__ void rounds(const __grid_constant__ TensorMap map, float* out) {
     } else if (threadIdx.x < 128) {
       mbarrier_wait(full, round & 1);
       wgmma_fence(d);
-      wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024));  // PLANTED
+      wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024), true);  // PLANTED
       wgmma_commit();
       if (WaitsForTheProduct) {
         wgmma_wait<0>(d);
@@ -532,7 +589,7 @@ __global__ void product_before_the_wait(const __grid_constant__ TensorMap map, f
   }
   float d[32][4] = {};
   wgmma_fence(d);
-  wgmma_m64n256k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024));  // PLANTED
+  wgmma_m64k16<Bf16, false>(d, wgmma_operand(box(), 1024), wgmma_operand(box(), 1024), true);  // PLANTED
   mbarrier_wait(full, 0);
   wgmma_commit();
   wgmma_wait<0>(d);
@@ -564,7 +621,7 @@ __global__ void identity(const __grid_constant__ TensorMap map, float* out, int 
   float d[32][4] = {};
   wgmma_fence(d);
   const uint64_t rows = wgmma_operand(box() + further, stride);
-  wgmma_m64n256k16<Bf16, false>(d, rows, wgmma_operand(box() + 16, 1024));  // k from 16 to 31
+  wgmma_m64k16<Bf16, false>(d, rows, wgmma_operand(box() + 16, 1024), true);  // k from 16 to 31
   wgmma_commit();
   wgmma_wait<0>(d);
   const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
