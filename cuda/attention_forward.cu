@@ -4,7 +4,8 @@ attention, forward: O = softmax(scale·Q·Kᵀ)·V for packed sequences, after F
 A block has a tile of queries of one head, a warp 16·M rows of it. K and V come tile by tile: V while S = Q·Kᵀ is computed, the next K
 while the softmax and O += P·V are, so one buffer each is enough. The softmax is online, to base 2 with the scale in its exponent;
 P goes from registers into the second product. Only tiles that some row does not see whole, or that have a soft-cap or a bias,
-take the way with a test for each element. Later tiles of a sequence see more under a causal mask: they start first. attention_forward_sm90a.cu is faster on Hopper.
+take the way with a test for each element. Later tiles of a sequence see more under a causal mask: they start first.
+attention_forward_sm90a.cu is another for Hopper.
 
     D                     32   64   80   96  128  256
     queries of a block   128  128  128  128  128   64     4 warps; M is 2, with 256 columns of O in registers 1

@@ -3,6 +3,7 @@ attention against the formula in double, one pair of query and key after the oth
 the kernel's type gives the tolerance.
 */
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -72,9 +73,8 @@ struct Tensors {
 struct Results {
   std::vector<double> out, lse, dq, dk, dv, prefix_dk, prefix_dv, dbias;
 };
-constexpr std::vector<double> Results::* kMembers[] = {&Results::out,       &Results::lse,  &Results::dq,
-                                                       &Results::dk,        &Results::dv,   &Results::prefix_dk,
-                                                       &Results::prefix_dv, &Results::dbias};
+constexpr std::array kMembers{&Results::out, &Results::lse,       &Results::dq,        &Results::dk,
+                              &Results::dv,  &Results::prefix_dk, &Results::prefix_dv, &Results::dbias};
 constexpr const char* kNames[] = {"out", "log-sum-exp", "dq", "dk", "dv", "prefix_dk", "prefix_dv", "dbias"};
 constexpr bool kOfType[] = {true, false, true, true, true, false, false, false};  // else float32
 

@@ -24,6 +24,14 @@ def packed(c, lengths, heads):
     return q, k, v, cu, cu.int().to(q.device)
 
 
+def by_wgmma(c, heads):
+    """{name: setting} of own attention whose forward is the kernel for Hopper cards, where there is one."""
+    import torch
+
+    hopper = c.device.kind == "cuda" and torch.cuda.get_device_capability() == (9, 0)
+    return {"own, sm_90a": "own,attention_forward=sm_90a"} if hopper and heads[2] in (64, 96, 128, 256) else {}
+
+
 def attention(c):
     if not c.torch:
         return
@@ -48,7 +56,7 @@ def fixed_lengths(c, sequences, length, causal, heads):
         pairs[f"SDPA {backend}"] = (lambda backend=backend: peers.sdpa(*apart, causal, backend), [q, k, v])
     if not c.dry:
         pairs["flash varlen"] = (lambda: peers.FlashVarlen.apply(q, k, v, device_cu, length, causal), [q, k, v])
-    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v])
+    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v], by_wgmma(c, heads))
     shape = {"kind": "fixed", "length": length, "causal": causal, "D": heads[2]}
     name = f"{sequences} x {length}, {named(heads)}, {'causal' if causal else 'full'}"
     steps = lambda back: predict.attention([length] * sequences, *heads, causal, backward=back)  # noqa: E731
@@ -85,7 +93,7 @@ def ragged(c):
         ours()  # a model's first layer has brought the lengths to the card
 
     pairs = {"flash varlen": (lambda: peers.FlashVarlen.apply(q, k, v, now["device_cu"], now["longest"], True), [q, k, v])}
-    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v])
+    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v], by_wgmma(c, heads))
 
     def steps(back):
         """Of the middle packing."""
@@ -169,7 +177,7 @@ def _attention_kernels(c, sequences, length, causal, heads):
         found = slice(0, 1) if direction == "forward" else slice(1, 4)
         contenders = {"peft4j kernel": c.kernel(kernel, p)}
         if direction == "forward":
-            contenders |= _by_wgmma(c, p) | _by_pytorch(c, sequences, causal, q, k, v)
+            contenders |= _by_wgmma(c, p)
         yield Case(kernel, name, direction, [step], contenders, check=lambda found=found: check()[found])
 
 
@@ -182,15 +190,6 @@ def _by_wgmma(c, p):
     run = c.kernel("attention_forward", again)
     run()
     return {"peft4j kernel, sm_90a": run} if b"sm90a" in c.kernels.last_kernel() else {}
-
-
-def _by_pytorch(c, sequences, causal, q, k, v):
-    if not c.torch or c.dry:
-        return {}
-    import peers
-
-    apart = [t.view(sequences, -1, *t.shape[1:]).transpose(1, 2) for t in (q, k, v)]
-    return {f"SDPA {name}": lambda name=name: peers.sdpa(*apart, causal, name) for name in ("flash", "cudnn")}
 
 
 def prefix_attention(c):

@@ -83,21 +83,21 @@ class Context:
         to = self.empty(*start.shape, type="float32")
         return {"copy": lambda: self.device.copy(to, start)}
 
-    def providers(self, operation, forward, inputs=()):
-        """{peft4j NAME: (forward, inputs)} for each provider that the operation has on this device."""
+    def providers(self, operation, forward, inputs=(), more=None):
+        """{peft4j NAME: (forward, inputs)} for each provider that the operation has on this device, and for more {name: setting}."""
         import operations
 
-        def by(name):
+        def by(setting):
             def run():
-                operations.set_kernels(f"{operation}={name}")
+                operations.set_kernels(f"{operation}={setting}")
                 y = forward()
                 operations.set_kernels("auto")
                 return y
 
             return run
 
-        names = [name for name in ("library", "own") if operations.has(operation, name, self.device.kind)]
-        return {f"peft4j {name}": (by(name), inputs) for name in names}
+        settings = {name: name for name in ("library", "own") if operations.has(operation, name, self.device.kind)}
+        return {f"peft4j {name}": (by(setting), inputs) for name, setting in (settings | (more or {})).items()}
 
     def compiled(self, function):
         import torch
