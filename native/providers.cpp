@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -87,12 +88,12 @@ struct Forced : std::atomic<int> {
 };
 std::array<Forced, kRows.size()> forced;
 
-// No operation of its own: a kernel of own attention that has a second form for Hopper cards.
+// No operations of their own: kernels of own operations that have a second form, for Hopper cards.
 struct HopperKernel {
   const char *name, *of;
   std::atomic<bool> chosen{false};
 };
-HopperKernel attention_forward{"attention_forward", "attention=own"};
+std::array<HopperKernel, 1> hopper_kernels{{{"attention_forward", "attention=own"}}};
 constexpr const char *kForAll = "sm_80", *kForHopper = "sm_90a";
 
 bool has(const Choices& choices, Provider provider) {
@@ -123,9 +124,12 @@ int parse_provider(const std::string& name, const std::string& setting) {
 std::string operation_names() {
   std::string names;
   for (const Row& row : kRows) {
-    names += row.name + std::string(", ");
+    names += std::string(names.empty() ? "" : ", ") + row.name;
   }
-  return names + attention_forward.name;
+  for (const HopperKernel& kernel : hopper_kernels) {
+    names += std::string(", ") + kernel.name;
+  }
+  return names;
 }
 
 // Whether it is the form for Hopper cards.
@@ -160,19 +164,20 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
 }
 
 bool attention_forward_by_wgmma() {
-  return attention_forward.chosen;
+  return hopper_kernels[0].chosen;
 }
 
 void set_kernels(const std::string& setting) {
   std::array<int, kRows.size()> next;
   next.fill(kAutomatic);
-  bool forward_by_wgmma = false;
+  std::array<bool, hopper_kernels.size()> next_for_hopper = {};
   std::istringstream items(setting);
   std::string item;
   while (std::getline(items, item, ',')) {
     const size_t equals = item.find('=');
-    if (equals != std::string::npos && item.substr(0, equals) == attention_forward.name) {
-      forward_by_wgmma = parse_form(attention_forward, item.substr(equals + 1));
+    const auto* kernel = std::ranges::find(hopper_kernels, item.substr(0, equals), &HopperKernel::name);
+    if (equals != std::string::npos && kernel != hopper_kernels.end()) {
+      next_for_hopper[kernel - hopper_kernels.begin()] = parse_form(*kernel, item.substr(equals + 1));
       continue;
     }
     const int choice = parse_provider(equals == std::string::npos ? item : item.substr(equals + 1), setting);
@@ -193,7 +198,9 @@ void set_kernels(const std::string& setting) {
   for (size_t i = 0; i < next.size(); ++i) {
     forced[i].store(next[i]);
   }
-  attention_forward.chosen = forward_by_wgmma;
+  for (size_t i = 0; i < next_for_hopper.size(); ++i) {
+    hopper_kernels[i].chosen = next_for_hopper[i];
+  }
 }
 
 std::string kernels_in_use() {
@@ -223,12 +230,14 @@ std::string cuda_kernels_in_use() {
     }
     text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
   }
-  const HopperKernel& kernel = attention_forward;
-  text << kernel.name << '\t' << (kernel.chosen ? kForHopper : kForAll) << '\t';
-  if (kernel.chosen) {
-    text << "on cards of compute capability 9.0; forced by peft4j.kernels\n";
-  } else {
-    text << "for " << kernel.of << "; no card has run the sm_90a kernel yet, " << kernel.name << "=sm_90a chooses it\n";
+  for (const HopperKernel& kernel : hopper_kernels) {
+    text << kernel.name << '\t' << (kernel.chosen ? kForHopper : kForAll) << '\t';
+    if (kernel.chosen) {
+      text << "on cards of compute capability 9.0; forced by peft4j.kernels\n";
+    } else {
+      text << "for " << kernel.of << "; no card has run the sm_90a kernel yet, " << kernel.name
+           << "=sm_90a chooses it\n";
+    }
   }
   return text.str();
 }
