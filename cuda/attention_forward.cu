@@ -79,9 +79,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
     cp_async_commit();
     if (busy) {
       const float factor = make_logits<Rows::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
-      float shrink[2 * M];
-      softmax.step(p, factor, shrink);
-      multiply_rows(o, shrink);
+      softmax.step(p, factor, [&](int r, float shrink) { multiply_row(o, r, shrink); });
       if (a.threshold > 0) {
         Kept<16 * M, kColumns<D>> kept;
         kept.make(a, s, head, query + row, column);

@@ -219,7 +219,8 @@ class Consumer {
       wgmma_wait<0>(out_[0], p_);
       Of::arrive_once_a_warp(Of::buffer(before.stage, true).empty);
       pack();
-      multiply_rows(out_, shrink);
+      multiply_row(out_, 0, shrink[0]);
+      multiply_row(out_, 1, shrink[1]);
     }
     add_values(ring_);
     wgmma_wait<0>(out_[0], p_);
@@ -276,7 +277,7 @@ class Consumer {
 
   PEFT4J_DEVICE void softmax(int column, float (&shrink)[2]) {
     const float factor = make_logits<Rows::kQueries>(scores_, logits_, s_, query_, column, [](int, int, int, float) {});
-    softmax_.step(scores_, factor, shrink);
+    softmax_.step(scores_, factor, [&](int r, float by) { shrink[r] = by; });
     if (a_.threshold > 0) {
       Kept<16, kColumns> kept;
       kept.make(a_, s_, head_, query_, column);

@@ -132,16 +132,13 @@ PEFT4J_DEVICE float make_logits(Sums<M, N>& sums, const Logits& logits, const Se
 
 // ---- the softmax
 
-// sums ∘= by, row by row as Softmax counts them
+// sums ∘= by in row r as Softmax counts them
 template <int M, int N>
-PEFT4J_DEVICE void multiply_rows(Sums<M, N>& sums, const float (&by)[2 * M]) {
+PEFT4J_DEVICE void multiply_row(Sums<M, N>& sums, int r, float by) {
 #pragma unroll
-  for (int r = 0; r < 2 * M; ++r) {
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-      sums[r / 2][n][r % 2 * 2] *= by[r];
-      sums[r / 2][n][r % 2 * 2 + 1] *= by[r];
-    }
+  for (int n = 0; n < N; ++n) {
+    sums[r / 2][n][r % 2 * 2] *= by;
+    sums[r / 2][n][r % 2 * 2 + 1] *= by;
   }
 }
 
@@ -158,9 +155,10 @@ struct Softmax {
     }
   }
 
-  // s·factor are logits; they become P but for the division by the sum. What was summed before them is to be multiplied by shrink.
-  template <int N>
-  PEFT4J_DEVICE void step(Sums<M, N>& s, float factor, float (&shrink)[2 * M]) {
+  // s·factor are logits; they become P but for the division by the sum. rescale(r, shrink): what was summed before them in row r is to
+  // be multiplied by shrink.
+  template <int N, class Rescale>
+  PEFT4J_DEVICE void step(Sums<M, N>& s, float factor, const Rescale& rescale) {
 #pragma unroll
     for (int r = 0; r < 2 * M; ++r) {
       const int m = r / 2, first = r % 2 * 2;
@@ -171,9 +169,10 @@ struct Softmax {
       }
       most = fmaxf(maximum[r], warp_max<4>(most) * factor);
       const float base = most == -INFINITY ? 0.0f : most;  // nothing seen yet: 2^(-∞ - 0) is 0
-      shrink[r] = exp2_approx(maximum[r] - base);
+      const float shrink = exp2_approx(maximum[r] - base);
       maximum[r] = most;
-      sum[r] *= shrink[r];
+      sum[r] *= shrink;
+      rescale(r, shrink);
 #pragma unroll
       for (int n = 0; n < N; ++n) {
 #pragma unroll
@@ -188,17 +187,15 @@ struct Softmax {
   // o, the sum of P·V, becomes the output; the log-sum-exp of these rows, from `query` on, is written.
   template <int N>
   PEFT4J_DEVICE void finish(const Call& a, const Sequence& s, int head, int query, Sums<M, N>& o) const {
-    float inverse[2 * M];
 #pragma unroll
     for (int r = 0; r < 2 * M; ++r) {
       const float all = warp_sum<4>(sum[r]);
-      inverse[r] = all == 0 ? 0.0f : a.kept_scale / all;
+      multiply_row(o, r, all == 0 ? 0.0f : a.kept_scale / all);
       const int i = query + 8 * r + threadIdx.x % 32 / 4;
       if (threadIdx.x % 4 == 0 && i < s.queries) {
         a.lse[(s.first_q + i) * a.query_heads + head] = all == 0 ? -INFINITY : maximum[r] * kLn2 + logf(all);
       }
     }
-    multiply_rows(o, inverse);
   }
 };
 
