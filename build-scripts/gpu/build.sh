@@ -6,6 +6,7 @@
 #   find_torch         whether $python has one; sets torch_version and what build_ops needs
 #   build_host_library the kernels for a processor (this one does need CMake); sets host_library
 #
+# Warnings are no errors here, as they are in the other builds: a machine with a card may have any compiler.
 # Results and objects lie in $build. An object is made anew when its command, its source or a header has changed: by their
 # contents, so that a folder that was copied from another machine counts.
 # shellcheck disable=SC2034,SC2154 # read or set by gpu-check.sh
@@ -66,7 +67,7 @@ build_kernels() {
   has_nvcc || fail "no nvcc ($nvcc): install CUDA's compiler, 12.8 or newer, or set CUDA_HOME"
   local headers source object folder=$build/cuda-$architecture
   local kernels=() tests=()
-  local flags=(-std=c++20 -O3 -DNDEBUG -lineinfo -Xcompiler "-fPIC,-fvisibility=hidden,-Wall,-Wextra" --Werror all-warnings
+  local flags=(-std=c++20 -O3 -DNDEBUG -lineinfo -Xcompiler "-fPIC,-fvisibility=hidden,-Wall,-Wextra"
     -gencode "arch=compute_$architecture,code=sm_$architecture" "-I$root/cuda")
   headers=$(digest_of "$root"/cuda/*.h "$root"/cuda/device/*.h "$root"/cuda/test/*.h)
   for source in "$root"/cuda/*.cu "$root"/cuda/test/*.cu "$root"/cuda/bench/*.cu; do
@@ -99,7 +100,7 @@ find_torch() {
 build_ops() {
   local headers source object set more objects=() include=$torch_folder/include lib=$torch_folder/lib
   local flags=(-std=c++20 -O2 -DNDEBUG -fPIC -fopenmp -fvisibility=hidden -fvisibility-inlines-hidden -DPEFT4J_BUILDING
-    "-D_GLIBCXX_USE_CXX11_ABI=$torch_abi" -Wall -Wextra -Werror "-I$root/native" -isystem "$include"
+    "-D_GLIBCXX_USE_CXX11_ABI=$torch_abi" -Wall -Wextra "-I$root/native" -isystem "$include"
     -isystem "$include/torch/csrc/api/include")
   local kernel_flags=(-fno-math-errno -fno-trapping-math -Wno-psabi -Wno-ignored-attributes -Wno-maybe-uninitialized
     -Wno-uninitialized)
