@@ -1,5 +1,6 @@
 /* Barriers in shared memory, and the bulk copies that they count; the model: sm90.h. */
 #include <algorithm>
+#include <cstring>
 
 #include "block.h"
 #include "memory.h"

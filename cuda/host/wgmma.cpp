@@ -1,5 +1,6 @@
 /* Products by a warpgroup; the model: sm90.h, the layouts: the PTX manual, "Canonical Layouts" and "Matrix Descriptor Format". */
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "block.h"

@@ -2,6 +2,7 @@
 /* What the tests of lora_shrink, lora_expand, lora_grad_a and lora_grad_b share: matrices, segments, types. */
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "device/cuda.h"
 #include "peft4j_cuda.h"
