@@ -3,9 +3,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "attention_cuda.h"
+#include "attention_gradients.h"
 #include "attention_library.h"
 #include "checks.h"
 #include "cpu/kernels.h"
+#include "optional.h"
 #include "peft4j.h"
 #include "prefix_attention.h"
 #include "providers.h"
@@ -140,13 +142,7 @@ struct Attention : torch::autograd::Function<Attention> {
     AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, kept[10], settings, out, lse);
     p.dout = dout.data_ptr();
     p.dout_stride = q.size(1) * q.size(2);
-    std::tie(result[0], result[1], result[2]) = gradients_in_one(q, k);
-    p.dq = result[0].data_ptr();
-    p.dk = result[1].data_ptr();
-    p.dv = result[2].data_ptr();
-    p.dq_stride = result[0].stride(0);
-    p.dk_stride = result[1].stride(0);
-    p.dv_stride = result[2].stride(0);
+    make_gradients(q, k, result, p);
     at::Tensor prefix_dk, prefix_dv;
     if (prefix_k.defined() && (ctx->needs_input_grad(5) || ctx->needs_input_grad(6))) {
       prefix_dk = at::empty({p.sequences, p.prefix, k.size(1), q.size(2)}, lse.options());
@@ -278,7 +274,6 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const Settings settings{
         causal,           scale, window, max_q, max_k, Dropout::of(dropout_p, mask_seed), softcap, bias_bidirectional,
         bias_max_distance};
-    const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
     switch (able(provider, q, bias_table, settings)) {
       case Provider::kLibrary: return attention_by_library(q, keys, values, cu_seqlens_q, cu_k, pk, pv, settings);
       case Provider::kOwn:

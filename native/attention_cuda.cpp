@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attention_gradients.h"
 #include "checks.h"
 #include "device_lengths.h"
+#include "optional.h"
 #include "providers.h"
 #include "relative_bias.h"
 
@@ -106,13 +108,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     peft4j_cuda_attention a = arguments(kept, settings);
     const at::Tensor dout = gradients[0].contiguous();
     a.dout = pointer(dout);
-    std::tie(result[0], result[1], result[2]) = gradients_in_one(q, k);
-    a.dq = result[0].data_ptr();
-    a.dk = result[1].data_ptr();
-    a.dv = result[2].data_ptr();
-    a.dq_stride = result[0].stride(0);
-    a.dk_stride = result[1].stride(0);
-    a.dv_stride = result[2].stride(0);
+    make_gradients(q, k, result, a);
     at::Tensor prefix_dk, prefix_dv;
     const auto floats = q.options().dtype(at::kFloat);
     if (prefix_k.defined() && (ctx->needs_input_grad(5) || ctx->needs_input_grad(6))) {
@@ -153,21 +149,8 @@ at::Tensor attention_by_cuda(const at::Tensor& q, const at::Tensor& k, const at:
   TORCH_CHECK(q.size(0) <= kMostRows && prefix + k.size(0) <= kMostRows,
               "attention: own kernels take at most 2^29 rows of queries and of keys, got ", q.size(0), " and ",
               prefix + k.size(0));
-  const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return CudaAttention::apply(q, k, v, cu_q, cu_k, optional(prefix_k), optional(prefix_v), optional(bias_table),
                               settings);
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_in_one(const at::Tensor& q, const at::Tensor& k) {
-  const int64_t d = q.size(2), wide_q = q.size(1) * d, wide_k = k.size(1) * d;
-  const bool together = q.size(0) == k.size(0);
-  const at::Tensor all = at::empty({k.size(0), (together ? wide_q : 0) + 2 * wide_k}, k.options());
-  const auto heads = [&](int64_t first, int64_t count) {
-    return all.as_strided({all.size(0), count, d}, {all.size(1), d, 1}, all.storage_offset() + first);
-  };
-  const int64_t first = together ? wide_q : 0;
-  return {together ? heads(0, q.size(1)) : at::empty(q.sizes(), q.options()), heads(first, k.size(1)),
-          heads(first + wide_k, k.size(1))};
 }
 
 }  // namespace peft4j

@@ -2,8 +2,6 @@
 /* attention by the kernels of cuda/attention_forward.cu and attention_backward.cu. */
 #include <ATen/core/Tensor.h>
 
-#include <tuple>
-
 #include "attention_library.h"
 
 namespace peft4j {
@@ -15,9 +13,5 @@ bool cuda_has_attention(const at::Tensor& q);
 at::Tensor attention_by_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                              const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
                              const at::Tensor& bias_table, const AttentionSettings& settings);
-
-// Room for the gradients of q, k and v. Where there are as many queries as keys they are views of one tensor: the linear group that
-// made q, k and v takes it as it is.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_in_one(const at::Tensor& q, const at::Tensor& k);
 
 }  // namespace peft4j

@@ -7,6 +7,7 @@
 #include "checks.h"
 #include "deterministic.h"
 #include "device_lengths.h"
+#include "optional.h"
 #include "prefix_attention.h"
 
 namespace peft4j {
@@ -288,7 +289,6 @@ bool library_has_attention(const at::Tensor& q, const AttentionSettings& setting
 at::Tensor attention_by_library(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                                 const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
                                 const AttentionSettings& settings) {
-  const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return LibraryAttention::apply(q, k, v, cu_q, cu_k, optional(prefix_k), optional(prefix_v), settings);
 }
 

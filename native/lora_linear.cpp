@@ -17,6 +17,7 @@ Kept for backward: x (only if an A is trained), h, the factors. Neither the mask
 #include "lora_autograd.h"
 #include "lora_plan.h"
 #include "lora_segments.h"
+#include "optional.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
@@ -193,7 +194,7 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
-  return LoraLinear::apply(x, at::TensorList(factors), bias.defined() ? std::optional(bias) : std::nullopt, plan);
+  return LoraLinear::apply(x, at::TensorList(factors), optional(bias), plan);
 }
 
 }  // namespace peft4j

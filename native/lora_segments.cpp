@@ -8,6 +8,7 @@
 #include "dual_gemm.h"
 #include "lora_autograd.h"
 #include "lora_plan.h"
+#include "optional.h"
 #include "rank_ops.h"
 
 namespace peft4j {
@@ -125,7 +126,7 @@ variable_list lora_linear_segments(const at::Tensor& x, const at::Tensor& bias, 
                                    const variable_list& b, const std::shared_ptr<Plan>& plan) {
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
-  return SegmentLinear::apply(x, at::TensorList(factors), bias.defined() ? std::optional(bias) : std::nullopt, plan);
+  return SegmentLinear::apply(x, at::TensorList(factors), optional(bias), plan);
 }
 
 }  // namespace peft4j

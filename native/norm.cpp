@@ -9,6 +9,7 @@ Kept for backward: z (x itself where nothing is dropped or added), one or two nu
 #include "checks.h"
 #include "cpu/kernels.h"
 #include "elementwise.h"
+#include "optional.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
@@ -220,10 +221,6 @@ void check(const Settings& settings, const at::Tensor& x, const at::Tensor& resi
   check_like(name, "weight", weight, "x", x);
   TORCH_CHECK(settings.eps >= 0, name, ": eps must not be negative, got ", settings.eps);
   check_probability(name, dropout_p);
-}
-
-std::optional<at::Tensor> optional(const at::Tensor& t) {
-  return t.defined() ? std::optional(t) : std::nullopt;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ of them would be I·d numbers a layer, where z, the weights of the pooling, c an
 
 #include "checks.h"
 #include "onednn.h"
+#include "optional.h"
 #include "peft4j.h"
 #include "providers.h"
 #include "rational.h"
@@ -114,7 +115,6 @@ struct Projection : torch::autograd::Function<Projection> {
 
 at::Tensor projection(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                       const at::Tensor& index = at::Tensor()) {
-  const auto optional = [](const at::Tensor& t) { return t.defined() ? std::optional(t) : std::nullopt; };
   return Projection::apply(x, weight, optional(bias), optional(index));
 }
 

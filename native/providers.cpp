@@ -128,12 +128,12 @@ int parse_provider(const std::string& name, const std::string& setting) {
 std::string operation_names() {
   std::string names;
   for (const Row& row : kRows) {
-    names += row.name + std::string(", ");
+    names += std::string(names.empty() ? "" : ", ") + row.name;
   }
   for (const HopperKernel& kernel : hopper_kernels) {
-    names += kernel.name + std::string(", ");
+    names += std::string(", ") + kernel.name;
   }
-  return names.substr(0, names.size() - 2);
+  return names;
 }
 
 // Whether it is the form for Hopper cards.
