@@ -14,8 +14,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -24,24 +22,12 @@ import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
 
 /** The binding against the formulas, written with tensor operations; native/test has every type and size. */
-class PromptGeneratorTest {
+class PromptGeneratorTest extends WithPointerScope {
     private static final int D = 12;
     private static final int M = 5;
     private static final int P = 4;
     private static final int ROWS = 16;
     private static final long[] INSTRUCTION = {1, 1, 0, 1, 0, 0, /**/ 1, /**/ 0, 1, 1, 1, 0, 1, 0, 0, 0};
-
-    private PointerScope scope;
-
-    @BeforeEach
-    void open() {
-        scope = new PointerScope();
-    }
-
-    @AfterEach
-    void close() {
-        scope.close();
-    }
 
     private static Packing packing() {
         return Packing.of(6, 0, 1, 9);

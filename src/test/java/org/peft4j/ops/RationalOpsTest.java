@@ -5,10 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -18,19 +15,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.ops.Ops.RationalVersion;
 
 /** The binding; the numbers of every degree and type are native/test's matter. */
-class RationalOpsTest {
-    private PointerScope scope;
-
-    @BeforeEach
-    void open() {
-        scope = new PointerScope();
-    }
-
-    @AfterEach
-    void close() {
-        scope.close();
-    }
-
+class RationalOpsTest extends WithPointerScope {
     /** Coefficients, and what they give for x = -2, -0.5, 0.25, 1, 3 and a gradient of 1. */
     record Golden(
             String name,
