@@ -177,19 +177,8 @@ def _attention_kernels(c, sequences, length, causal, heads):
         found = slice(0, 1) if direction == "forward" else slice(1, 4)
         contenders = {"peft4j kernel": c.kernel(kernel, p)}
         if direction == "forward":
-            contenders |= _by_wgmma(c, p)
+            contenders |= c.by_wgmma("attention_forward", p)
         yield Case(kernel, name, direction, [step], contenders, check=lambda found=found: check()[found])
-
-
-def _by_wgmma(c, p):
-    """The forward by the kernel for Hopper cards; {} where the library takes another."""
-    if not c.has("last_kernel"):
-        return {}
-    again = type(p).from_buffer_copy(p)
-    again.alive, again.sm90a = p.alive, 1
-    run = c.kernel("attention_forward", again)
-    run()
-    return {"peft4j kernel, sm_90a": run} if b"sm90a" in c.kernels.last_kernel() else {}
 
 
 def prefix_attention(c):

@@ -183,7 +183,6 @@ def rational(x, numerator, denominator, version, seed):
     """Version D is B with noise, a number for each element and coefficient: cuda/rational.cu."""
     groups, (z, channels) = len(numerator), (_at_least_float32(x), x.shape[-1])
     of_channel = torch.arange(channels, device=x.device) // (channels // groups)
-    noise = 1
     if version == "D":
         element = torch.arange(x.numel())
         row = (element >> 32, torch.full([1], 1 << 31))

@@ -167,18 +167,9 @@ def _dual_gemm(c, N, K, T, r):
     ]:
         contenders = {"frozen alone": product} if c.torch else {}
         contenders["peft4j kernel"] = c.kernel("dual_gemm", p)
-        contenders |= _by_wgmma(c, p)
+        contenders |= c.by_wgmma("dual_gemm", p, tile=2)
         name = f"{N} x {K}, T {T}, r {r}"
         yield Case("dual_gemm", name, direction, steps, contenders, check=lambda direction=direction: check(direction))
-
-
-def _by_wgmma(c, p):
-    """The same by dual_gemm's kernel for Hopper cards; {} where the library takes another."""
-    again = type(p).from_buffer_copy(p)
-    again.alive, again.tile, again.sm90a = p.alive, 2, 1
-    run = c.kernel("dual_gemm", again)
-    run()
-    return {"peft4j kernel, sm_90a": run} if b"sm90a" in c.kernels.last_kernel() else {}
 
 
 def lora_kernels(c):
