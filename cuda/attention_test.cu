@@ -357,6 +357,16 @@ TEST(attentionSeesTheFirstKeyOfATile) {
   }
 }
 
+// From a row of pairwise: causal, (window,) soft-cap, bias, prefix, (its size,) dropout at 3 to 9.
+void vary(Case& c, const std::vector<int>& r) {
+  c.causal = r[3] == 1;
+  c.softcap = r[5] == 1 ? 2.0f : 0.0f;
+  c.buckets = std::vector<int64_t>{0, 8, 6}[r[6]];
+  c.max_distance = std::vector<int64_t>{0, 4, 70}[r[6]];
+  c.prefix = static_cast<Prefix>(r[7]);
+  c.threshold = std::vector<uint32_t>{0, 26, 128}[r[9]];
+}
+
 TEST(attentionFollowsItsFormula) {
   const std::vector<std::pair<int64_t, int64_t>> heads = {{1, 1}, {2, 1}, {3, 3}};
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> lengths = {
@@ -371,14 +381,9 @@ TEST(attentionFollowsItsFormula) {
   // type, heads, lengths, causal, window, softcap, bias, prefix, its size, dropout, shift, head size
   for (const std::vector<int>& r : pairwise({3, 3, 6, 2, 3, 2, 3, 3, 3, 3, 3, 2})) {
     Case c{heads[r[1]].first, heads[r[1]].second, r[11] == 0 ? 32 : 24, lengths[r[2]].first, lengths[r[2]].second};
-    c.causal = r[3] == 1;
+    vary(c, r);
     c.window = windows[r[4]];
-    c.softcap = r[5] == 1 ? 2.0f : 0.0f;
-    c.buckets = std::vector<int64_t>{0, 8, 6}[r[6]];
-    c.max_distance = std::vector<int64_t>{0, 4, 70}[r[6]];
-    c.prefix = static_cast<Prefix>(r[7]);
     c.prefix_size = prefixes[r[8]];
-    c.threshold = std::vector<uint32_t>{0, 26, 128}[r[9]];
     c.shift = std::vector<int64_t>{0, 8, 3}[r[10]];
     if (r[0] == 0) {
       check<__nv_bfloat16>(c);
@@ -419,14 +424,9 @@ TEST(attentionOnHopperFollowsItsFormula) {
   // type, heads, lengths, causal, window, softcap, bias, prefix, its size, dropout, shift, head size
   for (const std::vector<int>& r : pairwise({2, 3, 5, 2, 3, 2, 3, 3, 3, 3, 2, 2})) {
     Case c{heads[r[1]].first, heads[r[1]].second, r[11] == 0 ? 64 : 128, lengths[r[2]].first, lengths[r[2]].second};
-    c.causal = r[3] == 1;
+    vary(c, r);
     c.window = windows[r[4]];
-    c.softcap = r[5] == 1 ? 2.0f : 0.0f;
-    c.buckets = std::vector<int64_t>{0, 8, 6}[r[6]];
-    c.max_distance = std::vector<int64_t>{0, 4, 70}[r[6]];
-    c.prefix = static_cast<Prefix>(r[7]);
     c.prefix_size = prefixes[r[8]];
-    c.threshold = std::vector<uint32_t>{0, 26, 128}[r[9]];
     c.shift = std::vector<int64_t>{0, 8}[r[10]];
     c.scale = 0.15f;
     c.sm90a = true;

@@ -113,13 +113,6 @@ Inputs inputs_of(const Case& c, uint64_t seed) {
 }
 
 template <class T>
-std::vector<T> shifted(const std::vector<double>& values, int shift) {
-  std::vector<double> with(shift, 0.0);
-  with.insert(with.end(), values.begin(), values.end());
-  return convert<T>(with);
-}
-
-template <class T>
 constexpr int kDtype = std::is_same_v<T, float>           ? 0
                        : std::is_same_v<T, __nv_bfloat16> ? 1
                                                           : 2;

@@ -95,13 +95,6 @@ Inputs inputs_of(const Case& c) {
 }
 
 template <class T>
-std::vector<T> shifted(const std::vector<double>& values, int shift) {
-  std::vector<double> with(shift, 0.0);
-  with.insert(with.end(), values.begin(), values.end());
-  return convert<T>(with);
-}
-
-template <class T>
 Results run(const Case& c, const Inputs& in, bool wants_dw = true) {
   std::vector<int32_t> starts{0};
   for (const int64_t length : c.lengths) {

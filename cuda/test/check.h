@@ -79,6 +79,14 @@ std::vector<To> convert(const std::vector<From>& from) {
   return to;
 }
 
+// Behind so many zeros: data that begin off an aligned address.
+template <class T>
+std::vector<T> shifted(const std::vector<double>& values, int shift) {
+  std::vector<double> with(shift, 0.0);
+  with.insert(with.end(), values.begin(), values.end());
+  return convert<T>(with);
+}
+
 template <class T>
 std::vector<double> wide(const std::vector<T>& from) {
   std::vector<double> to;
