@@ -113,7 +113,7 @@ int peft4j_cuda_attention_forward(const peft4j_cuda_attention* arguments, void* 
   if (a.query_rows == 0) {
     return 0;
   }
-  if (a.sm90a != 0 && attention::forward_sm90a_takes(a)) {
+  if (a.sm90a != 0 && attention::sm90a_takes(a)) {
     return attention::forward_sm90a(a, s);
   }
   return by_dtype(a.dtype, [&](auto number) {

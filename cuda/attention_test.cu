@@ -273,7 +273,7 @@ Results kernels(const Case& c, const Tensors& t, const std::string& what) {
   a.out = out.data();
   a.lse = lse.data();
   a.sm90a = c.sm90a;
-  REQUIRE(!c.sm90a || c.query_rows() == 0 || c.key_rows() == 0 || attention::forward_sm90a_takes(attention::Call(a)));
+  REQUIRE(!c.sm90a || c.query_rows() == 0 || c.key_rows() == 0 || attention::sm90a_takes(attention::Call(a)));
   expect_success(what + ", forward", peft4j_cuda_attention_forward(&a, nullptr));
   if (c.sm90a) {
     return {wide(out.download()), wide(lse.download()), {}, {}, {}, {}, {}, {}};
@@ -474,9 +474,7 @@ TEST(attentionOnHopperTakesWhatItCan) {
   a.sequences = a.query_rows = a.key_rows = a.query_heads = a.key_heads = 1;
   a.head_size = a.q_stride = a.k_stride = a.v_stride = 64;
   a.q = a.k = a.v = a.out = numbers.data();
-  const auto takes = [](const peft4j_cuda_attention& of) {
-    return attention::forward_sm90a_takes(attention::Call(of));
-  };
+  const auto takes = [](const peft4j_cuda_attention& of) { return attention::sm90a_takes(attention::Call(of)); };
   REQUIRE(takes(a));
   const auto refused = [&](const auto& change) {
     peft4j_cuda_attention other = a;

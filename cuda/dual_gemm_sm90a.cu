@@ -122,7 +122,6 @@ PEFT4J_DEVICE void produce(const Problem& problem) {
 // d += the products of the next buffers, of a warpgroup's 64 rows.
 template <class T, bool ByK>
 PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<T>& ring, int buffers, int group) {
-  using Type = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, Bf16, Fp16>;
   uint64_t* before = nullptr;  // the barrier of the buffer whose products are in flight
   const auto give_back = [&] {
     if (before != nullptr && threadIdx.x % 32 == 0) {
@@ -137,7 +136,7 @@ PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<T>& ring, int buff
     wgmma_fence(d);
 #pragma unroll
     for (int k = 0; k < kDepth; k += 16) {
-      wgmma_m64k16<Type, ByK>(d, x, w, true);
+      wgmma_m64k16<MmaType<T>, ByK>(d, x, w, true);
       x += wgmma_bytes(32);
       w += wgmma_bytes(ByK ? 2 * kPattern : 32);
     }

@@ -305,10 +305,11 @@ int by_head_size(const Call& a, const F& f) {
                     : f(std::integral_constant<int, 256>());
 }
 
-// ---- attention_forward_sm90a.cu: whether card and tensors allow the forward by wgmma, and its launch
+// ---- attention_forward_sm90a.cu, attention_backward_sm90a.cu: whether card and tensors allow wgmma, and the launches
 
-bool forward_sm90a_takes(const Call& a);
+bool sm90a_takes(const Call& a);
 int forward_sm90a(const Call& a, cudaStream_t stream);
+int backward_sm90a(const Call& a, cudaStream_t stream);  // after attention_delta
 
 // ---- attention_plain.cu: float32, and the table's gradient for all types
 

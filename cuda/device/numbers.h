@@ -20,6 +20,10 @@ struct alignas(N * sizeof(T)) Pack {
   T v[N];
 };
 
+// A 16-bit type's name among the types of products: ptx.h.
+template <class T>
+using MmaType = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, Bf16, Fp16>;
+
 template <class T>
 PEFT4J_DEVICE float to_float(T x) {
   return static_cast<float>(x);

@@ -1,5 +1,6 @@
 #pragma once
 /* Tensor maps: what tma_load (ptx_sm90.h) has to know of a matrix. */
+#include <initializer_list>
 #include <string>
 
 #include "cuda.h"
@@ -43,6 +44,24 @@ inline int make_tensor_map(TensorMap* map, const void* data, int64_t rows, int64
   last_error() = host::make_tensor_map(*map, data, rows, columns, stride, box_rows, kBoxColumns, true);
   return last_error().empty() ? 0 : 1;
 #endif
+}
+
+struct TensorMapOf {  // arguments of make_tensor_map
+  TensorMap* map;
+  const void* data;
+  int64_t rows, columns, stride;
+  int box_rows;
+};
+
+// The first error, or 0.
+inline int make_tensor_maps(std::initializer_list<TensorMapOf> all) {
+  for (const TensorMapOf& of : all) {
+    const int error = make_tensor_map(of.map, of.data, of.rows, of.columns, of.stride, of.box_rows);
+    if (error != 0) {
+      return error;
+    }
+  }
+  return 0;
 }
 
 }  // namespace peft4j::cuda

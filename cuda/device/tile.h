@@ -39,8 +39,7 @@ struct Tile {
 template <class T>
 PEFT4J_DEVICE void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PEFT4J_SITE) {
   static_assert(sizeof(T) == 2);
-  using Type = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, Bf16, Fp16>;
-  mma_m16n8k16<Type>(d, a, b PEFT4J_PASS_SITE);
+  mma_m16n8k16<MmaType<T>>(d, a, b PEFT4J_PASS_SITE);
 }
 
 // Two numbers in a register, low in the low half.
