@@ -1,5 +1,6 @@
 """
-Holds what ptxas said of each kernel (the .ptxas files of a build) against cuda/budgets.txt.
+Holds what ptxas said of each kernel (the .ptxas files of a build) against cuda/budgets.txt. What it calls a loss of performance is an
+error whatever the budget says.
 
     cuda_budgets.py BUDGETS BUILD_FOLDER [--record]
 
@@ -33,6 +34,16 @@ def read_build(folder):
     }
 
 
+def warnings(folder):
+    """What ptxas calls a loss of performance, as wgmma's that wait for each other."""
+    found = set()
+    for log in sorted(pathlib.Path(folder).rglob("*.ptxas")):
+        for line in log.read_text().splitlines():
+            if m := re.search(r"Potential Performance Loss: (.*)", line):
+                found.add(f"{log.name.split('.')[0]}: {m[1]}")
+    return sorted(found)
+
+
 def short(name):
     """Without return type, namespaces and arguments: fixed_order_sum<4>"""
     name = re.sub(r"\(anonymous namespace\)::|peft4j::cuda::", "", name)
@@ -50,6 +61,8 @@ def main(budgets, folder, record):
     found = read_build(folder)
     if not found:
         sys.exit(f"cuda_budgets.py: no kernel found under {folder}")
+    if losses := warnings(folder):
+        sys.exit("\n".join(losses))
     lines = ["# source kernel architecture:registers/spilled bytes/static shared bytes …; written by build-scripts/build-cuda.sh --record"]
     for (source, kernel), numbers in sorted(found.items()):
         lines.append(" ".join([source, kernel] + [f"{a}:{'/'.join(map(str, n))}" for a, n in sorted(numbers.items())]))

@@ -26,7 +26,7 @@ queries, served by the L2 cache; 64 columns make 128 operations a byte.
 Instruction mix for each warp, D 128: keys, 16 × 32 pairs: 128 mma, 80 ldmatrix.x4; queries, 32 × 32 pairs: 192 mma, 80 ldmatrix.x4; and for
 each element in a lane two FADD, one FFMA, ex2 and FMUL, and half a conversion.
 */
-#include "device/attention_tiles.h"
+#include "device/attention_gradients.h"
 
 namespace peft4j::cuda::attention {
 namespace {
@@ -78,29 +78,6 @@ __global__ void attention_delta(const Call a) {
     a.scratch[to] = sum;
     a.scratch[a.query_heads * rows + to] = lse == -INFINITY ? INFINITY : lse * kLog2E;
   }
-}
-
-// ---- P and dS
-
-/*
-From products q·k and dP to P and dS, which is lacking the scale; the first still times `factor` of make_logits. delta, lse: of the rows
-from `query` on, in shared memory.
-*/
-template <Rows Layout, int M, int N>
-PEFT4J_DEVICE void differentiate(Sums<M, N>& p, Sums<M, N>& ds, const Logits& logits, const Sequence& s, int query,
-                                 int column, const float* delta, const float* lse) {
-  each_pair<Layout, M, N>(0, 0, [&](int m, int n, int i, int q, int) { ds[m][n][i] -= delta[q]; });
-  const float factor = make_logits<Layout, M, N>(p, logits, s, query, column,
-                                                 [&](int m, int n, int i, float slope) { ds[m][n][i] *= slope; });
-  each_pair<Layout, M, N>(0, 0, [&](int m, int n, int i, int q, int) {
-    p[m][n][i] = exp2_approx(__fmaf_rn(p[m][n][i], factor, -lse[q]));
-    ds[m][n][i] *= p[m][n][i];
-  });
-}
-
-template <int M, int N>
-PEFT4J_DEVICE void scale_by(Sums<M, N>& sums, float factor) {
-  each<M, N>([&](int m, int n, int i, int, int) { sums[m][n][i] *= factor; });
 }
 
 // ---- dK, dV
@@ -178,38 +155,13 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_keys(const Cal
     Sums<M, N> p = {}, ds = {};
     add_nt(p, k, row, stage.q);
     add_nt(ds, v, row, stage.dout);
-    Kept<Shape::kQueries, 16 * M> kept;
-    if (a.threshold > 0) {
-      kept.make(a, s, head, query, column);
-      drop<Rows::kKeys>(ds, kept, a.kept_scale);
-    }
-    differentiate<Rows::kKeys>(p, ds, logits, s, query, column, stage.rows, stage.rows + Shape::kQueries);
-    if (a.threshold > 0) {
-      drop<Rows::kKeys>(p, kept, 1.0f);
-    }
+    differentiate<Rows::kKeys>(p, ds, a, logits, s, head, query, column, stage.rows, stage.rows + Shape::kQueries);
     add_pn(dv, p, stage.dout, width);
     add_pn(dk, ds, stage.q, width);
   }
   cp_async_wait<0>();
   __syncthreads();  // the tiles of K and V are free
-  scale_by(dk, a.scale);
-  scale_by(dv, a.kept_scale);
-
-  const int of_prefix = s.prefix - block.first - row;  // the warp's rows that belong to the prefix
-  if (of_prefix > 0 && a.prefix_dk != nullptr) {
-    const PrefixGradients to = prefix_gradients(a);
-    each<M, W>([&](int m, int n, int i, int r, int c) {
-      if (r < of_prefix && width + c < a.head_size) {
-        const int64_t at = prefix_index(a, s, block.first + row + r, block.key_head) + width + c;
-        to.dk[at] = dk[m][n][i];
-        to.dv[at] = dv[m][n][i];
-      }
-    });
-  }
-  const int64_t own = s.first_k + block.first + row - s.prefix;  // row 0 of the warp, were it no prefix
-  const int end = s.columns - block.first - row, head = block.key_head;
-  write_rows(a, head_rows<T>(a, a.dk, own, a.dk_stride, head), a.dk_stride, of_prefix, end, width, dk, k, row);
-  write_rows(a, head_rows<T>(a, a.dv, own, a.dv_stride, head), a.dv_stride, of_prefix, end, width, dv, v, row);
+  write_column_gradients(a, s, block.first + row, block.key_head, width, dk, dv, k, v, row);
 }
 
 // ---- dQ
@@ -266,19 +218,13 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_queries(const 
       continue;
     }
     add_nt(p, q, row, own_k);
-    if (a.threshold > 0) {
-      Kept<16 * M, Shape::kColumns> kept;
-      kept.make(a, s, head, query + row, column);
-      drop<Rows::kQueries>(ds, kept, a.kept_scale);
-    }
-    differentiate<Rows::kQueries>(p, ds, logits, s, query + row, column, rows + row, rows + Shape::kQueries + row);
+    differentiate<Rows::kQueries>(p, ds, a, logits, s, head, query + row, column, rows + row,
+                                  rows + Shape::kQueries + row);
     add_pn(dq, ds, own_k);
   }
   cp_async_wait<0>();
   __syncthreads();  // Q was copied by others, also where no tile was seen
-  scale_by(dq, a.scale);
-  write_rows(a, head_rows<T>(a, a.dq, s.first_q + query + row, a.dq_stride, head), a.dq_stride, 0,
-             s.queries - query - row, 0, dq, q, row);
+  write_query_gradients(a, s, query + row, head, 0, dq, q, row);
 }
 
 // ---- launches
@@ -325,7 +271,7 @@ int launch_all(const Call& a, float* bias_parts, cudaStream_t stream) {
   if constexpr (sizeof(T) == 4) {
     return backward_plain(a, bias_parts, stream);
   } else {
-    const int done = by_head_size(a, [&](auto size) {
+    const int done = a.sm90a != 0 && sm90a_takes(a) ? backward_sm90a(a, stream) : by_head_size(a, [&](auto size) {
       const int keys = launch_keys<T, size()>(a, stream);
       return keys != 0 ? keys : launch_queries<T, size()>(a, stream);
     });

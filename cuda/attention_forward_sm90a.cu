@@ -32,6 +32,8 @@ namespace {
 
 constexpr int kQueries = kConsumers * kRows;  // of a block
 constexpr int kStages = 2;
+constexpr int kRegisters = 232;  // of a consumer's thread
+static_assert(kProducerRegisters<kRegisters> >= 24, "the least there can be");
 
 struct Job {
   Call call;
@@ -223,12 +225,12 @@ __global__ void __launch_bounds__(kBlock, 1) attention_forward_sm90a(const __gri
   }
   __syncthreads();
   if (threadIdx.x < kGroup) {
-    set_max_registers<kProducerRegisters, false>();
+    set_max_registers<kProducerRegisters<kRegisters>, false>();
     if (any) {
       produce<T, D>(job, block, tiles);
     }
   } else {
-    set_max_registers<kConsumerRegisters, true>();
+    set_max_registers<kRegisters, true>();
     Consumer<T, D> consumer(job, block);
     if (any) {
       consumer.attend(tiles);

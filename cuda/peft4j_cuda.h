@@ -220,7 +220,7 @@ typedef struct {
   int64_t buckets, max_distance;
   uint64_t seed;
   uint32_t threshold;
-  int32_t sm90a; /* 1: forward by wgmma, where card and tensors allow it. No card has run that yet */
+  int32_t sm90a; /* 1: by wgmma, where card and tensors allow it. No card has run that yet */
   void* out; /* [Tq, Hq, D], contiguous */
   float* lse; /* [Tq, Hq], natural; -∞ for a row without keys */
   /* backward only */

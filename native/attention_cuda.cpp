@@ -60,7 +60,6 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     }
     a.seed = settings.dropout.seed;
     a.threshold = settings.dropout.threshold;
-    a.sm90a = attention_forward_by_wgmma();
     a.out = kept[7].data_ptr();
     a.lse = kept[8].data_ptr<float>();
     return a;
@@ -88,7 +87,8 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
                              at::empty({q.size(0), q.size(1)}, q.options().dtype(at::kFloat)),
                              contiguous(bias),
                              bucket_of};
-    const peft4j_cuda_attention a = arguments(kept, settings);
+    peft4j_cuda_attention a = arguments(kept, settings);
+    a.sm90a = attention_forward_by_wgmma();
     check_cuda(cuda_kernels(q)->attention_forward(&a, current_stream(q)), "attention of q ", q.sizes(), " and k ",
                k.sizes(), " ", q.scalar_type());
     ctx->save_for_backward(kept);
@@ -106,6 +106,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     const at::Tensor &q = kept[0], &k = kept[1], &prefix_k = kept[3], &bias = kept[9];
     const AttentionSettings settings = saved_settings(ctx->saved_data);
     peft4j_cuda_attention a = arguments(kept, settings);
+    a.sm90a = attention_backward_by_wgmma();
     const at::Tensor dout = gradients[0].contiguous();
     a.dout = pointer(dout);
     make_gradients(q, k, result, a);

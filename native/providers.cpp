@@ -97,7 +97,8 @@ struct HopperKernel {
   const char *name, *of;
   std::atomic<bool> chosen{false};
 };
-HopperKernel hopper_kernels[] = {{"dual_gemm", "lora_linear=own"}, {"attention_forward", "attention=own"}};
+HopperKernel hopper_kernels[] = {
+    {"dual_gemm", "lora_linear=own"}, {"attention_forward", "attention=own"}, {"attention_backward", "attention=own"}};
 constexpr const char *kForAll = "sm_80", *kForHopper = "sm_90a";
 
 bool has(const Choices& choices, Provider provider) {
@@ -173,6 +174,10 @@ bool dual_gemm_by_wgmma() {
 
 bool attention_forward_by_wgmma() {
   return hopper_kernels[1].chosen;
+}
+
+bool attention_backward_by_wgmma() {
+  return hopper_kernels[2].chosen;
 }
 
 void set_kernels(const std::string& setting) {

@@ -25,11 +25,12 @@ def packed(c, lengths, heads):
 
 
 def by_wgmma(c, heads):
-    """{name: setting} of own attention whose forward is the kernel for Hopper cards, where there is one."""
+    """{name: setting} of own attention by the kernels for Hopper cards, where there are any."""
     import torch
 
     hopper = c.device.kind == "cuda" and torch.cuda.get_device_capability() == (9, 0)
-    return {"own, sm_90a": "own,attention_forward=sm_90a"} if hopper and heads[2] in (64, 96, 128, 256) else {}
+    setting = "own,attention_forward=sm_90a,attention_backward=sm_90a"
+    return {"own, sm_90a": setting} if hopper and heads[2] in (64, 96, 128, 256) else {}
 
 
 def attention(c):
@@ -130,7 +131,7 @@ def with_prefix(c, P):
 
     pairs = {
         "padded, concatenated keys": (lambda: peers.padded_with_prefix(*padded, *front, mask), [*padded, *front]),
-        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v]),
+        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v], by_wgmma(c, heads)),
     }
     name = f"prefix of {P}, {S} sequences to {longest} rows, {named(heads)}, causal"
     steps = lambda back: predict.attention(lengths, *heads, True, P, back)  # noqa: E731
@@ -175,9 +176,7 @@ def _attention_kernels(c, sequences, length, causal, heads):
     forward, backward = predict.attention([length] * sequences, *heads, causal, backward=True)
     for kernel, direction, step in [("attention_forward", "forward", forward), ("attention_backward", "backward", backward)]:
         found = slice(0, 1) if direction == "forward" else slice(1, 4)
-        contenders = {"peft4j kernel": c.kernel(kernel, p)}
-        if direction == "forward":
-            contenders |= c.by_wgmma("attention_forward", p)
+        contenders = {"peft4j kernel": c.kernel(kernel, p)} | c.by_wgmma(kernel, p)
         yield Case(kernel, name, direction, [step], contenders, check=lambda found=found: check()[found])
 
 

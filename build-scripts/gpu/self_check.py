@@ -91,7 +91,7 @@ def made_up_run():
     for group in {g for _, _, _, g in predict.LAYER_8B}:
         for who, time in [("frozen alone", 100), ("peft4j library", 105)]:
             rows.append(row("lora_linear", who, time, "forward", group, {"tenants": 8, "group": group, "r": 16}))
-    for who, time in [("SDPA flash", 120), ("SDPA cudnn", 100), ("peft4j library", 101), ("peft4j own", 150)]:
+    for who, time in [("SDPA flash", 120), ("SDPA cudnn", 100), ("peft4j library", 101), ("peft4j own", 150), ("peft4j own, sm_90a", 105)]:
         rows.append(row("attention", who, time, case="fixed", shape={"kind": "fixed"}))
     rows += [row("attention", who, 100, "forward", "fixed", {"kind": "fixed"})
              for who in ("SDPA cudnn", "peft4j library", "peft4j own", "peft4j own, sm_90a")]  # fmt: skip

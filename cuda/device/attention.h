@@ -249,18 +249,21 @@ struct Logits {
   }
 };
 
-inline int64_t bias_numbers(const Call& a) {
+__host__ __device__ inline int64_t bias_numbers(const Call& a) {
   return a.bias == nullptr ? 0 : 2 * a.max_distance + 1;
 }
 
-// One head's bias by distance, by the whole block; the caller's next barrier makes it known.
-PEFT4J_DEVICE void load_bias(float* line, const Call& a, int head) {
+// One head's bias by distance, by the whole block or so many of its threads; the caller's next barrier makes it known.
+PEFT4J_DEVICE void load_bias(float* line, const Call& a, int head, int thread, int threads) {
   if (a.bias == nullptr) {
     return;
   }
-  for (int i = threadIdx.x; i < 2 * a.max_distance + 1; i += blockDim.x) {
+  for (int i = thread; i < 2 * a.max_distance + 1; i += threads) {
     line[i] = a.bias[a.bucket_of[i] * a.query_heads + head] * kLog2E;
   }
+}
+PEFT4J_DEVICE void load_bias(float* line, const Call& a, int head) {
+  load_bias(line, a, head, threadIdx.x, blockDim.x);
 }
 
 // ---- backward

@@ -19,8 +19,10 @@ constexpr int kGroup = 128, kConsumers = 2, kBlock = (1 + kConsumers) * kGroup; 
 constexpr int kRows = 64;  // of a consumer
 constexpr int kPanel = 64;  // numbers in a row of a panel: 128 bytes, as wide as the swizzle
 constexpr int kPattern = 1024;  // bytes after which the swizzle begins anew: eight rows
-constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
-static_assert(kProducerRegisters + kConsumers * kConsumerRegisters <= 3 * 168, "what __launch_bounds__ gives 3 groups");
+
+// What a consumer's threads, with so many, leave to the producer's: __launch_bounds__ gives the three groups' threads 168 each.
+template <int OfConsumer>
+constexpr int kProducerRegisters = 3 * 168 - kConsumers * OfConsumer;
 
 // [Height, D] in panels.
 template <int Height, int D>
@@ -82,12 +84,13 @@ PEFT4J_DEVICE void copy_panels(char* to, const Row& row, int there) {
   }
 }
 
-// Waits for what the group's threads copied: the next arrival hands it on, to wgmma as well.
-PEFT4J_DEVICE void finish_copies() {
+// Waits for what the group's threads copied and hands it on, to wgmma as well.
+PEFT4J_DEVICE void hand_on_copies(uint64_t* full) {
   cp_async_commit();
   cp_async_wait<0>();
   fence_async_proxy();
   __syncwarp();
+  arrive_once_a_warp(full);
 }
 
 /*
@@ -99,13 +102,13 @@ PEFT4J_DEVICE void fill_columns(char* to, const TensorMap& map, const Columns<T>
                                 int column, uint64_t* full) {
   if (column < s.prefix || column + Height > s.columns) {
     copy_panels<T, Height, D>(to, [&](int i) { return from.row(s, column + i); }, s.columns - column);
-    finish_copies();
+    hand_on_copies(full);
   } else if (threadIdx.x == 0) {
     mbarrier_arrive_expecting(full, Panels<Height, D>::kBytes);
     load_panels<Height, D>(to, map, head, s.first_k + column - s.prefix, full);
-    return;
+  } else {
+    arrive_once_a_warp(full);
   }
-  arrive_once_a_warp(full);
 }
 
 // ---- products
@@ -120,9 +123,9 @@ template <class T, int D, int N>
 PEFT4J_DEVICE void start_nt(float (&d)[N][4], const char* own, const char* tile) {
   using A = OwnRows<D>;
   using B = Panels<8 * N, D>;
-  const uint64_t a = wgmma_operand(own, kPattern), b = wgmma_operand(tile, kPattern);
+  const uint64_t a = wgmma_pinned(wgmma_operand(own, kPattern)), b = wgmma_pinned(wgmma_operand(tile, kPattern));
   wgmma_fence(d);
-#pragma unroll(D <= 128 ? A::kCount : 1)  // else all operands of `own` would be kept in registers
+#pragma unroll
   for (int panel = 0; panel < A::kCount; ++panel) {
 #pragma unroll
     for (int k = 0; k < min(kPanel, D - panel * kPanel); k += 16) {
@@ -137,7 +140,7 @@ PEFT4J_DEVICE void start_nt(float (&d)[N][4], const char* own, const char* tile)
 template <class T, int D, int N, int K>
 PEFT4J_DEVICE void start_pn(float (&d)[N][4], uint32_t (&p)[K][4], const char* tile, int column = 0) {
   constexpr int kPanelBytes = Panels<16 * K, D>::kPanelBytes;
-  const uint64_t b = wgmma_operand(tile + column / kPanel * kPanelBytes, kPattern, kPanelBytes);
+  const uint64_t b = wgmma_pinned(wgmma_operand(tile + column / kPanel * kPanelBytes, kPattern, kPanelBytes));
   wgmma_fence(d, p);
 #pragma unroll
   for (int k = 0; k < K; ++k) {

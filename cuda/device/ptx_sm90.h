@@ -101,6 +101,11 @@ PEFT4J_DEVICE void wgmma_pin(float (&d)[N][4]) {
     asm volatile("" : "+f"(d[i / 4][i % 4])::"memory");
   }
 }
+// The same operand, of which the compiler knows nothing: what is added to it is not kept in registers from loop to loop.
+PEFT4J_DEVICE uint64_t wgmma_pinned(uint64_t operand) {
+  asm volatile("" : "+l"(operand));
+  return operand;
+}
 template <int N>
 PEFT4J_DEVICE void wgmma_fence(float (&d)[N][4]) {
   wgmma_pin(d);
@@ -247,6 +252,9 @@ void set_max_registers(host::Site site = host::Site::current()) {
   host::set_max_registers(site);
 }
 
+PEFT4J_DEVICE uint64_t wgmma_pinned(uint64_t operand) {
+  return operand;
+}
 template <int N>
 void wgmma_fence(float (&)[N][4] PEFT4J_SITE) {
   host::wgmma_fence(site);

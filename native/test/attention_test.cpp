@@ -298,11 +298,12 @@ TEST(attentionOnCudaDoesByItselfWhatTheLibraryCannot) {
 TEST(attentionOnCudaRunsByWgmmaWhereItIsForced) {
   CudaOnTheHost library;
   Case c{{2, 1, 64}, {9, 2}, {9, 130}, true};
-  c.prefix = Prefix::kShared;
+  c.prefix = Prefix::kEach;
   c.prefix_size = 3;
   Operation o = operation_of(c);
   o.types = {at::kBFloat16, at::kHalf};
-  compare(o, "own,attention_forward=sm_90a");
+  compare(o, "own,attention_forward=sm_90a,attention_backward=sm_90a");
+  REQUIRE(library.last_kernel().find("attention_backward_queries_sm90a<") != std::string::npos);
 }
 
 TEST(attentionOfLargeScoresStaysFinite) {

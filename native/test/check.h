@@ -62,6 +62,8 @@ struct Kernels {
 struct CudaOnTheHost {
   CudaOnTheHost();
   ~CudaOnTheHost() { load_cuda(""); }
+  // The kernel that the library started last.
+  std::string last_kernel() const;
 };
 
 struct Threads {

@@ -1,6 +1,4 @@
 /* lora_linear: groups, ranks, row segments, dropout, types, views; see check.h for the rule of comparison. */
-#include <dlfcn.h>
-
 #include "check.h"
 
 namespace peft4j::test {
@@ -258,12 +256,6 @@ TEST(loraLinearSegmentsLeaveTheBorder) {
   expect_close("y", y, expected, 0.1);
 }
 
-// The kernel that the host's library started last.
-std::string last_kernel() {
-  void* library = dlopen(std::getenv("PEFT4J_CUDA_HOST_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
-  return reinterpret_cast<const char* (*)()>(dlsym(library, "peft4j_cuda_last_kernel"))();
-}
-
 // cuda/dual_gemm_test.cu compares the two kernels; this is the way to them.
 TEST(loraLinearMultipliesByWgmmaWhereItIsForced) {
   CudaOnTheHost library;
@@ -276,9 +268,9 @@ TEST(loraLinearMultipliesByWgmmaWhereItIsForced) {
     return lora_linear(x, weight, at::Tensor(), {a}, {b}, {0, 0, rows}, {1.0}, {0.0}, 0)[0];
   };
   const at::Tensor plain = forward("lora_linear=own");
-  REQUIRE(last_kernel().find("dual_gemm<") != std::string::npos);
+  REQUIRE(library.last_kernel().find("dual_gemm<") != std::string::npos);
   const at::Tensor y = forward("lora_linear=own,dual_gemm=sm_90a");
-  REQUIRE(last_kernel().find("dual_gemm_sm90a<") != std::string::npos);
+  REQUIRE(library.last_kernel().find("dual_gemm_sm90a<") != std::string::npos);
   expect_close("y", y, plain.to(at::kDouble), 0.1);
 }
 

@@ -7,6 +7,7 @@ std::threads.
 */
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -46,6 +47,11 @@ CudaOnTheHost::CudaOnTheHost() {
         "does");
   }
   load_cuda(path);
+}
+
+std::string CudaOnTheHost::last_kernel() const {
+  void* library = dlopen(std::getenv("PEFT4J_CUDA_HOST_LIBRARY"), RTLD_NOW | RTLD_NOLOAD);
+  return reinterpret_cast<const char* (*)()>(dlsym(library, "peft4j_cuda_last_kernel"))();
 }
 
 Threads::Threads(int n) : before(at::get_num_threads()) {

@@ -70,7 +70,7 @@ TEST(cudaKernelsCanBeForced) {
 
 TEST(wgmmaIsOffUntilItIsForced) {
   const auto says = [](const std::string& what) { return cuda_kernels_in_use().find(what) != std::string::npos; };
-  for (const std::string name : {"dual_gemm", "attention_forward"}) {
+  for (const std::string name : {"dual_gemm", "attention_forward", "attention_backward"}) {
     const std::string line = "\n" + name + "\t";
     REQUIRE(says(line + "sm_80\t") && says("no card has run"));
     {

@@ -474,8 +474,9 @@ public final class Ops {
     /**
      * Chooses implementations for the whole process: {@code auto}, {@code own}, {@code library} or {@code reference}, or
      * a list such as {@code attention=reference,gelu=library}. What is not named is chosen automatically. Beside the
-     * operations {@code dual_gemm=sm_90a} gives the products of {@code lora_linear=own}, and {@code attention_forward=sm_90a}
-     * the forward of {@code attention=own}, the kernel for Hopper cards, which no card has run yet; {@code sm_80} is the other.
+     * operations {@code dual_gemm=sm_90a} gives the products of {@code lora_linear=own}, and {@code attention_forward=sm_90a} and
+     * {@code attention_backward=sm_90a} the two directions of {@code attention=own}, the kernels for Hopper cards, which no card
+     * has run yet; {@code sm_80} are the others.
      */
     public static void setKernels(String setting) {
         checked(() -> {
