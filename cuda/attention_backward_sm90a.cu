@@ -284,6 +284,7 @@ class Consumer {
                 : s_.sees_any(first(), first() + kRows, walk.first(), walk.first() + kTile)) {
         add_tile(stage, walk.head(), walk.first());
       }
+      __syncwarp();  // who sees nothing: a lane that waits when the stage has been filled anew would wait for the next time
       arrive_once_a_warp(stage.empty);
     }
   }

@@ -399,13 +399,19 @@ TEST(attentionOnHopperHasItsHeadSizes) {
   for (const int64_t size : {64, 96, 128, 256}) {
     Case c{2, 2, size, {10, 1}, {135, 1}, true};  // whole tiles and their rest
     c.scale = 1 / std::sqrt(static_cast<float>(size));
+    c.threshold = 26;
     c.sm90a = true;
     check<__nv_bfloat16>(c);
+    REQUIRE(std::string(peft4j_cuda_last_kernel()).find("attention_backward_queries_sm90a") != std::string::npos);
+    c.prefix = Prefix::kEach;
+    c.prefix_size = 3;
+    c.buckets = 8;
+    c.max_distance = 20;
     check<__half>(c);
   }
 }
 
-// The same by wgmma: tiles of 128 queries and 128 columns, up to five of those, so that a buffer is filled three times.
+// The same by wgmma: tiles of 64 to 128 queries and columns, as many as fill each buffer three times.
 TEST(attentionOnHopperFollowsItsFormula) {
   if (!has_sm90a(__func__)) {
     return;
@@ -413,7 +419,7 @@ TEST(attentionOnHopperFollowsItsFormula) {
   const std::vector<std::pair<int64_t, int64_t>> heads = {{1, 1}, {2, 1}, {2, 2}};
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> lengths = {
       {{1, 2, 0, 33}, {1, 2, 0, 33}}, {{129}, {129}},
-      {{130, 7}, {97, 128}},      // more queries than keys: the first see none under a causal mask
+      {{200, 7}, {97, 128}},      // more queries than keys: the first see none under a causal mask
       {{1, 1, 65}, {520, 0, 1}},  // one row, no keys, one key
       {{0, 63, 1}, {3, 257, 1}},
   };
@@ -450,6 +456,7 @@ TEST(attentionOnHopperKeepsSequencesApart) {
   spoil(t.q, 128, 70, 110, NAN);
   spoil(t.k, 64, 200, 330, NAN);
   spoil(t.v, 64, 200, 330, INFINITY);
+  spoil(t.dout, 128, 70, 110, NAN);
   const Results after = kernels<__half>(c, t, "infinite neighbours");
   const auto same = [](const std::vector<double>& a, const std::vector<double>& b, int64_t width, int64_t from,
                        int64_t to) {
@@ -458,6 +465,11 @@ TEST(attentionOnHopperKeepsSequencesApart) {
   for (const auto& [from, to] : {std::pair{0, 70}, std::pair{110, 239}}) {
     REQUIRE(same(before.out, after.out, 128, from, to));
     REQUIRE(same(before.lse, after.lse, 2, from, to));
+    REQUIRE(same(before.dq, after.dq, 128, from, to));
+  }
+  for (const auto& [from, to] : {std::pair{0, 200}, std::pair{330, 400}}) {
+    REQUIRE(same(before.dk, after.dk, 64, from, to));
+    REQUIRE(same(before.dv, after.dv, 64, from, to));
   }
 }
 

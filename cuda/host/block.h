@@ -26,26 +26,34 @@ enum class State { kReady, kInWarp, kAtBarrier, kAtMbarrier, kDone };
 
 struct Mbarrier;
 
-struct Thread {
+struct Wait {
+  const char* name = nullptr;
+  Site site;
+  uint32_t mask = 0;
+  int barrier = 0, barrier_threads = 0;  // barrier 0: __syncthreads
+  const Mbarrier* mbarrier = nullptr;
+  int parity = 0;
+  const void* in = nullptr;
+  void* out = nullptr;
+};
+
+struct Thread : Wait {
   int number;
   uint3 index;
   State state;
   Fiber* fiber;
-  // what it waits for
-  const char* name;
-  Site site;
-  uint32_t mask;
-  int barrier, barrier_threads;  // barrier 0: __syncthreads
-  const Mbarrier* mbarrier;
-  int parity;
-  const void* in;
-  void* out;
   // what is ordered before it: accesses by anyone before block_clock, by its warp before warp_clock
   uint32_t block_clock, warp_clock;
   std::vector<uint32_t> known;  // and by each thread, the last one: by bulk copies, before this (empty: nothing else)
   uint32_t async_fence;  // its own writes before this are seen by bulk copies and wgmma
   std::vector<Copy> uncommitted;
   std::deque<std::vector<Copy>> committed;
+
+  // Replaces all of what it waited for before.
+  void begin_wait(State for_what, const Wait& wait) {
+    state = for_what;
+    static_cast<Wait&>(*this) = wait;
+  }
 };
 
 struct BulkCopy {  // of tma_load

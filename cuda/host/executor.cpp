@@ -149,12 +149,7 @@ void try_barrier(const Thread& last) {
 
 void wait_at_barrier(const char* name, int id, int threads, Site site) {
   Thread& self = *running->current;
-  self.state = State::kAtBarrier;
-  self.name = name;
-  self.site = site;
-  self.mask = 0;  // not a former collective's: warps that skipped it wait for the same
-  self.barrier = id;
-  self.barrier_threads = threads;
+  self.begin_wait(State::kAtBarrier, {.name = name, .site = site, .barrier = id, .barrier_threads = threads});
   try_barrier(self);
   if (self.state != State::kReady) {
     leave();
@@ -323,12 +318,7 @@ void warp_collective(const char* name, uint32_t mask, const void* in, void* out,
     if ((mask >> lane & 1) == 0) {
       fail(std::string(name) + ": the calling lane " + std::to_string(lane) + " is not in its mask", where(site));
     }
-    self.state = State::kInWarp;
-    self.name = name;
-    self.site = site;
-    self.mask = mask;
-    self.in = in;
-    self.out = out;
+    self.begin_wait(State::kInWarp, {.name = name, .site = site, .mask = mask, .in = in, .out = out});
     Lanes lanes{};
     lanes.mask = mask;
     lanes.site = site;

@@ -211,16 +211,9 @@ void mbarrier_wait(uint64_t* address, int parity, Site site) {
       raise(self.known, barrier.released);
       return;
     }
-    self.state = State::kAtMbarrier;
-    self.name = "mbarrier_wait";
-    self.site = site;
-    self.mask = 0;
-    self.barrier = 0;
-    self.mbarrier = &barrier;
-    self.parity = parity;
+    self.begin_wait(State::kAtMbarrier,
+                    {.name = "mbarrier_wait", .site = site, .mbarrier = &barrier, .parity = parity});
     self.fiber->leave(false);
-    self.mbarrier = nullptr;
-    self.parity = 0;
   });
 }
 
