@@ -441,33 +441,50 @@ TEST(attentionOnHopperFollowsItsFormula) {
   }
 }
 
+// Rows and columns of which a tile sees one alone, the first or the last.
+TEST(attentionOnHopperSeesTheEdgesOfItsTiles) {
+  if (!has_sm90a(__func__)) {
+    return;
+  }
+  for (const int64_t size : {64, 128, 256}) {
+    Case c{1, 1, size, {130}, {131}, true};
+    c.scale = 1 / std::sqrt(static_cast<float>(size));
+    c.sm90a = true;
+    check<__nv_bfloat16>(c);
+    c.queries = c.keys = {195};
+    c.causal = false;
+    c.window = 2;
+    check<__nv_bfloat16>(c);
+  }
+}
+
 // What stands in other sequences must not matter, not even to the last bit.
 TEST(attentionOnHopperKeepsSequencesApart) {
   if (!has_sm90a(__func__)) {
     return;
   }
-  Case c{2, 1, 64, {70, 40, 129}, {200, 130, 70}};
+  Case c{2, 1, 64, {95, 40, 129}, {383, 130, 70}};  // the first row of the next sequence would fill the last tiles
   c.sm90a = true;
   Tensors t = tensors_of<__half>(c);
   const Results before = kernels<__half>(c, t, "finite neighbours");
   const auto spoil = [](std::vector<double>& rows, int64_t width, int64_t from, int64_t to, double by) {
     std::fill(rows.begin() + from * width, rows.begin() + to * width, by);
   };
-  spoil(t.q, 128, 70, 110, NAN);
-  spoil(t.k, 64, 200, 330, NAN);
-  spoil(t.v, 64, 200, 330, INFINITY);
-  spoil(t.dout, 128, 70, 110, NAN);
+  spoil(t.q, 128, 95, 135, NAN);
+  spoil(t.k, 64, 383, 513, NAN);
+  spoil(t.v, 64, 383, 513, INFINITY);
+  spoil(t.dout, 128, 95, 135, NAN);
   const Results after = kernels<__half>(c, t, "infinite neighbours");
   const auto same = [](const std::vector<double>& a, const std::vector<double>& b, int64_t width, int64_t from,
                        int64_t to) {
     return std::equal(a.begin() + from * width, a.begin() + to * width, b.begin() + from * width);
   };
-  for (const auto& [from, to] : {std::pair{0, 70}, std::pair{110, 239}}) {
+  for (const auto& [from, to] : {std::pair{0, 95}, std::pair{135, 264}}) {
     REQUIRE(same(before.out, after.out, 128, from, to));
     REQUIRE(same(before.lse, after.lse, 2, from, to));
     REQUIRE(same(before.dq, after.dq, 128, from, to));
   }
-  for (const auto& [from, to] : {std::pair{0, 200}, std::pair{330, 400}}) {
+  for (const auto& [from, to] : {std::pair{0, 383}, std::pair{513, 583}}) {
     REQUIRE(same(before.dk, after.dk, 64, from, to));
     REQUIRE(same(before.dv, after.dv, 64, from, to));
   }

@@ -218,6 +218,28 @@ bool Region::readers_ordered(size_t offset, const std::array<uint32_t, 32>& cloc
   return !readers_.empty() && std::ranges::equal(readers_[offset / 16], clocks, std::less_equal());
 }
 
+bool Region::others_read(size_t offset) const {
+  if (readers_.empty()) {
+    return false;
+  }
+  const auto& of = readers_[offset / 16];
+  const size_t own = running->current->number / 32;
+  bool any = false;
+  for (size_t warp = 0; warp < of.size(); ++warp) {
+    any |= warp != own && of[warp] != 0;
+  }
+  if (!any) {
+    return false;
+  }
+  const auto seen = seen_of_warps();
+  for (size_t warp = 0; warp < of.size(); ++warp) {
+    if (warp != own && of[warp] > seen[warp]) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool Region::wgmma_reads(size_t offset) const {
   return !readers_.empty() && std::ranges::find(readers_[offset / 16], kOpen) != readers_[offset / 16].end();
 }
@@ -274,6 +296,9 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
   }
   if (access != Access::kRead && region->wgmma_reads(offset)) {
     report(place_of(address) + ", which a wgmma still reads");
+  }
+  if (access == Access::kWrite && region->others_read(offset)) {
+    report(place_of(address) + ", which another warp has read without a barrier between");
   }
   Cell before, after;  // of the last byte: most have the same history
   for (size_t i = offset; i < offset + size; ++i) {

@@ -55,6 +55,8 @@ class Region {
   // now.
   bool readers_ordered(size_t offset, const std::array<uint32_t, 32>& clocks) const;
   bool wgmma_reads(size_t offset) const;
+  // Whether another warp than the current one has read them and no barrier lies between.
+  bool others_read(size_t offset) const;
   void set_reader(const void* address, uint32_t clock);  // the current warp
   std::vector<char> bytes_;
   char* begin_;

@@ -183,6 +183,33 @@ TEST(reportsBytesThatNobodyExpects) {
                 {"have 8192 bytes, but 4096 are expected"});
 }
 
+// Two warps read, the later one says so, then a third writes.
+__global__ void one_reader_is_waited_for(float* out) {
+  make_barriers(32);
+  if (threadIdx.x < 32) {
+    box()[threadIdx.x] = __nv_bfloat16(1.0f);
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    out[threadIdx.x] = box()[threadIdx.x];
+  } else if (threadIdx.x < 64) {
+    for (int i = 0; i < 20; ++i) {
+      __syncwarp();
+    }
+    out[threadIdx.x] = box()[threadIdx.x - 32];
+    mbarrier_arrive(barrier(1));
+  } else {
+    mbarrier_wait(barrier(1), 0);
+    box()[threadIdx.x - 64] = __nv_bfloat16(2.0f);  // PLANTED
+  }
+}
+
+TEST(reportsAWriteThatWaitedForTheLastReaderOnly) {
+  const DeviceBuffer<float> out(64, "out");
+  expect_report(RUN(one_reader_is_waited_for, 1, 96, kShared, out.data()),
+                {"writes 2 bytes", "another warp has read without a barrier between"});
+}
+
 __global__ void refilled_too_early(const __grid_constant__ TensorMap map, float* out) {
   make_barriers();
   for (int round = 0; round < 2; ++round) {
