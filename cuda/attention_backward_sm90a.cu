@@ -17,14 +17,18 @@ sees is skipped.
 
     D                        64   96  128  256
     rows of a block         128  128  128   64     256: the consumers share 64 rows, each with half the width of the sums
-    rows of a tile          128   64   64   64
+    rows of a tile           96   64   64   64
     stages                    3    3    3    2
-    shared memory, KB       136  162  166  196     and the bias table: one block on each multiprocessor
-    registers for products  192  160  192  192     of a consumer's 232; in the queries' pass 160, 112, 128, 128
+    shared memory, KB       110  162  166  195     and the bias table for each consumer: one block on each multiprocessor
+    registers for products  160  160  192  192     of a consumer's 232 (128: 240); in the queries' pass 128, 112, 128, 128
 
 Operations: 14·D for each pair that sees each other (18·D with 256). 64 · 64 · 16 take 32 cycles of the tensor cores, in which both operands
 are read from shared memory at its full speed; so a tile of D 128 takes 2,048 for both consumers in the keys' pass and 1,536 in the
 queries', in which 32 KB come from the L2 cache.
+Instruction mix of a tile of D 128 that every row sees whole, for each warp: keys, 24 HGMMA, 32 each of FADD, FFMA, ex2, FMUL and
+conversions, 23 LDS, 300 others, 510 in all; queries, 20 HGMMA, 32 each of FADD, FFMA, ex2 and FMUL, 16 conversions, 13 LDS, 270 others.
+Both consumers have 1,020 and 870 issue slots of a scheduler, and 512 cycles of its special function unit, beside the products' cycles:
+where one's products run under the other's arithmetic, the tensor cores set the time.
 */
 #include "device/attention_gradients.h"
 #include "device/attention_sm90.h"

@@ -93,6 +93,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
                k.sizes(), " ", q.scalar_type());
     ctx->save_for_backward(kept);
     save(settings, ctx->saved_data);
+    ctx->saved_data["by_wgmma"] = attention_backward_by_wgmma();
     return out;
   }
 
@@ -106,7 +107,7 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
     const at::Tensor &q = kept[0], &k = kept[1], &prefix_k = kept[3], &bias = kept[9];
     const AttentionSettings settings = saved_settings(ctx->saved_data);
     peft4j_cuda_attention a = arguments(kept, settings);
-    a.sm90a = attention_backward_by_wgmma();
+    a.sm90a = ctx->saved_data["by_wgmma"].toBool();
     const at::Tensor dout = gradients[0].contiguous();
     a.dout = pointer(dout);
     make_gradients(q, k, result, a);

@@ -171,7 +171,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const Border::Place place = plan->weight->bordered(x.scalar_type(), pairs);
     const at::Tensor& m = place.m;
     const int64_t rank = m.size(1) - in;
-    const bool own = plan->own_products;  // then x and h need not lie side by side
+    const bool own = plan->gemm != Gemm::kLibrary;  // then x and h need not lie side by side
     at::Tensor xh = x, h;
     if (!plan->groups.empty()) {
       const at::Tensor all = at::empty({rows, (own ? 0 : in) + rank}, x.options());
@@ -187,7 +187,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     if (own && h.defined()) {
       products.push_back({h, w.narrow(1, in, rank).t()});
     }
-    const at::Tensor y = dual_gemm(products, bias.value_or(at::Tensor()), own);
+    const at::Tensor y = dual_gemm(products, bias.value_or(at::Tensor()), plan->gemm);
     ctx->saved_data["first"] = place.first;
     return keep(ctx, {kept_x(x, factors), m, h.defined() ? h.contiguous() : h}, factors, bias, plan, y);
   }
@@ -206,7 +206,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
                                    [](const RankGroup& group) { return group.dropout.active(); });
     const auto a_of = [&](int64_t j) { return m.narrow(0, out + first[j], kept.a[j].size(0)).narrow(1, 0, in); };
     // Without dropout dx is one product with [dy | g]: who computes g copies dy on its way.
-    const bool one_product = kept.wants_x && !drops && !plan.groups.empty() && !plan.own_products;
+    const bool own = plan.gemm != Gemm::kLibrary, one_product = kept.wants_x && !drops && !plan.groups.empty() && !own;
     at::Tensor dyg = dy, g;
     if (!plan.groups.empty()) {
       const at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
@@ -228,11 +228,11 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     if (kept.wants_x) {
       const at::Tensor w = m.narrow(1, 0, in);
       std::vector<Product> products = {{dyg, w.narrow(0, 0, dyg.size(1))}};
-      if (plan.own_products && !plan.groups.empty()) {
+      if (own && !plan.groups.empty()) {
         add_masked(products, plan, first, kept.a.data(), g, w.narrow(0, out, rank));
       }
-      const at::Tensor dx = dual_gemm(products, at::Tensor(), plan.own_products);
-      if (drops && !plan.own_products) {
+      const at::Tensor dx = dual_gemm(products, at::Tensor(), plan.gemm);
+      if (drops && !own) {
         lora_expand(dx, g, segments_of(plan, first, -1, a_of));
       }
       kept.dx() = dx;

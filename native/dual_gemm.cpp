@@ -39,13 +39,16 @@ std::vector<Product> take(std::vector<Product>& left) {
 
 }  // namespace
 
-bool dual_gemm_takes(const at::Tensor& x) {
-  return cuda_kernels(x) != nullptr && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
+Gemm own_gemm(const at::Tensor& x) {
+  if (cuda_kernels(x) == nullptr || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf)) {
+    return Gemm::kLibrary;
+  }
+  return dual_gemm_by_wgmma() ? Gemm::kOwnByWgmma : Gemm::kOwn;
 }
 
-at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bias, bool own) {
+at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bias, Gemm by) {
   const at::Tensor& x = products[0].x;
-  if (!own || !dual_gemm_takes(x)) {
+  if (by == Gemm::kLibrary) {
     return by_library(products, bias);
   }
   const int64_t rows = x.size(0), columns = products[0].w.size(1);
@@ -77,7 +80,7 @@ at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bia
     of.w_by_k = by_k;
     of.accumulate = !first;
     of.dtype = cuda_dtype(x);
-    of.sm90a = dual_gemm_by_wgmma();
+    of.sm90a = by == Gemm::kOwnByWgmma;
     of.bias = first && bias.defined() ? one_bias.data_ptr() : nullptr;
     of.y = y.data_ptr();
     of.t = rows;

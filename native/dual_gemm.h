@@ -14,14 +14,14 @@ struct Product {
   Dropout dropout = {};  // of x w: its row t and column n are the mask's
 };
 
-/*
-bias + Σ mask∘(x w) over the products, [T, N]; bias [N] or undefined. w's are all of one kind.
-own: by cuda/dual_gemm.cu where it is loaded and takes the type (16-bit numbers); else, and without it, by libtorch's products,
-which have no masks.
-*/
-at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bias, bool own);
+// Who multiplies: libtorch's products, which have no masks; cuda/dual_gemm.cu, for which operands need not lie side by side to be
+// multiplied in one pass; or, where card and operands allow it, its form for Hopper cards.
+enum class Gemm { kLibrary, kOwn, kOwnByWgmma };
 
-// Whether it goes through our kernel: then operands need not lie side by side to be multiplied in one pass.
-bool dual_gemm_takes(const at::Tensor& x);
+// bias + Σ mask∘(x w) over the products, [T, N]; bias [N] or undefined. w's are all of one kind.
+at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bias, Gemm by);
+
+// Own kernels where they are loaded and take x's type (16-bit numbers), in the form that is chosen now (providers.h).
+Gemm own_gemm(const at::Tensor& x);
 
 }  // namespace peft4j

@@ -186,7 +186,7 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
       if (!on_device(x)) {
         break;
       }
-      plan->own_products = dual_gemm_takes(x);
+      plan->gemm = own_gemm(x);
       [[fallthrough]];
     case Provider::kLibrary:
       return prefers_segments(*plan, a) ? lora_linear_segments(x, bias, a, b, plan)

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "dual_gemm.h"
 #include "peft4j.h"
 #include "philox.h"
 #include "rank_ops.h"
@@ -31,7 +32,7 @@ struct Plan {
   std::vector<Adapter> adapters;
   std::vector<int64_t> first_column;  // of each part, and the end
   std::vector<RankGroup> groups;
-  bool own_products = false;  // of the bordered weight: by dual_gemm, not by the library
+  Gemm gemm = Gemm::kLibrary;  // of the products, backward's too
 };
 
 // A segment for each adapter that has rows (of one part, or of all: -1): column[j] of h and g, factor(j), gradient(j).

@@ -66,7 +66,7 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
     const int64_t n = plan->adapters.size(), in = x.size(1), out = plan->weight->out();
     const at::Tensor *a = factors.data(), *b = a + n;
     const at::Tensor w = plan->weight->bordered(x.scalar_type(), {}).m.narrow(0, 0, out).narrow(1, 0, in);
-    const at::Tensor y = dual_gemm({{x, w.t()}}, bias.value_or(at::Tensor()), plan->own_products);
+    const at::Tensor y = dual_gemm({{x, w.t()}}, bias.value_or(at::Tensor()), plan->gemm);
     const Columns columns = columns_of(*plan, a);
     const at::Tensor h = at::empty({x.size(0), columns.width}, x.options());
     lora_shrink(x, segments_of(*plan, columns.first, -1, [&](int64_t j) { return a[j]; }), at::Tensor(), h, false);
@@ -105,7 +105,7 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
       lora_grad_a(x, g, segments_of(plan, columns, -1, a_of, [&](int64_t j) { return kept.new_da(j); }));
     }
     if (kept.wants_x) {
-      kept.dx() = dual_gemm({{dy, w}}, at::Tensor(), plan.own_products);
+      kept.dx() = dual_gemm({{dy, w}}, at::Tensor(), plan.gemm);
       lora_expand(kept.dx(), g, segments_of(plan, columns, -1, a_of));
     }
     return kept.gradients;

@@ -33,8 +33,8 @@ an error then.
 */
 Provider provider_of(Operation operation, const at::Tensor& x);
 
-// Kernels of own operations that have a second form by wgmma, for cards of compute capability 9.0: whether it may run, which is read at
-// each launch. Off until a card has run it: set_kernels("dual_gemm=sm_90a,attention_forward=sm_90a,attention_backward=sm_90a").
+// Kernels of own operations that have a second form by wgmma, for cards of compute capability 9.0: whether it may run, which is read when
+// providers are. Off until a card has run it: set_kernels("dual_gemm=sm_90a,attention_forward=sm_90a,attention_backward=sm_90a").
 bool dual_gemm_by_wgmma();  // the products of lora_linear
 bool attention_forward_by_wgmma();
 bool attention_backward_by_wgmma();

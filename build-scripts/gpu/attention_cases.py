@@ -24,13 +24,8 @@ def packed(c, lengths, heads):
     return q, k, v, cu, cu.int().to(q.device)
 
 
-def by_wgmma(c, heads):
-    """{name: setting} of own attention by the kernels for Hopper cards, where there are any."""
-    import torch
-
-    hopper = c.device.kind == "cuda" and torch.cuda.get_device_capability() == (9, 0)
-    setting = "own,attention_forward=sm_90a,attention_backward=sm_90a"
-    return {"own, sm_90a": setting} if hopper and heads[2] in (64, 96, 128, 256) else {}
+def by_wgmma(heads):
+    return heads[2] in (64, 96, 128, 256)
 
 
 def attention(c):
@@ -57,7 +52,7 @@ def fixed_lengths(c, sequences, length, causal, heads):
         pairs[f"SDPA {backend}"] = (lambda backend=backend: peers.sdpa(*apart, causal, backend), [q, k, v])
     if not c.dry:
         pairs["flash varlen"] = (lambda: peers.FlashVarlen.apply(q, k, v, device_cu, length, causal), [q, k, v])
-    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v], by_wgmma(c, heads))
+    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v], by_wgmma(heads))
     shape = {"kind": "fixed", "length": length, "causal": causal, "D": heads[2]}
     name = f"{sequences} x {length}, {named(heads)}, {'causal' if causal else 'full'}"
     steps = lambda back: predict.attention([length] * sequences, *heads, causal, backward=back)  # noqa: E731
@@ -94,7 +89,7 @@ def ragged(c):
         ours()  # a model's first layer has brought the lengths to the card
 
     pairs = {"flash varlen": (lambda: peers.FlashVarlen.apply(q, k, v, now["device_cu"], now["longest"], True), [q, k, v])}
-    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v], by_wgmma(c, heads))
+    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v], by_wgmma(heads))
 
     def steps(back):
         """Of the middle packing."""
@@ -131,7 +126,7 @@ def with_prefix(c, P):
 
     pairs = {
         "padded, concatenated keys": (lambda: peers.padded_with_prefix(*padded, *front, mask), [*padded, *front]),
-        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v], by_wgmma(c, heads)),
+        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v], by_wgmma(heads)),
     }
     name = f"prefix of {P}, {S} sequences to {longest} rows, {named(heads)}, causal"
     steps = lambda back: predict.attention(lengths, *heads, True, P, back)  # noqa: E731

@@ -93,21 +93,30 @@ class Context:
         to = self.empty(*start.shape, type="float32")
         return {"copy": lambda: self.device.copy(to, start)}
 
-    def providers(self, operation, forward, inputs=(), more=None):
-        """{peft4j NAME: (forward, inputs)} for each provider that the operation has on this device, and for more {name: setting}."""
+    def providers(self, operation, forward, inputs=(), sm_90a=False):
+        """{peft4j NAME: (forward, inputs)} for each provider that the operation has on this device, and own kernels' form for
+        Hopper cards."""
         import operations
 
         def by(setting):
             def run():
-                operations.set_kernels(f"{operation}={setting}")
+                operations.set_kernels(setting)
                 y = forward()
                 operations.set_kernels("auto")
                 return y
 
             return run
 
-        settings = {name: name for name in ("library", "own") if operations.has(operation, name, self.device.kind)}
-        return {f"peft4j {name}": (by(setting), inputs) for name, setting in (settings | (more or {})).items()}
+        names = [name for name in ("library", "own") if operations.has(operation, name, self.device.kind)]
+        settings = {name: f"{operation}={name}" for name in names}
+        if sm_90a and self.is_hopper():
+            settings["own, sm_90a"] = operations.SM_90A[operation]
+        return {f"peft4j {name}": (by(setting), inputs) for name, setting in settings.items()}
+
+    def is_hopper(self):
+        import torch
+
+        return self.device.kind == "cuda" and torch.cuda.get_device_capability() == (9, 0)
 
     def compiled(self, function):
         import torch

@@ -63,7 +63,7 @@ def one_layer(c, N, K, T, r, p, directions):
     if c.dry or (T, r, p) == (4096, 16, P):
         compiled = c.compiled(peers.lora_eager)
         pairs["compile"] = (lambda: compiled(x, w, a, b, SCALE, p), [x, a, b])
-    pairs |= c.providers("lora_linear", lora, [x, a32, b32])
+    pairs |= c.providers("lora_linear", lora, [x, a32, b32], sm_90a=True)
     shape = {"N": N, "K": K, "T": T, "r": r, "dropout": p}
     name = f"{N} x {K}, T {T}, r {r}, dropout {p}"
     yield from each_way("lora_linear", name, lambda back: predict.lora_linear(T, K, N, r, back), pairs, shape, directions)
@@ -89,7 +89,7 @@ def one_group(c, group, members, T, r, p):
     pairs = {
         "eager": (lambda: [peers.lora_eager(x, *wab, SCALE, p) for wab in zip(parts, a, b)], [x, *a, *b]),
         "frozen alone": (lambda: [F.linear(x, w) for w in parts], [x]),
-        **c.providers("lora_linear", lora, [x, *a32, *b32]),
+        **c.providers("lora_linear", lora, [x, *a32, *b32], sm_90a=True),
     }
 
     def steps(back):
@@ -119,7 +119,7 @@ def many_tenants(c, group, members, T, tenants, r):
     def lora():
         return operations.lora_linear(x, ours, a, b, place, [SCALE] * len(a))
 
-    pairs = {"frozen alone": (lambda: F.linear(x, stacked), []), **c.providers("lora_linear", lora)}
+    pairs = {"frozen alone": (lambda: F.linear(x, stacked), []), **c.providers("lora_linear", lora, sm_90a=True)}
     shape = {"tenants": tenants, "group": group, "T": T, "r": r}
     name = f"{tenants} adapters of rank {r} in one batch, {group}, T {T}"
     yield from each_way("lora_linear", name, lambda _: predict.product(T, K + tenants * r, total), pairs, shape, ["forward"])

@@ -2,6 +2,12 @@
 
 import torch
 
+# {operation whose own kernels have a form for Hopper cards: the setting that takes it}
+SM_90A = {
+    "lora_linear": "lora_linear=own,dual_gemm=sm_90a",
+    "attention": "attention=own,attention_forward=sm_90a,attention_backward=sm_90a",
+}
+
 
 def load(torch_library, cuda_library=None):
     torch.ops.load_library(str(torch_library))

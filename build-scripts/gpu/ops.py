@@ -246,14 +246,17 @@ OPERATIONS = [
 
 # ---- running them
 
+HOPPER = "own, sm_90a"  # own kernels' form for Hopper cards; other cards take the other form
+
 
 def run(check, provider, type, device, truth):
     """What is wrong with one provider's results: a list of sentences."""
-    operations.set_kernels("auto" if provider == "auto" else f"{check.operation}={provider}")
+    settings = {"auto": "auto", HOPPER: operations.SM_90A.get(check.operation)}
+    operations.set_kernels(settings.get(provider, f"{check.operation}={provider}"))
     try:
         own = results(check, check.run, type, device)
         found = truth.problems(own)
-        if provider in check.repeatable:
+        if provider in (*check.repeatable, HOPPER):
             again = results(check, check.run, type, device)
             found += [f"result {i} is not the same bits in a second run" for i, (a, b) in enumerate(zip(own, again)) if not torch.equal(a, b)]
         return found
@@ -283,9 +286,9 @@ def main():
         for check in operation(options.quick):
             types = [t for t in check.types if t != torch.float16 or kind == "cuda"]
             truths = {type: Truth(check, type, options.device) for type in types}
-            for provider, type in itertools.product(check.providers, types):
-                if provider != "auto" and not operations.has(check.operation, provider, kind):
-                    continue
+            providers = [p for p in check.providers if p == "auto" or operations.has(check.operation, p, kind)]
+            providers += [HOPPER] if kind == "cuda" and check.operation in operations.SM_90A else []
+            for provider, type in itertools.product(providers, types):
                 found = run(check, provider, type, options.device, truths[type])
                 passed += not found
                 name = f"{check.operation}, {provider}, {str(type).removeprefix('torch.')}: {check.what}"

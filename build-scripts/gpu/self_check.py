@@ -86,7 +86,7 @@ def made_up_run():
     rows = []
     for N, K in {(N, K) for _, N, K, _ in predict.LAYER_8B}:
         shape = {"N": N, "K": K, "T": 4096, "r": 16, "dropout": 0.1}
-        for who, time in [("eager", 140), ("frozen alone", 100), ("PEFT", 190), ("peft4j library", 110), ("peft4j own", 105)]:
+        for who, time in [("eager", 140), ("frozen alone", 100), ("PEFT", 190), ("peft4j library", 110), ("peft4j own", 105), ("peft4j own, sm_90a", 103)]:
             rows.append(row("lora_linear", who, time, case=f"{N} x {K}", shape=shape))
     for group in {g for _, _, _, g in predict.LAYER_8B}:
         for who, time in [("frozen alone", 100), ("peft4j library", 105)]:

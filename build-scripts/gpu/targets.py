@@ -98,9 +98,11 @@ PADDED = ["padded, concatenated keys"]
 TARGETS = [
     Target("lora_linear fwd+bwd, 8B layer, dropout 0.1, library products", "eager PyTorch bf16", 1.20, over_layer("eager", "peft4j library")),
     Target("same, dual_gemm", "eager PyTorch bf16", 1.30, over_layer("eager", "peft4j own")),
+    Target("same, dual_gemm by wgmma", "eager PyTorch bf16", 1.30, over_layer("eager", "peft4j own, sm_90a")),
     Target("same, auto", "Hugging Face PEFT's layer", 1.65, over_layer("PEFT", "auto")),
     Target("same, library products", "frozen linear alone", 1.15, over_layer("peft4j library", "frozen alone"), at_most=True),
     Target("same, dual_gemm", "frozen linear alone", 1.10, over_layer("peft4j own", "frozen alone"), at_most=True),
+    Target("same, dual_gemm by wgmma", "frozen linear alone", 1.10, over_layer("peft4j own, sm_90a", "frozen alone"), at_most=True),
     Target("8 adapters of rank 16 in one batch, fwd, groups", "base alone", 0.93, tenants("auto")),
     Target("attention, no prefix, fixed shapes, auto", "best of cuDNN and flash", 0.97, against("attention", "auto", SDPA, kind="fixed")),
     Target("same, own sm_80 path", "best of cuDNN and flash", 0.55, against("attention", "peft4j own", SDPA, kind="fixed")),

@@ -1,4 +1,6 @@
 /* attention: head sizes, grouped heads, packing, masks, prefixes, gate, dropout, views; see check.h for the comparison. */
+#include <algorithm>
+#include <iterator>
 #include <numeric>
 
 #include "check.h"
@@ -303,6 +305,16 @@ TEST(attentionOnCudaRunsByWgmmaWhereItIsForced) {
   Operation o = operation_of(c);
   o.types = {at::kBFloat16, at::kHalf};
   compare(o, "own,attention_forward=sm_90a,attention_backward=sm_90a");
+  at::Tensor out;
+  {
+    Kernels k("own,attention_forward=sm_90a,attention_backward=sm_90a");
+    const auto typed = [](const at::Tensor& t) { return t.defined() ? t.to(at::kHalf).requires_grad_(true) : t; };
+    Tensors inputs;
+    std::transform(o.inputs.begin(), o.inputs.end(), std::back_inserter(inputs), typed);
+    out = o.run(inputs, at::kHalf)[0];
+    REQUIRE(library.last_kernel().find("attention_forward_sm90a<") != std::string::npos);
+  }
+  out.sum().backward();  // as its forward was told
   REQUIRE(library.last_kernel().find("attention_backward_queries_sm90a<") != std::string::npos);
 }
 
