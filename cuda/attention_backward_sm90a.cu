@@ -113,7 +113,7 @@ struct KeysPlan {
 
   PEFT4J_DEVICE explicit KeysPlan(const Call& a) : block(a, Shared<D>::kOwnRows) {
     const Range seen = queries_of(block.s, block.first, block.first + Shared<D>::kOwnRows);
-    first = seen.begin / Shared<D>::kTile * Shared<D>::kTile;
+    first = seen.begin;
     end = seen.end;
     head_end = seen.begin < seen.end ? block.head + block.group : block.head;
   }

@@ -130,7 +130,7 @@ Numbers kernel(const Case& c, const Inputs& in) {
       prefix_k(convert<T>(in.prefix_k), "prefix_k"), prefix_v(convert<T>(in.prefix_v), "prefix_v");
   const DeviceBuffer<int32_t> cu_k(cu, "cu_seqlens_k"), blocks(table, "block_table");
   peft4j_cuda_decode p{};
-  p.dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __half> ? 2 : 1;
+  p.dtype = kDtype<T>;
   p.scale = static_cast<float>(in.scale);
   p.softcap = static_cast<float>(c.softcap);
   p.sequences = c.sequences();

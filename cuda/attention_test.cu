@@ -234,7 +234,7 @@ Results kernels(const Case& c, const Tensors& t, const std::string& what) {
   const DeviceBuffer<int32_t> cu_q(cumulative(c.queries), "cu_q"), cu_k(cumulative(c.keys), "cu_k"),
       bucket_of(buckets_of(c), "bucket_of");
   peft4j_cuda_attention a = {};
-  a.dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
+  a.dtype = kDtype<T>;
   a.causal = c.causal;
   a.sequences = c.sequences();
   a.query_rows = c.query_rows();
@@ -294,13 +294,6 @@ const char* type_name() {
   return sizeof(T) == 4 ? "float32" : std::is_same_v<T, __nv_bfloat16> ? "bfloat16" : "float16";
 }
 
-// From x to the next larger number of the type.
-template <class T>
-double ulp_at(double x) {
-  const int digits = sizeof(T) == 4 ? 24 : std::is_same_v<T, __nv_bfloat16> ? 8 : 11;
-  return x == 0 ? 0 : std::ldexp(1.0, std::ilogb(x) + 1 - digits);
-}
-
 template <class T>
 void check(const Case& c) {
   const std::string what = name_of(c, type_name<T>());
@@ -328,9 +321,8 @@ void check(const Case& c) {
   for (size_t i = 0; i < std::size(kMembers); ++i) {
     const auto &own = all[0].*kMembers[i], &exact = all[1].*kMembers[i];
     const double most = largest(exact), error = distance(all[2].*kMembers[i], exact);
-    const double ulp = kOfType[i] ? ulp_at<T>(most) : ulp_at<float>(most);
     expect_close(what + ", " + kNames[i], own, exact, own.size() < 100 ? std::max(error, relative * most) : error,
-                 1e-5 + ulp);
+                 1e-5 + (kOfType[i] ? ulp<T>(exact) : ulp<float>(exact)));
   }
 }
 

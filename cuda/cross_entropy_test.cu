@@ -66,7 +66,7 @@ Found<T> run(const Case& c, const std::vector<T>& all, const std::vector<int64_t
   p.rows = c.rows;
   p.columns = c.columns;
   p.row_stride = c.columns + c.gap;
-  p.dtype = std::is_same_v<T, float> ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
+  p.dtype = kDtype<T>;
   p.gradient = gradient;
   p.softcap = static_cast<float>(c.softcap);
   p.smoothing = static_cast<float>(c.smoothing);

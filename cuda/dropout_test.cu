@@ -12,8 +12,7 @@ void check(int64_t rows, int64_t columns, uint32_t threshold) {
   const auto x = convert<T>(random(rows * columns, 1));
   const std::vector<double> factors = mask(rows, columns, threshold, seed);
   const DeviceBuffer<T> in(x, "x"), out(x.size(), "y");
-  const int dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
-  expect_success(what, peft4j_cuda_dropout(dtype, rows, columns, in.data(), out.data(), seed, threshold, nullptr));
+  expect_success(what, peft4j_cuda_dropout(kDtype<T>, rows, columns, in.data(), out.data(), seed, threshold, nullptr));
   const auto found = out.download();
   for (size_t i = 0; i < x.size(); ++i) {
     if (static_cast<float>(found[i]) !=

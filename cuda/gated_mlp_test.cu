@@ -59,7 +59,7 @@ void check(const Case& c) {
   const DeviceBuffer<T> given(both, "gate and up"), gradients(c.rows * stride, "dgate and dup"),
       dy_in(convert<T>(dy), "dy"), y(c.rows * n, "y"), y_again(c.rows * n, "y again");
   peft4j_cuda_gated_mlp_params p{};
-  p.dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
+  p.dtype = kDtype<T>;
   p.activation = c.activation;
   p.rows = c.rows;
   p.columns = n;

@@ -22,19 +22,18 @@ void check(const std::vector<double>& values, int shift) {
     dx.push_back(gradient * activation_slope(kGelu, one));
     plain_dx.push_back(round(gradient * round(activation_slope(kGelu, one))));
   }
-  const int dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
   const auto shifted = [&](std::vector<T> all) {
     all.insert(all.begin(), shift, T(0.0f));
     return all;
   };
   const auto behind = [&](const std::vector<T>& all) { return std::vector<T>(all.begin() + shift, all.end()); };
   const DeviceBuffer<T> x_in(shifted(x), "x"), dy_in(shifted(dy), "dy"), out(n + shift, "y"), dx_out(n + shift, "dx");
-  expect_success(what, peft4j_cuda_gelu_forward(dtype, n, x_in.data() + shift, out.data() + shift, nullptr));
+  expect_success(what, peft4j_cuda_gelu_forward(kDtype<T>, n, x_in.data() + shift, out.data() + shift, nullptr));
   expect_by_rule(what + " y", behind(out.download()), y, plain_y);
-  expect_success(what, peft4j_cuda_gelu_backward(dtype, n, x_in.data() + shift, dy_in.data() + shift,
+  expect_success(what, peft4j_cuda_gelu_backward(kDtype<T>, n, x_in.data() + shift, dy_in.data() + shift,
                                                  dx_out.data() + shift, nullptr));
   expect_by_rule(what + " dx", behind(dx_out.download()), dx, plain_dx);
-  expect_success(what, peft4j_cuda_gelu_forward(dtype, n, x_in.data() + shift, x_in.data() + shift, nullptr));
+  expect_success(what, peft4j_cuda_gelu_forward(kDtype<T>, n, x_in.data() + shift, x_in.data() + shift, nullptr));
   REQUIRE(wide(behind(x_in.download())) == wide(behind(out.download())));
 }
 

@@ -62,9 +62,9 @@ void check(const std::string& what, const Case& c) {
       },
       [](size_t) { return nullptr; });
   peft4j_cuda_lora p{};
-  p.dtype = dtype_of<T>();
-  p.factor_dtype = dtype_of<F>();
-  p.y_dtype = dtype_of<Y>();
+  p.dtype = kDtype<T>;
+  p.factor_dtype = kDtype<F>;
+  p.y_dtype = kDtype<Y>;
   p.tf32 = c.numbers == Numbers::kTf32;
   p.columns = c.columns;
   p.y = y.data();

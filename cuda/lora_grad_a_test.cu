@@ -25,7 +25,7 @@ void check(const std::string& what, const Case& c) {
         c.tenants, [](const Tenant&, peft4j_cuda_segment&) {},
         [&](size_t i) { return gradients[i] ? gradients[i]->data() : nullptr; });
     peft4j_cuda_lora p{};
-    p.dtype = dtype_of<T>();
+    p.dtype = kDtype<T>;
     p.tf32 = c.numbers == Numbers::kTf32;
     p.add = c.add;
     p.columns = c.columns;

@@ -60,8 +60,8 @@ int64_t check(const std::string& what, const Case& c) {
         },
         [&](size_t i) { return gradients[i] ? gradients[i]->data() : nullptr; });
     peft4j_cuda_lora p{};
-    p.dtype = dtype_of<T>();
-    p.factor_dtype = dtype_of<F>();
+    p.dtype = kDtype<T>;
+    p.factor_dtype = kDtype<F>;
     p.tf32 = c.numbers == Numbers::kTf32;
     p.add = c.add;
     p.columns = c.columns;

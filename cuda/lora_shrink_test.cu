@@ -64,8 +64,8 @@ void check(const std::string& what, const Case& c) {
       },
       [](size_t) { return nullptr; });
   peft4j_cuda_lora p{};
-  p.dtype = dtype_of<T>();
-  p.factor_dtype = dtype_of<F>();
+  p.dtype = kDtype<T>;
+  p.factor_dtype = kDtype<F>;
   p.tf32 = c.numbers == Numbers::kTf32;
   p.columns = c.columns;
   p.x = x.data();

@@ -90,11 +90,6 @@ struct Tensor {  // begins `shift` elements behind a boundary
 };
 
 template <class T>
-constexpr int kDtype = sizeof(T) == 4                     ? 0
-                       : std::is_same_v<T, __nv_bfloat16> ? 1
-                                                          : 2;
-
-template <class T>
 void check(const Case& c) {
   const std::string what = text("dtype ", kDtype<T>, ' ', c.what());
   const int64_t n = c.rows * c.columns;

@@ -171,7 +171,7 @@ Results kernel(const Case& c, const Inputs& in) {
   const peft4j_cuda_heads lse1_view{lse1.data(), 1, rows};
   const Laid<T>& o = c.in_place ? o1 : fresh_o;
   peft4j_cuda_prefix p{};
-  p.dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __half> ? 2 : 1;
+  p.dtype = kDtype<T>;
   p.scale = static_cast<float>(in.scale);
   p.rows = rows;
   p.query_heads = H;

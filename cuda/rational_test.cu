@@ -113,11 +113,6 @@ Inputs inputs_of(const Case& c, uint64_t seed) {
 }
 
 template <class T>
-constexpr int kDtype = std::is_same_v<T, float>           ? 0
-                       : std::is_same_v<T, __nv_bfloat16> ? 1
-                                                          : 2;
-
-template <class T>
 Results run(const Case& c, const Inputs& in, bool wants_dx = true, bool wants_da = true, bool wants_db = true) {
   const DeviceBuffer<T> x(shifted<T>(in.x, c.shift), "x"), dy(shifted<T>(in.dy, c.shift), "dy");
   const DeviceBuffer<T> y(x.size(), "y"), dx(x.size(), "dx");

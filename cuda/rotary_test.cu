@@ -68,7 +68,7 @@ void check(const Case& c) {
   const DeviceBuffer<int32_t> narrow_positions(std::vector<int32_t>(positions.begin(), positions.end()), "positions");
   const DeviceBuffer<float> inverse(frequencies, "frequencies");
   peft4j_cuda_rotary_params p{};
-  p.dtype = sizeof(T) == 4 ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
+  p.dtype = kDtype<T>;
   p.interleaved = c.interleaved;
   p.backward = c.backward;
   p.wide_positions = c.wide_positions;

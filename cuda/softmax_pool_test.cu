@@ -84,11 +84,6 @@ Results formulas(const Case& c, const Inputs& in) {
 }
 
 template <class T>
-constexpr int kDtype = std::is_same_v<T, float>           ? 0
-                       : std::is_same_v<T, __nv_bfloat16> ? 1
-                                                          : 2;
-
-template <class T>
 Inputs inputs_of(const Case& c) {
   return {wide(convert<T>(random(c.rows() * c.width, 1))), wide(convert<float>(random(c.tokens * c.width, 2, 0.3))),
           wide(convert<float>(random(c.sequences() * c.tokens * c.width, 3)))};

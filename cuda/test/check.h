@@ -49,6 +49,12 @@ void expect_close(const std::string& what, const std::vector<double>& own, const
                   double allowed, double absolute = 1e-5);
 double distance(const std::vector<double>& a, const std::vector<double>& b);
 
+// A type's number in peft4j_cuda.h.
+template <class T>
+constexpr int kDtype = std::is_same_v<T, float>           ? 0
+                       : std::is_same_v<T, __nv_bfloat16> ? 1
+                                                          : 2;
+
 // Distance from the largest number, rounded to T, to the next larger one.
 template <class T>
 double ulp(const std::vector<double>& values) {

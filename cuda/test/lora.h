@@ -133,11 +133,6 @@ void by_numbers(Numbers numbers, const F& f) {
   }
 }
 
-template <class T>
-int dtype_of() {
-  return std::is_same_v<T, float> ? 0 : std::is_same_v<T, __nv_bfloat16> ? 1 : 2;
-}
-
 // The number as a product of the call takes it.
 template <class T>
 float as_operand(float x, Numbers numbers) {
