@@ -47,6 +47,11 @@ struct Stage {
   uint64_t *full, *empty;
 };
 
+// Room for one head's bias, whole 16 bytes.
+__host__ __device__ inline int64_t line_numbers(const Call& a) {
+  return (bias_numbers(a) + 3) / 4 * 4;
+}
+
 template <int D>
 constexpr int kRegisters = D == 128 ? 240 : 232;  // of a consumer's thread
 constexpr int kPlanBytes = 96;
@@ -90,7 +95,7 @@ struct Shared {
     return reinterpret_cast<Plan*>(shared_memory() + kPlanAt);
   }
   PEFT4J_DEVICE static float* line(const Call& a, int group) {
-    return reinterpret_cast<float*>(shared_memory() + kLinesAt) + group * bias_numbers(a);
+    return reinterpret_cast<float*>(shared_memory() + kLinesAt) + group * line_numbers(a);
   }
 
   PEFT4J_DEVICE static void make_barriers() {  // by one thread
@@ -420,7 +425,7 @@ int launch_backward(const Call& a, cudaStream_t stream) {
   if (error != 0) {
     return error;
   }
-  const size_t bytes = Of::kLinesAt + kConsumers * bias_numbers(a) * sizeof(float);
+  const size_t bytes = Of::kLinesAt + kConsumers * line_numbers(a) * sizeof(float);
   const int status = PEFT4J_LAUNCH((attention_backward_keys_sm90a<T, D>), column_blocks(a, Of::kOwnRows), dim3(kBlock),
                                    bytes, stream, keys);
   return status != 0 ? status

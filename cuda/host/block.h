@@ -109,6 +109,7 @@ struct Launch {
   uint32_t first_serial, serial;  // of the block that runs; blocks of all launches are counted
   uint32_t clock;  // of the block: counts barriers
   int waiting[16];  // threads at each barrier
+  bool has_named_barriers;  // has come to one
   std::map<const uint64_t*, Mbarrier> mbarriers;
   std::vector<Warp> warps;
   std::vector<std::vector<Wgmma>> products;  // of each warpgroup
@@ -123,6 +124,10 @@ void expect_no_copies(const Launch& launch);
 void expect_no_products(const Launch& launch);
 
 extern Launch* running;  // null outside of a launch
+
+void raise(std::vector<uint32_t>& known, const std::vector<uint32_t>& by);
+// What the thread did, and what it knows, is handed on.
+void release(const Thread& self, std::vector<uint32_t>& to);
 
 struct Failure {
   std::string message;

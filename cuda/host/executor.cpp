@@ -117,7 +117,7 @@ void leave() {
   running->current->fiber->leave(false);
 }
 
-// Completes the barrier of `last` if all who must be there are.
+// Completes the barrier of `last` if all who must be there are. A named one of some threads orders what they did, and knew, alone.
 void try_barrier(const Thread& last) {
   int& waiting = running->waiting[last.barrier];
   if (++waiting < last.barrier_threads) {
@@ -140,15 +140,28 @@ void try_barrier(const Thread& last) {
     there.push_back(&t);
   }
   waiting = 0;
+  const bool all = last.barrier == 0 || there.size() == running->threads.size();
+  std::vector<uint32_t> known;
+  for (const Thread* t : there) {
+    if (!all) {
+      release(*t, known);
+    }
+  }
   ++running->clock;
   for (Thread* t : there) {
     t->state = State::kReady;
-    t->block_clock = t->warp_clock = running->clock;
+    t->warp_clock = running->clock;
+    if (all) {
+      t->block_clock = running->clock;
+    } else {
+      raise(t->known, known);
+    }
   }
 }
 
 void wait_at_barrier(const char* name, int id, int threads, Site site) {
   Thread& self = *running->current;
+  running->has_named_barriers |= id > 0;
   self.begin_wait(State::kAtBarrier, {.name = name, .site = site, .barrier = id, .barrier_threads = threads});
   try_barrier(self);
   if (self.state != State::kReady) {
@@ -160,6 +173,7 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
   launch.serial = ++last_serial;
   launch.clock = 0;
   std::fill(std::begin(launch.waiting), std::end(launch.waiting), 0);
+  launch.has_named_barriers = false;
   launch.mbarriers.clear();
   launch.warps.clear();
   launch.products.clear();
@@ -213,6 +227,24 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
 }
 
 }  // namespace
+
+void raise(std::vector<uint32_t>& known, const std::vector<uint32_t>& by) {
+  known.resize(std::max(known.size(), by.size()));
+  for (size_t i = 0; i < by.size(); ++i) {
+    known[i] = std::max(known[i], by[i]);
+  }
+}
+
+void release(const Thread& self, std::vector<uint32_t>& to) {
+  std::vector<uint32_t> known(running->threads.size() + 1, self.block_clock);
+  const int warp = self.number / 32 * 32;
+  for (int i = warp; i < std::min<int>(warp + 32, running->threads.size()); ++i) {
+    known[i] = std::max(known[i], self.warp_clock);
+  }
+  raise(known, self.known);
+  known[self.number] = ++running->clock;
+  raise(to, known);
+}
 
 void set_seed(uint64_t value) {
   seed() = value;

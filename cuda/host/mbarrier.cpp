@@ -32,25 +32,6 @@ bool passed(const Mbarrier& barrier, int parity) {
   return static_cast<int>(barrier.phase & 1) != parity;
 }
 
-void raise(std::vector<uint32_t>& known, const std::vector<uint32_t>& by) {
-  known.resize(std::max(known.size(), by.size()));
-  for (size_t i = 0; i < by.size(); ++i) {
-    known[i] = std::max(known[i], by[i]);
-  }
-}
-
-// What the thread did, and what it knows, is handed on.
-void release(const Thread& self, std::vector<uint32_t>& to) {
-  std::vector<uint32_t> known(running->threads.size() + 1, self.block_clock);
-  const int warp = self.number / 32 * 32;
-  for (int i = warp; i < std::min<int>(warp + 32, running->threads.size()); ++i) {
-    known[i] = std::max(known[i], self.warp_clock);
-  }
-  raise(known, self.known);
-  known[self.number] = ++running->clock;
-  raise(to, known);
-}
-
 void perform(const BulkCopy& copy) {
   const As issuer(copy.issuer);
   Map map;

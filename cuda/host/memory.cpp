@@ -290,7 +290,9 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
   return;  // who wrote what is unknown
 #endif
   const uint64_t now = stamp_now();
-  if (region->shared_ && access == Access::kRead && !(running->mbarriers.empty() && running->warps.empty())) {
+  const bool is_ordered_by_warps =
+      running->has_named_barriers || !running->mbarriers.empty() || !running->warps.empty();
+  if (region->shared_ && access == Access::kRead && is_ordered_by_warps) {
     region->readers_.resize(region->size_ / 16 + 1);
     region->readers_[offset / 16][running->current->number / 32] = running->clock + 1;
   }

@@ -64,7 +64,7 @@ class Region {
   std::string name_;
   bool shared_;
   std::vector<Cell> cells_;
-  // For each 16 bytes, of each warp its last read's clock + 1, or kOpen; kept once there are barriers in shared memory or wgmma's.
+  // For each 16 bytes, of each warp its last read's clock + 1, or kOpen; kept once there are named barriers, barriers in shared memory or wgmma's.
   std::vector<std::array<uint32_t, 32>> readers_;
 };
 

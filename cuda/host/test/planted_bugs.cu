@@ -136,6 +136,28 @@ TEST(reportsANamedBarrierOfDifferentCounts) {
   expect_report(RUN(two_counts, 1, 64, 0, out.data()), {"barrier 2"});
 }
 
+// 64 threads' barrier says nothing of the others.
+__global__ void barrier_of_some(float* out) {
+  float* x = shared_floats();
+  if (threadIdx.x < 64) {
+    x[threadIdx.x] = 1;
+  }
+  __syncthreads();
+  if (threadIdx.x < 64) {
+    for (int i = 0; i < 20; ++i) {
+      named_barrier(1, 64);
+    }
+    x[threadIdx.x] = 2;  // PLANTED
+  } else {
+    out[threadIdx.x - 64] = x[threadIdx.x - 64];
+  }
+}
+
+TEST(reportsANamedBarrierWithoutThoseWhoRead) {
+  const DeviceBuffer<float> out(64, "out");
+  expect_report(RUN(barrier_of_some, 1, 128, 64 * sizeof(float), out.data()), {"without a barrier between"});
+}
+
 // ---- warps
 
 __global__ void divergent_shuffle(float* out) {
