@@ -20,7 +20,7 @@ sees is skipped.
     rows of a tile           96   64   64   64
     stages                    3    3    3    2
     shared memory, KB       110  162  166  195     and the bias table for each consumer: one block on each multiprocessor
-    registers for products  160  160  192  192     of a consumer's 232 (128: 240); in the queries' pass 128, 112, 128, 128
+    registers for products  160  160  192  192     of a consumer's 232 (128, 256: 240); in the queries' pass 128, 112, 128, 128
 
 Operations: 14·D for each pair that sees each other (18·D with 256). 64 · 64 · 16 take 32 cycles of the tensor cores, in which both operands
 are read from shared memory at its full speed; so a tile of D 128 takes 2,048 for both consumers in the keys' pass and 1,536 in the
@@ -53,7 +53,7 @@ __host__ __device__ inline int64_t line_numbers(const Call& a) {
 }
 
 template <int D>
-constexpr int kRegisters = D == 128 ? 240 : 232;  // of a consumer's thread
+constexpr int kRegisters = D >= 128 ? 240 : 232;  // of a consumer's thread
 constexpr int kPlanBytes = 96;
 
 /*
