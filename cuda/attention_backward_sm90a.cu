@@ -293,7 +293,7 @@ class Consumer {
                 : s_.sees_any(first(), first() + kRows, walk.first(), walk.first() + kTile)) {
         add_tile(stage, walk.head(), walk.first());
       }
-      __syncwarp();  // who sees nothing: a lane that waits when the stage has been filled anew would wait for the next time
+      __syncwarp();  // where nothing was seen: no lane may still wait for the stage when it is filled anew
       arrive_once_a_warp(stage.empty);
     }
   }

@@ -14,7 +14,7 @@ namespace {
 template <class T, int V>
 __global__ void __launch_bounds__(kPlaneThreads)
     dropout(const T* x, T* y, int64_t rows, int64_t columns, Dropout mask) {
-  for (int64_t row = plane_row(); row < rows; row += plane_rows()) {
+  each_plane_row(rows, [&](int64_t row) {
     Pack<T, V> xs[kPlanePacks];
     each_plane_pack<V>(columns, [&](int i, int64_t c) { xs[i] = load_pack<V>(x + row * columns + c); });
     each_plane_pack<V>(columns, [&](int i, int64_t c) {
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kPlaneThreads)
       drop(a, row, c, mask);
       write_pack(y + row * columns + c, from_floats<T>(a));
     });
-  }
+  });
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ using Params = peft4j_cuda_gated_mlp_params;
 template <class T, int V>
 __global__ void __launch_bounds__(kPlaneThreads) gated_mlp_forward(Params p) {
   by_activation(p.activation, [&](auto activation) {
-    for (int64_t row = plane_row(); row < p.rows; row += plane_rows()) {
+    each_plane_row(p.rows, [&](int64_t row) {
       const T *gate = static_cast<const T*>(p.gate) + row * p.gate_stride,
               *up = static_cast<const T*>(p.up) + row * p.up_stride;
       T* y = static_cast<T*>(p.y) + row * p.y_stride;
@@ -40,14 +40,14 @@ __global__ void __launch_bounds__(kPlaneThreads) gated_mlp_forward(Params p) {
         }
         write_pack(y + c, from_floats<T>(a));
       });
-    }
+    });
   });
 }
 
 template <class T, int V>
 __global__ void __launch_bounds__(kPlaneThreads) gated_mlp_backward(Params p) {
   by_activation(p.activation, [&](auto activation) {
-    for (int64_t row = plane_row(); row < p.rows; row += plane_rows()) {
+    each_plane_row(p.rows, [&](int64_t row) {
       const T *gate = static_cast<const T*>(p.gate) + row * p.gate_stride,
               *up = static_cast<const T*>(p.up) + row * p.up_stride;
       const T* dy = static_cast<const T*>(p.dy) + row * p.dy_stride;
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kPlaneThreads) gated_mlp_backward(Params p) {
           write_pack(static_cast<T*>(p.y) + row * p.y_stride + c, from_floats<T>(y));
         }
       });
-    }
+    });
   });
 }
 

@@ -11,7 +11,7 @@ Two walks, because then all loads of a thread are under way before the first is 
 over a store that might write there.
 
 Elementwise kernels over [rows, columns] have a Plane of blocks:
-    for (int64_t row = plane_row(); row < rows; row += plane_rows()) { each_plane_pack<V>(columns, …) … }
+    each_plane_row(rows, [&](int64_t row) { each_plane_pack<V>(columns, …); … });
 */
 #include <algorithm>
 #include <cstdint>
@@ -57,12 +57,14 @@ inline Plane plane(int64_t rows, int64_t columns, int v) {
           dim3(x, y)};
 }
 
-PEFT4J_DEVICE int64_t plane_row() {
-  return static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y;
-}
-
-PEFT4J_DEVICE int64_t plane_rows() {
-  return static_cast<int64_t>(gridDim.y) * blockDim.y;
+// Calls f(row) for each row of the thread.
+template <class F>
+PEFT4J_DEVICE void each_plane_row(int64_t rows, F f) {
+  const int64_t first = static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y;
+  const int64_t step = static_cast<int64_t>(gridDim.y) * blockDim.y;
+  for (int64_t row = first; row < rows; row += step) {
+    f(row);
+  }
 }
 
 // Calls f(i, column) for each pack of the thread.

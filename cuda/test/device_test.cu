@@ -45,9 +45,8 @@ TEST(maskHasTheLayoutOfTheCpu) {
 }
 
 __global__ void count_plane(int* visits, int64_t rows, int64_t columns) {
-  for (int64_t row = plane_row(); row < rows; row += plane_rows()) {
-    each_plane_pack<1>(columns, [&](int, int64_t c) { ++visits[row * columns + c]; });
-  }
+  each_plane_row(
+      rows, [&](int64_t row) { each_plane_pack<1>(columns, [&](int, int64_t c) { ++visits[row * columns + c]; }); });
 }
 
 TEST(planeOfFewBlocksVisitsEachElementOnce) {
