@@ -221,46 +221,50 @@ PEFT4J_DEVICE void start_row_numbers(float* to, const Call& a, const Sequence& s
   }
 }
 
+// The own rows of one owner, and what streams by into a stage.
 template <class T, int D>
-PEFT4J_DEVICE void produce(const Job& job, const KeysPlan<D>& plan) {
+PEFT4J_DEVICE void start_own(const Job& job, const KeysPlan<D>& plan, int owner) {
   using Of = Shared<D>;
-  const Call& a = job.call;
-  const ColumnBlock& block = plan.block;
-  const Sequence& s = block.s;
-  for (int owner = 0; owner < Of::kOwners; ++owner) {
-    const int column = block.first + owner * kRows;
-    start_columns<T, kRows, D>(Of::own(0, owner), Of::own(1, owner), job.own, a, s, block.key_head, column,
-                               column >= s.prefix, Of::own_full());
-  }
-  hand_on_copies(Of::own_full());
-  Ring<Of::kStages> ring;
-  for (typename KeysPlan<D>::Walk walk{plan}; walk.there(); walk.advance(), ring.advance()) {
-    const Stage stage = Of::stage(ring.stage);
-    mbarrier_wait(stage.empty, ring.parity ^ 1);
-    start_queries<T, Of::kTile, D>(stage.first, stage.second, job.streamed, a, s, walk.head(), walk.first(),
-                                   walk.first() + Of::kTile <= s.queries, stage.full);
-    start_row_numbers<Of::kTile>(stage.rows, a, s, walk.head(), walk.first());
-    hand_on_copies(stage.full);
-  }
+  const Sequence& s = plan.block.s;
+  const int column = plan.block.first + owner * kRows;
+  start_columns<T, kRows, D>(Of::own(0, owner), Of::own(1, owner), job.own, job.call, s, plan.block.key_head, column,
+                             column >= s.prefix, Of::own_full());
+}
+template <class T, int D>
+PEFT4J_DEVICE void start_stage(const Job& job, const KeysPlan<D>& plan, int head, int query, const Stage& stage) {
+  constexpr int kTile = Shared<D>::kTile;
+  const Sequence& s = plan.block.s;
+  start_queries<T, kTile, D>(stage.first, stage.second, job.streamed, job.call, s, head, query,
+                             query + kTile <= s.queries, stage.full);
+  start_row_numbers<kTile>(stage.rows, job.call, s, head, query);
 }
 
 template <class T, int D>
-PEFT4J_DEVICE void produce(const Job& job, const QueriesPlan<D>& plan) {
+PEFT4J_DEVICE void start_own(const Job& job, const QueriesPlan<D>& plan, int owner) {
   using Of = Shared<D>;
-  const Call& a = job.call;
-  const QueryBlock& block = plan.block;
-  const Sequence& s = block.s;
+  start_queries<T, kRows, D>(Of::own(0, owner), Of::own(1, owner), job.own, job.call, plan.block.s, plan.block.head,
+                             plan.block.first + owner * kRows, true, Of::own_full());
+}
+template <class T, int D>
+PEFT4J_DEVICE void start_stage(const Job& job, const QueriesPlan<D>& plan, int, int column, const Stage& stage) {
+  constexpr int kTile = Shared<D>::kTile;
+  const Sequence& s = plan.block.s;
+  start_columns<T, kTile, D>(stage.first, stage.second, job.streamed, job.call, s, plan.block.key_head, column,
+                             column >= s.prefix && column + kTile <= s.columns, stage.full);
+}
+
+template <class T, int D, class Plan>
+PEFT4J_DEVICE void produce(const Job& job, const Plan& plan) {
+  using Of = Shared<D>;
   for (int owner = 0; owner < Of::kOwners; ++owner) {
-    start_queries<T, kRows, D>(Of::own(0, owner), Of::own(1, owner), job.own, a, s, block.head,
-                               block.first + owner * kRows, true, Of::own_full());
+    start_own<T>(job, plan, owner);
   }
   hand_on_copies(Of::own_full());
   Ring<Of::kStages> ring;
-  for (typename QueriesPlan<D>::Walk walk{plan}; walk.there(); walk.advance(), ring.advance()) {
+  for (typename Plan::Walk walk{plan}; walk.there(); walk.advance(), ring.advance()) {
     const Stage stage = Of::stage(ring.stage);
     mbarrier_wait(stage.empty, ring.parity ^ 1);
-    start_columns<T, Of::kTile, D>(stage.first, stage.second, job.streamed, a, s, block.key_head, walk.first(),
-                                   walk.first() >= s.prefix && walk.first() + Of::kTile <= s.columns, stage.full);
+    start_stage<T>(job, plan, walk.head(), walk.first(), stage);
     hand_on_copies(stage.full);
   }
 }
