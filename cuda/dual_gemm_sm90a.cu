@@ -26,8 +26,8 @@ this kind.
 */
 #include "device/card.h"
 #include "device/dual_gemm.h"
-#include "device/ptx_sm90.h"
 #include "device/tensor_map.h"
+#include "device/warpgroups.h"
 
 namespace peft4j::cuda {
 namespace {
@@ -35,13 +35,12 @@ namespace {
 constexpr int kRows = 128, kColumns = 256;  // of a tile of y
 constexpr int kDepth = 64;                  // columns of k in a buffer: rows of 128 bytes, as wide as the swizzle
 constexpr int kStages = 4;
-constexpr int kGroup = 128, kConsumers = 2 * kGroup, kThreads = kGroup + kConsumers;  // threads
-constexpr int kGroupRows = kRows / 2;
+constexpr int kGroupRows = kRows / kConsumers;
 constexpr int kXBytes = kRows * kDepth * 2, kWBytes = kColumns * kDepth * 2;
-constexpr int kPattern = 1024;  // bytes after which the swizzle begins anew: eight rows
-constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;
+constexpr int kConsumerWarps = kConsumers * kGroup / 32;
+constexpr int kRegisters = 232;  // of a consumer's thread
 static_assert(kGroupRows == 64 && kColumns == 256 && kPattern == 8 * kDepth * 2, "what a product of a warpgroup takes");
-static_assert(kProducerRegisters + 2 * kConsumerRegisters <= 3 * 168, "what __launch_bounds__ gives three warpgroups");
+static_assert(kProducerRegisters<kRegisters> >= 24, "the least there can be");
 
 struct Problem : GemmProblem {
   TileOrder order;
@@ -56,7 +55,7 @@ using Out = WayOut<T, 1, kColumns / 8>;
 template <class T>
 constexpr int kOutBytes = Out<T>::kElements * sizeof(T);
 template <class T>
-constexpr int kBarriersAt = kStages * (kXBytes + kWBytes) + kConsumers / 32 * kOutBytes<T>;
+constexpr int kBarriersAt = kStages * (kXBytes + kWBytes) + kConsumerWarps * kOutBytes<T>;
 template <class T>
 constexpr size_t kSharedBytes = kBarriersAt<T> + 2 * kStages * sizeof(uint64_t);
 
@@ -72,18 +71,6 @@ struct Stage {
   }
 };
 
-// Where producer and consumers are: the buffer, and the parity of the phase in which it is filled.
-template <class T>
-struct Ring {
-  int number = 0, parity = 0;
-
-  PEFT4J_DEVICE Stage<T> stage() const { return Stage<T>::number(number); }
-  PEFT4J_DEVICE void advance() {
-    number = number + 1 == kStages ? 0 : number + 1;
-    parity ^= number == 0 ? 1 : 0;
-  }
-};
-
 // Calls f(row, column) for each of the block's tiles of y.
 template <class F>
 PEFT4J_DEVICE void for_tiles(const TileOrder& order, const F& f) {
@@ -96,12 +83,12 @@ PEFT4J_DEVICE void for_tiles(const TileOrder& order, const F& f) {
 // By one thread.
 template <class T, bool ByK>
 PEFT4J_DEVICE void produce(const Problem& problem) {
-  Ring<T> ring;
+  Ring<kStages> ring;
   for_tiles(problem.order, [&](int row, int column) {
     for (int pair = 0; pair < problem.of.count; ++pair) {
       for (int64_t at = 0; at < problem.of.pairs[pair].k; at += kDepth) {
         const int k = static_cast<int>(at);
-        const Stage<T> stage = ring.stage();
+        const Stage<T> stage = Stage<T>::number(ring.stage);
         mbarrier_wait(stage.empty, ring.parity ^ 1);
         mbarrier_arrive_expecting(stage.full, kXBytes + kWBytes);
         tma_load(stage.x, problem.x[pair], k, row, stage.full);
@@ -121,15 +108,15 @@ PEFT4J_DEVICE void produce(const Problem& problem) {
 
 // d += the products of the next buffers, of a warpgroup's 64 rows.
 template <class T, bool ByK>
-PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<T>& ring, int buffers, int group) {
+PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<kStages>& ring, int buffers, int group) {
   uint64_t* before = nullptr;  // the barrier of the buffer whose products are in flight
   const auto give_back = [&] {
-    if (before != nullptr && threadIdx.x % 32 == 0) {
-      mbarrier_arrive(before);
+    if (before != nullptr) {
+      arrive_once_a_warp(before);
     }
   };
   for (; buffers > 0; --buffers) {
-    const Stage<T> stage = ring.stage();
+    const Stage<T> stage = Stage<T>::number(ring.stage);
     mbarrier_wait(stage.full, ring.parity);
     uint64_t x = wgmma_operand(stage.x + group * kGroupRows * kDepth * 2, kPattern),
              w = ByK ? wgmma_operand(stage.w, kPattern, kDepth * 128) : wgmma_operand(stage.w, kPattern);
@@ -154,7 +141,7 @@ template <class T, bool ByK>
 PEFT4J_DEVICE void consume(const Problem& problem) {
   const int warp = (threadIdx.x - kGroup) / 32, group = warp / 4;
   T* const out = reinterpret_cast<T*>(shared_memory() + kBarriersAt<T> - (warp + 1) * kOutBytes<T>);
-  Ring<T> ring;
+  Ring<kStages> ring;
   for_tiles(problem.order, [&](int row, int column) {
     row += 16 * warp;
     Sums<1, kColumns / 8> sums = {};
@@ -168,24 +155,24 @@ PEFT4J_DEVICE void consume(const Problem& problem) {
 }
 
 template <class T, bool ByK>
-__global__ void __launch_bounds__(kThreads, 1) dual_gemm_sm90a(const __grid_constant__ Problem problem) {
+__global__ void __launch_bounds__(kBlock, 1) dual_gemm_sm90a(const __grid_constant__ Problem problem) {
 #ifdef PEFT4J_HAS_SM90
   if (threadIdx.x == 0) {
     for (int i = 0; i < kStages; ++i) {
       const Stage<T> stage = Stage<T>::number(i);
       mbarrier_init(stage.full, 1);
-      mbarrier_init(stage.empty, kConsumers / 32);
+      mbarrier_init(stage.empty, kConsumerWarps);
     }
     mbarrier_fence_init();
   }
   __syncthreads();
   if (threadIdx.x < kGroup) {
-    set_max_registers<kProducerRegisters, false>();
+    set_max_registers<kProducerRegisters<kRegisters>, false>();
     if (threadIdx.x == 0) {
       produce<T, ByK>(problem);
     }
   } else {
-    set_max_registers<kConsumerRegisters, true>();
+    set_max_registers<kRegisters, true>();
     consume<T, ByK>(problem);
   }
 #endif
@@ -200,17 +187,16 @@ int launch_gemm(const GemmProblem& from, cudaStream_t stream) {
     const peft4j_cuda_gemm_pair& pair = of.pairs[i];
     problem.tiles += static_cast<int>(divide_up(pair.k, kDepth));
     problem.masked_tiles = i < of.masked ? problem.tiles : problem.masked_tiles;
-    int error = make_tensor_map(&problem.x[i], pair.x, of.t, pair.k, pair.x_stride, kRows);
-    if (error == 0) {
-      error = ByK ? make_tensor_map(&problem.w[i], pair.w, pair.k, of.n, pair.w_stride, kDepth)
-                  : make_tensor_map(&problem.w[i], pair.w, of.n, pair.k, pair.w_stride, kColumns);
-    }
+    const TensorMapOf x{&problem.x[i], pair.x, of.t, pair.k, pair.x_stride, kRows};
+    const TensorMapOf w = ByK ? TensorMapOf{&problem.w[i], pair.w, pair.k, of.n, pair.w_stride, kDepth}
+                              : TensorMapOf{&problem.w[i], pair.w, of.n, pair.k, pair.w_stride, kColumns};
+    const int error = make_tensor_maps({x, w});
     if (error != 0) {
       return error;
     }
   }
   const int blocks = std::min(problem.order.rows * problem.order.columns, current_card().multiprocessors);
-  return PEFT4J_LAUNCH((dual_gemm_sm90a<T, ByK>), dim3(static_cast<unsigned>(blocks)), dim3(kThreads), kSharedBytes<T>,
+  return PEFT4J_LAUNCH((dual_gemm_sm90a<T, ByK>), dim3(static_cast<unsigned>(blocks)), dim3(kBlock), kSharedBytes<T>,
                        stream, problem);
 }
 

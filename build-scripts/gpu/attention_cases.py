@@ -24,7 +24,7 @@ def packed(c, lengths, heads):
     return q, k, v, cu, cu.int().to(q.device)
 
 
-def by_wgmma(heads):
+def has_sm_90a(heads):
     return heads[2] in (64, 96, 128, 256)
 
 
@@ -52,7 +52,7 @@ def fixed_lengths(c, sequences, length, causal, heads):
         pairs[f"SDPA {backend}"] = (lambda backend=backend: peers.sdpa(*apart, causal, backend), [q, k, v])
     if not c.dry:
         pairs["flash varlen"] = (lambda: peers.FlashVarlen.apply(q, k, v, device_cu, length, causal), [q, k, v])
-    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v], by_wgmma(heads))
+    pairs |= c.providers("attention", lambda: operations.attention(q, k, v, cu, causal=causal), [q, k, v], has_sm_90a(heads))
     shape = {"kind": "fixed", "length": length, "causal": causal, "D": heads[2]}
     name = f"{sequences} x {length}, {named(heads)}, {'causal' if causal else 'full'}"
     steps = lambda back: predict.attention([length] * sequences, *heads, causal, backward=back)  # noqa: E731
@@ -89,7 +89,7 @@ def ragged(c):
         ours()  # a model's first layer has brought the lengths to the card
 
     pairs = {"flash varlen": (lambda: peers.FlashVarlen.apply(q, k, v, now["device_cu"], now["longest"], True), [q, k, v])}
-    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v], by_wgmma(heads))
+    pairs = c.size(pairs, {}) | c.providers("attention", ours, [q, k, v], has_sm_90a(heads))
 
     def steps(back):
         """Of the middle packing."""
@@ -126,7 +126,7 @@ def with_prefix(c, P):
 
     pairs = {
         "padded, concatenated keys": (lambda: peers.padded_with_prefix(*padded, *front, mask), [*padded, *front]),
-        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v], by_wgmma(heads)),
+        **c.providers("attention", ours, [q, k, v, prefix_k, prefix_v], has_sm_90a(heads)),
     }
     name = f"prefix of {P}, {S} sequences to {longest} rows, {named(heads)}, causal"
     steps = lambda back: predict.attention(lengths, *heads, True, P, back)  # noqa: E731

@@ -1,7 +1,6 @@
 #pragma once
 /*
-What attention's kernels for cards of compute capability 9.0 share. Three warpgroups are a block: the first is the producer, which
-keeps buffers of tiles full; the other two are consumers, which have 64 rows of products each.
+What attention's kernels for cards of compute capability 9.0 share. The consumers (warpgroups.h) have 64 rows of products each.
 
 A matrix in shared memory lies in panels of 64 columns, as tma_load leaves it and wgmma reads it. A tile that lies wholly within
 a sequence comes by bulk copies. Any other, of a prefix or at the sequence's end, is copied by the producer's threads, with zeros behind
@@ -10,19 +9,13 @@ rows. Rows of a first operand need no such care: a foreign one spoils only itsel
 */
 #include "attention_tiles.h"
 #include "card.h"
-#include "ptx_sm90.h"
 #include "tensor_map.h"
+#include "warpgroups.h"
 
 namespace peft4j::cuda::attention {
 
-constexpr int kGroup = 128, kConsumers = 2, kBlock = (1 + kConsumers) * kGroup;  // kConsumers in groups, else threads
 constexpr int kRows = 64;  // of a consumer
 constexpr int kPanel = 64;  // numbers in a row of a panel: 128 bytes, as wide as the swizzle
-constexpr int kPattern = 1024;  // bytes after which the swizzle begins anew: eight rows
-
-// What a consumer's threads, with so many, leave to the producer's: __launch_bounds__ gives the three groups' threads 168 each.
-template <int OfConsumer>
-constexpr int kProducerRegisters = 3 * 168 - kConsumers * OfConsumer;
 
 // [Height, D] in panels.
 template <int Height, int D>
@@ -39,24 +32,6 @@ struct OwnRows : Panels<kRows, D> {
   static constexpr int kRoom = std::max(Panels<kRows, D>::kBytes, kWayOut);
   static_assert(kRoom % kPattern == 0);
 };
-
-// Which of `Stages` buffers is next, and the parity of the phase in which it is filled.
-template <int Stages>
-struct Ring {
-  int stage = 0, parity = 0;
-
-  PEFT4J_DEVICE void advance() {
-    stage = stage + 1 == Stages ? 0 : stage + 1;
-    parity ^= stage == 0 ? 1 : 0;
-  }
-};
-
-// One of kGroup / 32 arrivals.
-PEFT4J_DEVICE void arrive_once_a_warp(uint64_t* barrier) {
-  if (threadIdx.x % 32 == 0) {
-    mbarrier_arrive(barrier);
-  }
-}
 
 // ---- the producer
 
@@ -113,11 +88,6 @@ PEFT4J_DEVICE void fill_columns(char* to, const TensorMap& map, const Columns<T>
 
 // ---- products
 
-// What is added to a wgmma_operand that begins so many bytes further.
-PEFT4J_DEVICE constexpr uint64_t further(int bytes) {
-  return static_cast<uint64_t>(bytes) / 16;
-}
-
 // d = own · tileᵀ, in flight: `own` are OwnRows, tile is [8·N, D] in panels.
 template <class T, int D, int N>
 PEFT4J_DEVICE void start_nt(float (&d)[N][4], const char* own, const char* tile) {
@@ -129,8 +99,8 @@ PEFT4J_DEVICE void start_nt(float (&d)[N][4], const char* own, const char* tile)
   for (int panel = 0; panel < A::kCount; ++panel) {
 #pragma unroll
     for (int k = 0; k < min(kPanel, D - panel * kPanel); k += 16) {
-      wgmma_m64k16<MmaType<T>, false>(d, a + further(panel * A::kPanelBytes + 2 * k),
-                                      b + further(panel * B::kPanelBytes + 2 * k), panel + k > 0);
+      wgmma_m64k16<MmaType<T>, false>(d, a + wgmma_bytes(panel * A::kPanelBytes + 2 * k),
+                                      b + wgmma_bytes(panel * B::kPanelBytes + 2 * k), panel + k > 0);
     }
   }
   wgmma_commit();
@@ -144,7 +114,7 @@ PEFT4J_DEVICE void start_pn(float (&d)[N][4], uint32_t (&p)[K][4], const char* t
   wgmma_fence(d, p);
 #pragma unroll
   for (int k = 0; k < K; ++k) {
-    wgmma_m64k16<MmaType<T>, true>(d, p[k], b + further(16 * k * kPanel * 2), true);
+    wgmma_m64k16<MmaType<T>, true>(d, p[k], b + wgmma_bytes(16 * k * kPanel * 2), true);
   }
   wgmma_commit();
 }

@@ -142,8 +142,8 @@ void try_barrier(const Thread& last) {
   waiting = 0;
   const bool all = last.barrier == 0 || there.size() == running->threads.size();
   std::vector<uint32_t> known;
-  for (const Thread* t : there) {
-    if (!all) {
+  if (!all) {
+    for (const Thread* t : there) {
       release(*t, known);
     }
   }

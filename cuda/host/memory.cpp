@@ -222,22 +222,9 @@ bool Region::others_read(size_t offset) const {
   if (readers_.empty()) {
     return false;
   }
-  const auto& of = readers_[offset / 16];
-  const size_t own = running->current->number / 32;
-  bool any = false;
-  for (size_t warp = 0; warp < of.size(); ++warp) {
-    any |= warp != own && of[warp] != 0;
-  }
-  if (!any) {
-    return false;
-  }
-  const auto seen = seen_of_warps();
-  for (size_t warp = 0; warp < of.size(); ++warp) {
-    if (warp != own && of[warp] > seen[warp]) {
-      return true;
-    }
-  }
-  return false;
+  auto others = readers_[offset / 16];
+  others[running->current->number / 32] = 0;
+  return others != decltype(others){} && !std::ranges::equal(others, seen_of_warps(), std::less_equal());
 }
 
 bool Region::wgmma_reads(size_t offset) const {
