@@ -8,6 +8,7 @@
  */
 @SuppressWarnings({"requires-automatic", "requires-transitive-automatic"})
 module org.peft4j {
+    exports org.peft4j.error;
     exports org.peft4j.train;
     exports org.peft4j.method;
     exports org.peft4j.method.lora;

@@ -1,5 +1,7 @@
 package org.peft4j;
 
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideOutsideOfPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -31,7 +33,10 @@ class ArchitectureTest {
             .withImportOption(ImportOption.Predefined.DO_NOT_INCLUDE_TESTS)
             .importPackages("org.peft4j");
 
-    /** Layer (a package below org.peft4j) and the other layers that it may use. */
+    /** Packages that every layer may use, and that know nothing themselves. */
+    private static final List<String> BOTTOM = List.of("error", "lifetime");
+
+    /** Layer (a package below org.peft4j) and the other layers that it may use, beside {@link #BOTTOM}, which all know. */
     private static final Map<String, List<String>> KNOWS = new TreeMap<>(Map.of(
             "cli", List.of("train", "serve", "method", "io"),
             "train", List.of("model", "method", "optim", "data", "io", "nn", "ops"),
@@ -46,11 +51,13 @@ class ArchitectureTest {
 
     /** Every public type that users are meant to use. Few, documented, and each a promise. */
     private static final Map<String, Set<String>> API = Map.of(
+            "org.peft4j.error",
+            names("ConfigException DeviceException MalformedFileException Peft4jException TrainingException"),
             "org.peft4j.train",
             names(
                     "Benchmark DataConfig Evaluation GroupOverride Machine Merge MethodOverview Metrics MetricsFile ModelConfig"
                             + " Report RunConfig RunConfigFile RunDirectory RunResult RunSummary Schedule StepMetrics Task TextClassifier"
-                            + " TrainListener Trainer TrainingConfig TrainingException"),
+                            + " TrainListener Trainer TrainingConfig"),
             "org.peft4j.method",
             names("MethodConfig ModulePattern PeftType Targets"),
             "org.peft4j.method.lora",
@@ -60,6 +67,7 @@ class ArchitectureTest {
 
     /** Public because methods and training are different packages, and of no use to users: no promise is made. */
     private static final Map<String, Set<String>> SEAM = Map.of(
+            "org.peft4j.error", Set.of(),
             "org.peft4j.train", Set.of(),
             "org.peft4j.method", names("AdapterStore FileConfig FileTensors Method Methods SavedModules"),
             "org.peft4j.method.lora", names("LoraMethod"),
@@ -88,12 +96,25 @@ class ArchitectureTest {
     }
 
     @Test
+    void theBottomKnowsNothingAbove() {
+        for (String name : BOTTOM) {
+            noClasses()
+                    .that()
+                    .resideInAPackage("org.peft4j." + name)
+                    .should()
+                    .dependOnClassesThat(
+                            resideInAPackage("org.peft4j..").and(resideOutsideOfPackage("org.peft4j." + name)))
+                    .check(CLASSES);
+        }
+    }
+
+    @Test
     void everyPackageBelongsToALayer() {
         Set<String> unknown = CLASSES.stream()
                 .map(JavaClass::getPackageName)
                 .filter(name -> !name.equals("org.peft4j")) // module-info
                 .map(name -> name.replaceFirst("org\\.peft4j\\.", "").replaceFirst("\\..*", ""))
-                .filter(layer -> !KNOWS.containsKey(layer))
+                .filter(layer -> !KNOWS.containsKey(layer) && !BOTTOM.contains(layer))
                 .collect(Collectors.toCollection(TreeSet::new));
         assertThat(unknown).as("layers without a row in KNOWS").isEmpty();
     }

@@ -12,8 +12,9 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.MalformedFileException;
-import org.peft4j.train.TrainingException;
+import org.peft4j.error.ConfigException;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.error.Peft4jException;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.ParameterException;
@@ -54,8 +55,9 @@ final class Failure {
             return INTERRUPTED;
         }
         boolean wrongCall = failure instanceof ParameterException
-                || failure instanceof IllegalArgumentException
+                || failure instanceof ConfigException
                 || failure instanceof MalformedFileException
+                || failure instanceof IllegalArgumentException
                 || failure instanceof NoSuchFileException
                 || failure instanceof NotDirectoryException
                 || failure instanceof AccessDeniedException
@@ -95,8 +97,7 @@ final class Failure {
                 && (failure instanceof IOException
                         || failure instanceof IllegalArgumentException
                         || failure instanceof IllegalStateException
-                        || failure instanceof TrainingException
-                        || failure.getClass().getName().startsWith("org.peft4j."));
+                        || failure instanceof Peft4jException);
         return meant ? message : "internal error: " + failure + "; please report it, with what --stacktrace prints";
     }
 

@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.ConfigException;
+import org.peft4j.error.ConfigException;
 
 /** Checks of paths before any work, with messages that name the option or setting. */
 final class Inputs {

@@ -19,7 +19,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /** RFC 4180: commas, double quotes; the first row names the columns, every row has as many fields as it. */
 final class CsvRows implements RowSource {
@@ -67,7 +67,7 @@ final class CsvRows implements RowSource {
         }
     }
 
-    private IOException wrong(RuntimeException e) {
+    private MalformedFileException wrong(RuntimeException e) throws IOException {
         for (Throwable cause = e; cause != null; cause = cause.getCause()) {
             if (cause instanceof CharacterCodingException) {
                 return new MalformedFileException(
@@ -79,7 +79,7 @@ final class CsvRows implements RowSource {
         }
         Throwable cause = e.getCause();
         if (e instanceof UncheckedIOException && cause instanceof IOException io) {
-            return io;
+            throw io;
         }
         String detail = cause == null ? "" : " (" + cause.getMessage() + ")";
         return new MalformedFileException(

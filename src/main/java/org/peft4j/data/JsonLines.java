@@ -20,7 +20,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /** One JSON object a line. Numbers keep all their digits. */
 final class JsonLines implements RowSource {

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.NearestName;
 
 /**

@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Turns texts into tokens as a {@code tokenizer.json} of Hugging Face says: with its special tokens, cut on the right

@@ -8,6 +8,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Adapter directories as Hugging Face PEFT has them: {@code adapter_config.json} and {@code adapter_model.safetensors}.

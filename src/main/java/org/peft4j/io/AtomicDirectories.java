@@ -13,6 +13,7 @@ import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Writes directories whole or not at all: the content is made in a temporary directory beside the target, every file is

@@ -9,6 +9,7 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.HexFormat;
 import java.util.concurrent.ThreadLocalRandom;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Writes files whole or not at all. The bytes go to a temporary file beside the target and are forced to the disk, then

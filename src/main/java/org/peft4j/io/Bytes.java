@@ -13,6 +13,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Locale;
+import org.peft4j.error.MalformedFileException;
 
 /** Moving bytes between channels and buffers, whole or with an exception. */
 final class Bytes {

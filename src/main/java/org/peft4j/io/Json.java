@@ -16,6 +16,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * JSON files: read strictly (UTF-8, no duplicate keys, nothing after the object, nesting and size bounded), written

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * A model as Hugging Face lays it out: {@code config.json}, {@code model.safetensors} or shards with

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
 
 /**
  * Binds YAML to records. Every value is bound from several layers at once (the file, then each option of the command

@@ -9,6 +9,7 @@ import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Reads and writes safetensors files. Reading checks everything ({@link MalformedFileException} says what is wrong);

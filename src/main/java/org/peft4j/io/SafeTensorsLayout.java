@@ -6,6 +6,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * How the tensors of a safetensors file have to lie after its header: the first begins at 0, they follow each other

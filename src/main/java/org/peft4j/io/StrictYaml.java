@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
 
 /**
  * Settings from YAML, bound strictly to records: {@code learning_rate} in the file is the component

@@ -8,6 +8,7 @@ import java.nio.charset.CoderResult;
 import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import org.peft4j.error.MalformedFileException;
 
 /** Strict UTF-8: what is not valid is an error, never a replacement character. */
 final class Utf8 {

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Finds a model's tensors: in {@code model.safetensors}, or else through the {@code weight_map} of

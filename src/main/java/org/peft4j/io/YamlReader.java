@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.peft4j.error.ConfigException;
 
 /**
  * Reads the part of YAML that settings need: one document of maps, lists and values. Refused: more than 1 MiB, more

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
 
 /** Single YAML values as Java values, and the messages for those that do not fit. */
 final class YamlValues {

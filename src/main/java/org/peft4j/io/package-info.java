@@ -5,7 +5,7 @@
  *
  * <ul>
  *   <li>Files we read are hostile. Sizes are bounded before they are read, counts before they are allocated, and what
- *       does not fit its format is a {@link org.peft4j.io.MalformedFileException} with file, offset and reason.
+ *       does not fit its format is a {@link org.peft4j.error.MalformedFileException} with file, offset and reason.
  *   <li>Files we write are whole or absent: see {@link org.peft4j.io.AtomicFiles}.
  * </ul>
  */

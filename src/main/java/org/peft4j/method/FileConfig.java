@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.MalformedFileException;
 
 /**
  * Typed access to {@code adapter_config.json}. Unknown keys are ignored, as the format asks of its readers; a known key

@@ -3,7 +3,7 @@ package org.peft4j.model;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 
 /** Reads settings of a model's config.json with bounds, so that no shape made from them is absurd. */

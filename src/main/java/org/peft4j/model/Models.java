@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.bert.BertFamily;
 

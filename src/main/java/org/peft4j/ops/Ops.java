@@ -12,6 +12,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.DeviceException;
 
 /**
  * The native operations, with Java's types and exceptions. Safe from many threads.

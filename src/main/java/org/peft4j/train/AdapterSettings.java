@@ -9,9 +9,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
-import org.peft4j.io.MalformedFileException;
 
 /**
  * {@code peft4j.json} beside an adapter: what is needed to use it and what PEFT's files do not say. The settings are

@@ -75,7 +75,7 @@ public final class RunConfigFile {
      * Reads a run file.
      *
      * @param overrides options of the form {@code training.epochs=2}, as after {@code --set}; later ones win
-     * @throws org.peft4j.io.ConfigException if anything in it is wrong
+     * @throws org.peft4j.error.ConfigException if anything in it is wrong
      */
     public static RunConfig read(Path yaml, List<String> overrides) {
         return StrictYaml.read(yaml, RunConfig.class, null, overrides, SCHEMA);

@@ -11,8 +11,8 @@ import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
 import org.peft4j.io.AtomicFiles;
-import org.peft4j.io.ConfigException;
 
 /**
  * The directory of one run: the adapter ({@code adapter_config.json}, {@code adapter_model.safetensors}),

@@ -10,7 +10,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /** What run.json and metrics.jsonl of a run say, read back for the report. Long runs are thinned while reading. */
 final class RunFiles {

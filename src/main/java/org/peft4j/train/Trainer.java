@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.data.Batches;
+import org.peft4j.error.TrainingException;
 import org.peft4j.method.AdapterStore;
 import org.peft4j.nn.Adapter;
 import org.peft4j.optim.AdamW;

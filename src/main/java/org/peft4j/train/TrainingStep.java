@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.peft4j.data.Dataset;
+import org.peft4j.error.TrainingException;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.ForwardContext;

@@ -12,9 +12,9 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
-import org.peft4j.io.ConfigException;
-import org.peft4j.io.MalformedFileException;
-import org.peft4j.train.TrainingException;
+import org.peft4j.error.ConfigException;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.error.TrainingException;
 
 class FailureTest {
     private static final int RUNNING = 1;
@@ -35,10 +35,16 @@ class FailureTest {
     }
 
     @Test
-    void badFileIsToldAlsoFromInsideAStream() {
-        Exception failure = new UncheckedIOException(new MalformedFileException(Path.of("a.jsonl"), 3, "no JSON"));
+    void badFileIsTold() {
+        assertThat(report(new MalformedFileException(Path.of("a.jsonl"), 3, "no JSON"), CALL))
+                .isEqualTo("peft4j: a.jsonl: no JSON (offset 3)\n");
+    }
 
-        assertThat(report(failure, CALL)).isEqualTo("peft4j: a.jsonl: no JSON (offset 3)\n");
+    @Test
+    void failureOfAFileIsToldAlsoFromInsideAStream() {
+        Exception failure = new UncheckedIOException(new NoSuchFileException("a.yaml"));
+
+        assertThat(report(failure, CALL)).isEqualTo("peft4j: a.yaml: no such file or directory\n");
     }
 
     @Test

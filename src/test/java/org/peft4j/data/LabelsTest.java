@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 class LabelsTest {
     @TempDir

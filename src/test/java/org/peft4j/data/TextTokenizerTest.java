@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /** The tokenizer.json of the tests cuts at 4 and pads to 6 by itself; [CLS] is 2, [SEP] is 3. */
 class TextTokenizerTest {

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.error.MalformedFileException;
 
 class AdapterFilesTest {
     private static final TensorData TENSOR = TensorData.ofFloats("base_model.a", List.of(2L), new float[] {1, 2});

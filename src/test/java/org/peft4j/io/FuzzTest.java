@@ -10,6 +10,7 @@ import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Damaged files are read or refused with {@link MalformedFileException}; any other exception fails the test. What is

@@ -21,6 +21,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.error.MalformedFileException;
 
 class SafeTensorsReadTest {
     private static final Path NAME = Path.of("adapter_model.safetensors");

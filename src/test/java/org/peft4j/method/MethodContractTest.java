@@ -321,7 +321,7 @@ class MethodContractTest {
             TensorData first = tensors.get(0);
             AdapterFiles.write(directory, config, tensors.subList(1, tensors.size()));
             assertThatThrownBy(() -> AdapterStore.read(directory, "less", model.points()))
-                    .isInstanceOf(org.peft4j.io.MalformedFileException.class);
+                    .isInstanceOf(org.peft4j.error.MalformedFileException.class);
             tensors.add(TensorData.ofFloats("base_model.model.bert.nothing.weight", List.of(1L), new float[] {1}));
             AdapterFiles.write(directory, config, tensors);
             assertThatThrownBy(() -> AdapterStore.read(directory, "more", model.points()))

@@ -14,7 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.peft4j.io.ConfigException;
+import org.peft4j.error.ConfigException;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;

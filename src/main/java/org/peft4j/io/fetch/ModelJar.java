@@ -11,7 +11,7 @@ import java.util.zip.CheckedInputStream;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipException;
 import java.util.zip.ZipFile;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 
 /** Reads entries of a jar: bounded, since 1 MB of a jar can unpack to 1 GB, and with their checksums compared. */
 final class ModelJar implements Closeable {

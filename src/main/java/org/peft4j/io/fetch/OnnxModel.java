@@ -6,7 +6,7 @@ import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.TensorData;
 
 /**

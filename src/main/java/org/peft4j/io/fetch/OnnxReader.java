@@ -15,8 +15,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.DType;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.TensorData;
 
 /**

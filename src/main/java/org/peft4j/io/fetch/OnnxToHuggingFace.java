@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.DType;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.TensorData;
 import org.peft4j.io.TensorSource;
 

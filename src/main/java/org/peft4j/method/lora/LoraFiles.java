@@ -8,8 +8,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.method.FileConfig;
 import org.peft4j.method.Targets;
 

@@ -11,8 +11,8 @@ import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.TensorData;
 import org.peft4j.method.FileTensors;
 import org.peft4j.method.Method;
@@ -178,7 +178,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             Set<String> adapted = new LinkedHashSet<>();
             sites.forEach(site -> adapted.add(site.point().path()));
             FileTensors.load(adapter, file, key(adapted), LoraFiles.copies(file));
-        } catch (MalformedFileException | RuntimeException e) {
+        } catch (RuntimeException e) {
             adapter.close();
             throw e;
         }

@@ -6,9 +6,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.bytedeco.pytorch.Tensor;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.DType;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.TensorData;
 import org.peft4j.method.FileConfig;
 import org.peft4j.method.FileTensors;
@@ -138,7 +138,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         Adapter adapter = claim(builder, table, config, points);
         try {
             FileTensors.load(adapter, file, PrefixMethod::key, Set.of());
-        } catch (MalformedFileException | RuntimeException e) {
+        } catch (RuntimeException e) {
             adapter.close();
             throw e;
         }

@@ -1,7 +1,7 @@
 package org.peft4j.model.bert;
 
 import java.util.List;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.ConfigReader;
 

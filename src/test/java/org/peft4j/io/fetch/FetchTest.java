@@ -18,7 +18,7 @@ import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 
 class FetchTest {

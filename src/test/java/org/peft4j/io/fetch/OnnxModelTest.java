@@ -11,8 +11,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.DType;
-import org.peft4j.io.MalformedFileException;
 import org.peft4j.io.Mutations;
 
 class OnnxModelTest {

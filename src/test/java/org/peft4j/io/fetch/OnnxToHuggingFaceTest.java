@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.peft4j.io.MalformedFileException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.SafeTensors;
 import org.peft4j.io.TensorData;
 import org.peft4j.io.TensorSource;

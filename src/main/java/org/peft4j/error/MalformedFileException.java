@@ -1,6 +1,5 @@
-package org.peft4j.io;
+package org.peft4j.error;
 
-import java.io.IOException;
 import java.io.Serial;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -12,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Reasons may quote the file, so control characters are escaped (a terminal must not obey a file) and long reasons
  * are cut.
  */
-public final class MalformedFileException extends IOException {
+public final class MalformedFileException extends Peft4jException {
     @Serial
     private static final long serialVersionUID = 1L;
 
