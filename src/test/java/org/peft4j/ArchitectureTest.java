@@ -56,7 +56,7 @@ class ArchitectureTest {
             "org.peft4j.train",
             names(
                     "Benchmark DataConfig Evaluation GroupOverride Machine Merge MethodOverview Metrics MetricsFile ModelConfig"
-                            + " Report RunConfig RunConfigFile RunDirectory RunResult RunSummary Schedule StepMetrics Task TextClassifier"
+                            + " Report RunConfig RunConfigFile RunDirectory RunResult RunSummary Schedule SequenceClassificationConfig StepMetrics TaskConfig TextClassifier"
                             + " TrainListener Trainer TrainingConfig"),
             "org.peft4j.method",
             names("MethodConfig ModulePattern PeftType Targets"),

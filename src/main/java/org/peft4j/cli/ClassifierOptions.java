@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.train.TextClassifier;
 import picocli.CommandLine.Mixin;
@@ -26,7 +27,8 @@ final class ClassifierOptions {
             names = "--max-length",
             paramLabel = "N",
             description =
-                    "Most tokens of a text; longer ones are cut (default: what the adapter was trained with, else 256).")
+                    "Most tokens of a text; longer ones are cut (default: what the adapter was trained with, else as many"
+                            + " as the model takes).")
     private @Nullable Integer maxLength;
 
     @Option(
@@ -73,5 +75,17 @@ final class ClassifierOptions {
                         .withLabels(labels));
         classifier.notes().forEach(note -> err.println("note: " + note));
         return classifier;
+    }
+
+    /** Says that texts were not read to their end, if any were. */
+    static void tellCut(long cut, long of, TextClassifier classifier, PrintStream err) {
+        if (cut > 0) {
+            err.printf(
+                    Locale.ROOT,
+                    "note: %,d of %,d texts were cut to %,d tokens (--max-length)%n",
+                    cut,
+                    of,
+                    classifier.maxLength());
+        }
     }
 }

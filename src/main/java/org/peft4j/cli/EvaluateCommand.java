@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.train.Evaluation;
 import org.peft4j.train.TextClassifier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -48,9 +49,9 @@ final class EvaluateCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         Inputs.exists(data, "--data");
         try (TextClassifier opened = classifier.open(main.err())) {
-            main.out()
-                    .println(
-                            JsonOutput.pretty(opened.evaluate(data, text, label).toMap()));
+            Evaluation evaluation = opened.evaluate(data, text, label);
+            ClassifierOptions.tellCut(evaluation.cut(), evaluation.examples(), opened, main.err());
+            main.out().println(JsonOutput.pretty(evaluation.toMap()));
         }
         return 0;
     }

@@ -61,6 +61,7 @@ final class PredictCommand implements Callable<Integer> {
     private @Nullable String text;
 
     private final Map<String, Long> counts = new LinkedHashMap<>();
+    private long cut;
 
     @Override
     @SuppressWarnings("try") // stop is there to be closed
@@ -78,10 +79,14 @@ final class PredictCommand implements Callable<Integer> {
             } else {
                 AtomicFiles.write(Path.of(out), file -> write(opened, Channels.newOutputStream(file)));
             }
+            ClassifierOptions.tellCut(cut, rows(), opened, main.err());
         }
-        long rows = counts.values().stream().mapToLong(Long::longValue).sum();
-        main.err().println(rows + " rows: " + counts);
+        main.err().println(rows() + " rows: " + counts);
         return 0;
+    }
+
+    private long rows() {
+        return counts.values().stream().mapToLong(Long::longValue).sum();
     }
 
     /** Writes to a stream that is not ours to close. */
@@ -112,6 +117,7 @@ final class PredictCommand implements Callable<Integer> {
         line.put("label", prediction.label());
         line.put("logits", prediction.logits());
         counts.merge(prediction.label(), 1L, Long::sum);
+        cut += prediction.cut() ? 1 : 0;
         return line;
     }
 

@@ -3,6 +3,7 @@ package org.peft4j.cli;
 import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.PeftType;
 import org.peft4j.train.Evaluation;
@@ -15,8 +16,10 @@ import org.peft4j.train.TrainListener;
 
 /** What {@code peft4j train} prints: what is about to happen, how it goes, what came out and what to try next. */
 final class TrainOutput implements TrainListener {
+    private static final int MOST_LABELS = 100;
+
     private final PrintStream out;
-    private final RunConfig config;
+    private RunConfig config;
     private final ProgressBar bar;
     private final TrainListener stop;
     private @Nullable Evaluation last;
@@ -32,6 +35,17 @@ final class TrainOutput implements TrainListener {
     @Override
     public void started(RunSummary run) {
         stop.started(run);
+        config = run.config();
+        run.notes().forEach(note -> print("note: %s", note));
+        print("labels, and how many texts have each");
+        long shown = 0;
+        for (Map.Entry<String, Long> label : run.labels().entrySet()) {
+            if (shown++ == MOST_LABELS) {
+                print("  … and %,d more", run.labels().size() - MOST_LABELS);
+                break;
+            }
+            print("  %,9d  '%s'", label.getValue(), label.getKey());
+        }
         print("%,d texts, %,d steps of %,d texts; %s", run.trainExamples(), run.totalSteps(), stepSize(), cut(run));
         print(
                 "%,d of %,d parameters are trained (%.2f %%)",
@@ -113,7 +127,7 @@ final class TrainOutput implements TrainListener {
         print(
                 "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
                 model, adapter, Shell.quote(data));
-        if (config.method().peftType() == PeftType.LORA) {
+        if (config.method() != null && config.method().peftType() == PeftType.LORA) {
             print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
             print("  more capacity: --set method.r=16 --set method.alpha=32 --set output=%s-r16", adapter);
         }

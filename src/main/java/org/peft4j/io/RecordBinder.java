@@ -34,7 +34,7 @@ final class RecordBinder {
     Object record(Class<?> type, List<YamlNode> layers, @Nullable Record base, String path) {
         YamlSchema.Choice choice = schema.choices.get(type);
         if (choice != null) {
-            return chosen(choice, layers, base, path);
+            return chosen(choice, spelledOut(type, layers), base, path);
         }
         List<YamlNode.Mapping> maps = mappings(type, layers, path);
         RecordComponent[] components = type.getRecordComponents();
@@ -162,15 +162,21 @@ final class RecordBinder {
         return new YamlNode.Mapping(mapping.where(), values, mapping.keys());
     }
 
+    /** The layers, with {@code {key: value}} for a single value where the type has such a short form. */
+    private List<YamlNode> spelledOut(Class<?> type, List<YamlNode> layers) {
+        String key = schema.scalarKeys.get(type);
+        return layers.stream()
+                .map(layer -> layer instanceof YamlNode.Scalar && key != null && !layer.isNull()
+                        ? new YamlNode.Mapping(layer.where(), Map.of(key, layer), Map.of(key, layer.where()))
+                        : layer)
+                .toList();
+    }
+
     private List<YamlNode.Mapping> mappings(Class<?> type, List<YamlNode> layers, String path) {
-        String scalarKey = schema.scalarKeys.get(type);
         List<YamlNode.Mapping> maps = new ArrayList<>();
-        for (YamlNode layer : layers) {
+        for (YamlNode layer : spelledOut(type, layers)) {
             if (layer instanceof YamlNode.Mapping mapping) {
                 maps.add(mapping);
-            } else if (layer instanceof YamlNode.Scalar && scalarKey != null && !layer.isNull()) {
-                maps.add(new YamlNode.Mapping(
-                        layer.where(), Map.of(scalarKey, layer), Map.of(scalarKey, layer.where())));
             } else {
                 throw YamlValues.wrong("a map with the keys " + keys(type.getRecordComponents()), layer, path);
             }

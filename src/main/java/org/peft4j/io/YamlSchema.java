@@ -92,8 +92,8 @@ public final class YamlSchema {
             return this;
         }
 
-        /** A single value where this record is expected stands for {@code {key: value}}. */
-        public Builder scalarKey(Class<? extends Record> type, String key) {
+        /** A single value where this record, or a choice of records, is expected stands for {@code {key: value}}. */
+        public Builder scalarKey(Class<?> type, String key) {
             scalarKeys.put(type, key);
             return this;
         }

@@ -37,7 +37,6 @@ public final class Benchmark {
             throws IOException {
         RunConfig config = RunConfig.builder()
                 .model(new ModelConfig(model, dropout))
-                .task(Task.SEQUENCE_CLASSIFICATION)
                 .data(new DataConfig(data, null, DataConfig.TEXT, DataConfig.LABEL, MAX_LENGTH))
                 .method(LoraConfig.builder()
                         .r(8)

@@ -3,6 +3,7 @@ package org.peft4j.train;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.BiConsumer;
+import java.util.function.IntFunction;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
@@ -10,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Batches;
 import org.peft4j.data.Dataset;
 import org.peft4j.data.Labels;
+import org.peft4j.error.TrainingException;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.ForwardContext;
@@ -20,18 +22,32 @@ import org.peft4j.nn.Tensors;
 final class Inference {
     private Inference() {}
 
-    /** The logits of each text, in order; texts go through the model in batches. */
+    /**
+     * The logits of each text, in order; texts go through the model in batches.
+     *
+     * @param where names a text for messages
+     * @throws TrainingException if a text's logits are not finite
+     */
     static void forEach(
             ClassificationModel model,
             @Nullable Adapter adapter,
             List<int[]> texts,
             int batchSize,
+            IntFunction<String> where,
             BiConsumer<Integer, float[]> receiver) {
         for (int[] batch : Batches.inOrder(texts.size(), batchSize)) {
             float[] logits = logits(model, adapter, batch, texts);
             int labels = logits.length / batch.length;
             for (int i = 0; i < batch.length; i++) {
-                receiver.accept(batch[i], Arrays.copyOfRange(logits, i * labels, (i + 1) * labels));
+                float[] own = Arrays.copyOfRange(logits, i * labels, (i + 1) * labels);
+                for (float logit : own) {
+                    if (!Float.isFinite(logit)) {
+                        throw new TrainingException(where.apply(batch[i]) + ": the logits are not finite, got "
+                                + Arrays.toString(own) + "; the model's or the adapter's weights are not finite or too"
+                                + " large, try dtype float32");
+                    }
+                }
+                receiver.accept(batch[i], own);
             }
         }
     }
@@ -62,6 +78,7 @@ final class Inference {
                 adapter,
                 data.examples().stream().map(Dataset.Example::tokens).toList(),
                 batchSize,
+                data::where,
                 (i, logits) -> metrics.add(logits, data.examples().get(i).label()));
         return metrics.evaluation(data.cut());
     }

@@ -1,15 +1,20 @@
 package org.peft4j.train;
 
 import java.io.IOException;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Dataset;
+import org.peft4j.data.LabelledTexts;
 import org.peft4j.data.Labels;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.error.ConfigException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.NearestName;
 import org.peft4j.method.AdapterStore;
@@ -27,7 +32,9 @@ import org.peft4j.optim.ParameterGroup;
 
 /** Everything a run needs, read and checked before anything is written: data, model, adapter, parameter groups. */
 final class LoadedRun implements AutoCloseable {
+    /** What is in force: the method is the adapter's where the run goes on from one. */
     final RunConfig config;
+
     final Labels labels;
     final Dataset train;
     final @Nullable Dataset validation;
@@ -35,7 +42,8 @@ final class LoadedRun implements AutoCloseable {
     final Adapter adapter;
     final MethodConfig method;
     final List<ParameterGroup> groups;
-    final List<String> notes = new ArrayList<>();
+    final String baseHash;
+    final List<String> notes;
 
     private LoadedRun(
             RunConfig config,
@@ -43,48 +51,61 @@ final class LoadedRun implements AutoCloseable {
             Dataset train,
             @Nullable Dataset validation,
             ClassificationModel model,
-            AdapterStore.Loaded adapter) {
+            AdapterStore.Loaded adapter,
+            String baseHash,
+            List<String> notes) {
         this.config = config;
         this.labels = labels;
         this.train = train;
         this.validation = validation;
         this.model = model;
         this.adapter = adapter.adapter();
+        this.baseHash = baseHash;
+        this.notes = notes;
         method = adapter.config();
-        notes.addAll(adapter.notes());
         groups = groups(config.training(), this.adapter);
     }
 
     static LoadedRun load(RunConfig config) throws IOException {
         DataConfig data = config.data();
         ModelDirectory directory = ModelDirectory.open(config.model().path());
-        Path tokenizerFile = directory.tokenizerFile();
-        Labels labels = config.labels().isEmpty()
-                ? Labels.find(data.train(), data.text(), data.label())
-                : Labels.of(config.labels());
-        boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
-        boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ModelOptions options =
-                new ModelOptions(bfloat16, dropout, config.training().seed());
-        ClassificationModel model = Models.family(directory).classification(directory, labels.size(), options);
+        String baseHash = BaseHash.of(directory);
+        List<String> notes = new ArrayList<>();
+        AdapterFile start = config.adapter() == null ? null : AdapterFiles.read(config.adapter());
+        AdapterSettings settings =
+                start == null ? null : AdapterSettings.read(start.directory()).orElse(null);
+        if (settings != null) {
+            settings.otherBase(baseHash).ifPresent(notes::add);
+        }
+        LabelledTexts rows;
+        LabelledTexts validationRows;
+        try (TextTokenizer tokenizer = TextTokenizer.open(directory.tokenizerFile(), data.maxLength())) {
+            rows = LabelledTexts.read(data.train(), data.text(), data.label(), tokenizer);
+            validationRows = data.validation() == null
+                    ? null
+                    : LabelledTexts.read(data.validation(), data.text(), data.label(), tokenizer);
+        }
+        boolean newHead = newHead(config, start);
+        Labels labels = new OutputLabels(directory, start, settings).forTraining(config.labels(), newHead, rows, notes);
+        Dataset train = rows.dataset(labels);
+        Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
+        ClassificationModel model = Models.family(directory).classification(directory, labels.size(), options(config));
         AdapterStore.Loaded adapter = null;
         try {
-            adapter = adapter(config, model.points());
-            int room = model.maxPositions() - adapter.adapter().positions();
-            if (data.maxLength() > room) {
-                throw new IllegalArgumentException(
-                        "data.max_length must be at most " + room + " for this model and method"
-                                + " (" + model.maxPositions() + " positions, "
-                                + adapter.adapter().positions()
-                                + " taken by the method), got " + data.maxLength());
+            adapter = start == null
+                    ? attach(Methods.of(config.chosenMethod()), config, model.points())
+                    : read(start, config, model.points());
+            notes.addAll(adapter.notes());
+            RunConfig inForce = start == null ? config : config.withMethod(adapter.config());
+            if (start != null && config.method() != null) {
+                notes.addAll(StartingAdapter.differences(config, adapter.config()));
             }
-            try (TextTokenizer tokenizer = TextTokenizer.open(tokenizerFile, data.maxLength())) {
-                Dataset train = Dataset.read(data.train(), data.text(), data.label(), labels, tokenizer);
-                Dataset validation = data.validation() == null
-                        ? null
-                        : Dataset.read(data.validation(), data.text(), data.label(), labels, tokenizer);
-                return new LoadedRun(config, labels, train, validation, model, adapter);
+            check(data, model, adapter.adapter(), train);
+            if (validation != null) {
+                check(data, model, adapter.adapter(), validation);
             }
+            warmup(config.training(), train.size()).ifPresent(notes::add);
+            return new LoadedRun(inForce, labels, train, validation, model, adapter, baseHash, notes);
         } catch (IOException | RuntimeException e) {
             if (adapter != null) {
                 adapter.adapter().close();
@@ -94,26 +115,58 @@ final class LoadedRun implements AutoCloseable {
         }
     }
 
-    private static AdapterStore.Loaded adapter(RunConfig config, Points points) throws IOException {
-        if (config.adapter() == null) {
-            return attach(Methods.of(config.method()), config, points);
+    private static ModelOptions options(RunConfig config) {
+        boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
+        boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
+        return new ModelOptions(bfloat16, dropout, config.training().seed());
+    }
+
+    private static boolean newHead(RunConfig config, @Nullable AdapterFile start) {
+        boolean newHead = config.task() instanceof SequenceClassificationConfig task && task.newHead();
+        if (newHead && start != null) {
+            throw new ConfigException("task.new_head is true, but the run goes on from the adapter " + start.directory()
+                    + ", whose head it keeps; leave one of them out");
         }
-        AdapterStore.Loaded loaded = AdapterStore.read(config.adapter(), "default", points);
-        if (loaded.config().peftType() != config.method().peftType()) {
+        return newHead;
+    }
+
+    private static void check(DataConfig data, ClassificationModel model, Adapter adapter, Dataset rows) {
+        int room = model.maxPositions() - adapter.positions();
+        if (data.maxLength() > room) {
+            throw new ConfigException("data.max_length must be at most " + room + " for this model and method ("
+                    + model.maxPositions() + " positions, " + adapter.positions() + " taken by the method), got "
+                    + data.maxLength());
+        }
+        rows.checkVocabulary(model.vocabulary());
+    }
+
+    private static Optional<String> warmup(TrainingConfig training, int rows) {
+        long steps = training.totalSteps(rows);
+        return training.warmupSteps() <= steps
+                ? Optional.empty()
+                : Optional.of("training.warmup_steps " + training.warmupSteps() + " are more than the run's " + steps
+                        + " steps: the learning rate never reaches " + training.learningRate());
+    }
+
+    private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
+        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points);
+        MethodConfig wanted = config.method();
+        if (wanted != null && loaded.config().peftType() != wanted.peftType()) {
             loaded.adapter().close();
-            throw new IllegalArgumentException(
-                    "method.type is " + config.method().peftType().yamlName() + " but adapter " + config.adapter()
-                            + " is " + loaded.config().peftType().yamlName());
+            throw new ConfigException("method.type is " + wanted.peftType().yamlName() + ", but the adapter "
+                    + start.directory() + " is " + loaded.config().peftType().yamlName()
+                    + "; leave method out to go on with it");
         }
         return loaded;
     }
 
     private static <C extends MethodConfig> AdapterStore.Loaded attach(
             Method<C> method, RunConfig config, Points points) {
-        List<String> saved = new ArrayList<>(config.method().modulesToSave());
+        MethodConfig chosen = config.chosenMethod();
+        List<String> saved = new ArrayList<>(chosen.modulesToSave());
         for (String name : saved) {
             if (SavedModules.of(points, List.of(name)).isEmpty()) {
-                throw new IllegalArgumentException("method.modules_to_save: '" + name + "' is no module of "
+                throw new ConfigException("method.modules_to_save: '" + name + "' is no module of "
                         + points.architecture() + NearestName.hint(name, points.modules()));
             }
         }
@@ -121,10 +174,27 @@ final class LoadedRun implements AutoCloseable {
                 .filter(point -> point.head() && !saved.contains(point.path()))
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
-        C own = method.configType().cast(config.method().withModulesToSave(saved));
+        C own = method.configType().cast(chosen.withModulesToSave(saved));
         Adapter adapter =
                 method.attach("default", own, points, config.training().seed());
         return new AdapterStore.Loaded(adapter, own, List.of());
+    }
+
+    /** What stands beside the adapter. */
+    AdapterSettings settings() {
+        DataConfig data = config.data();
+        return new AdapterSettings(labels.names(), data.maxLength(), data.text(), data.label(), baseHash);
+    }
+
+    /** How many texts to train on have each label, in the order of the outputs. */
+    Map<String, Long> labelCounts() {
+        long[] counts = new long[labels.size()];
+        train.examples().forEach(example -> counts[example.label()]++);
+        Map<String, Long> byName = new LinkedHashMap<>();
+        for (int i = 0; i < counts.length; i++) {
+            byName.put(labels.names().get(i), counts[i]);
+        }
+        return byName;
     }
 
     private static List<ParameterGroup> groups(TrainingConfig training, Adapter adapter) {
@@ -134,7 +204,7 @@ final class LoadedRun implements AutoCloseable {
         }
         for (String name : training.groups().keySet()) {
             if (!byName.containsKey(name)) {
-                throw new IllegalArgumentException("training.groups: '" + name + "' is no parameter group of this run"
+                throw new ConfigException("training.groups: '" + name + "' is no parameter group of this run"
                         + NearestName.hint(name, byName.keySet()) + "; they are " + byName.keySet());
             }
         }

@@ -45,9 +45,9 @@ public final class Merge {
         }
         ModelDirectory directory = ModelDirectory.open(modelPath);
         AdapterFile file = AdapterFiles.read(adapterPath);
-        List<String> labels = TextClassifier.labels(
-                        directory, file, AdapterSettings.read(adapterPath).orElse(null), List.of())
-                .names();
+        AdapterSettings settings = AdapterSettings.read(file.directory()).orElse(null);
+        List<String> labels =
+                new OutputLabels(directory, file, settings).forUse(List.of()).names();
         try (ClassificationModel model = Models.family(directory)
                         .classification(directory, labels.size(), new ModelOptions(false, false, 0));
                 PointerScope scope = new PointerScope()) {

@@ -9,7 +9,6 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.Method;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Methods;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.model.ClassificationModel;
@@ -52,7 +51,7 @@ public record MethodOverview(
     private static List<MethodOverview> rows(@Nullable Points points) {
         List<MethodOverview> rows = new ArrayList<>();
         for (Method<?> method : Methods.all()) {
-            MethodConfig config = defaults(method.type());
+            MethodConfig config = RunConfigFile.methodDefaults(method.type());
             String refusal = method.mergeRefusal().orElse("");
             rows.add(new MethodOverview(
                     method.type().yamlName(),
@@ -64,13 +63,6 @@ public record MethodOverview(
                     settings(config)));
         }
         return rows;
-    }
-
-    private static MethodConfig defaults(PeftType type) {
-        return switch (type) {
-            case LORA -> LoraConfig.defaults();
-            case PREFIX_TUNING -> PrefixConfig.defaults();
-        };
     }
 
     private static String settings(MethodConfig config) {

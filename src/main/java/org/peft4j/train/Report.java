@@ -78,7 +78,7 @@ public final class Report {
                 "<p>%s on %s · %s · %s</p>",
                 methodName(settings.path("method").path("type").asText()),
                 model.getFileName() == null ? model : model.getFileName(),
-                settings.path("task").asText().replace('-', ' '),
+                settings.path("task").path("type").asText().replace('-', ' '),
                 date(files.run.path("started").asText()));
         page.add("</header>");
         String status = result.path("status").asText("running");

@@ -12,19 +12,21 @@ import org.peft4j.method.MethodConfig;
  *
  * @param model the base model
  * @param task what it is trained to do
- * @param labels the classes in the order of the outputs; empty takes those found in the training data, sorted
+ * @param labels the classes in the order of the outputs; empty takes the adapter's, else the model's, else those found in
+ *     the training data, numbers by size and texts by their letters
  * @param data the data files
- * @param method the adapter method and its settings
+ * @param method the adapter method and its settings; may be null where there is an adapter to start from, whose method it
+ *     is then
  * @param adapter an adapter directory to start from, or null for fresh weights
  * @param training how it is trained
  * @param output the run directory to make
  */
 public record RunConfig(
         ModelConfig model,
-        Task task,
+        TaskConfig task,
         List<String> labels,
         DataConfig data,
-        MethodConfig method,
+        @Nullable MethodConfig method,
         @Nullable Path adapter,
         TrainingConfig training,
         Path output) {
@@ -33,9 +35,12 @@ public record RunConfig(
         Objects.requireNonNull(task, "task");
         labels = List.copyOf(labels);
         Objects.requireNonNull(data, "data");
-        Objects.requireNonNull(method, "method");
         Objects.requireNonNull(training, "training");
         Objects.requireNonNull(output, "output");
+        if (method == null && adapter == null) {
+            throw new IllegalArgumentException(
+                    "missing 'method': give one, such as {type: lora}, or an adapter to start from");
+        }
         if (labels.size() == 1) {
             throw new IllegalArgumentException(
                     "labels must be at least two, or none to find them in the data, got " + labels);
@@ -45,14 +50,24 @@ public record RunConfig(
         }
     }
 
+    /** The same run with another method. */
+    RunConfig withMethod(MethodConfig other) {
+        return new RunConfig(model, task, labels, data, other, adapter, training, output);
+    }
+
+    /** The method. */
+    MethodConfig chosenMethod() {
+        return Objects.requireNonNull(method, "method");
+    }
+
     public static Builder builder() {
         return new Builder();
     }
 
-    /** Builds a {@link RunConfig}. Model, data, method and output have to be given. */
+    /** Builds a {@link RunConfig}. Model, data, output and a method (or an adapter) have to be given. */
     public static final class Builder {
         private @Nullable ModelConfig model;
-        private Task task = Task.SEQUENCE_CLASSIFICATION;
+        private TaskConfig task = SequenceClassificationConfig.defaults();
         private List<String> labels = List.of();
         private @Nullable DataConfig data;
         private @Nullable MethodConfig method;
@@ -72,7 +87,7 @@ public record RunConfig(
             return model(ModelConfig.of(directory));
         }
 
-        public Builder task(Task value) {
+        public Builder task(TaskConfig value) {
             task = value;
             return this;
         }
@@ -91,7 +106,7 @@ public record RunConfig(
             return this;
         }
 
-        public Builder method(MethodConfig value) {
+        public Builder method(@Nullable MethodConfig value) {
             method = value;
             return this;
         }
@@ -117,7 +132,7 @@ public record RunConfig(
                     task,
                     labels,
                     given(data, "data"),
-                    given(method, "method"),
+                    adapter == null ? given(method, "method") : method,
                     adapter,
                     training,
                     given(output, "output"));

@@ -14,7 +14,7 @@ import org.peft4j.method.prefix.PrefixConfig;
 
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
- * for {@code model: {path: DIR}}; {@code method.type} chooses the method. Relative paths are relative to the working
+ * for {@code model: {path: DIR}} and {@code task: NAME} for {@code task: {type: NAME}}; {@code method.type} chooses the method. Relative paths are relative to the working
  * directory. PEFT's names of settings are refused with ours.
  */
 public final class RunConfigFile {
@@ -22,9 +22,15 @@ public final class RunConfigFile {
             .defaults(
                     RunConfig.class,
                     Map.of(
-                            "task", Task.SEQUENCE_CLASSIFICATION,
+                            "task", SequenceClassificationConfig.defaults(),
                             "labels", List.of(),
                             "training", TrainingConfig.defaults()))
+            .choice(
+                    TaskConfig.class,
+                    "type",
+                    Map.of(SequenceClassificationConfig.TYPE, SequenceClassificationConfig.class))
+            .scalarKey(TaskConfig.class, "type")
+            .defaults(SequenceClassificationConfig.defaults())
             .defaults(ModelConfig.class, Map.of("dropout", ModelConfig.Dropout.CONFIG))
             .scalarKey(ModelConfig.class, "path")
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
@@ -84,6 +90,19 @@ public final class RunConfigFile {
     /** Every setting, in the order and with the names of the file; reading it again gives an equal config. */
     public static Map<String, Object> toMap(RunConfig config) {
         return StrictYaml.toMap(config, SCHEMA);
+    }
+
+    /** The settings of a method, as {@code method} has them. */
+    static Map<String, Object> methodMap(MethodConfig method) {
+        return StrictYaml.toMap((Record) method, SCHEMA);
+    }
+
+    /** The settings of a method of which nothing is said. */
+    static MethodConfig methodDefaults(PeftType type) {
+        return switch (type) {
+            case LORA -> LoraConfig.defaults();
+            case PREFIX_TUNING -> PrefixConfig.defaults();
+        };
     }
 
     private static ModelConfig.Dropout readDropout(YamlNode node) {

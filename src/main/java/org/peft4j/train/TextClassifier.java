@@ -5,18 +5,22 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.function.BiConsumer;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Dataset;
 import org.peft4j.data.Labels;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.lifetime.Lease;
 import org.peft4j.method.AdapterStore;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
@@ -24,8 +28,8 @@ import org.peft4j.model.Models;
 import org.peft4j.nn.Adapter;
 
 /**
- * A trained classifier: a base model, with an adapter or without. Safe from many threads until {@link #close}, after which
- * it must not be used.
+ * A trained classifier: a base model, with an adapter or without. Safe from many threads. {@link #close} waits for the calls
+ * that run and frees the memory; later calls are refused with an {@link IllegalStateException}.
  */
 public final class TextClassifier implements AutoCloseable {
     private static final int DEFAULT_BATCH = 16;
@@ -34,7 +38,8 @@ public final class TextClassifier implements AutoCloseable {
      * How to use a classifier. What is null or empty is taken from the adapter's own settings ({@code peft4j.json}), else
      * from the model's config.
      *
-     * @param maxLength most tokens of a text, special tokens included
+     * @param maxLength most tokens of a text, special tokens included; where nothing says otherwise, as many as model and
+     *     tokenizer take
      * @param batchSize texts that go through the model at once
      * @param dtype form of the frozen weights
      * @param labels names of the classes, in the order of the logits
@@ -77,8 +82,9 @@ public final class TextClassifier implements AutoCloseable {
      *
      * @param label the most likely class
      * @param logits one number for each class, in the order of {@link #labels()}
+     * @param cut whether the text was longer than the limit, so that its end was not read
      */
-    public record Prediction(String label, List<Float> logits) {}
+    public record Prediction(String label, List<Float> logits, boolean cut) {}
 
     private final ClassificationModel model;
     private final @Nullable Adapter adapter;
@@ -87,21 +93,24 @@ public final class TextClassifier implements AutoCloseable {
     private final Options options;
     private final AdapterSettings settings;
     private final List<String> notes;
+    private final Lease lease;
 
     private TextClassifier(
             ClassificationModel model,
-            AdapterStore.@Nullable Loaded adapter,
+            @Nullable Adapter adapter,
             TextTokenizer tokenizer,
             Labels labels,
             Options options,
-            AdapterSettings settings) {
+            AdapterSettings settings,
+            List<String> notes) {
         this.model = model;
-        this.adapter = adapter == null ? null : adapter.adapter();
+        this.adapter = adapter;
         this.tokenizer = tokenizer;
         this.labels = labels;
         this.options = options;
         this.settings = settings;
-        notes = adapter == null ? List.of() : List.copyOf(adapter.notes());
+        this.notes = List.copyOf(notes);
+        lease = new Lease("this classifier", this::free);
     }
 
     /** Opens a model with an adapter, with the adapter's own settings. */
@@ -113,20 +122,27 @@ public final class TextClassifier implements AutoCloseable {
      * Opens a model with an adapter, or without one if the model directory has a classifier of its own.
      *
      * @throws MalformedFileException if model and adapter do not fit, or a file is not what it should be
+     * @throws ConfigException if an option does not fit them
      */
     public static TextClassifier open(Path modelPath, @Nullable Path adapterPath, Options options) throws IOException {
         ModelDirectory directory = ModelDirectory.open(modelPath);
-        AdapterSettings settings =
-                adapterPath == null ? null : AdapterSettings.read(adapterPath).orElse(null);
         AdapterFile file = adapterPath == null ? null : AdapterFiles.read(adapterPath);
-        Labels labels = labels(directory, file, settings, options.labels());
+        AdapterSettings settings =
+                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        List<String> notes = new ArrayList<>();
+        if (settings != null && settings.baseHash() != null) {
+            settings.otherBase(BaseHash.of(directory)).ifPresent(notes::add);
+        }
+        OutputLabels outputs = new OutputLabels(directory, file, settings);
+        Labels labels = outputs.forUse(options.labels());
         boolean bfloat16 = options.dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ClassificationModel model =
-                Models.family(directory).classification(directory, labels.size(), new ModelOptions(bfloat16, false, 0));
-        AdapterStore.Loaded adapter = null;
+        ModelOptions modelOptions = new ModelOptions(bfloat16, false, 0);
+        ClassificationModel model = Models.family(directory).classification(directory, labels.size(), modelOptions);
+        AdapterStore.Loaded loaded = null;
         try {
             if (file != null) {
-                adapter = AdapterStore.read(file, "default", model.points());
+                loaded = AdapterStore.read(file, "default", model.points());
+                notes.addAll(loaded.notes());
             } else if (!model.points().fresh().isEmpty()) {
                 throw new MalformedFileException(
                         modelPath,
@@ -134,78 +150,41 @@ public final class TextClassifier implements AutoCloseable {
                         "model has no " + String.join(" and no ", model.points().fresh())
                                 + ", so it cannot classify by itself; give an adapter trained on it (--adapter)");
             }
-            int room = model.maxPositions()
-                    - (adapter == null ? 0 : adapter.adapter().positions());
-            int wanted = options.maxLength() != null
-                    ? options.maxLength()
-                    : settings != null ? settings.maxLength() : Math.min(room, DataConfig.MAX_LENGTH);
-            if (wanted > room) {
-                throw new IllegalArgumentException(
-                        "max-length must be at most " + room + " for this model and adapter, got " + wanted);
-            }
+            Adapter adapter = loaded == null ? null : loaded.adapter();
+            int maxLength = maxLength(options, settings, room(model, adapter));
             AdapterSettings used = settings != null
                     ? settings
-                    : new AdapterSettings(labels.names(), wanted, DataConfig.TEXT, DataConfig.LABEL);
-            return new TextClassifier(
-                    model, adapter, TextTokenizer.open(directory.tokenizerFile(), wanted), labels, options, used);
+                    : new AdapterSettings(labels.names(), maxLength, DataConfig.TEXT, DataConfig.LABEL, null);
+            TextTokenizer tokenizer = TextTokenizer.open(directory.tokenizerFile(), maxLength);
+            return new TextClassifier(model, adapter, tokenizer, labels, options, used, notes);
         } catch (IOException | RuntimeException e) {
-            if (adapter != null) {
-                adapter.adapter().close();
+            if (loaded != null) {
+                loaded.adapter().close();
             }
             model.close();
             throw e;
         }
     }
 
-    /**
-     * Names of the classes, from the caller, else the adapter's settings, else the model's id2label; their number then
-     * comes from the adapter's classifier.
-     */
-    static Labels labels(
-            ModelDirectory directory,
-            @Nullable AdapterFile adapter,
-            @Nullable AdapterSettings settings,
-            List<String> chosen)
-            throws IOException {
-        if (!chosen.isEmpty()) {
-            return Labels.of(chosen);
-        }
-        if (settings != null) {
-            return Labels.of(settings.labels());
-        }
-        List<String> names = new ArrayList<>();
-        if (directory.config().get("id2label") instanceof Map<?, ?> map) {
-            TreeMap<Integer, String> sorted = new TreeMap<>();
-            for (Map.Entry<?, ?> entry : map.entrySet()) {
-                try {
-                    sorted.put(Integer.valueOf(String.valueOf(entry.getKey())), String.valueOf(entry.getValue()));
-                } catch (NumberFormatException e) {
-                    throw new MalformedFileException(
-                            directory.directory().resolve("config.json"),
-                            -1,
-                            "id2label must have numbers as keys, got '" + entry.getKey() + "'");
-                }
-            }
-            names.addAll(sorted.values());
-        }
-        int classes = adapter == null ? names.size() : classes(adapter, names.size());
-        if (names.size() != classes || names.size() < 2) {
-            names.clear();
-            for (int i = 0; i < Math.max(2, classes); i++) {
-                names.add("LABEL_" + i); // as transformers names them
-            }
-        }
-        return Labels.of(names);
+    private static int room(ClassificationModel model, @Nullable Adapter adapter) {
+        return model.maxPositions() - (adapter == null ? 0 : adapter.positions());
     }
 
-    private static int classes(AdapterFile adapter, int fallback) {
-        return adapter.tensors().entrySet().stream()
-                .filter(entry -> entry.getKey().endsWith(".classifier.weight")
-                        && entry.getValue().shape().size() == 2)
-                .map(entry ->
-                        (int) Math.min(Labels.MAX, entry.getValue().shape().get(0)))
-                .findFirst()
-                .orElse(fallback);
+    private static int maxLength(Options options, @Nullable AdapterSettings settings, int room) {
+        Integer chosen = options.maxLength();
+        if (chosen == null && settings == null) {
+            return room;
+        }
+        int wanted = chosen != null ? chosen : settings.maxLength();
+        if (wanted > room) {
+            throw new ConfigException(
+                    "max_length must be at most " + room + " for this model and adapter, got " + wanted
+                            + (chosen != null
+                                    ? ""
+                                    : " from the adapter's " + AdapterSettings.FILE
+                                            + "; give a smaller one (--max-length, Options.withMaxLength)"));
+        }
+        return wanted;
     }
 
     /** Names of the classes, in the order of the logits. */
@@ -223,21 +202,42 @@ public final class TextClassifier implements AutoCloseable {
         return settings.text();
     }
 
-    /** The classes of some texts, in order. Texts longer than the limit are cut. */
+    /** Most tokens of a text that are read, special tokens included. */
+    public int maxLength() {
+        return tokenizer.maxLength();
+    }
+
+    /**
+     * The classes of some texts, in order. Texts longer than the limit are cut, and say so.
+     *
+     * @throws TrainingException if the model computes numbers that are not finite
+     */
     public List<Prediction> predict(List<String> texts) {
+        return predict(texts, i -> "text " + (i + 1) + " of " + texts.size());
+    }
+
+    private List<Prediction> predict(List<String> texts, IntFunction<String> where) {
         List<Prediction> predictions = new ArrayList<>();
-        List<int[]> tokens = tokenizer.encode(texts).stream()
-                .map(TextTokenizer.Tokens::tokens)
-                .toList();
-        Inference.forEach(model, adapter, tokens, options.batchSize(), (i, logits) -> {
-            List<Float> values = new ArrayList<>();
-            int best = 0;
-            for (int c = 0; c < logits.length; c++) {
-                values.add(logits[c]);
-                best = logits[c] > logits[best] ? c : best;
+        try (Lease.Held held = lease.take()) {
+            List<TextTokenizer.Tokens> tokens = tokenizer.encode(texts);
+            List<int[]> numbers =
+                    tokens.stream().map(TextTokenizer.Tokens::tokens).toList();
+            for (int i = 0; i < numbers.size(); i++) {
+                Dataset.checkVocabulary(numbers.get(i), model.vocabulary(), where, i);
             }
-            predictions.add(new Prediction(labels.names().get(best), List.copyOf(values)));
-        });
+            Inference.forEach(model, adapter, numbers, options.batchSize(), where, (i, logits) -> {
+                List<Float> values = new ArrayList<>();
+                int best = 0;
+                for (int c = 0; c < logits.length; c++) {
+                    values.add(logits[c]);
+                    best = logits[c] > logits[best] ? c : best;
+                }
+                predictions.add(new Prediction(
+                        labels.names().get(best),
+                        List.copyOf(values),
+                        tokens.get(i).cut()));
+            });
+        }
         return predictions;
     }
 
@@ -257,8 +257,9 @@ public final class TextClassifier implements AutoCloseable {
                 rows.add(row);
                 row = reader.next();
                 if (row == null || rows.size() >= options.batchSize()) {
-                    List<Prediction> predictions =
-                            predict(rows.stream().map(Row::text).toList());
+                    List<Prediction> predictions = predict(
+                            rows.stream().map(Row::text).toList(),
+                            i -> rows.get(i).where());
                     for (int i = 0; i < rows.size(); i++) {
                         receiver.accept(rows.get(i).fields(), predictions.get(i));
                     }
@@ -281,17 +282,25 @@ public final class TextClassifier implements AutoCloseable {
     /** As {@link #evaluate(Path)}, with other columns; null takes the trained ones. */
     public Evaluation evaluate(Path data, @Nullable String textColumn, @Nullable String labelColumn)
             throws IOException {
-        Dataset rows = Dataset.read(
-                data,
-                textColumn == null ? settings.text() : textColumn,
-                labelColumn == null ? settings.label() : labelColumn,
-                labels,
-                tokenizer);
-        return Inference.evaluate(model, adapter, rows, labels, options.batchSize());
+        try (Lease.Held held = lease.take()) {
+            Dataset rows = Dataset.read(
+                    data,
+                    textColumn == null ? settings.text() : textColumn,
+                    labelColumn == null ? settings.label() : labelColumn,
+                    labels,
+                    tokenizer);
+            rows.checkVocabulary(model.vocabulary());
+            return Inference.evaluate(model, adapter, rows, labels, options.batchSize());
+        }
     }
 
+    /** Frees model, adapter and tokenizer once no call uses them. Closing twice does nothing. */
     @Override
     public void close() {
+        lease.close();
+    }
+
+    private void free() {
         tokenizer.close();
         if (adapter != null) {
             adapter.close();

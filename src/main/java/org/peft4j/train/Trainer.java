@@ -43,10 +43,12 @@ public final class Trainer {
                 Instant.now(),
                 run.train.size(),
                 run.train.cut(),
+                run.labelCounts(),
                 training.totalSteps(run.train.size()),
                 run.adapter.elements(),
                 run.modelParameters(),
                 Machine.compute(training.dtype()),
+                run.notes,
                 Machine.versions());
         directory.write(summary, null);
         metrics = MetricsFile.append(directory.metricsFile());
@@ -187,8 +189,7 @@ public final class Trainer {
                 run.model.points(),
                 run.config.model().path().toString(),
                 TASK_TYPE);
-        DataConfig data = run.config.data();
-        new AdapterSettings(run.labels.names(), data.maxLength(), data.text(), data.label()).write(directory.path());
+        run.settings().write(directory.path());
         listener.saved(directory.path());
     }
 

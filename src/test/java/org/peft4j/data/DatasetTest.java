@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.error.ConfigException;
 
 class DatasetTest {
     private static final Labels LABELS = Labels.of(List.of("ham", "spam"));
@@ -43,7 +44,35 @@ class DatasetTest {
         Path file = Files.writeString(temporary.resolve("a.csv"), "text,label\na,ham\nb,Spam\n");
         try (TextTokenizer tokenizer = TextTokenizer.open(TextTokenizerTest.TOKENIZER, 5)) {
             assertThatThrownBy(() -> Dataset.read(file, "text", "label", LABELS, tokenizer))
-                    .hasMessageContaining("line 3: label 'Spam' is not in labels [ham, spam]");
+                    .hasMessageContaining("line 3: label 'Spam' is not in the labels ['ham', 'spam']");
+        }
+    }
+
+    @Test
+    void tokenBeyondTheModelsTableNamesFileAndLine() throws IOException {
+        Path file = Files.writeString(temporary.resolve("a.csv"), "text,label\nmeet,ham\nwin money,spam\n");
+        try (TextTokenizer tokenizer = TextTokenizer.open(TextTokenizerTest.TOKENIZER, 5)) {
+            Dataset data = Dataset.read(file, "text", "label", LABELS, tokenizer);
+
+            data.checkVocabulary(21);
+            assertThatThrownBy(() -> data.checkVocabulary(18))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining("a.csv, line 2: the text has the token 20,")
+                    .hasMessageContaining("only 18 rows");
+        }
+    }
+
+    @Test
+    void fileIsReadOnceAndLabelsAreCountedAsTheyAreWritten() throws IOException {
+        Path file = Files.writeString(temporary.resolve("a.csv"), "text,label\nmeet,Ham\nwin,ham\nwin,Ham\n");
+        try (TextTokenizer tokenizer = TextTokenizer.open(TextTokenizerTest.TOKENIZER, 5)) {
+            LabelledTexts rows = LabelledTexts.read(file, "text", "label", tokenizer);
+            Files.delete(file);
+
+            assertThat(rows.counts()).containsExactly(java.util.Map.entry("Ham", 2L), java.util.Map.entry("ham", 1L));
+            assertThat(rows.dataset(Labels.of(List.of("ham", "Ham"))).examples())
+                    .extracting(Dataset.Example::label)
+                    .containsExactly(1, 0, 1);
         }
     }
 }

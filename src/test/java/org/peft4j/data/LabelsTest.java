@@ -3,51 +3,80 @@ package org.peft4j.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 
 class LabelsTest {
-    @TempDir
-    Path temporary;
+    private static List<String> sorted(String... texts) {
+        Map<String, Long> counts = new LinkedHashMap<>();
+        for (String text : texts) {
+            counts.merge(text, 1L, Long::sum);
+        }
+        return List.copyOf(Labels.sorted(counts).keySet());
+    }
 
     @Test
-    void foundLabelsAreSortedAndGivenOnesKeepTheirOrder() throws IOException {
-        Path file = Files.writeString(
-                temporary.resolve("a.jsonl"),
-                "{\"t\":\"x\",\"l\":\"spam\"}\n{\"t\":\"y\",\"l\":\"ham\"}\n{\"t\":\"z\",\"l\":\"spam\"}\n");
-
-        assertThat(Labels.find(file, "t", "l").names()).containsExactly("ham", "spam");
+    void textsAreSortedByTheirLettersAndGivenOnesKeepTheirOrder() {
+        assertThat(sorted("spam", "ham", "spam", "Spam", "ham ")).containsExactly("Spam", "ham", "ham ", "spam");
         assertThat(Labels.of(List.of("spam", "ham")).names()).containsExactly("spam", "ham");
+    }
+
+    @Test
+    void numbersAreSortedBySize() {
+        assertThat(sorted("10", "9", "0", "11", "-1", "2")).containsExactly("-1", "0", "2", "9", "10", "11");
+        assertThat(sorted("10.5", "9", "2.25")).containsExactly("2.25", "9", "10.5");
+        assertThat(sorted("10", "9", "x")).containsExactly("10", "9", "x");
+    }
+
+    @Test
+    void spellingsOfAWholeNumberAreOneLabel() {
+        assertThat(Labels.sorted(Map.of("1.0", 2L, "1", 3L, "0.00", 1L)))
+                .containsExactly(Map.entry("0", 1L), Map.entry("1", 5L));
+        assertThat(sorted("-0.0", "0", "1.0")).containsExactly("0", "1");
+        assertThat(Labels.of(List.of("0.0", "1.0")).find("1")).hasValue(1);
+        assertThat(Labels.of(List.of("0", "1")).find("1.0")).hasValue(1);
+        assertThat(Labels.of(List.of("v1.0", "v1")).find("v1")).hasValue(1);
+    }
+
+    @Test
+    void numberOfAnOutputIsALabelWhereNoNameIsANumber() {
+        Labels labels = Labels.of(List.of("ham", "spam"));
+        assertThat(labels.find("1")).hasValue(1);
+        assertThat(labels.find("0.0")).hasValue(0);
+        assertThat(labels.find("2")).isEmpty();
+        assertThat(labels.find("-1")).isEmpty();
+        assertThat(labels.isOutput("1")).isTrue();
+        assertThat(Labels.of(List.of("1", "2")).find("0")).isEmpty();
+        assertThat(Labels.of(List.of("1", "2")).find("1")).hasValue(0);
     }
 
     @Test
     void labelThatIsNotListedNamesFileAndLine() {
         Labels labels = Labels.of(List.of("ham", "spam"));
-        Row row = new Row("x", "spma", Map.of(), Path.of("train.jsonl"), 12);
 
-        assertThatThrownBy(() -> labels.index(row))
+        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), "line 12", "spma"))
                 .isInstanceOf(MalformedFileException.class)
-                .hasMessage("train.jsonl: line 12: label 'spma' is not in labels [ham, spam]; did you mean 'spam'?");
+                .hasMessage("train.jsonl: line 12: label 'spma' is not in the labels ['ham', 'spam'];"
+                        + " did you mean 'spam'?");
+        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), "line 12", "positive"))
+                .hasMessageContaining("--labels");
     }
 
     @Test
-    void fewerThanTwoLabelsAreAnError() throws IOException {
-        Path file = Files.writeString(temporary.resolve("a.jsonl"), "{\"t\":\"x\",\"l\":\"spam\"}\n");
-
-        assertThatThrownBy(() -> Labels.find(file, "t", "l"))
-                .isInstanceOf(MalformedFileException.class)
-                .hasMessageContaining("received only [spam]");
-        assertThatThrownBy(() -> Labels.of(List.of("a"))).isInstanceOf(IllegalArgumentException.class);
+    void fewerThanTwoAreAnError() {
+        assertThatThrownBy(() -> Labels.of(List.of("a")))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("(['a'])");
     }
 
     @Test
-    void doubleLabelIsAnError() {
+    void doublesAreAnErrorAlsoInAnotherSpelling() {
         assertThatThrownBy(() -> Labels.of(List.of("a", "b", "a"))).hasMessageContaining("got 'a' twice");
+        assertThatThrownBy(() -> Labels.of(List.of("1", "0", "1.0"))).hasMessageContaining("got '1.0' twice ('1'");
     }
 }

@@ -23,7 +23,6 @@ class LeakTest {
     private List<Long> liveBytesOfSteps(MethodConfig method, TrainingConfig.Dtype dtype) throws Exception {
         RunConfig config = RunConfig.builder()
                 .model(ModelConfig.of(Fixtures.TINY_BERT))
-                .task(Task.SEQUENCE_CLASSIFICATION)
                 .data(new DataConfig(Fixtures.ROOT.resolve("loss-parity/tiny/rows.jsonl"), null, "text", "label", 40))
                 .method(method)
                 .training(TrainingConfig.builder()

@@ -32,7 +32,6 @@ class LossParityTest {
         JsonNode settings = new ObjectMapper().readTree(losses.toFile()).get("settings");
         RunConfig config = RunConfig.builder()
                 .model(new ModelConfig(model, ModelConfig.Dropout.OFF))
-                .task(Task.SEQUENCE_CLASSIFICATION)
                 .labels("ham", "spam")
                 .data(new DataConfig(
                         rows, null, "text", "label", settings.get("max_length").asInt()))

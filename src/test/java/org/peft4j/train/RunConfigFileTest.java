@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
@@ -154,7 +155,8 @@ class RunConfigFileTest {
             quoteCharacter = '"',
             value = {
                 "training.learning_rat=1 | unknown key 'learning_rat' in training",
-                "task=causal-lm | expected one of sequence-classification for 'task'",
+                "task=causal-lm | expected one of sequence-classification for 'type' in task (--set task=causal-lm)",
+                "task.new_head=yes | expected true or false for 'new_head' in task",
                 "model.dropout=0.5 | dropout must be config or 0, received '0.5' in model.dropout",
                 "method.type=lorra | expected one of lora, prefix-tuning for 'type' in method",
                 "method.lora_alpha=3 | unknown key 'lora_alpha' in method (--set method.lora_alpha=3); it is called 'alpha' here",
@@ -173,6 +175,34 @@ class RunConfigFileTest {
         assertThatThrownBy(() -> read(SPAM, option))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining(message);
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "",
+                "task: sequence-classification\n",
+                "task: {type: sequence-classification}\n",
+                "task: {type: sequence-classification, new_head: false}\n"
+            })
+    void taskIsANameOrARecordAndOptionsChangeBoth(String task) throws IOException {
+        String text = SHORT + task;
+
+        assertThat(read(text).task()).isEqualTo(new SequenceClassificationConfig(false));
+        assertThat(read(text, "task.new_head=true").task()).isEqualTo(new SequenceClassificationConfig(true));
+        assertThat(read(text, "task.new_head=true", "task=sequence-classification")
+                        .task())
+                .isEqualTo(new SequenceClassificationConfig(true));
+        assertThat(RunConfigFile.toMap(read(text, "task.new_head=true")).get("task"))
+                .isEqualTo(Map.of("type", "sequence-classification", "new_head", true));
+    }
+
+    @Test
+    void methodMayBeLeftOutWhereARunGoesOnFromAnAdapter() throws IOException {
+        String text = SHORT.replace("method: {type: lora}", "adapter: runs/a");
+
+        assertThat(read(text).method()).isNull();
+        assertThat(RunConfigFile.toMap(read(text))).containsEntry("method", null);
     }
 
     @ParameterizedTest

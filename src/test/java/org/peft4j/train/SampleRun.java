@@ -35,10 +35,12 @@ final class SampleRun {
                 Instant.parse("2026-03-04T10:20:30Z"),
                 2000,
                 431,
+                Map.of("ham", 1000L, "spam", 1000L),
                 250,
                 222_722,
                 22_936_066,
                 "CPU, float32, AVX512-BF16",
+                List.of(),
                 Map.of("peft4j", "0.1.0", "pytorch", "2.13.0"));
     }
 
