@@ -251,7 +251,8 @@ public final class TextClassifier implements AutoCloseable {
             Path data, @Nullable String textColumn, BiConsumer<Map<String, @Nullable Object>, Prediction> receiver)
             throws IOException {
         List<Row> rows = new ArrayList<>();
-        try (RowReader reader = RowReader.open(data, textColumn == null ? settings.text() : textColumn, null)) {
+        try (Lease.Held held = lease.take();
+                RowReader reader = RowReader.open(data, textColumn == null ? settings.text() : textColumn, null)) {
             Row row = reader.next();
             while (row != null) {
                 rows.add(row);
