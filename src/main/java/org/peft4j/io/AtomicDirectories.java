@@ -3,6 +3,7 @@ package org.peft4j.io;
 import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -44,7 +45,12 @@ public final class AtomicDirectories {
         if (!replace && isTaken(target)) {
             throw new FileAlreadyExistsException(target.toString(), null, "is there already and not empty");
         }
-        Files.createDirectories(AtomicFiles.directoryOf(target));
+        Path parent = AtomicFiles.directoryOf(target);
+        try {
+            Files.createDirectories(parent);
+        } catch (IOException e) {
+            throw FileReasons.explain(e instanceof FileSystemException file ? Path.of(file.getFile()) : parent, e);
+        }
         Path temporary = Files.createDirectory(AtomicFiles.temporarySibling(target));
         try {
             content.fill(temporary);

@@ -36,6 +36,7 @@ public final class AtomicFiles {
      *                     {@link MalformedFileException} of the writer (it may copy from a file) comes out as it is.
      */
     public static void write(Path target, WritesTo writer) throws IOException {
+        checkIsPlace(target);
         Path temporary = temporarySibling(target);
         boolean done = false;
         try {
@@ -58,6 +59,17 @@ public final class AtomicFiles {
             if (!done) {
                 delete(temporary);
             }
+        }
+    }
+
+    /** A rename would put a file in the place of a device (with a right to it: for everybody) or of a directory. */
+    private static void checkIsPlace(Path target) throws MalformedFileException {
+        if (Files.isDirectory(target)) {
+            throw new MalformedFileException(target, -1, "is a directory; a file cannot take its place");
+        }
+        if (Streams.isPipe(target) || Streams.isStandardOutput(target)) {
+            throw new MalformedFileException(
+                    target, -1, "is a device or a pipe; a file that is written whole cannot take its place");
         }
     }
 

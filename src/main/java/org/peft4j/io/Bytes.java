@@ -6,10 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.ReadableByteChannel;
 import java.nio.channels.WritableByteChannel;
-import java.nio.file.AccessDeniedException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Locale;
@@ -27,11 +24,11 @@ final class Bytes {
 
     /** Opens a file for reading; a failure says what is wrong with it. */
     static FileChannel open(Path path) throws IOException {
-        checkNoDirectory(path);
+        FileReasons.checkNoDirectory(path);
         try {
             return FileChannel.open(path, StandardOpenOption.READ);
-        } catch (NoSuchFileException | AccessDeniedException e) {
-            throw clear(path, e);
+        } catch (IOException e) {
+            throw FileReasons.explain(path, e);
         }
     }
 
@@ -62,9 +59,8 @@ final class Bytes {
 
     /** The whole file, of which nothing is read if it is longer than {@code limit} bytes. */
     static byte[] readFile(Path path, int limit) throws IOException {
-        checkNoDirectory(path);
-        try (InputStream in = Files.newInputStream(path)) {
-            long size = Files.size(path);
+        try (InputStream in = Streams.open(path)) {
+            long size = Streams.isStandardInput(path) ? 0 : Files.size(path);
             byte[] bytes = size > limit ? new byte[0] : in.readNBytes(limit + 1); // a pipe says that its size is 0
             if (size > limit || bytes.length > limit) {
                 throw new MalformedFileException(
@@ -74,28 +70,11 @@ final class Bytes {
                                 + " allowed");
             }
             return bytes;
-        } catch (NoSuchFileException | AccessDeniedException e) {
-            throw clear(path, e);
         }
     }
 
     /** A count as people read it: {@code 9,114,861,777}. */
     static String counted(Number count) {
         return String.format(Locale.ROOT, "%,d", count);
-    }
-
-    private static void checkNoDirectory(Path path) throws IOException {
-        if (Files.isDirectory(path)) {
-            throw new FileSystemException(path.toString(), null, "is a directory, not a file");
-        }
-    }
-
-    /** The same exception with a reason in its message, which else is the path alone. */
-    private static FileSystemException clear(Path path, FileSystemException cause) {
-        FileSystemException clear = cause instanceof NoSuchFileException
-                ? new NoSuchFileException(path.toString(), null, "no such file")
-                : new AccessDeniedException(path.toString(), null, "permission denied");
-        clear.initCause(cause);
-        return clear;
     }
 }

@@ -2,7 +2,6 @@ package org.peft4j.io;
 
 import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -59,25 +58,43 @@ public final class Json {
 
     /** The same for bytes that are in memory already; {@code path} is for messages. */
     public static Map<String, @Nullable Object> readObject(Path path, byte[] bytes) throws MalformedFileException {
-        Utf8.check(path, bytes, 0);
+        checkIsText(path, bytes);
         Object value;
         try {
             value = READER.readValue(bytes);
         } catch (JacksonException e) {
-            JsonLocation at = e.getLocation() == null ? JsonLocation.NA : e.getLocation();
+            long offset = e.getLocation() == null ? -1 : e.getLocation().getByteOffset();
             throw new MalformedFileException(
-                    path,
-                    at.getByteOffset(),
-                    "no valid JSON at line " + at.getLineNr() + ", column " + at.getColumnNr() + ": "
-                            + e.getOriginalMessage(),
-                    e);
+                    path, offset, "no valid JSON" + place(e) + ": " + SyntaxErrors.describe(e), e);
         } catch (IOException e) {
             throw new AssertionError("reading from memory failed", e);
         }
         if (!(value instanceof Map<?, ?> object)) {
-            throw new MalformedFileException(path, 0, "file must hold a JSON object, {…}");
+            throw new MalformedFileException(
+                    path,
+                    0,
+                    "file must hold a JSON object, {…}, got "
+                            + (value instanceof List ? "an array" : value == null ? "null" : "a single value"));
         }
         return frozenObject(path, object);
+    }
+
+    /** Says by name what people have instead of JSON: pointers, pages, archives, other encodings. */
+    private static void checkIsText(Path path, byte[] bytes) throws MalformedFileException {
+        String other = ForeignFormats.describe(bytes);
+        if (other != null) {
+            throw new MalformedFileException(path, 0, other);
+        }
+        Utf8.check(path, bytes, 0);
+        if (bytes.length > 2 && bytes[0] == (byte) 0xef && bytes[1] == (byte) 0xbb && bytes[2] == (byte) 0xbf) {
+            throw new MalformedFileException(
+                    path, 0, "JSON does not begin with a byte order mark; save it as UTF-8 without one");
+        }
+    }
+
+    private static String place(JacksonException e) {
+        int column = SyntaxErrors.column(e);
+        return column < 0 ? "" : " at line " + SyntaxErrors.line(e) + ", column " + column;
     }
 
     /**

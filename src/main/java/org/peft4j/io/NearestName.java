@@ -3,9 +3,13 @@ package org.peft4j.io;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.Optional;
+import java.util.stream.Collectors;
 
 /** Finds what somebody probably meant: the known name with the fewest edits from a mistyped one. */
 public final class NearestName {
+    /** Names that are longer were not typed by hand; comparing them would take long. */
+    private static final int LONGEST = 100;
+
     private NearestName() {}
 
     /**
@@ -14,7 +18,7 @@ public final class NearestName {
      */
     public static Optional<String> of(String name, Collection<String> known) {
         return known.stream()
-                .filter(candidate -> distance(name, candidate) * 3 <= Math.max(name.length(), candidate.length()) + 2)
+                .filter(candidate -> isNear(name, candidate))
                 .min(Comparator.<String>comparingInt(candidate -> distance(name, candidate))
                         .thenComparing(Comparator.naturalOrder()));
     }
@@ -24,8 +28,18 @@ public final class NearestName {
         return of(name, known)
                 .map(nearest -> "; did you mean '" + nearest + "'?")
                 .orElseGet(() -> "; known: "
-                        + String.join(", ", known.stream().sorted().limit(40).toList())
+                        + known.stream()
+                                .sorted()
+                                .limit(40)
+                                .map(other -> other.length() > LONGEST ? other.substring(0, LONGEST) + "…" : other)
+                                .collect(Collectors.joining(", "))
                         + (known.size() > 40 ? ", … (" + known.size() + ")" : ""));
+    }
+
+    private static boolean isNear(String name, String candidate) {
+        int longest = Math.max(name.length(), candidate.length());
+        int atLeast = Math.abs(name.length() - candidate.length());
+        return longest <= LONGEST && atLeast * 3 <= longest + 2 && distance(name, candidate) * 3 <= longest + 2;
     }
 
     /** Damerau's distance (optimal string alignment). */

@@ -118,7 +118,10 @@ final class RecordBinder {
         }
         for (YamlNode.Mapping mapping : maps) {
             for (String key : mapping.values().keySet()) {
-                values.put(key, value(item, layersOf(key, maps), values.get(key), path + "." + key));
+                List<YamlNode> said = layersOf(key, maps);
+                if (!said.isEmpty()) {
+                    values.put(key, value(item, said, values.get(key), path + "." + key));
+                }
             }
         }
         return Collections.unmodifiableMap(values);
@@ -133,7 +136,10 @@ final class RecordBinder {
                 throw YamlValues.wrong("a map such as {" + choice.key() + ": …}", layer, path);
             }
             YamlNode typeNode = mapping.values().get(choice.key());
-            if (typeNode != null) {
+            if (typeNode instanceof YamlNode.Reset) { // with the type, what was said about it
+                rest.clear();
+                name = base == null ? null : choice.nameOf(base.getClass()).orElse(null);
+            } else if (typeNode != null) {
                 String named = (String) YamlValues.scalar(String.class, typeNode, path + "." + choice.key());
                 if (!choice.records().containsKey(named)) {
                     throw YamlValues.wrong(
@@ -184,11 +190,18 @@ final class RecordBinder {
         return maps;
     }
 
+    /** What the layers say about a key since it was last taken back. */
     private static List<YamlNode> layersOf(String key, List<YamlNode.Mapping> maps) {
-        return maps.stream()
-                .filter(map -> map.values().containsKey(key))
-                .map(map -> map.values().get(key))
-                .toList();
+        List<YamlNode> layers = new ArrayList<>();
+        for (YamlNode.Mapping map : maps) {
+            YamlNode node = map.values().get(key);
+            if (node instanceof YamlNode.Reset) {
+                layers.clear();
+            } else if (node != null) {
+                layers.add(node);
+            }
+        }
+        return layers;
     }
 
     private void refuseUnknown(Class<?> type, List<YamlNode.Mapping> maps, RecordComponent[] components, String path) {
@@ -207,6 +220,12 @@ final class RecordBinder {
     }
 
     private static ConfigException missing(String key, List<YamlNode.Mapping> maps, String path) {
+        for (YamlNode.Mapping map : maps) {
+            if (map.values().get(key) instanceof YamlNode.Reset reset) {
+                return new ConfigException("'" + key + "'" + YamlValues.in(path)
+                        + " has no default, so it has to be given (" + reset.where() + ")");
+            }
+        }
         String where = maps.isEmpty() ? "" : " (" + maps.get(0).where() + ")";
         return new ConfigException("missing key '" + key + "'" + YamlValues.in(path) + where);
     }

@@ -63,7 +63,7 @@ final class SafeTensorsHeader {
         } catch (JacksonException e) {
             long at = e.getLocation() == null ? 0 : Math.max(0, e.getLocation().getByteOffset());
             throw new MalformedFileException(
-                    path, LENGTH_BYTES + at, "header is no valid JSON: " + e.getOriginalMessage(), e);
+                    path, LENGTH_BYTES + at, "header is no valid JSON: " + SyntaxErrors.describe(e), e);
         }
         long dataStart = LENGTH_BYTES + (long) header.length;
         return new SafeTensorsFile(path, metadata, SafeTensorsLayout.place(path, entries, dataStart, fileSize));
@@ -206,7 +206,7 @@ final class SafeTensorsHeader {
     }
 
     private MalformedFileException notSafeTensors(byte[] start, long at, String reason) {
-        @Nullable String other = ForeignFormats.describe(start);
+        @Nullable String other = ForeignFormats.describe(start, ForeignFormats.Wanted.WEIGHTS);
         return malformed(at, other == null ? reason : other);
     }
 

@@ -34,7 +34,8 @@ public final class StrictYaml {
      * Reads a file into a record.
      *
      * @param defaults gives the values of keys that are left out; null where the schema's defaults are enough
-     * @param overrides options of the form {@code a.b=value}, the value in YAML; later ones win
+     * @param overrides options of the form {@code a.b=value}, the value in YAML; later ones win. {@code a.b=null} takes
+     *                  the setting back to its default
      */
     public static <T> T read(
             Path file, Class<T> type, @Nullable T defaults, List<String> overrides, YamlSchema schema) {
@@ -56,7 +57,7 @@ public final class StrictYaml {
             throw new ConfigException(
                     "expected key=value, such as training.epochs=2, received '" + override + "' (" + where + ")");
         }
-        YamlNode node = YamlReader.parse(override.substring(equals + 1), where);
+        YamlNode node = value(override.substring(equals + 1), where);
         String[] keys = override.substring(0, equals).strip().split("\\.", -1);
         for (int i = keys.length - 1; i >= 0; i--) {
             Map<String, YamlNode> values = new LinkedHashMap<>();
@@ -64,5 +65,13 @@ public final class StrictYaml {
             node = new YamlNode.Mapping(where, values, Map.of(keys[i], where));
         }
         return node;
+    }
+
+    private static YamlNode value(String text, String where) {
+        if (text.strip().equals("-")) { // the standard input; in YAML it would be a list of nothing
+            return new YamlNode.Scalar(where, "-");
+        }
+        YamlNode node = YamlReader.parse(text, where);
+        return node.isNull() ? new YamlNode.Reset(where) : node;
     }
 }

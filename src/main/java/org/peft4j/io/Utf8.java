@@ -31,7 +31,8 @@ final class Utf8 {
             throw new MalformedFileException(
                     path,
                     offset + in.position(),
-                    "text must be UTF-8, got byte " + String.format("0x%02x", bytes[in.position()]));
+                    "text must be UTF-8, got byte " + String.format("0x%02x", bytes[in.position()])
+                            + "; if it is Latin-1, convert it: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW");
         }
     }
 

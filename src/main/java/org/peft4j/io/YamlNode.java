@@ -36,6 +36,14 @@ public sealed interface YamlNode {
         }
     }
 
+    /** {@code --set key=null}: takes back what was said before, so that the key has its default again. */
+    record Reset(String where) implements YamlNode {
+        @Override
+        public String received() {
+            return "nothing";
+        }
+    }
+
     /** Whether this is YAML's null. */
     default boolean isNull() {
         return this instanceof Scalar scalar && scalar.text() == null;

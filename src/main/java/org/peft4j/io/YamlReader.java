@@ -1,16 +1,14 @@
 package org.peft4j.io;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.dataformat.yaml.YAMLFactory;
 import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
+import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -18,6 +16,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.error.ConfigException;
+import org.peft4j.error.MalformedFileException;
+import org.yaml.snakeyaml.reader.ReaderException;
 
 /**
  * Reads the part of YAML that settings need: one document of maps, lists and values. Refused: more than 1 MiB, more
@@ -39,27 +39,40 @@ final class YamlReader {
 
     /** The tree of a file; an empty file gives an empty map. */
     static YamlNode read(Path file) {
+        byte[] bytes = new byte[0];
         try {
-            byte[] bytes;
-            try (InputStream in = Files.newInputStream(file)) { // may be a pipe, whose size is not known before
+            try (InputStream in = Streams.open(file)) { // may be a pipe, whose size is not known before
                 bytes = in.readNBytes(MAX_BYTES + 1);
             }
             if (bytes.length > MAX_BYTES) {
                 throw new ConfigException(
                         "config file " + file + " has more than " + MAX_BYTES + " bytes: is it a config?");
             }
-            String text = StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-            return new YamlReader(file.toString(), true).document(text);
+            String other = ForeignFormats.describe(bytes);
+            if (other != null) {
+                throw new ConfigException("config file " + file + ": " + other);
+            }
+            Utf8.check(file, bytes, 0);
+            return new YamlReader(Streams.name(file).toString(), true)
+                    .document(new String(bytes, StandardCharsets.UTF_8));
+        } catch (MalformedFileException e) {
+            long line = new String(bytes, StandardCharsets.ISO_8859_1)
+                            .chars()
+                            .limit(Math.max(0, e.offset()))
+                            .filter(c -> c == '\n')
+                            .count()
+                    + 1;
+            throw new ConfigException(
+                    "config file " + file + " cannot be read: " + (e.offset() < 0 ? "" : "line " + line + ": ")
+                            + e.reason(),
+                    e);
         } catch (NoSuchFileException e) {
             throw new ConfigException(
                     "config file " + file + " does not exist (working directory: "
-                            + Path.of("").toAbsolutePath() + ")",
+                            + Path.of("").toAbsolutePath() + "): " + e.getReason(),
                     e);
-        } catch (CharacterCodingException e) {
-            throw new ConfigException("config file " + file + " is not UTF-8 text", e);
+        } catch (FileSystemException e) {
+            throw new ConfigException("config file " + file + " cannot be read: " + e.getReason(), e);
         } catch (IOException e) {
             throw new ConfigException("config file " + file + " cannot be read: " + e.getMessage(), e);
         }
@@ -85,13 +98,22 @@ final class YamlReader {
                 throw new ConfigException("a second document begins where one was expected (" + where(parser) + ")");
             }
             return root;
-        } catch (JsonProcessingException e) {
-            String line = lines && e.getLocation() != null
-                    ? ", line " + e.getLocation().getLineNr()
-                    : "";
-            String problem = e.getOriginalMessage().lines().findFirst().orElse("unreadable");
-            throw new ConfigException("not valid YAML (" + source + line + "): " + problem, e);
+        } catch (JacksonException e) {
+            boolean control = e.getCause() instanceof ReaderException;
+            int line = control ? lineOf(text, ((ReaderException) e.getCause()).getPosition()) : SyntaxErrors.line(e);
+            String problem = control
+                    ? String.format(
+                            "the character U+%04X cannot stand in YAML",
+                            ((ReaderException) e.getCause()).getCodePoint())
+                    : SyntaxErrors.describe(e);
+            throw new ConfigException(
+                    "not valid YAML (" + source + (lines && line > 0 ? ", line " + line : "") + "): " + problem, e);
         }
+    }
+
+    private static int lineOf(String text, int position) {
+        return 1
+                + (int) text.codePoints().limit(position).filter(c -> c == '\n').count();
     }
 
     private YamlNode node(YAMLParser parser, int depth) throws IOException {
@@ -102,6 +124,10 @@ final class YamlReader {
         if (parser.isCurrentAlias()) {
             throw new ConfigException("aliases (*name) are not read; write the value out (" + where + ")");
         }
+        if (parser.getTypeId() != null) {
+            throw new ConfigException(
+                    "tags (!name) are not read; put a text that begins with ! in quotes (" + where + ")");
+        }
         JsonToken token = parser.currentToken();
         return switch (token) {
             case START_OBJECT -> mapping(parser, where, depth);
@@ -109,7 +135,7 @@ final class YamlReader {
             case VALUE_NULL -> new YamlNode.Scalar(where, null);
             case VALUE_STRING, VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT, VALUE_TRUE, VALUE_FALSE ->
                 new YamlNode.Scalar(where, parser.getText());
-            default -> throw new ConfigException("unexpected " + token + " (" + where + ")");
+            default -> throw new ConfigException("expected a value, a list or a map (" + where + ")");
         };
     }
 

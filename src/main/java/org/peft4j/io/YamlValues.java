@@ -1,6 +1,7 @@
 package org.peft4j.io;
 
 import java.lang.reflect.RecordComponent;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -25,7 +26,11 @@ final class YamlValues {
             return text;
         }
         if (type == Path.class) {
-            return at(node, path, () -> Path.of(text));
+            try {
+                return Path.of(text);
+            } catch (InvalidPathException e) {
+                throw wrong("a path of this system", node, path);
+            }
         }
         if (type.isEnum()) {
             Map<String, Object> names = YamlSchema.enumNames(type);

@@ -1,5 +1,6 @@
 package org.peft4j.train;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
@@ -11,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.SyntaxErrors;
 
 /** What run.json and metrics.jsonl of a run say, read back for the report. Long runs are thinned while reading. */
 final class RunFiles {
@@ -31,7 +33,7 @@ final class RunFiles {
 
     static RunFiles read(RunDirectory directory) throws IOException {
         Path file = directory.runFile();
-        JsonNode run = MAPPER.readTree(Files.readAllBytes(file));
+        JsonNode run = tree(file, Files.readString(file));
         if (!run.isObject()) {
             throw new MalformedFileException(file, -1, "expected a JSON object");
         }
@@ -39,11 +41,19 @@ final class RunFiles {
         if (Files.exists(directory.metricsFile())) {
             try (BufferedReader lines = Files.newBufferedReader(directory.metricsFile())) {
                 for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-                    files.add(MAPPER.readTree(line));
+                    files.add(tree(directory.metricsFile(), line));
                 }
             }
         }
         return files;
+    }
+
+    private static JsonNode tree(Path file, String json) throws IOException {
+        try {
+            return MAPPER.readTree(json);
+        } catch (JacksonException e) {
+            throw new MalformedFileException(file, -1, "not valid JSON: " + SyntaxErrors.describe(e), e);
+        }
     }
 
     private void add(JsonNode line) {

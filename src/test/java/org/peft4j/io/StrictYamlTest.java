@@ -149,6 +149,59 @@ class StrictYamlTest {
                 .hasMessage("expected a text for 'name' (" + file() + ", line 1), received nothing");
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "name=null | x",
+                "name= | x",
+                "name=~ | x",
+            })
+    void nullInAnOptionTakesASettingBack(String option, String name) throws IOException {
+        assertThat(read("name: y", option).name()).isEqualTo(name);
+    }
+
+    @Test
+    void nullInAnOptionTakesBackWhatWasSaidBefore() throws IOException {
+        String text =
+                "name: y\nfile: g\nlabels: [p]\ntraining: {batch_size: 2, shuffle: false, rates: {head: 3, lora: 4}}";
+        assertThat(read(text, "training.batch_size=null").training())
+                .isEqualTo(new Inner(16, 5e-4, false, Map.of("head", 3.0, "lora", 4.0)));
+        assertThat(read(text, "training=null").training()).isEqualTo(DEFAULTS.training());
+        assertThat(read(text, "training=null", "training.batch_size=3").training())
+                .isEqualTo(new Inner(3, 5e-4, true, Map.of("head", 1.0)));
+        assertThat(read(text, "training.batch_size=3", "training.batch_size=null", "training.batch_size=5")
+                        .training()
+                        .batchSize())
+                .isEqualTo(5);
+        assertThat(read(text, "training.rates=null").training().rates()).isEqualTo(Map.of("head", 1.0));
+        assertThat(read(text, "training.rates.lora=null").training().rates()).isEqualTo(Map.of("head", 3.0));
+        assertThat(read(text, "labels=null", "file=null"))
+                .extracting(Outer::labels, Outer::file)
+                .containsExactly(DEFAULTS.labels(), DEFAULTS.file());
+    }
+
+    @Test
+    void nullInAnOptionIsRefusedWhereThereIsNoDefaultAndForUnknownKeys() throws IOException {
+        Files.writeString(file(), "name: y\ncolour: blue\nlabels: [a]\ntraining: {batch_size: 1}");
+        assertThatThrownBy(() -> StrictYaml.read(file(), Outer.class, null, List.of("name=null")))
+                .isInstanceOf(ConfigException.class)
+                .hasMessage("'name' has no default, so it has to be given (--set name=null)");
+        assertThatThrownBy(() -> read("name: y", "nam=null")).hasMessageContaining("unknown key 'nam'");
+        assertThatThrownBy(() -> read("name: y", "name.x=null")).hasMessageContaining("'name'");
+    }
+
+    @Test
+    void dashInAnOptionIsAText() throws IOException {
+        assertThat(read("", "file=-").file()).isEqualTo(Path.of("-"));
+    }
+
+    @Test
+    void textThatIsNoPathIsRefused() {
+        assertThatThrownBy(() -> read("file: \"a\\0b\""))
+                .hasMessageContaining("expected a path of this system for 'file' (" + file() + ", line 1)");
+    }
+
     @Test
     void missingKeyWithoutDefaultIsNamed() throws IOException {
         Files.writeString(file(), "name: y\ncolour: blue\n");
@@ -193,7 +246,7 @@ class StrictYamlTest {
         Files.write(file(), "name: ä".getBytes(StandardCharsets.ISO_8859_1));
         assertThatThrownBy(() -> StrictYaml.read(file(), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("is not UTF-8 text");
+                .hasMessageContaining("line 1: text must be UTF-8, got byte 0xe4");
     }
 
     @Test
