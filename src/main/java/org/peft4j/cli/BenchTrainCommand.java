@@ -77,7 +77,7 @@ final class BenchTrainCommand implements Callable<Integer> {
                     "--steps must be at least 1 and --warmup at least 0, got " + steps + " and " + warmup);
         }
         Inputs.exists(model, "--model");
-        Inputs.exists(data, "--data");
+        Inputs.isData(data, "--data");
         output.check();
         Map<String, Object> result = Benchmark.train(model, data, dtype.value(), dropout, steps, warmup);
         bench.main().err().print(table(result));

@@ -30,7 +30,11 @@ final class EvaluateCommand implements Callable<Integer> {
     @Mixin
     private ClassifierOptions classifier;
 
-    @Option(names = "--data", paramLabel = "FILE", required = true, description = "Labelled rows: .jsonl or .csv.")
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            required = true,
+            description = "Labelled rows: .jsonl, .csv or .tsv; - is standard input.")
     private Path data;
 
     @Option(
@@ -47,7 +51,7 @@ final class EvaluateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Inputs.exists(data, "--data");
+        Inputs.isData(data, "--data");
         try (TextClassifier opened = classifier.open(main.err())) {
             Evaluation evaluation = opened.evaluate(data, text, label);
             ClassifierOptions.tellCut(evaluation.cut(), evaluation.examples(), opened, main.err());

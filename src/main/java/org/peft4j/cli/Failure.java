@@ -1,13 +1,16 @@
 package org.peft4j.cli;
 
+import com.fasterxml.jackson.core.JacksonException;
 import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.channels.ClosedByInterruptException;
+import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
+import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.List;
@@ -15,6 +18,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.error.Peft4jException;
+import org.peft4j.io.SyntaxErrors;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.ParameterException;
@@ -58,6 +62,8 @@ final class Failure {
                 || failure instanceof ConfigException
                 || failure instanceof MalformedFileException
                 || failure instanceof IllegalArgumentException
+                || failure instanceof JacksonException
+                || failure instanceof CharacterCodingException
                 || failure instanceof NoSuchFileException
                 || failure instanceof NotDirectoryException
                 || failure instanceof AccessDeniedException
@@ -85,6 +91,15 @@ final class Failure {
         if (failure instanceof FileSystemException file) {
             return message(file);
         }
+        if (failure instanceof InvalidPathException path) {
+            return noPath(path);
+        }
+        if (failure instanceof JacksonException json) { // a reader that forgot to name its file
+            return "a file cannot be read: " + SyntaxErrors.describe(json);
+        }
+        if (failure instanceof CharacterCodingException) {
+            return "a file cannot be read: its text is not UTF-8";
+        }
         if (failure instanceof OutOfMemoryError) {
             return "out of memory: " + message + "; Java's heap has "
                     + (Runtime.getRuntime().maxMemory() >> 20)
@@ -96,6 +111,8 @@ final class Failure {
         boolean meant = failure.getMessage() != null
                 && (failure instanceof IOException
                         || failure instanceof IllegalArgumentException
+                        || failure instanceof JacksonException
+                        || failure instanceof CharacterCodingException
                         || failure instanceof IllegalStateException
                         || failure instanceof Peft4jException);
         return meant ? message : "internal error: " + failure + "; please report it, with what --stacktrace prints";
@@ -119,10 +136,21 @@ final class Failure {
         return file + ": " + (failure instanceof AccessDeniedException ? "permission denied" : failure.toString());
     }
 
+    /** A letter that the locale has no bytes for, or a zero. */
+    private static String noPath(InvalidPathException wrong) {
+        return "'" + wrong.getInput() + "' is no path on this system"
+                + (wrong.getInput().chars().anyMatch(c -> c > 0x7e)
+                        ? "; the locale may lack its letters: try LC_ALL=C.UTF-8"
+                        : "");
+    }
+
     private static String message(ParameterException wrong) {
         CommandLine command = wrong.getCommandLine();
         String name = command.getCommandSpec().qualifiedName();
         String message = String.valueOf(wrong.getMessage());
+        if (wrong.getCause() instanceof InvalidPathException path) {
+            message = noPath(path);
+        }
         UnmatchedArgumentException unmatched = unmatched(wrong);
         if (unmatched != null) {
             message = unknown(unmatched, command) + didYouMean(unmatched.getSuggestions());

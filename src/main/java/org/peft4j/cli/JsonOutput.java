@@ -31,10 +31,30 @@ final class JsonOutput {
 
     private static String write(ObjectWriter writer, Object value) {
         try {
-            return writer.writeValueAsString(expressible(value));
+            return escaped(writer.writeValueAsString(expressible(value)));
         } catch (JsonProcessingException e) {
             throw new IllegalStateException("not expressible in JSON: " + value, e);
         }
+    }
+
+    /** Half a character, which a row may have, has no bytes in UTF-8; it stays what it was as an escape. */
+    private static String escaped(String json) {
+        if (json.codePoints().noneMatch(JsonOutput::isHalf)) {
+            return json;
+        }
+        StringBuilder escaped = new StringBuilder();
+        json.codePoints().forEach(c -> {
+            if (isHalf(c)) {
+                escaped.append(String.format("\\u%04x", c));
+            } else {
+                escaped.appendCodePoint(c);
+            }
+        });
+        return escaped.toString();
+    }
+
+    private static boolean isHalf(int c) {
+        return c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE;
     }
 
     private static @Nullable Object expressible(@Nullable Object value) {

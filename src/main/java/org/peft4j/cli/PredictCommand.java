@@ -8,12 +8,14 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.channels.Channels;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.io.AtomicFiles;
+import org.peft4j.io.Streams;
 import org.peft4j.train.TextClassifier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -27,7 +29,8 @@ import picocli.CommandLine.ParentCommand;
             "Classifies rows. Writes JSONL: each row as it is, plus \"label\" (the class) and \"logits\" (one number for"
                     + " each class). A row's own \"label\" or \"logits\" is kept as \"input_label\" or \"input_logits\".",
             "",
-            "The output file is whole or absent; a former one is replaced."
+            "The output file is whole or absent; a former one is replaced. Numbers that JSON does not have (NaN and Infinity in"
+                    + " a row) are written as null."
         },
         footer = {
             "  peft4j predict --model models/all-MiniLM-L6-v2 --adapter runs/spam-lora \\",
@@ -36,15 +39,17 @@ import picocli.CommandLine.ParentCommand;
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class PredictCommand implements Callable<Integer> {
-    private static final String STANDARD_OUTPUT = "-";
-
     @ParentCommand
     private Main main;
 
     @Mixin
     private ClassifierOptions classifier;
 
-    @Option(names = "--data", paramLabel = "FILE", required = true, description = "Rows with a text: .jsonl or .csv.")
+    @Option(
+            names = "--data",
+            paramLabel = "FILE",
+            required = true,
+            description = "Rows with a text: .jsonl, .csv or .tsv; - is standard input.")
     private Path data;
 
     @Option(
@@ -66,18 +71,23 @@ final class PredictCommand implements Callable<Integer> {
     @Override
     @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
-        Inputs.exists(data, "--data");
-        if (!out.equals(STANDARD_OUTPUT)) {
-            Inputs.canBecomeFile(Path.of(out), "--out");
-            Inputs.isNot(Path.of(out), "--out", data);
+        Inputs.isData(data, "--data");
+        Path target = Path.of(out);
+        if (!Streams.isStandardOutput(target)) {
+            Inputs.canBecomeFile(target, "--out");
+            Inputs.isNot(target, "--out", data);
         }
         try (CleanStop stop = new CleanStop();
                 TextClassifier opened = classifier.open(main.err())) {
             opened.labels().forEach(label -> counts.put(label, 0L));
-            if (out.equals(STANDARD_OUTPUT)) {
+            if (Streams.isStandardOutput(target)) {
                 write(opened, new Checked(main.out()));
+            } else if (Streams.isPipe(target)) {
+                try (OutputStream pipe = Files.newOutputStream(target)) {
+                    write(opened, pipe);
+                }
             } else {
-                AtomicFiles.write(Path.of(out), file -> write(opened, Channels.newOutputStream(file)));
+                AtomicFiles.write(target, file -> write(opened, Channels.newOutputStream(file)));
             }
             ClassifierOptions.tellCut(cut, rows(), opened, main.err());
         }

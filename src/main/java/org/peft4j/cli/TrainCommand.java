@@ -57,8 +57,8 @@ final class TrainCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         RunConfig run = RunConfigFile.read(config, overrides);
         Inputs.exists(run.model().path(), "model");
-        Inputs.exists(run.data().train(), "data.train");
-        Inputs.exists(run.data().validation(), "data.validation");
+        Inputs.isData(run.data().train(), "data.train");
+        Inputs.isData(run.data().validation(), "data.validation");
         Inputs.exists(run.adapter(), "adapter");
         main.out().print(SettingsText.of(RunConfigFile.toMap(run), ""));
         main.out().println();

@@ -1,31 +1,30 @@
 package org.peft4j.data;
 
+import com.fasterxml.jackson.core.JacksonException;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.io.JsonEOFException;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.ObjectReader;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.BufferedInputStream;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.SyntaxErrors;
 
-/** One JSON object a line. Numbers keep all their digits. */
+/**
+ * One JSON object a line; blank lines are skipped. Numbers keep all their digits. NaN and Infinity, which Python writes
+ * though JSON has neither, are read as such.
+ */
 final class JsonLines implements RowSource {
     private static final JsonFactory JSON = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .disable(JsonFactory.Feature.INTERN_FIELD_NAMES) // names from files would stay for the life of the process
             .streamReadConstraints(StreamReadConstraints.builder()
                     .maxNestingDepth(200)
                     .maxStringLength(RowReader.MAX_ROW_BYTES)
@@ -34,26 +33,21 @@ final class JsonLines implements RowSource {
 
     private static final ObjectReader OBJECT = JsonMapper.builder(JSON)
             .enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
+            .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .build()
             .readerFor(LinkedHashMap.class);
 
-    private final Path file;
-    private final InputStream in;
-    private long line;
+    private final TextLines lines;
 
-    JsonLines(Path file) throws IOException {
-        this.file = file;
-        this.in = new BufferedInputStream(Files.newInputStream(file), 1 << 16);
+    JsonLines(TextLines lines) {
+        this.lines = lines;
     }
 
     @Override
     public @Nullable Map<String, @Nullable Object> next() throws IOException {
-        for (byte[] bytes = readLine(); bytes != null; bytes = readLine()) {
-            String text = decode(bytes);
-            if (line == 1 && text.startsWith("\uFEFF")) {
-                text = text.substring(1);
-            }
-            if (!text.isBlank()) {
+        for (String line = lines.next(); line != null; line = lines.next()) {
+            String text = line.stripTrailing();
+            if (!text.isEmpty()) {
                 return parse(text);
             }
         }
@@ -61,64 +55,53 @@ final class JsonLines implements RowSource {
     }
 
     private Map<String, @Nullable Object> parse(String text) throws IOException {
-        if (!text.stripLeading().startsWith("{")) {
-            throw wrong("expected a JSON object such as {\"text\": \"…\"}, received "
-                    + (text.length() > 40 ? text.substring(0, 40) + "…" : text));
+        String object = text.stripLeading();
+        if (object.startsWith("[")) {
+            throw lines.wrong(
+                    line(),
+                    "expected a JSON object such as {\"text\": \"…\"} on each line, received an array; if the file is one"
+                            + " array of objects, convert it: jq -c '.[]' OLD > NEW.jsonl",
+                    null);
         }
-        try (JsonParser parser = JSON.createParser(text)) {
+        if (!object.startsWith("{")) {
+            throw lines.wrong(
+                    line(),
+                    "expected a JSON object such as {\"text\": \"…\"} on each line, received "
+                            + (object.length() > 40 ? object.substring(0, 40) + "…" : object),
+                    null);
+        }
+        try (JsonParser parser = OBJECT.createParser(text)) {
             Map<String, @Nullable Object> fields = OBJECT.readValue(parser);
             if (parser.nextToken() != null) {
-                throw wrong("expected one JSON object a line, received more after column "
-                        + parser.currentTokenLocation().getColumnNr());
+                throw lines.wrong(
+                        line(),
+                        "expected one JSON object on each line, received more behind column "
+                                + (parser.currentTokenLocation().getColumnNr() - 1),
+                        null);
             }
             return fields;
-        } catch (JsonProcessingException e) {
-            String column =
-                    e.getLocation() == null ? "" : ", column " + e.getLocation().getColumnNr();
-            throw new MalformedFileException(
-                    file, -1, "line " + line + column + ": not valid JSON: " + e.getOriginalMessage(), e);
+        } catch (JsonEOFException e) {
+            throw wrong(
+                    e,
+                    "; each line has to be one whole object: convert JSON that spans lines: jq -c . OLD > NEW.jsonl");
+        } catch (JacksonException e) {
+            throw wrong(e, "");
         }
     }
 
-    private String decode(byte[] bytes) throws IOException {
-        try {
-            return StandardCharsets.UTF_8
-                    .newDecoder()
-                    .decode(ByteBuffer.wrap(bytes))
-                    .toString();
-        } catch (CharacterCodingException e) {
-            throw wrong("bytes that are not UTF-8; convert the file, for example with iconv");
-        }
-    }
-
-    /** The bytes up to the next line feed, or null at the end. */
-    private byte @Nullable [] readLine() throws IOException {
-        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-        int next = in.read();
-        if (next < 0) {
-            return null;
-        }
-        line++;
-        for (; next >= 0 && next != '\n'; next = in.read()) {
-            if (bytes.size() >= RowReader.MAX_ROW_BYTES) {
-                throw wrong("a row of more than " + RowReader.MAX_ROW_BYTES + " bytes; split it");
-            }
-            bytes.write(next);
-        }
-        return bytes.toByteArray();
-    }
-
-    private MalformedFileException wrong(String reason) {
-        return new MalformedFileException(file, -1, "line " + line + ": " + reason);
+    private MalformedFileException wrong(JacksonException e, String remedy) {
+        int column = SyntaxErrors.column(e);
+        String reason = "not valid JSON: " + SyntaxErrors.describe(e) + remedy;
+        return column < 0 ? lines.wrong(line(), reason, e) : lines.wrong(line(), column, reason, e);
     }
 
     @Override
     public long line() {
-        return line;
+        return lines.number();
     }
 
     @Override
     public void close() throws IOException {
-        in.close();
+        lines.close();
     }
 }
