@@ -18,6 +18,7 @@ module org.peft4j {
             info.picocli;
 
     requires static transitive org.jspecify;
+    requires ai.djl.api;
     requires ai.djl.tokenizers;
     requires com.fasterxml.jackson.core;
     requires com.fasterxml.jackson.databind;
@@ -31,4 +32,6 @@ module org.peft4j {
     requires xchart;
     requires org.slf4j;
     requires org.yaml.snakeyaml;
+
+    uses org.slf4j.spi.SLF4JServiceProvider;
 }

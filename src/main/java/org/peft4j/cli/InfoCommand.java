@@ -1,6 +1,7 @@
 package org.peft4j.cli;
 
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.peft4j.train.Machine;
 import picocli.CommandLine.Command;
@@ -18,12 +19,17 @@ final class InfoCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        TextTable facts = new TextTable("fact", "value");
-        Machine.facts().forEach((name, value) -> facts.row(name, value));
-        main.out().println(facts);
+        main.out().println(table(Machine.system())); // shown where the natives cannot be loaded, too
+        main.out().println(table(Machine.facts()));
         main.out().println(table("on the CPU", Machine.kernels()));
         main.out().print(table("on a CUDA device", Machine.cudaKernels()));
         return 0;
+    }
+
+    private static TextTable table(Map<String, String> facts) {
+        TextTable table = new TextTable("fact", "value");
+        facts.forEach((name, value) -> table.row(name, value));
+        return table;
     }
 
     private static TextTable table(String where, List<List<String>> kernels) {

@@ -8,7 +8,9 @@ import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.peft4j.host.UserPath;
 import org.peft4j.train.Machine;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -120,9 +122,18 @@ public final class Main implements Callable<Integer> {
                 .setOut(new PrintWriter(new OutputStreamWriter(main.out, main.charset), true))
                 .setErr(new PrintWriter(new OutputStreamWriter(main.err, main.charset), true))
                 .setUsageHelpWidth(100)
+                .registerConverter(Path.class, Main::path)
                 .setExpandAtFiles(false) // a file may be named @train.jsonl
                 .setExecutionExceptionHandler((e, line, parsed) -> Failure.report(e, main.err, main.stacktrace))
                 .setParameterExceptionHandler((e, args) -> Failure.report(e, main.err, main.stacktrace));
+    }
+
+    private static Path path(String text) {
+        try {
+            return UserPath.of(text);
+        } catch (IllegalArgumentException e) {
+            throw new CommandLine.TypeConversionException(e.getMessage());
+        }
     }
 
     /** Without a command: what there is, and that one is missing. */

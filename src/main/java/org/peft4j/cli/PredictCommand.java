@@ -57,7 +57,7 @@ final class PredictCommand implements Callable<Integer> {
             paramLabel = "FILE",
             required = true,
             description = "The JSONL file to write; - is standard output.")
-    private String out;
+    private Path out;
 
     @Option(
             names = "--text",
@@ -72,22 +72,21 @@ final class PredictCommand implements Callable<Integer> {
     @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
         Inputs.isData(data, "--data");
-        Path target = Path.of(out);
-        if (!Streams.isStandardOutput(target)) {
-            Inputs.canBecomeFile(target, "--out");
-            Inputs.isNot(target, "--out", data);
+        if (!Streams.isStandardOutput(out)) {
+            Inputs.canBecomeFile(out, "--out");
+            Inputs.isNot(out, "--out", data);
         }
         try (CleanStop stop = new CleanStop();
                 TextClassifier opened = classifier.open(main.err())) {
             opened.labels().forEach(label -> counts.put(label, 0L));
-            if (Streams.isStandardOutput(target)) {
+            if (Streams.isStandardOutput(out)) {
                 write(opened, new Checked(main.out()));
-            } else if (Streams.isPipe(target)) {
-                try (OutputStream pipe = Files.newOutputStream(target)) {
+            } else if (Streams.isPipe(out)) {
+                try (OutputStream pipe = Files.newOutputStream(out)) {
                     write(opened, pipe);
                 }
             } else {
-                AtomicFiles.write(target, file -> write(opened, Channels.newOutputStream(file)));
+                AtomicFiles.write(out, file -> write(opened, Channels.newOutputStream(file)));
             }
             ClassifierOptions.tellCut(cut, rows(), opened, main.err());
         }

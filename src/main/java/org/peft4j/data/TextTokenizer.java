@@ -17,15 +17,13 @@ import org.peft4j.error.MalformedFileException;
  * to {@code maxLength} so that the closing token stays, never padded. What the file itself says about cutting and
  * padding is overridden. Types of tokens are not given: for single texts they are all zero. Safe from many threads.
  *
- * <p>The library behind it would report to its makers on some clouds and can download; both are switched off, unless
- * {@code ai.djl.offline} or {@code OPT_OUT_TRACKING} are set to something else.
+ * <p>{@link TokenizerLibrary} says how the library behind it is loaded.
  */
 public final class TextTokenizer implements AutoCloseable {
     private static final long MAX_BYTES = 256L << 20;
 
     static {
-        setIfAbsent("ai.djl.offline");
-        setIfAbsent("OPT_OUT_TRACKING");
+        TokenizerLibrary.load();
     }
 
     /**
@@ -131,11 +129,5 @@ public final class TextTokenizer implements AutoCloseable {
     @Override
     public void close() {
         tokenizer.close();
-    }
-
-    private static void setIfAbsent(String property) {
-        if (System.getProperty(property) == null) {
-            System.setProperty(property, "true");
-        }
     }
 }

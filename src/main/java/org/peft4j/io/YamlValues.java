@@ -1,13 +1,13 @@
 package org.peft4j.io;
 
 import java.lang.reflect.RecordComponent;
-import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
+import org.peft4j.host.UserPath;
 
 /** Single YAML values as Java values, and the messages for those that do not fit. */
 final class YamlValues {
@@ -26,11 +26,7 @@ final class YamlValues {
             return text;
         }
         if (type == Path.class) {
-            try {
-                return Path.of(text);
-            } catch (InvalidPathException e) {
-                throw wrong("a path of this system", node, path);
-            }
+            return at(node, path, () -> UserPath.of(text));
         }
         if (type.isEnum()) {
             Map<String, Object> names = YamlSchema.enumNames(type);

@@ -5,8 +5,11 @@ import java.io.IOException;
 import java.net.URL;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
+import org.peft4j.host.Log;
+import org.peft4j.host.NativeCache;
+import org.peft4j.host.NativeFailure;
+import org.peft4j.host.TemporaryProperty;
 import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Loads libtorch and our libraries, once.
@@ -14,10 +17,15 @@ import org.slf4j.LoggerFactory;
 final class NativeLibrary {
     private static final String MEMORY_LIMIT = "org.bytedeco.javacpp.maxPhysicalBytes";
 
+    private static final String CACHE = "org.bytedeco.javacpp.cachedir",
+            CACHE_OLD_NAME = "org.bytedeco.javacpp.cacheDir";
+
     /** A libpeft4j_cuda.so to use instead of the one in the jar. */
     private static final String CUDA_LIBRARY = "peft4j.cuda.library";
 
-    private static final Logger LOG = LoggerFactory.getLogger(NativeLibrary.class);
+    private static final String LOAD_LIBRARIES = "org.bytedeco.javacpp.loadLibraries";
+
+    private static final Logger LOG = Log.of(NativeLibrary.class);
 
     private NativeLibrary() {}
 
@@ -31,16 +39,18 @@ final class NativeLibrary {
             if (System.getProperty(MEMORY_LIMIT) == null) {
                 System.setProperty(MEMORY_LIMIT, "0");
             }
-            Loader.load(org.bytedeco.pytorch.global.torch.class);
+            String platform = Loader.getPlatform();
+            if (!packed(platform, "libjnipeft4j.so")) {
+                throw NativeFailure.noLibraries(platform, null);
+            }
+            NativeFailure.requireCLibrary();
+            chooseCache();
+            passOverOpenblasRelease();
             try {
+                Loader.load(org.bytedeco.pytorch.global.torch.class);
                 PeftNative.loadLibrary();
-            } catch (UnsatisfiedLinkError e) {
-                String platform = Loader.getPlatform();
-                UnsatisfiedLinkError missing = new UnsatisfiedLinkError("peft4j: no native libraries for " + platform
-                        + "; add the dependency org.peft4j:peft4j:VERSION:" + platform + " (classifier " + platform
-                        + ") beside the main jar");
-                missing.initCause(e);
-                throw missing;
+            } catch (LinkageError e) {
+                throw NativeFailure.of("the native libraries of libtorch and peft4j", e);
             }
             TO_LOG = new PeftNative.Logger() {
                 @Override
@@ -51,6 +61,39 @@ final class NativeLibrary {
             TO_LOG.retainReference(); // the caller's PointerScope must not free it
             PeftNative.set_logger(TO_LOG);
             loadCuda();
+        }
+
+        private static boolean packed(String platform, String library) {
+            return NativeLibrary.class.getResource("/org/peft4j/" + platform + "/" + library) != null;
+        }
+
+        /** JavaCPP asks once where to unpack; where it was asked before us, or told, that place stays. */
+        private static void chooseCache() {
+            if (System.getProperty(CACHE) != null || System.getProperty(CACHE_OLD_NAME) != null) {
+                return;
+            }
+            try (TemporaryProperty own = TemporaryProperty.set(
+                    CACHE, NativeCache.directory().resolve("javacpp").toString())) {
+                Loader.getCacheDir();
+            } catch (IOException e) {
+                throw NativeFailure.of("JavaCPP's cache", e);
+            }
+        }
+
+        /**
+         * JavaCPP would warn at each start that openblas's preset is of another release than itself. The POM says why it
+         * is, and the tests run with it. The check is made when this class is initialised, and only where libraries are
+         * loaded at all; nothing is loaded by it.
+         */
+        private static void passOverOpenblasRelease() {
+            try (TemporaryProperty quiet = TemporaryProperty.set(LOAD_LIBRARIES, "false")) {
+                Class.forName(
+                        "org.bytedeco.openblas.presets.openblas_nolapack",
+                        true,
+                        org.bytedeco.pytorch.global.torch.class.getClassLoader());
+            } catch (ClassNotFoundException e) {
+                LOG.debug("no preset of openblas", e);
+            }
         }
 
         /** Our CUDA kernels, where they are packed; without them CUDA tensors are served by libtorch's operations. */

@@ -10,6 +10,9 @@ import java.util.Properties;
 import java.util.TreeMap;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
+import org.peft4j.error.ConfigException;
+import org.peft4j.host.CLibrary;
+import org.peft4j.host.NativeCache;
 import org.peft4j.ops.Ops;
 
 /** What computes here: versions, processor features, kernels. For {@code peft4j info} and the files of a run. */
@@ -58,6 +61,26 @@ public final class Machine {
                         ? "bfloat16"
                         : "weights bfloat16, computed in float32 (the processor does not multiply bfloat16)";
         return "CPU, " + torch.get_num_threads() + " threads, " + types + ", kernels for " + Ops.cpuCapability();
+    }
+
+    /** What can be told without the native libraries, also where they cannot be loaded. */
+    public static Map<String, String> system() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        facts.put(
+                "system",
+                System.getProperty("os.name") + " on " + System.getProperty("os.arch")
+                        + "; there are native libraries for Linux on x86-64 (amd64)");
+        facts.put("C library", CLibrary.description());
+        facts.put("native libraries are unpacked into", cache());
+        return facts;
+    }
+
+    private static String cache() {
+        try {
+            return NativeCache.directory() + " (-Dpeft4j.cache or PEFT4J_CACHE names another)";
+        } catch (ConfigException e) {
+            return String.valueOf(e.getMessage());
+        }
     }
 
     /** Facts by name, in the order to print them. */
