@@ -21,5 +21,6 @@ if [ "${1:-}" = --natives ]; then
   out=$root/target/natives-gpu/org/peft4j/$platform
   mkdir -p "$out"
   cp -f "$root/target/natives/org/peft4j/$platform"/*.so "$build/libpeft4j_cuda.so" "$out/"
+  licence_files "$root/target/natives-gpu"
   natives_timestamp natives-gpu "$out" # for Maven
 fi

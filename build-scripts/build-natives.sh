@@ -140,4 +140,5 @@ if [ ! -e "$out/libjnipeft4j.so" ] || [ "$(cat "$stamp" 2> /dev/null)" != "$inpu
   printf '%s\n' "$inputs" > "$stamp"
 fi
 
+licence_files "$root/target/natives"
 natives_timestamp natives "$out"

@@ -8,6 +8,7 @@
 #   need_tools COMMAND...        installs what is missing (as root, through apt-get), else ends with the command to run
 #   nvcc, has_nvcc               CUDA's compiler: $CUDA_HOME's, the path's, or /usr/local/cuda's; whether there is one
 #   natives_timestamp NAME DIR   writes target/NAME.properties: NAME.timestamp for the jar of DIR's libraries
+#   licence_files DIR            lays LICENSE and NOTICE where a jar of DIR has them
 #   build_tools                  the commands that a build needs, for need_tools
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -81,4 +82,9 @@ natives_timestamp() {
   local hash
   hash=$(cat "$2"/*.so | sha256sum | cut -c 1-6)
   printf '%s.timestamp=%d\n' "$1" $((1767225600 + 2 * 0x$hash)) > "$root/target/$1.properties"
+}
+
+licence_files() {
+  mkdir -p "$1/META-INF"
+  cp -f "$root/LICENSE" "$root/NOTICE" "$1/META-INF/"
 }

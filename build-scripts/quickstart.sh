@@ -14,7 +14,7 @@ test_mails=src/examples/data/spamassassin/test.jsonl
 # shellcheck disable=SC2046 # words
 need_tools $(build_tools)
 say "building (the first time: five minutes of compiling and downloading)"
-mvn -B -q -ntp package -DskipTests -Dmaven.javadoc.skip -Dmaven.source.skip
+mvn -B -q -ntp package -DskipTests -Dmaven.javadoc.skip -Dmaven.source.skip -Dcyclonedx.skip
 peft4j=target/peft4j/bin/peft4j
 
 [ -f "$model/model.safetensors" ] || "$peft4j" fetch all-minilm-l6-v2 --out "$model"

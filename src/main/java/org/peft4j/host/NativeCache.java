@@ -6,6 +6,7 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
@@ -45,7 +46,7 @@ public final class NativeCache {
             if (setting != null && !setting.isBlank()) {
                 chosen = asked(setting, property != null ? PROPERTY : VARIABLE, user());
             } else {
-                chosen = choose(UserPath.home(), Path.of(System.getProperty("java.io.tmpdir")), user());
+                chosen = choose(UserPath.homes(), Path.of(System.getProperty("java.io.tmpdir")), user());
             }
         }
         return chosen;
@@ -74,10 +75,11 @@ public final class NativeCache {
         return directory;
     }
 
-    static Path choose(Optional<Path> home, Path temporary, long user) {
+    static Path choose(List<Path> homes, Path temporary, long user) {
         List<Path> candidates = new ArrayList<>();
-        home.filter(Files::isDirectory) // one that is not there is not made
-                .ifPresent(directory -> candidates.add(directory.resolve(".cache/peft4j")));
+        homes.stream()
+                .filter(Files::isDirectory) // one that is not there is not made
+                .forEach(home -> candidates.add(home.resolve(".cache/peft4j")));
         candidates.add(temporary.toAbsolutePath().resolve("peft4j-" + user));
         for (Path candidate : candidates) {
             try {
@@ -174,6 +176,9 @@ public final class NativeCache {
     private static String reason(IOException e) {
         if (e instanceof AccessDeniedException) {
             return "permission denied";
+        }
+        if (e instanceof NoSuchFileException) {
+            return "cannot be made";
         }
         return e instanceof FileAlreadyExistsException ? "is a file" : String.valueOf(e.getMessage());
     }

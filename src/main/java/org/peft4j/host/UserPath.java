@@ -2,8 +2,10 @@ package org.peft4j.host;
 
 import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -67,16 +69,21 @@ public final class UserPath {
     }
 
     /** The user's home directory: {@code HOME} as for a shell, else what the system has for the user. */
-    public static Optional<Path> home() {
-        return home(System.getenv("HOME"), System.getProperty("user.home"));
+    static Optional<Path> home() {
+        return homes().stream().findFirst();
     }
 
-    static Optional<Path> home(@Nullable String variable, @Nullable String property) {
-        for (String candidate : new String[] {variable, property}) {
-            if (candidate != null && candidate.startsWith("/")) {
-                return Optional.of(path(candidate));
-            }
-        }
-        return Optional.empty(); // Java says "?" for a user without an entry
+    /** Both, where they differ. */
+    static List<Path> homes() {
+        return homes(System.getenv("HOME"), System.getProperty("user.home"));
+    }
+
+    static List<Path> homes(@Nullable String variable, @Nullable String property) {
+        return Stream.of(variable, property)
+                .filter(candidate ->
+                        candidate != null && candidate.startsWith("/")) // Java says "?" where there is none
+                .map(UserPath::path)
+                .distinct()
+                .toList();
     }
 }
