@@ -35,12 +35,25 @@ final class Failure {
     /** Prints one message and returns the exit status. */
     static int report(Throwable thrown, PrintStream err, boolean stacktrace) {
         Throwable failure = unwrap(thrown);
-        String message = message(failure);
+        String message = printable(message(failure));
         err.println(message.startsWith("peft4j: ") ? message : "peft4j: " + message);
         if (stacktrace) {
             failure.printStackTrace(err);
         }
         return status(failure);
+    }
+
+    /** A terminal must not obey what a message quotes from a file. */
+    private static String printable(String message) {
+        StringBuilder out = new StringBuilder();
+        message.codePoints().forEach(c -> {
+            if (c != '\n' && Character.isISOControl(c)) {
+                out.append(String.format("\\u%04x", c));
+            } else {
+                out.appendCodePoint(c);
+            }
+        });
+        return out.toString();
     }
 
     private static Throwable unwrap(Throwable thrown) {
@@ -137,7 +150,7 @@ final class Failure {
     }
 
     /** A letter that the locale has no bytes for, or a zero. */
-    private static String noPath(InvalidPathException wrong) {
+    static String noPath(InvalidPathException wrong) {
         return "'" + wrong.getInput() + "' is no path on this system"
                 + (wrong.getInput().chars().anyMatch(c -> c > 0x7e)
                         ? "; the locale may lack its letters: try LC_ALL=C.UTF-8"
@@ -148,9 +161,6 @@ final class Failure {
         CommandLine command = wrong.getCommandLine();
         String name = command.getCommandSpec().qualifiedName();
         String message = String.valueOf(wrong.getMessage());
-        if (wrong.getCause() instanceof InvalidPathException path) {
-            message = noPath(path);
-        }
         UnmatchedArgumentException unmatched = unmatched(wrong);
         if (unmatched != null) {
             message = unknown(unmatched, command) + didYouMean(unmatched.getSuggestions());

@@ -39,7 +39,10 @@ final class Inputs {
         }
         Path parent = out.toAbsolutePath().getParent();
         if (parent == null || !Files.isDirectory(parent)) {
-            throw new ConfigException(setting + ": " + out + ": there is no directory " + parent);
+            throw new ConfigException(setting + ": " + out
+                    + (parent != null && Files.exists(parent)
+                            ? ": " + parent + " is a file, not a directory"
+                            : ": there is no directory " + parent));
         }
     }
 

@@ -1,6 +1,5 @@
 package org.peft4j.io;
 
-import java.io.FilterInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.ref.WeakReference;
@@ -55,6 +54,9 @@ public final class Streams {
             return standardInput();
         }
         FileReasons.checkNoDirectory(path);
+        if (isPipe(path)) {
+            return new InterruptibleInput(() -> Files.newInputStream(path));
+        }
         try {
             return Files.newInputStream(path);
         } catch (IOException e) {
@@ -69,11 +71,6 @@ public final class Streams {
                     INPUT_NAME, -1, "it can be read only once, and was read before; save it to a file, and give that");
         }
         taken = new WeakReference<>(in);
-        return new FilterInputStream(in) {
-            @Override
-            public void close() {
-                // belongs to the process
-            }
-        };
+        return new InterruptibleInput(() -> in);
     }
 }
