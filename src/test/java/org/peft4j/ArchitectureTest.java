@@ -69,7 +69,8 @@ class ArchitectureTest {
     private static final Map<String, Set<String>> SEAM = Map.of(
             "org.peft4j.error", Set.of(),
             "org.peft4j.train", Set.of(),
-            "org.peft4j.method", names("AdapterStore FileConfig FileTensors Method Methods SavedModules"),
+            "org.peft4j.method",
+                    names("AdapterNames AdapterStore FileConfig FileTensors Method Methods PeftKeys SavedModules"),
             "org.peft4j.method.lora", names("LoraMethod"),
             "org.peft4j.method.prefix", names("PrefixMethod"));
 

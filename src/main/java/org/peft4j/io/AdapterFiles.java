@@ -81,8 +81,9 @@ public final class AdapterFiles {
                 Files.isDirectory(dir)
                         ? "adapter directory must hold " + CONFIG + " and " + TENSORS + ", lacks "
                                 + String.join(" and ", missing)
+                                + Subfolders.hint(dir)
                         : "adapter must be a directory with " + CONFIG + " and " + TENSORS + ", this is "
-                                + (Files.exists(dir) ? "a file" : "not there"));
+                                + PathKinds.describe(dir));
     }
 
     private static boolean isText(@Nullable Object value) {

@@ -3,8 +3,10 @@ package org.peft4j.io;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 
@@ -16,7 +18,7 @@ import org.peft4j.error.MalformedFileException;
  * hub caches are made of them; names inside the index cannot leave the directory. Code in the directory is never run.
  */
 public final class ModelDirectory {
-    private static final String CONFIG = "config.json";
+    static final String CONFIG = "config.json";
     private static final String TOKENIZER = "tokenizer.json";
     private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
 
@@ -47,17 +49,21 @@ public final class ModelDirectory {
             throw new MalformedFileException(
                     dir,
                     -1,
-                    "model must be a directory with config.json and" + " model.safetensors, this is "
-                            + (Files.exists(dir) ? "a file" : "not there"));
+                    "model must be a directory with config.json and model.safetensors, this is "
+                            + PathKinds.describe(dir));
         }
-        if (!Files.exists(dir.resolve(CONFIG))) {
+        Path file = dir.resolve(CONFIG);
+        if (!Files.isRegularFile(file)) {
             throw new MalformedFileException(
                     dir,
                     -1,
                     "model directory lacks " + CONFIG
+                            + (Files.exists(file) || Files.isSymbolicLink(file)
+                                    ? ", which is " + PathKinds.describe(file)
+                                    : "")
                             + (Files.exists(dir.resolve(AdapterFiles.CONFIG))
                                     ? "; it is an adapter, and needs the base model's directory beside it"
-                                    : ""));
+                                    : Subfolders.hint(dir)));
         }
         Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
         if (!(config.get("model_type") instanceof String modelType) || modelType.isBlank()) {
@@ -81,6 +87,11 @@ public final class ModelDirectory {
         return directory;
     }
 
+    /** The path of {@code config.json}. */
+    public Path configFile() {
+        return directory.resolve(CONFIG);
+    }
+
     /** The content of {@code config.json}; immutable, see {@link Json} for the types in it. */
     public Map<String, @Nullable Object> config() {
         return config;
@@ -91,9 +102,28 @@ public final class ModelDirectory {
         return modelType;
     }
 
-    /** Every tensor by name, in the order of the file or of the index; immutable. */
+    /**
+     * Every tensor by its name in the model (see {@link TensorNames}), in the order of the file or of the index; immutable.
+     */
     public Map<String, TensorLocation> tensors() {
         return tensors;
+    }
+
+    /** For the message about a tensor that is not there: three names as the files have them, and where else a model is. */
+    public String found() {
+        return TensorNames.some(tensors.values(), location -> location.info().name()) + Subfolders.hint(directory);
+    }
+
+    /**
+     * The one type of all floating-point tensors, if that is a 16-bit type; else float32, which holds what the others hold
+     * to the precision that is computed with.
+     */
+    public DType storage() {
+        Set<DType> types = EnumSet.noneOf(DType.class);
+        tensors.values().forEach(location -> types.add(location.info().dtype()));
+        types.removeIf(type -> !type.isFloat());
+        boolean half = types.equals(Set.of(DType.F16)) || types.equals(Set.of(DType.BF16));
+        return half ? types.iterator().next() : DType.F32;
     }
 
     /** The path of {@code tokenizer.json}. */

@@ -34,6 +34,9 @@ import org.peft4j.io.SafeTensorsLayout.Entry;
 final class SafeTensorsHeader {
     static final int LENGTH_BYTES = 8;
     static final int MAX_BYTES = 100_000_000;
+    /** More than any model has; each costs half a kilobyte while it is read. */
+    static final int MAX_TENSORS = 1 << 18;
+
     static final String METADATA = "__metadata__";
 
     private final Path path;
@@ -115,6 +118,8 @@ final class SafeTensorsHeader {
             parser.nextToken();
             if (name.equals(METADATA)) {
                 readMetadata(parser, metadata);
+            } else if (entries.size() == MAX_TENSORS) {
+                throw malformed(at, "header names more than " + Bytes.counted(MAX_TENSORS) + " tensors");
             } else {
                 entries.add(readEntry(parser, name, at));
             }

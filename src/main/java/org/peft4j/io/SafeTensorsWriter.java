@@ -39,6 +39,12 @@ final class SafeTensorsWriter {
 
     SafeTensorsWriter(Map<String, String> metadata, Collection<? extends TensorSource> unordered) {
         checkNames(unordered);
+        for (TensorSource tensor : unordered) {
+            if (!ORDER.contains(tensor.dtype())) {
+                throw new IllegalArgumentException("tensor '" + tensor.name() + "' must be one of " + DType.used()
+                        + " to be written, is " + tensor.dtype());
+            }
+        }
         tensors = unordered.stream()
                 .sorted(Comparator.comparingInt((TensorSource t) -> ORDER.indexOf(t.dtype()))
                         .thenComparing(t -> Utf8.encode(t.name()), Arrays::compareUnsigned))

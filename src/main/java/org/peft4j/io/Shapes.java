@@ -22,9 +22,13 @@ final class Shapes {
         return elements;
     }
 
-    /** Number of bytes, with {@link ArithmeticException} as above. */
+    /** Number of bytes, with {@link ArithmeticException} as above; the last one may be filled in part. */
     static long bytes(DType dtype, List<Long> shape) {
-        return Math.multiplyExact(elements(shape), dtype.size());
+        long elements = elements(shape);
+        if (dtype.bits() % Byte.SIZE == 0) {
+            return Math.multiplyExact(elements, dtype.size());
+        }
+        return Math.addExact(Math.multiplyExact(elements, dtype.bits()), Byte.SIZE - 1) / Byte.SIZE;
     }
 
     /** For callers' shapes: as {@link #bytes}, but a mistake is the caller's and names the tensor. */

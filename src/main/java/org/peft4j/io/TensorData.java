@@ -46,6 +46,10 @@ public record TensorData(String name, DType dtype, List<Long> shape, ByteBuffer 
      */
     public float[] toFloats() {
         ByteBuffer in = bytes();
+        if (!dtype.isFloat()) {
+            throw new IllegalStateException(
+                    "tensor '" + name + "' must be one of [F64, F32, F16, BF16] to be read as floats, is " + dtype);
+        }
         float[] values = new float[in.remaining() / dtype.size()];
         for (int i = 0; i < values.length; i++) {
             values[i] = switch (dtype) {
@@ -53,9 +57,7 @@ public record TensorData(String name, DType dtype, List<Long> shape, ByteBuffer 
                 case F32 -> in.getFloat();
                 case F16 -> HalfFloats.fromF16(in.getShort());
                 case BF16 -> HalfFloats.fromBF16(in.getShort());
-                default ->
-                    throw new IllegalStateException("tensor '" + name
-                            + "' must be one of [F64, F32, F16, BF16] to be read as floats, is " + dtype);
+                default -> throw new AssertionError(dtype);
             };
         }
         return values;

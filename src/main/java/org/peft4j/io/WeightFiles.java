@@ -24,12 +24,13 @@ final class WeightFiles {
 
     private WeightFiles() {}
 
+    /** The tensors under their names in the model. */
     static Map<String, TensorLocation> find(Path dir) throws IOException {
         if (Files.exists(dir.resolve(SINGLE))) {
-            return single(dir.resolve(SINGLE));
+            return plain(dir.resolve(SINGLE), single(dir.resolve(SINGLE)));
         }
         if (Files.exists(dir.resolve(INDEX))) {
-            return sharded(dir, dir.resolve(INDEX));
+            return plain(dir.resolve(INDEX), sharded(dir, dir.resolve(INDEX)));
         }
         Optional<String> pickle = pickle(dir);
         throw new MalformedFileException(
@@ -37,13 +38,19 @@ final class WeightFiles {
                 -1,
                 pickle.isPresent()
                         ? ForeignFormats.refusePickle(pickle.get())
-                        : "model directory lacks its weights: " + SINGLE + ", or " + INDEX + " with shards");
+                        : "model directory lacks its weights: " + SINGLE + ", or " + INDEX + " with shards"
+                                + Subfolders.hint(dir));
+    }
+
+    private static Map<String, TensorLocation> plain(Path file, Map<String, TensorLocation> tensors)
+            throws MalformedFileException {
+        return Collections.unmodifiableMap(TensorNames.renamed(file, tensors, TensorNames::plain));
     }
 
     private static Map<String, TensorLocation> single(Path file) throws IOException {
         Map<String, TensorLocation> tensors = new LinkedHashMap<>();
         SafeTensors.open(file).tensors().forEach((name, info) -> tensors.put(name, new TensorLocation(file, info)));
-        return Collections.unmodifiableMap(tensors);
+        return tensors;
     }
 
     private static Map<String, TensorLocation> sharded(Path dir, Path index) throws IOException {
@@ -67,7 +74,7 @@ final class WeightFiles {
             }
             tensors.put(tensor, new TensorLocation(shard.path(), info));
         }
-        return Collections.unmodifiableMap(tensors);
+        return tensors;
     }
 
     private static SafeTensorsFile openShard(Path dir, Path index, String name) throws IOException {

@@ -82,8 +82,9 @@ public final class AdapterStore {
 
     private static <C extends MethodConfig> Loaded read(Method<C> method, AdapterFile file, String name, Points points)
             throws IOException {
+        List<String> notes =
+                new ArrayList<>(method.keys().check(file.directory().resolve(AdapterFiles.CONFIG), file.config()));
         C config = method.readConfig(file);
-        List<String> notes = new ArrayList<>();
         for (String module : points.fresh()) {
             if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {
                 throw FileTensors.malformed(

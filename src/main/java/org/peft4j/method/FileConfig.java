@@ -3,18 +3,23 @@ package org.peft4j.method;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 
-/**
- * Typed access to {@code adapter_config.json}. Unknown keys are ignored, as the format asks of its readers; a known key
- * that asks for something we do not do is refused by name.
- */
+/** Typed access to {@code adapter_config.json}; which keys may be there at all, {@link Method#keys} says. */
 public final class FileConfig {
+    private static final int MOST = 1 << 24;
+
+    /** Settings that PEFT calls otherwise than we do. */
+    private static final Map<String, String> KEYS = Map.of(
+            "alpha", "lora_alpha",
+            "dropout", "lora_dropout",
+            "virtualTokens", "num_virtual_tokens");
+
     private final AdapterFile file;
 
     public FileConfig(AdapterFile file) {
@@ -25,24 +30,32 @@ public final class FileConfig {
         return file.config().get(key);
     }
 
+    /** A whole number that is not negative; fallback where the key is missing. */
     public int count(String key, int fallback) throws MalformedFileException {
         Object value = get(key);
-        if (value == null) {
-            return fallback;
-        }
-        if (!(value instanceof Number n) || n.doubleValue() != Math.rint(n.doubleValue()) || n.longValue() > 1 << 24) {
-            throw wrong(key, "must be a whole number", value);
+        return value == null ? fallback : count(key, value, value);
+    }
+
+    /** @param whole the key's whole value, for the message */
+    private int count(String key, @Nullable Object value, Object whole) throws MalformedFileException {
+        if (!(value instanceof Number n)
+                || n.doubleValue() != Math.rint(n.doubleValue())
+                || n.doubleValue() < 0
+                || n.doubleValue() > MOST) {
+            String among = value == whole ? "" : ", in " + whole;
+            throw wrong(key, "must be a whole number from 0 to " + MOST, value + among);
         }
         return n.intValue();
     }
 
     public double number(String key, double fallback) throws MalformedFileException {
         Object value = get(key);
-        if (value == null) {
-            return fallback;
-        }
+        return value == null ? fallback : number(key, value, value);
+    }
+
+    private double number(String key, @Nullable Object value, Object whole) throws MalformedFileException {
         if (!(value instanceof Number n)) {
-            throw wrong(key, "must be a number", value);
+            throw wrong(key, value == whole ? "must be a number" : "must have numbers as values", whole);
         }
         return n.doubleValue();
     }
@@ -86,10 +99,7 @@ public final class FileConfig {
         Object value = get(key);
         List<Integer> counts = new ArrayList<>();
         for (Object item : value instanceof Number ? List.of(value) : list(key, value)) {
-            if (!(item instanceof Number n)) {
-                throw wrong(key, "must be a list of whole numbers", value);
-            }
-            counts.add(n.intValue());
+            counts.add(count(key, item, String.valueOf(value)));
         }
         return counts;
     }
@@ -106,36 +116,31 @@ public final class FileConfig {
 
     /** Numbers by name, in the file's order. */
     public Map<String, Double> numbers(String key) throws MalformedFileException {
-        Object value = get(key);
         Map<String, Double> numbers = new LinkedHashMap<>();
-        if (value == null) {
-            return numbers;
-        }
-        if (!(value instanceof Map<?, ?> map)) {
-            throw wrong(key, "must be an object", value);
-        }
-        for (Map.Entry<?, ?> entry : map.entrySet()) {
-            if (!(entry.getValue() instanceof Number n)) {
-                throw wrong(key, "must have numbers as values", value);
-            }
-            numbers.put(String.valueOf(entry.getKey()), n.doubleValue());
+        for (Map.Entry<?, ?> entry : map(key).entrySet()) {
+            numbers.put(String.valueOf(entry.getKey()), number(key, entry.getValue(), map(key)));
         }
         return numbers;
     }
 
-    /** What must be missing, null, false, 0 or empty, because it changes the formula and we do not have it. */
-    public void refuse(Set<String> keys) throws MalformedFileException {
-        for (String key : keys) {
-            Object value = get(key);
-            boolean unset = value == null
-                    || Boolean.FALSE.equals(value)
-                    || (value instanceof Number n && n.doubleValue() == 0)
-                    || (value instanceof List<?> l && l.isEmpty())
-                    || (value instanceof Map<?, ?> m && m.isEmpty());
-            if (!unset) {
-                throw wrong(key, "is not supported", value);
-            }
+    /** Whole numbers by name, in the file's order. */
+    public Map<String, Integer> countsByName(String key) throws MalformedFileException {
+        Map<String, Integer> counts = new LinkedHashMap<>();
+        for (Map.Entry<?, ?> entry : map(key).entrySet()) {
+            counts.put(String.valueOf(entry.getKey()), count(key, entry.getValue(), map(key)));
         }
+        return counts;
+    }
+
+    private Map<?, ?> map(String key) throws MalformedFileException {
+        Object value = get(key);
+        if (value == null) {
+            return Map.of();
+        }
+        if (!(value instanceof Map<?, ?> map)) {
+            throw wrong(key, "must be an object", value);
+        }
+        return map;
     }
 
     public MalformedFileException wrong(String key, String expected, @Nullable Object value) {
@@ -143,9 +148,13 @@ public final class FileConfig {
                 file.directory().resolve(AdapterFiles.CONFIG), -1, key + " " + expected + ", got " + value);
     }
 
-    /** An error of a setting's own check, with the file's name. */
+    /** An error of a setting's own check, with the file's name and the name that the setting has there. */
     public MalformedFileException wrong(IllegalArgumentException e) {
+        String message = String.valueOf(e.getMessage());
+        String setting = message.substring(0, Math.max(0, message.indexOf(' ')));
+        String key = KEYS.getOrDefault(
+                setting, setting.replaceAll("([a-z])([A-Z])", "$1_$2").toLowerCase(Locale.ROOT));
         return new MalformedFileException(
-                file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
+                file.directory().resolve(AdapterFiles.CONFIG), -1, key + message.substring(setting.length()));
     }
 }

@@ -1,16 +1,17 @@
 package org.peft4j.method;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.DType;
 import org.peft4j.io.TensorData;
+import org.peft4j.io.TensorNames;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Parameter;
 import org.peft4j.nn.Tensors;
@@ -33,49 +34,73 @@ public final class FileTensors {
     /**
      * Fills all parameters from the file.
      *
-     * @param ignored names of the file that need no place
-     * @throws MalformedFileException if a parameter's tensor is missing or has another shape, or a tensor finds no place
+     * @param byPath the file's tensors by path, see {@link AdapterNames}
+     * @param key the name that a path has in the method's files, for messages
+     * @throws MalformedFileException if a parameter's tensor is missing, has another shape or a value that is not finite,
+     *     or a tensor finds no place
      */
-    public static void load(Adapter adapter, AdapterFile file, UnaryOperator<String> key, Set<String> ignored)
+    public static void load(
+            Adapter adapter, AdapterFile file, Map<String, TensorData> byPath, UnaryOperator<String> key)
             throws MalformedFileException {
-        Map<String, TensorData> left = new LinkedHashMap<>(file.tensors());
-        left.keySet().removeAll(ignored);
+        Map<String, TensorData> left = new LinkedHashMap<>(byPath);
         for (Parameter parameter : adapter.parameters().values()) {
-            String name = key.apply(parameter.path());
-            TensorData data = left.remove(name);
+            TensorData data = left.remove(parameter.path());
             if (data == null) {
-                throw malformed(
-                        file,
-                        "adapter lacks the tensor " + name + "; the file has "
-                                + file.tensors().size() + " tensors" + example(file));
+                throw malformed(file, "adapter lacks the tensor " + key.apply(parameter.path()) + has(file));
             }
             List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
             if (!data.shape().equals(shape)) {
                 throw malformed(
-                        file, "tensor " + name + " must have shape " + shape + " for this model, has " + data.shape());
+                        file,
+                        "tensor " + data.name() + " must have shape " + shape + " for this model, has " + data.shape()
+                                + (parameter.path().contains("embeddings.")
+                                        ? "; the adapter was made on the model with a vocabulary of another size: give"
+                                                + " the model as it was saved then"
+                                        : ""));
             }
             parameter.set(floats(file, data));
         }
         if (!left.isEmpty()) {
             throw malformed(
                     file,
-                    left.size() + " of " + file.tensors().size() + " tensors find no place in this model, first: "
-                            + left.keySet().iterator().next());
+                    left.size() + " of " + file.tensors().size() + " tensors find no place in this model: "
+                            + TensorNames.some(
+                                    left.values().stream().map(TensorData::name).toList()));
         }
     }
 
     private static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {
+        float[] values;
         try {
-            return data.toFloats();
+            values = data.toFloats();
         } catch (IllegalStateException e) {
             throw malformed(file, e.getMessage());
         }
+        for (int i = 0; i < values.length; i++) {
+            if (!Float.isFinite(values[i])) {
+                throw malformed(
+                        file,
+                        "tensor " + data.name() + " must hold finite numbers, has " + values[i] + " at "
+                                + index(i, data.shape()) + "; the training that made it went wrong");
+            }
+        }
+        return values;
     }
 
-    private static String example(AdapterFile file) {
-        return file.tensors().isEmpty()
-                ? ""
-                : ", such as " + file.tensors().keySet().iterator().next();
+    /** The place of a row-major element. */
+    private static List<Long> index(long element, List<Long> shape) {
+        Long[] index = new Long[shape.size()];
+        long rest = element;
+        for (int d = shape.size() - 1; d >= 0; d--) {
+            index[d] = rest % shape.get(d);
+            rest /= shape.get(d);
+        }
+        return new ArrayList<>(Arrays.asList(index));
+    }
+
+    /** What the file has instead, for messages. */
+    public static String has(AdapterFile file) {
+        return "; it has " + TensorNames.some(file.tensors().keySet());
     }
 
     /** An error in the tensors of an adapter. */

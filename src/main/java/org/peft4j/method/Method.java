@@ -6,6 +6,7 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.TensorData;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Points;
@@ -28,7 +29,10 @@ public interface Method<C extends MethodConfig> {
      */
     Adapter attach(String name, C config, Points points, long seed);
 
-    /** The settings of an adapter file. What it asks for and we cannot do is refused by name. */
+    /** What each key of the method's {@code adapter_config.json} means. */
+    ConfigKeys keys();
+
+    /** The settings of an adapter file, whose keys were judged by {@link #keys}. */
     C readConfig(AdapterFile file) throws MalformedFileException;
 
     /**

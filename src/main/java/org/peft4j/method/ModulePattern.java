@@ -24,11 +24,11 @@ public final class ModulePattern {
     /**
      * Compiles an expression.
      *
-     * @throws IllegalArgumentException if it is not a regular expression
+     * @throws IllegalArgumentException if it is not a regular expression for Python
      */
     public static ModulePattern of(String regex) {
         try {
-            return new ModulePattern(regex, Pattern.compile(regex.replace("(?P<", "(?<")));
+            return new ModulePattern(regex, Pattern.compile(PythonRegex.toJava(regex), PythonRegex.FLAGS));
         } catch (PatternSyntaxException e) {
             throw new IllegalArgumentException(
                     "'" + regex + "' is not a regular expression: " + e.getDescription() + " at " + e.getIndex(), e);
@@ -39,6 +39,15 @@ public final class ModulePattern {
     public boolean matches(String path) {
         try {
             return matcher(path).matches();
+        } catch (StackOverflowError e) {
+            throw tooSlow();
+        }
+    }
+
+    /** Whether the path begins with a match, as Python's {@code re.match} asks. */
+    public boolean begins(String path) {
+        try {
+            return matcher(path).lookingAt();
         } catch (StackOverflowError e) {
             throw tooSlow();
         }

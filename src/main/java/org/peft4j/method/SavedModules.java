@@ -43,6 +43,23 @@ public final class SavedModules {
         });
     }
 
+    /**
+     * Claims every tensor of the model that an adapter's file holds as a whole though its config does not name it: the
+     * embedding table that PEFT saves once tokens were added. It counts in place of the model's, as in PEFT.
+     *
+     * @param paths of the file's tensors
+     */
+    public static void claimWhole(
+            Adapter.Builder builder, Points points, Collection<String> paths, List<String> notes) {
+        for (String path : paths) {
+            TensorPoint point = points.tensors().get(path);
+            if (point != null && !builder.claims(point)) {
+                builder.claim(point, copy(point, GROUP));
+                notes.add("the adapter has its own " + path + ", which takes the place of the model's");
+            }
+        }
+    }
+
     /** A parameter that begins with the tensor's values. */
     public static Parameter copy(TensorPoint point, String group) {
         return Parameter.of(

@@ -1,5 +1,6 @@
 package org.peft4j.model;
 
+import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.ForwardContext;
@@ -15,6 +16,11 @@ public interface ClassificationModel extends AutoCloseable {
 
     /** Token numbers are below this. */
     int vocabulary();
+
+    /** What a user should know about the model's files. */
+    default List<String> notes() {
+        return List.of();
+    }
 
     /**
      * @param tokens of all sequences, one after the other, as the context's packing says; each sequence has at least one

@@ -1,6 +1,5 @@
 package org.peft4j.model;
 
-import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
@@ -43,20 +42,7 @@ public final class ConfigReader {
         return number.doubleValue();
     }
 
-    /** One of these words. */
-    public String word(String key, String fallback, List<String> known) throws MalformedFileException {
-        Object value = config.get(key);
-        if (value == null) {
-            return fallback;
-        }
-        if (!(value instanceof String word) || !known.contains(word)) {
-            throw wrong(key, "must be one of " + known, value);
-        }
-        return word;
-    }
-
     public MalformedFileException wrong(String key, String expected, @Nullable Object value) {
-        return new MalformedFileException(
-                directory.directory().resolve("config.json"), -1, key + " " + expected + ", got " + value);
+        return new MalformedFileException(directory.configFile(), -1, key + " " + expected + ", got " + value);
     }
 }

@@ -1,5 +1,6 @@
 package org.peft4j.model;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Points;
@@ -9,6 +10,11 @@ public interface EmbeddingModel extends AutoCloseable {
     Points points();
 
     int maxPositions();
+
+    /** What a user should know about the model's files. */
+    default List<String> notes() {
+        return List.of();
+    }
 
     /** Hidden states behind the last block, [T, hidden] in the type of the activations. */
     Tensor hidden(int[] tokens, ForwardContext context);

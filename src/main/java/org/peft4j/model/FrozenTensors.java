@@ -6,13 +6,16 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.DeviceException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.DType;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.TensorLocation;
+import org.peft4j.io.TensorNames;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.TensorPoint;
 import org.peft4j.ops.Ops;
@@ -49,21 +52,31 @@ public final class FrozenTensors implements AutoCloseable {
 
     /** A matrix or table, in the storage type. */
     public Tensor matrix(String path, long... shape) throws IOException {
-        return get(path, options.storage(), null, shape);
+        return get(path, options.storage(), locate(path), null, shape);
     }
 
     /** A bias or a norm's scale, in the type of the activations. */
     public Tensor vector(String path, long... shape) throws IOException {
-        return get(path, options.compute(), null, shape);
+        return get(path, options.compute(), locate(path), null, shape);
     }
 
-    /** A tensor of a head: made anew, in float32, if the directory lacks it. */
-    public Tensor head(String path, Maker maker, long... shape) throws IOException {
-        return get(path, shape.length == 1 ? options.compute() : options.storage(), maker, shape);
+    /** A tensor of a head: made anew if the directory lacks it, or in any case. */
+    public Tensor head(String path, Maker maker, boolean anew, long... shape) throws IOException {
+        ScalarType type = shape.length == 1 ? options.compute() : options.storage();
+        return get(path, type, anew ? null : locate(path), maker, shape);
     }
 
-    private Tensor get(String path, ScalarType type, @Nullable Maker maker, long... shape) throws IOException {
+    /** The first dimension of a tensor as the directory has it; empty if it has none of this name. */
+    public OptionalLong rows(String path) throws MalformedFileException {
         TensorLocation location = locate(path);
+        return location == null || location.info().shape().isEmpty()
+                ? OptionalLong.empty()
+                : OptionalLong.of(location.info().shape().get(0));
+    }
+
+    private Tensor get(
+            String path, ScalarType type, @Nullable TensorLocation location, @Nullable Maker maker, long... shape)
+            throws IOException {
         Tensor given = changed.get(path);
         Tensor value;
         if (given != null) {
@@ -75,7 +88,8 @@ public final class FrozenTensors implements AutoCloseable {
             }
             value = Scopes.owned(() -> maker.make(options.seed(), path, shape).to(type));
         } else if (location == null) {
-            throw new MalformedFileException(directory.directory(), -1, "model lacks the tensor " + path);
+            throw new MalformedFileException(
+                    directory.directory(), -1, "model lacks the tensor " + path + "; it has " + directory.found());
         } else {
             value = load(location, path, type, shape);
         }
@@ -84,11 +98,15 @@ public final class FrozenTensors implements AutoCloseable {
         return value;
     }
 
-    private @Nullable TensorLocation locate(String path) {
+    /** Where the tensor is, with the backbone's prefix or without it. */
+    private @Nullable TensorLocation locate(String path) throws MalformedFileException {
         TensorLocation location = directory.tensors().get(path);
-        return location == null && path.startsWith(prefix)
-                ? directory.tensors().get(path.substring(prefix.length()))
-                : location;
+        TensorLocation bare = path.startsWith(prefix) ? directory.tensors().get(path.substring(prefix.length())) : null;
+        if (location != null && bare != null) {
+            throw TensorNames.twice(
+                    location.file(), location.info().name(), bare.info().name(), path);
+        }
+        return location == null ? bare : location;
     }
 
     private static Tensor load(TensorLocation location, String path, ScalarType type, long... shape)
@@ -102,15 +120,24 @@ public final class FrozenTensors implements AutoCloseable {
                             + location.info().shape());
         }
         DType dtype = location.info().dtype();
-        if (dtype != DType.F32 && dtype != DType.BF16 && dtype != DType.F16 && dtype != DType.F64) {
+        if (!dtype.isFloat()) {
             throw new MalformedFileException(
                     location.file(),
                     location.info().offset(),
-                    "tensor " + path + " must be floating-point, is " + dtype);
+                    "tensor " + path + " must be one of [F64, F32, F16, BF16] to be computed with, is " + dtype);
         }
-        return Scopes.owned(() -> Ops.mapTensor(
-                        location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())
-                .to(type)); // the mapped view itself where the type is right
+        try {
+            return Scopes.owned(() -> Ops.mapTensor(
+                            location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())
+                    .to(type)); // the mapped view itself where the type is right
+        } catch (DeviceException e) {
+            throw new MalformedFileException(
+                    location.file(),
+                    location.info().offset(),
+                    "tensor " + path + " cannot be mapped into memory; was the file changed or taken away since it was"
+                            + " opened?",
+                    e);
+        }
     }
 
     /** Every tensor that was asked for. */

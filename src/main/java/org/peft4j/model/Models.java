@@ -24,7 +24,7 @@ public final class Models {
         ModelFamily family = FAMILIES.get(directory.modelType());
         if (family == null) {
             throw new MalformedFileException(
-                    directory.directory().resolve("config.json"),
+                    directory.configFile(),
                     -1,
                     "model_type must be one of " + FAMILIES.keySet() + ", got '" + directory.modelType() + "'");
         }

@@ -89,7 +89,9 @@ final class LoadedRun implements AutoCloseable {
         Labels labels = new OutputLabels(directory, start, settings).forTraining(config.labels(), newHead, rows, notes);
         Dataset train = rows.dataset(labels);
         Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
-        ClassificationModel model = Models.family(directory).classification(directory, labels.size(), options(config));
+        ClassificationModel model = Models.family(directory).classification(
+                        directory, labels.size(), options(config, newHead || outputs.adapterHead() > 0));
+        notes.addAll(model.notes());
         AdapterStore.Loaded adapter = null;
         try {
             adapter = start == null
@@ -115,10 +117,10 @@ final class LoadedRun implements AutoCloseable {
         }
     }
 
-    private static ModelOptions options(RunConfig config) {
+    private static ModelOptions options(RunConfig config, boolean newHead) {
         boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
         boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
-        return new ModelOptions(bfloat16, dropout, config.training().seed());
+        return new ModelOptions(bfloat16, dropout, config.training().seed(), newHead);
     }
 
     private static boolean newHead(RunConfig config, @Nullable AdapterFile start) {

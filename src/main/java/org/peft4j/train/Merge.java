@@ -12,6 +12,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
@@ -46,10 +47,10 @@ public final class Merge {
         ModelDirectory directory = ModelDirectory.open(modelPath);
         AdapterFile file = AdapterFiles.read(adapterPath);
         AdapterSettings settings = AdapterSettings.read(file.directory()).orElse(null);
-        List<String> labels =
-                new OutputLabels(directory, file, settings).forUse(List.of()).names();
+        OutputLabels outputs = new OutputLabels(directory, file, settings);
+        List<String> labels = outputs.forUse(List.of()).names();
         try (ClassificationModel model = Models.family(directory)
-                        .classification(directory, labels.size(), new ModelOptions(false, false, 0));
+                        .classification(directory, labels.size(), new ModelOptions(false, false, 0, outputs.adapterHead() > 0));
                 PointerScope scope = new PointerScope()) {
             Points points = model.points();
             AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);
@@ -72,9 +73,10 @@ public final class Merge {
             Path out,
             boolean overwrite)
             throws IOException {
+        DType storage = directory.storage();
         List<TensorSource> tensors = new ArrayList<>();
         for (TensorPoint point : points.tensors().values()) {
-            tensors.add(new Source(point.path(), changed.getOrDefault(point.path(), point.value())));
+            tensors.add(new Source(point.path(), changed.getOrDefault(point.path(), point.value()), storage));
         }
         Map<String, @Nullable Object> config = new LinkedHashMap<>(directory.config());
         Map<String, Object> names = new LinkedHashMap<>();
@@ -86,7 +88,10 @@ public final class Merge {
         config.put("architectures", List.of(points.architecture()));
         config.put("id2label", names);
         config.put("label2id", numbers);
-        config.put("dtype", "float32");
+        config.put("dtype", storage.torchName());
+        if (config.containsKey("torch_dtype")) { // transformers before 4.56 reads this one
+            config.put("torch_dtype", storage.torchName());
+        }
         AtomicDirectories.write(out, overwrite, made -> {
             AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
             SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
@@ -100,12 +105,12 @@ public final class Merge {
         });
     }
 
-    /** A tensor of the model, in float32. */
-    private record Source(String name, Tensor tensor) implements TensorSource {
-        @Override
-        public DType dtype() {
-            return DType.F32;
-        }
+    /** A tensor of the model, in the type that all of the base's have. */
+    private record Source(String name, Tensor tensor, DType dtype) implements TensorSource {
+        private static final Map<DType, ScalarType> TYPES = Map.of(
+                DType.F32, ScalarType.Float,
+                DType.F16, ScalarType.Half,
+                DType.BF16, ScalarType.BFloat16);
 
         @Override
         public List<Long> shape() {
@@ -115,7 +120,15 @@ public final class Merge {
         @Override
         public void writeTo(WritableByteChannel out) throws IOException {
             try (PointerScope scope = new PointerScope()) {
-                out.write(Tensors.view(tensor.to(ScalarType.Float).contiguous()));
+                Tensor narrow = tensor.to(TYPES.get(dtype)).contiguous();
+                if (!narrow.isfinite().all().item_bool()) {
+                    throw new TrainingException(
+                            tensor.isfinite().all().item_bool()
+                                    ? "merging would put values into " + name + " that " + dtype.torchName()
+                                            + ", the base's type, does not hold; convert the base to bfloat16 or float32"
+                                    : "merging would put values that are not finite into " + name);
+                }
+                out.write(Tensors.view(narrow));
             }
         }
     }

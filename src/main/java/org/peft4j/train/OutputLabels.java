@@ -13,6 +13,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.method.AdapterNames;
 
 /**
  * What a model's outputs are called: decided here and nowhere else, so that a class number means the same in training,
@@ -27,6 +28,7 @@ import org.peft4j.io.ModelDirectory;
  * </ol>
  */
 final class OutputLabels {
+    private static final String HEAD = "classifier.weight";
     private static final String NEW_HEAD = "train a new head: task.new_head: true (--set task.new_head=true)";
 
     private final ModelDirectory directory;
@@ -184,26 +186,21 @@ final class OutputLabels {
         return outputs;
     }
 
+    /** How many outputs the adapter's own head has; 0 if it brings none. */
     int adapterHead() {
         return adapter == null
                 ? 0
-                : adapter.tensors().entrySet().stream()
-                        .filter(entry -> isHead(entry.getKey()))
-                        .map(entry -> rows(entry.getValue().shape()))
-                        .findFirst()
+                : AdapterNames.ending(adapter, HEAD)
+                        .map(head -> rows(head.shape()))
                         .orElse(0);
     }
 
     private int modelHead() {
         return directory.tensors().entrySet().stream()
-                .filter(entry -> isHead(entry.getKey()))
+                .filter(entry -> entry.getKey().equals(HEAD) || entry.getKey().endsWith("." + HEAD))
                 .map(entry -> rows(entry.getValue().info().shape()))
                 .findFirst()
                 .orElse(0);
-    }
-
-    private static boolean isHead(String tensor) {
-        return tensor.equals("classifier.weight") || tensor.endsWith(".classifier.weight");
     }
 
     private static int rows(List<Long> shape) {
@@ -248,6 +245,6 @@ final class OutputLabels {
     }
 
     private MalformedFileException wrong(String reason) {
-        return new MalformedFileException(directory.directory().resolve("config.json"), -1, reason);
+        return new MalformedFileException(directory.configFile(), -1, reason);
     }
 }

@@ -136,8 +136,9 @@ public final class TextClassifier implements AutoCloseable {
         OutputLabels outputs = new OutputLabels(directory, file, settings);
         Labels labels = outputs.forUse(options.labels());
         boolean bfloat16 = options.dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ModelOptions modelOptions = new ModelOptions(bfloat16, false, 0);
+        ModelOptions modelOptions = new ModelOptions(bfloat16, false, 0, outputs.adapterHead() > 0);
         ClassificationModel model = Models.family(directory).classification(directory, labels.size(), modelOptions);
+        notes.addAll(model.notes());
         AdapterStore.Loaded loaded = null;
         try {
             if (file != null) {

@@ -75,7 +75,7 @@ class FuzzTest {
         for (TensorInfo tensor : parsed.tensors().values()) {
             assertThat(tensor.offset()).isEqualTo(end);
             assertThat(tensor.length())
-                    .isEqualTo(tensor.elements() * tensor.dtype().size());
+                    .isEqualTo((tensor.elements() * tensor.dtype().bits() + 7) / 8);
             end += tensor.length();
         }
         assertThat(end).isEqualTo(file.length);

@@ -28,7 +28,7 @@ class SafeTensorsWriteTest {
     void readsBackWhatItWrote() throws IOException {
         List<TensorData> tensors = new ArrayList<>();
         Random random = new Random(7);
-        for (DType type : DType.values()) {
+        for (DType type : DType.used()) {
             byte[] bytes = new byte[6 * type.size()];
             random.nextBytes(bytes);
             tensors.add(new TensorData("t." + type, type, List.of(2L, 3L), ByteBuffer.wrap(bytes)));
@@ -47,7 +47,7 @@ class SafeTensorsWriteTest {
     @Test
     void ordersTensorsAsThePythonLibraryDoes() throws IOException {
         List<TensorData> tensors = new ArrayList<>();
-        for (DType type : DType.values()) {
+        for (DType type : DType.used()) {
             tensors.add(zeros("b" + type, type, List.of(3L)));
             tensors.add(zeros("a" + type + "é", type, List.of()));
         }

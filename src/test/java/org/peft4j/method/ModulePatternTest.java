@@ -20,7 +20,7 @@ class ModulePatternTest {
 
     @Test
     void indexIsEmptyWhereNothingMatchesOrTheNumberIsHuge() {
-        ModulePattern pattern = ModulePattern.of("layer\\.(?<idx>\\d+)\\.");
+        ModulePattern pattern = ModulePattern.of("layer\\.(?P<idx>\\d+)\\.");
         assertThat(pattern.index("block.1.query")).isEmpty();
         assertThat(pattern.index("layer.99999999999.query")).isEmpty();
     }

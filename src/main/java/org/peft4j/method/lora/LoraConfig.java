@@ -24,7 +24,7 @@ import org.peft4j.method.Targets;
  * @param excludeModules modules that are not adapted, whatever the targets say: names, suffixes or a
  *     regular expression; null: none
  * @param layersToTransform numbers of the layers to adapt, all if empty; only with a list of targets
- * @param layersPattern name of the list of layers in the path, such as "layer"; null takes the first number
+ * @param layersPattern names of the list of layers in the path, such as "layer", tried in turn; empty takes the first number
  * @param rankPattern other ranks: name, suffix or regular expression of the end of a path → r; the first match counts
  * @param alphaPattern other alphas, in the same way
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
@@ -41,19 +41,20 @@ public record LoraConfig(
         Targets targets,
         @Nullable Targets excludeModules,
         List<Integer> layersToTransform,
-        @Nullable String layersPattern,
+        List<String> layersPattern,
         Map<String, Integer> rankPattern,
         Map<String, Double> alphaPattern,
         List<String> modulesToSave,
         InitLora init)
         implements MethodConfig {
+    /** More than any layer is wide. */
+    static final int MAX_RANK = 1 << 20;
+
+    private static final double MIN_ALPHA = 1e-30;
+
     public LoraConfig {
-        if (r < 1) {
-            throw new IllegalArgumentException("r must be at least 1, got " + r);
-        }
-        if (!(alpha > 0 && alpha < Double.POSITIVE_INFINITY)) { // also refuses NaN
-            throw new IllegalArgumentException("alpha must be a positive number, got " + alpha);
-        }
+        checkRank("r", r);
+        checkAlpha("alpha", alpha);
         if (!(dropout >= 0 && dropout < 1)) {
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
         }
@@ -74,22 +75,35 @@ public record LoraConfig(
         if (!layersToTransform.isEmpty() && layersToTransform.get(0) < 0) {
             throw new IllegalArgumentException("layersToTransform must not be negative, got " + layersToTransform);
         }
-        if (layersPattern != null && layersToTransform.isEmpty()) {
+        if (!layersPattern.isEmpty() && layersToTransform.isEmpty()) {
             throw new IllegalArgumentException(
-                    "layersPattern needs layers to transform, got '" + layersPattern + "' and none");
+                    "layersPattern needs layers to transform, got " + layersPattern + " and none");
         }
+        layersPattern = List.copyOf(layersPattern);
+        layersPattern.forEach(ModulePattern::of);
         rankPattern.forEach((key, rank) -> {
             ModulePattern.of(key);
-            if (rank < 1) {
-                throw new IllegalArgumentException("rankPattern of '" + key + "' must be at least 1, got " + rank);
-            }
+            checkRank("rankPattern of '" + key + "'", rank);
         });
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
-            if (!(value > 0 && value < Double.POSITIVE_INFINITY)) {
-                throw new IllegalArgumentException("alphaPattern of '" + key + "' must be positive, got " + value);
-            }
+            checkAlpha("alphaPattern of '" + key + "'", value);
         });
+    }
+
+    private static void checkRank(String what, int rank) {
+        if (rank < 1 || rank > MAX_RANK) {
+            throw new IllegalArgumentException(
+                    what + " must be " + (rank < 1 ? "at least 1" : "at most " + MAX_RANK) + ", got " + rank);
+        }
+    }
+
+    /** Beyond these bounds alpha / r is infinite, or 0 with any rank, in the float32 that it is multiplied with. */
+    private static void checkAlpha(String what, double alpha) {
+        if (!(alpha >= MIN_ALPHA && alpha <= Float.MAX_VALUE)) { // also refuses NaN
+            throw new IllegalArgumentException(what + " must be a positive number that float32 holds, from " + MIN_ALPHA
+                    + " to " + Float.MAX_VALUE + ", got " + alpha);
+        }
     }
 
     /** PEFT's defaults: r 8, alpha 8, no dropout, no biases, the model's usual targets. */
@@ -139,7 +153,7 @@ public record LoraConfig(
         private Targets targets = Targets.modelDefault();
         private @Nullable Targets excludeModules;
         private List<Integer> layersToTransform = List.of();
-        private @Nullable String layersPattern;
+        private List<String> layersPattern = List.of();
         private Map<String, Integer> rankPattern = Map.of();
         private Map<String, Double> alphaPattern = Map.of();
         private List<String> modulesToSave = List.of();
@@ -193,9 +207,13 @@ public record LoraConfig(
             return this;
         }
 
-        public Builder layersPattern(@Nullable String value) {
+        public Builder layersPattern(List<String> value) {
             layersPattern = value;
             return this;
+        }
+
+        public Builder layersPattern(String... names) {
+            return layersPattern(List.of(names));
         }
 
         /** The order of the map counts: the first match gives the rank. */

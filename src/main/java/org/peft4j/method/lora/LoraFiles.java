@@ -1,12 +1,11 @@
 package org.peft4j.method.lora;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -18,33 +17,11 @@ final class LoraFiles {
     /** What PEFT puts before the path of every tensor: the tuner inside PeftModel, and the model inside the tuner. */
     static final String PREFIX = "base_model.model.";
 
-    /** Keys that change the formula in a way that this method does not have. */
-    private static final Set<String> REFUSED = Set.of(
-            "use_dora",
-            "lora_bias",
-            "fan_in_fan_out",
-            "layer_replication",
-            "trainable_token_indices",
-            "target_parameters",
-            "use_qalora",
-            "use_bdlora",
-            "alora_invocation_tokens",
-            "arrow_config",
-            "megatron_config",
-            "kasa_config",
-            "velora_config",
-            "monteclora_config");
-
-    private static final Set<String> FLAGS = Set.of("use_dora", "use_qalora", "lora_bias", "fan_in_fan_out");
-
     private LoraFiles() {}
 
     static LoraConfig read(AdapterFile file) throws MalformedFileException {
         FileConfig config = new FileConfig(file);
-        config.refuse(REFUSED);
         try {
-            Map<String, Integer> ranks = new LinkedHashMap<>();
-            config.numbers("rank_pattern").forEach((key, rank) -> ranks.put(key, rank.intValue()));
             return LoraConfig.builder()
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
@@ -55,22 +32,25 @@ final class LoraFiles {
                     .excludeModules(targets(config, "exclude_modules", null))
                     .layersToTransform(config.counts("layers_to_transform"))
                     .layersPattern(layersPattern(config))
-                    .rankPattern(ranks)
+                    .rankPattern(config.countsByName("rank_pattern"))
                     .alphaPattern(config.numbers("alpha_pattern"))
                     .modulesToSave(config.texts("modules_to_save"))
-                    .init("gaussian".equals(config.get("init_lora_weights")) ? InitLora.GAUSSIAN : InitLora.KAIMING)
+                    .init(LoraKeys.init(config))
                     .build();
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
         }
     }
 
-    private static @Nullable String layersPattern(FileConfig config) throws MalformedFileException {
-        List<String> patterns = config.texts("layers_pattern");
-        if (patterns.size() > 1) {
-            throw config.wrong("layers_pattern", "must be one name", patterns);
-        }
-        return patterns.isEmpty() ? null : patterns.get(0);
+    /** PEFT looks at the names only where layers are given. */
+    private static List<String> layersPattern(FileConfig config) throws MalformedFileException {
+        boolean named = config.get("layers_to_transform") == null
+                || !config.counts("layers_to_transform").isEmpty();
+        return named
+                ? config.texts("layers_pattern").stream()
+                        .filter(name -> !name.isEmpty())
+                        .toList()
+                : List.of();
     }
 
     private static Bias bias(FileConfig config) throws MalformedFileException {
@@ -93,36 +73,35 @@ final class LoraFiles {
         return names.isEmpty() ? fallback : Targets.names(names);
     }
 
-    /** Every key that PEFT writes and that is not the same for all methods; patterns sorted, as PEFT does. */
-    static Map<String, Object> write(LoraConfig config) {
+    /**
+     * Every key that PEFT writes and that is not the same for all methods.
+     *
+     * @param adapted paths of the adapted modules
+     */
+    static Map<String, Object> write(LoraConfig config, Collection<String> adapted) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
-        for (String key : REFUSED) {
-            file.put(key, FLAGS.contains(key) ? false : null);
-        }
-        for (String key : List.of("corda_config", "eva_config", "lora_ga_config")) {
-            file.put(key, null);
-        }
-        file.put("alpha_pattern", new TreeMap<>(config.alphaPattern()));
+        LoraKeys.putUnset(file);
+        file.put("alpha_pattern", PatternOrder.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
-        file.put("ensure_weight_tying", false);
         file.put(
                 "exclude_modules",
                 config.excludeModules() == null ? null : config.excludeModules().toTree());
         file.put("init_lora_weights", config.init() == InitLora.GAUSSIAN ? "gaussian" : true);
-        file.put("layers_pattern", config.layersPattern());
+        file.put("layers_pattern", layersPattern(config.layersPattern()));
         file.put("layers_to_transform", config.layersToTransform().isEmpty() ? null : config.layersToTransform());
-        file.put("loftq_config", Map.of());
         file.put(
                 "lora_alpha",
                 config.alpha() == Math.rint(config.alpha()) ? (Object) (long) config.alpha() : config.alpha());
         file.put("lora_dropout", config.dropout());
-        file.put("megatron_core", "megatron.core");
-        file.put("qalora_group_size", 16);
         file.put("r", config.r());
-        file.put("rank_pattern", new TreeMap<>(config.rankPattern()));
+        file.put("rank_pattern", PatternOrder.free(config.rankPattern(), adapted));
         file.put("target_modules", config.targets().toTree());
         file.put("use_rslora", config.rslora());
         return file;
+    }
+
+    private static @Nullable Object layersPattern(List<String> names) {
+        return names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names;
     }
 
     /** The file's name of a parameter; the bias of an adapted layer is inside PEFT's wrapper of it. */
@@ -132,16 +111,11 @@ final class LoraFiles {
         return PREFIX + (adapted.contains(module) ? module + ".base_layer" + last : path);
     }
 
-    /** Second copies that PEFT writes of a saved module's tensors with bias "all": they need no place. */
-    static Set<String> copies(AdapterFile file) {
-        Set<String> copies = new LinkedHashSet<>();
-        for (String name : file.tensors().keySet()) {
-            if (name.contains(".original_module.")
-                    || (name.contains(".modules_to_save.")
-                            && file.tensors().containsKey(name.replace(".modules_to_save.", ".")))) {
-                copies.add(name);
-            }
+    /** As PEFT warns: no linear layer of ours is stored as GPT-2's are. */
+    static void noteTransposed(AdapterFile file, List<String> notes) throws MalformedFileException {
+        if (new FileConfig(file).flag("fan_in_fan_out")) {
+            notes.add("fan_in_fan_out is true in the adapter's config, but the model's linear layers store [out, in]:"
+                    + " taken as false, as PEFT does");
         }
-        return copies;
     }
 }

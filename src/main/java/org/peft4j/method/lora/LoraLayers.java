@@ -27,14 +27,14 @@ import org.peft4j.method.Targets;
  * Compiled once and safe from many threads.
  */
 public final class LoraLayers {
-    private static final ModulePattern FIRST_NUMBER = ModulePattern.of(".*?\\.[^.]*\\.(?<idx>\\d+)\\.");
+    private static final ModulePattern FIRST_NUMBER = ModulePattern.of(".*?\\.[^.]*\\.(?P<idx>\\d+)\\.");
 
     private final LoraConfig config;
     private final List<ModulePattern> saved = new ArrayList<>();
     private final Set<Integer> layers;
-    private final ModulePattern layer;
-    private final Map<ModulePattern, Integer> ranks = new LinkedHashMap<>();
-    private final Map<ModulePattern, Double> alphas = new LinkedHashMap<>();
+    private final List<ModulePattern> layer = new ArrayList<>(); // tried in turn
+    private final Map<ModulePattern, Integer> ranks;
+    private final Map<ModulePattern, Double> alphas;
 
     /**
      * @throws IllegalArgumentException if the targets are still the model's default, or a name is not a regular
@@ -48,16 +48,20 @@ public final class LoraLayers {
         this.config = config;
         config.modulesToSave().forEach(name -> saved.add(ModulePattern.of("(^|.*\\.)" + name + "($|\\..*)")));
         layers = new HashSet<>(config.layersToTransform());
-        String pattern = config.layersPattern();
-        layer = pattern == null || pattern.isEmpty()
-                ? FIRST_NUMBER
-                : ModulePattern.of("(?:^|.*?\\.)" + pattern + "\\.(?<idx>\\d+)\\.");
-        config.rankPattern().forEach((key, rank) -> ranks.put(ending(key), rank));
-        config.alphaPattern().forEach((key, alpha) -> alphas.put(ending(key), alpha));
+        config.layersPattern()
+                .forEach(name -> layer.add(ModulePattern.of("(?:^|.*?\\.)" + name + "\\.(?P<idx>\\d+)\\.")));
+        if (layer.isEmpty()) {
+            layer.add(FIRST_NUMBER);
+        }
+        ranks = compiled(config.rankPattern());
+        alphas = compiled(config.alphaPattern());
     }
 
-    private static ModulePattern ending(String key) {
-        return ModulePattern.of("(.*\\.)?(" + key + ")$");
+    /** Patterns for the end of a path, in their order. */
+    static <V> Map<ModulePattern, V> compiled(Map<String, V> patterns) {
+        Map<ModulePattern, V> compiled = new LinkedHashMap<>();
+        patterns.forEach((key, value) -> compiled.put(ModulePattern.of("(.*\\.)?(" + key + ")$"), value));
+        return compiled;
     }
 
     /** Whether the module is adapted; the head has to be left out by the caller if the targets are all-linear. */
@@ -70,7 +74,11 @@ public final class LoraLayers {
         if (anyLayer) {
             return true;
         }
-        OptionalInt number = layer.index(modulePath);
+        OptionalInt number = layer.stream()
+                .map(pattern -> pattern.index(modulePath))
+                .filter(OptionalInt::isPresent)
+                .findFirst()
+                .orElse(OptionalInt.empty());
         return number.isPresent() && layers.contains(number.getAsInt());
     }
 
@@ -78,7 +86,7 @@ public final class LoraLayers {
     public boolean isExcluded(String modulePath) {
         Targets excluded = config.excludeModules();
         return (excluded != null && excluded.matches(modulePath))
-                || saved.stream().anyMatch(pattern -> pattern.matches(modulePath));
+                || saved.stream().anyMatch(pattern -> pattern.begins(modulePath));
     }
 
     /** The rank of an adapted module. */
@@ -96,9 +104,10 @@ public final class LoraLayers {
         return alpha(modulePath) / (config.rslora() ? Math.sqrt(r) : r);
     }
 
-    private static <V> Optional<V> first(Map<ModulePattern, V> patterns, String path) {
+    /** The value of the first pattern that matches. */
+    static <V> Optional<V> first(Map<ModulePattern, V> patterns, String path) {
         return patterns.entrySet().stream()
-                .filter(entry -> entry.getKey().matches(path))
+                .filter(entry -> entry.getKey().begins(path))
                 .map(Map.Entry::getValue)
                 .findFirst();
     }

@@ -13,7 +13,9 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.TensorData;
+import org.peft4j.method.AdapterNames;
 import org.peft4j.method.FileTensors;
 import org.peft4j.method.Method;
 import org.peft4j.method.PeftType;
@@ -51,7 +53,7 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<Site> sites = sites(resolved, points);
-        return build(name, resolved, sites, points, seed);
+        return build(name, resolved, sites, points, seed).build();
     }
 
     private static List<Site> sites(LoraConfig config, Points points) {
@@ -85,7 +87,7 @@ public final class LoraMethod implements Method<LoraConfig> {
         }
     }
 
-    private static Adapter build(String name, LoraConfig config, List<Site> sites, Points points, long seed) {
+    private static Adapter.Builder build(String name, LoraConfig config, List<Site> sites, Points points, long seed) {
         Adapter.Builder builder = Adapter.builder(name);
         for (Site site : sites) {
             String path = site.point().path();
@@ -105,7 +107,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             }
         }
         SavedModules.claim(builder, points, config.modulesToSave());
-        return builder.build();
+        return builder;
     }
 
     private static List<TensorPoint> biases(LoraConfig config, List<Site> sites, Points points) {
@@ -130,6 +132,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     @Override
+    public ConfigKeys keys() {
+        return LoraKeys.TABLE;
+    }
+
+    @Override
     public LoraConfig readConfig(AdapterFile file) throws MalformedFileException {
         return LoraFiles.read(file);
     }
@@ -137,34 +144,9 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        List<Site> sites = new ArrayList<>();
-        LoraLayers layers = new LoraLayers(LoraTargets.resolve(config, points.modelType()));
-        for (Map.Entry<String, TensorData> entry : file.tensors().entrySet()) {
-            if (!entry.getKey().endsWith(A) || !entry.getKey().startsWith(LoraFiles.PREFIX)) {
-                continue;
-            }
-            String path = entry.getKey()
-                    .substring(LoraFiles.PREFIX.length(), entry.getKey().length() - A.length());
-            LinearPoint point = points.linear(path);
-            List<Long> shape = entry.getValue().shape();
-            if (point == null) {
-                throw FileTensors.malformed(
-                        file,
-                        "tensor " + entry.getKey() + " adapts a linear layer that " + points.architecture()
-                                + " does not have");
-            }
-            if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > 1 << 20) {
-                throw FileTensors.malformed(
-                        file, "tensor " + entry.getKey() + " must have shape [r, " + point.in() + "], has " + shape);
-            }
-            int rank = shape.get(0)
-                    .intValue(); // the tensors count: PEFT writes rank_pattern in another order than it reads
-            double alpha = layers.alpha(path);
-            sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
-        }
-        if (sites.isEmpty()) {
-            throw FileTensors.malformed(file, "has no tensor named " + LoraFiles.PREFIX + "….lora_A.weight");
-        }
+        LoraFiles.noteTransposed(file, notes);
+        Map<String, TensorData> byPath = AdapterNames.byPath(file, LoraFiles.PREFIX, points);
+        List<Site> sites = sites(config, file, byPath, points);
         if (config.targets() instanceof Targets.Names names) {
             for (String target : names.names()) {
                 Targets one = Targets.names(target);
@@ -173,16 +155,53 @@ public final class LoraMethod implements Method<LoraConfig> {
                 }
             }
         }
-        Adapter adapter = build(name, config, sites, points, 0);
+        Adapter.Builder builder = build(name, config, sites, points, 0);
+        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
+        Adapter adapter = builder.build();
         try {
-            Set<String> adapted = new LinkedHashSet<>();
-            sites.forEach(site -> adapted.add(site.point().path()));
-            FileTensors.load(adapter, file, key(adapted), LoraFiles.copies(file));
+            FileTensors.load(adapter, file, byPath, key(adapter.lowRanks().keySet()));
         } catch (RuntimeException e) {
             adapter.close();
             throw e;
         }
         return adapter;
+    }
+
+    /** Where the file has tensors of LoRA; they count, whatever the config says of targets and ranks. */
+    private static List<Site> sites(LoraConfig config, AdapterFile file, Map<String, TensorData> byPath, Points points)
+            throws MalformedFileException {
+        LoraLayers layers = new LoraLayers(LoraTargets.resolve(config, points.modelType()));
+        List<Site> sites = new ArrayList<>();
+        for (Map.Entry<String, TensorData> entry : byPath.entrySet()) {
+            if (!entry.getKey().endsWith(A)) {
+                continue;
+            }
+            String tensor = "tensor " + entry.getValue().name();
+            String path = entry.getKey().substring(0, entry.getKey().length() - A.length());
+            LinearPoint point = points.linear(path);
+            List<Long> shape = entry.getValue().shape();
+            if (point == null) {
+                throw FileTensors.malformed(
+                        file, tensor + " adapts a linear layer that " + points.architecture() + " does not have");
+            }
+            if (byPath.containsKey(path + ".weight")) {
+                throw FileTensors.malformed(
+                        file,
+                        tensor + " adapts a weight that the file replaces too, by "
+                                + byPath.get(path + ".weight").name() + "; only one of them is supported");
+            }
+            if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > LoraConfig.MAX_RANK) {
+                throw FileTensors.malformed(file, tensor + " must have shape [r, " + point.in() + "], has " + shape);
+            }
+            int rank = shape.get(0).intValue();
+            double alpha = layers.alpha(path);
+            sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
+        }
+        if (sites.isEmpty()) {
+            throw FileTensors.malformed(
+                    file, "has no tensor named " + LoraFiles.PREFIX + "….lora_A.weight" + FileTensors.has(file));
+        }
+        return sites;
     }
 
     private static UnaryOperator<String> key(Set<String> adapted) {
@@ -191,7 +210,14 @@ public final class LoraMethod implements Method<LoraConfig> {
 
     @Override
     public Map<String, Object> fileConfig(LoraConfig config, Points points) {
-        return LoraFiles.write(LoraTargets.resolve(config, points.modelType()));
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        LoraLayers layers = new LoraLayers(resolved);
+        return LoraFiles.write(
+                resolved,
+                points.linears().stream()
+                        .map(LinearPoint::path)
+                        .filter(layers::adapts)
+                        .toList());
     }
 
     @Override
@@ -207,9 +233,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = new LinkedHashMap<>();
-        adapter.replacements()
-                .forEach((path, parameter) ->
-                        changed.put(path, parameter.value().detach().clone()));
+        adapter.replacements().forEach((path, parameter) -> {
+            Tensor value = parameter.value().detach().clone();
+            checkFinite(path, value);
+            changed.put(path, value);
+        });
         adapter.lowRanks().forEach((path, claim) -> {
             TensorPoint weight = points.tensors().get(path + ".weight");
             if (weight == null) {
@@ -223,10 +251,14 @@ public final class LoraMethod implements Method<LoraConfig> {
     private static Tensor merge(String path, Tensor weight, LowRank claim) {
         Tensor delta = claim.b().detach().matmul(claim.a().detach()).mul(new Scalar(claim.scale()));
         Tensor merged = weight.to(ScalarType.Float).add(delta);
-        if (!merged.isfinite().all().item_bool()) {
-            throw new IllegalStateException("merging would put values that are not finite into " + path + ".weight");
-        }
+        checkFinite(path + ".weight", merged);
         return merged;
+    }
+
+    private static void checkFinite(String path, Tensor merged) {
+        if (!merged.isfinite().all().item_bool()) {
+            throw new IllegalStateException("merging would put values that are not finite into " + path);
+        }
     }
 
     @Override

@@ -21,13 +21,18 @@ import org.peft4j.method.PeftType;
 public record PrefixConfig(
         int virtualTokens, boolean projection, int encoderHiddenSize, InitPrefix init, List<String> modulesToSave)
         implements MethodConfig {
+    /** More than any model has positions, or is wide. */
+    private static final int MOST = 1 << 16;
+
     public PrefixConfig {
-        if (virtualTokens < 1) {
-            throw new IllegalArgumentException("virtualTokens must be at least 1, got " + virtualTokens);
+        if (virtualTokens < 1 || virtualTokens > MOST) {
+            throw new IllegalArgumentException("virtualTokens must be "
+                    + (virtualTokens < 1 ? "at least 1" : "at most " + MOST) + ", got " + virtualTokens);
         }
-        if (encoderHiddenSize < 0) {
+        if (encoderHiddenSize < 0 || encoderHiddenSize > MOST) {
             throw new IllegalArgumentException(
-                    "encoderHiddenSize must be at least 1, or 0 for the model's width, got " + encoderHiddenSize);
+                    "encoderHiddenSize must be at least 1, or 0 for the model's width, and at most " + MOST + ", got "
+                            + encoderHiddenSize);
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
     }

@@ -4,13 +4,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.DType;
 import org.peft4j.io.TensorData;
-import org.peft4j.method.FileConfig;
+import org.peft4j.method.AdapterNames;
 import org.peft4j.method.FileTensors;
 import org.peft4j.method.Method;
 import org.peft4j.method.PeftType;
@@ -31,7 +31,6 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     private static final String TABLE = "prompt_embeddings";
     private static final String GROUP = "prompt";
     private static final String PREFIX = "base_model.";
-    private static final int MOST_TOKENS = 1 << 16;
 
     @Override
     public PeftType type() {
@@ -49,7 +48,8 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         PrefixTable table = config.projection()
                 ? projected(builder, config, points, seed)
                 : direct(builder, config.virtualTokens(), config.init(), points, seed);
-        return claim(builder, table, config, points);
+        claim(builder, table, config, points);
+        return builder.build();
     }
 
     private static PrefixTable direct(Adapter.Builder builder, long tokens, InitPrefix init, Points points, long seed) {
@@ -88,12 +88,12 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         return Parameter.of(path, GROUP, () -> Init.uniform(seed, path, 1 / Math.sqrt(in), out));
     }
 
-    private static Adapter claim(Adapter.Builder builder, PrefixTable table, PrefixConfig config, Points points) {
+    private static void claim(Adapter.Builder builder, PrefixTable table, PrefixConfig config, Points points) {
         for (KeyValuePoint point : points.keyValues()) {
             builder.claim(point, table.at(point, points.layers()));
         }
         SavedModules.claim(builder, points, config.modulesToSave());
-        return builder.positions(config.virtualTokens()).build();
+        builder.positions(config.virtualTokens());
     }
 
     /** 2 · layers · heads · head size. */
@@ -107,22 +107,13 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     }
 
     @Override
+    public ConfigKeys keys() {
+        return PrefixFiles.KEYS;
+    }
+
+    @Override
     public PrefixConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
-        int tokens = config.count("num_virtual_tokens", 0);
-        if (tokens > MOST_TOKENS) {
-            throw config.wrong("num_virtual_tokens", "must be at most " + MOST_TOKENS, tokens);
-        }
-        try {
-            return new PrefixConfig(
-                    tokens,
-                    config.flag("prefix_projection"),
-                    config.count("encoder_hidden_size", 0),
-                    "zero".equals(config.get("init_weights")) ? InitPrefix.ZERO : InitPrefix.RANDOM,
-                    config.texts("modules_to_save"));
-        } catch (IllegalArgumentException e) {
-            throw config.wrong(e);
-        }
+        return PrefixFiles.read(file);
     }
 
     /** The file holds the table itself, also of a projected prefix: its two layers are gone, as in PEFT. */
@@ -134,10 +125,14 @@ public final class PrefixMethod implements Method<PrefixConfig> {
                     + " changes the keys and values themselves");
         }
         Adapter.Builder builder = Adapter.builder(name);
+        PrefixFiles.checkModel(file, points);
+        Map<String, TensorData> byPath = AdapterNames.byPath(file, PREFIX, points);
         PrefixTable table = direct(builder, config.virtualTokens(), InitPrefix.ZERO, points, 0);
-        Adapter adapter = claim(builder, table, config, points);
+        claim(builder, table, config, points);
+        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
+        Adapter adapter = builder.build();
         try {
-            FileTensors.load(adapter, file, PrefixMethod::key, Set.of());
+            FileTensors.load(adapter, file, byPath, PrefixMethod::key);
         } catch (RuntimeException e) {
             adapter.close();
             throw e;
@@ -151,17 +146,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
 
     @Override
     public Map<String, Object> fileConfig(PrefixConfig config, Points points) {
-        KeyValuePoint point = points.keyValues().get(0);
-        Map<String, Object> file = new LinkedHashMap<>();
-        file.put("encoder_hidden_size", inner(config, points));
-        file.put("init_weights", config.init() == InitPrefix.ZERO ? "zero" : null);
-        file.put("num_attention_heads", point.heads());
-        file.put("num_layers", points.layers());
-        file.put("num_transformer_submodules", 1);
-        file.put("num_virtual_tokens", config.virtualTokens());
-        file.put("prefix_projection", config.projection());
-        file.put("token_dim", point.heads() * point.headSize());
-        return file;
+        return PrefixFiles.write(config, inner(config, points), points);
     }
 
     @Override

@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ClassifierHead;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.ForwardContext;
@@ -27,6 +28,8 @@ import org.peft4j.ops.Ops;
  * anew where the directory lacks them: normal with the config's initializer_range, biases 0, as transformers does.
  */
 final class BertClassifier implements ClassificationModel {
+    private static final String CLASSIFIER = "classifier";
+
     private final ModelDirectory directory;
     private final int labels;
     private final ModelOptions options;
@@ -44,18 +47,19 @@ final class BertClassifier implements ClassificationModel {
         BertConfig read = BertConfig.read(directory);
         config = options.dropout() ? read : read.withoutDropout();
         tensors = new FrozenTensors(directory, "bert.", options, changed);
+        ClassifierHead.check(directory, tensors.rows(CLASSIFIER + ".weight"), labels, options.newHead());
         backbone = new BertBackbone(config, tensors, options.compute());
-        pooler = LinearGroup.of(head("bert.pooler.dense", config.hiddenSize()));
-        classifier = LinearGroup.of(head("classifier", labels));
+        pooler = LinearGroup.of(head("bert.pooler.dense", config.hiddenSize(), false));
+        classifier = LinearGroup.of(head(CLASSIFIER, labels, options.newHead()));
     }
 
-    private Linear head(String path, long out) throws IOException {
+    private Linear head(String path, long out, boolean anew) throws IOException {
         FrozenTensors.Maker normal = (seed, name, shape) -> Init.normal(seed, name, config.initializerRange(), shape);
         FrozenTensors.Maker zero = (seed, name, shape) -> org.peft4j.nn.Tensors.zeros(shape);
         return new Linear(
                 path,
-                tensors.head(path + ".weight", normal, out, config.hiddenSize()),
-                tensors.head(path + ".bias", zero, out));
+                tensors.head(path + ".weight", normal, anew, out, config.hiddenSize()),
+                tensors.head(path + ".bias", zero, anew, out));
     }
 
     @Override
@@ -83,6 +87,11 @@ final class BertClassifier implements ClassificationModel {
     @Override
     public int vocabulary() {
         return config.vocabSize();
+    }
+
+    @Override
+    public List<String> notes() {
+        return config.notes();
     }
 
     @Override

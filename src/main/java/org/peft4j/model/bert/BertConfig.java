@@ -5,7 +5,11 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.ConfigReader;
 
-/** What config.json of a BERT model says; names as there. */
+/**
+ * What config.json of a BERT model says; names as there.
+ *
+ * @param notes keys of the file that nobody knows
+ */
 record BertConfig(
         int vocabSize,
         int hiddenSize,
@@ -18,15 +22,12 @@ record BertConfig(
         double hiddenDropoutProb,
         double attentionProbsDropoutProb,
         double classifierDropout,
-        double initializerRange) {
+        double initializerRange,
+        List<String> notes) {
 
     static BertConfig read(ModelDirectory directory) throws MalformedFileException {
         ConfigReader reader = new ConfigReader(directory);
-        reader.word("hidden_act", "gelu", List.of("gelu"));
-        reader.word("position_embedding_type", "absolute", List.of("absolute"));
-        if (Boolean.TRUE.equals(directory.config().get("is_decoder"))) {
-            throw reader.wrong("is_decoder", "must be false: only the encoder is offered", true);
-        }
+        List<String> notes = BertKeys.TABLE.check(directory.configFile(), directory.config());
         double hiddenDropout = reader.number("hidden_dropout_prob", 0.1, 0, 1);
         BertConfig config = new BertConfig(
                 reader.count("vocab_size", 0, 10_000_000),
@@ -40,7 +41,8 @@ record BertConfig(
                 hiddenDropout,
                 reader.number("attention_probs_dropout_prob", 0.1, 0, 1),
                 reader.number("classifier_dropout", hiddenDropout, 0, 1),
-                reader.number("initializer_range", 0.02, 0, 10));
+                reader.number("initializer_range", 0.02, 0, 10),
+                notes);
         if (config.hiddenSize % config.numAttentionHeads != 0) {
             throw reader.wrong(
                     "hidden_size",
@@ -63,7 +65,8 @@ record BertConfig(
                 0,
                 0,
                 0,
-                initializerRange);
+                initializerRange,
+                notes);
     }
 
     int headSize() {

@@ -1,6 +1,7 @@
 package org.peft4j.model.bert;
 
 import java.io.IOException;
+import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -46,6 +47,11 @@ final class BertEmbedder implements EmbeddingModel {
     @Override
     public int maxPositions() {
         return config.maxPositionEmbeddings();
+    }
+
+    @Override
+    public List<String> notes() {
+        return config.notes();
     }
 
     @Override

@@ -59,7 +59,8 @@ class LoraLayersTest {
         builder.layersToTransform(texts(settings.path("layers_to_transform")).stream()
                 .map(Integer::valueOf)
                 .toList());
-        builder.layersPattern(settings.path("layers_pattern").textValue());
+        JsonNode pattern = settings.path("layers_pattern");
+        builder.layersPattern(pattern.isTextual() ? List.of(pattern.asText()) : texts(pattern));
         builder.r(settings.path("r").asInt(8)).alpha(settings.path("lora_alpha").asDouble(8));
         Map<String, Integer> ranks = new LinkedHashMap<>();
         settings.path("rank_pattern")

@@ -1,0 +1,113 @@
+package org.peft4j.method;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.TensorData;
+import org.peft4j.io.TensorNames;
+import org.peft4j.nn.Points;
+
+/**
+ * The tensors of an adapter's file under the paths that parameters have. Beside what {@link TensorNames} takes away these
+ * do not count:
+ *
+ * <pre>
+ * base_model.model.x                   what PEFT puts around the model
+ * x.lora_A.default.weight              the adapter's name, which PEFT leaves out of its files and other savers do not
+ * x.modules_to_save.default.weight     the same around a saved module; without a name it is a second copy
+ * x.original_module.weight             the base's values beside a saved module, which are not the adapter's
+ * x.base_layer.bias                    what PEFT puts around an adapted layer
+ * encoder.layer.0.x                    without the backbone's name, of an adapter that was made on the bare backbone
+ * </pre>
+ */
+public final class AdapterNames {
+    private static final Set<String> NAMED = Set.of("lora_A", "lora_B");
+    private static final String SAVED = "modules_to_save";
+    private static final String BASE_VALUES = "original_module";
+    private static final String ADAPTED = "base_layer";
+
+    private AdapterNames() {}
+
+    /**
+     * The file's tensors by path, in the file's order.
+     *
+     * @param prefix what the method's files put before each path
+     * @throws MalformedFileException if two tensors of different values have one path; it shows both names
+     */
+    public static Map<String, TensorData> byPath(AdapterFile file, String prefix, Points points)
+            throws MalformedFileException {
+        Map<String, TensorData> found = new LinkedHashMap<>();
+        for (Map.Entry<String, TensorData> entry : file.tensors().entrySet()) {
+            String plain = TensorNames.plain(entry.getKey());
+            String name = plain.startsWith(prefix) ? plain.substring(prefix.length()) : plain;
+            if (Arrays.asList(name.split("\\.")).contains(BASE_VALUES)) {
+                continue;
+            }
+            String path = withBackbone(path(name, false), points);
+            if (name.contains(SAVED) && !isKnown(path, points)) {
+                path = withBackbone(path(name, true), points);
+            }
+            TensorData other = found.putIfAbsent(path, entry.getValue());
+            if (other != null && !other.bytes().equals(entry.getValue().bytes())) {
+                throw TensorNames.twice(
+                        file.directory().resolve(AdapterFiles.TENSORS), other.name(), entry.getKey(), path);
+            }
+        }
+        return found;
+    }
+
+    /** The file's tensor whose path ends with this one, such as {@code classifier.weight}, where no model is at hand. */
+    public static Optional<TensorData> ending(AdapterFile file, String path) {
+        return file.tensors().entrySet().stream()
+                .filter(entry -> {
+                    String plain = TensorNames.plain(entry.getKey());
+                    return Stream.of(path(plain, false), path(plain, true))
+                            .anyMatch(found -> found.equals(path) || found.endsWith("." + path));
+                })
+                .filter(entry -> !entry.getKey().contains("." + BASE_VALUES + "."))
+                .map(Map.Entry::getValue)
+                .findFirst();
+    }
+
+    /**
+     * Without the adapter's name and PEFT's wrappers.
+     *
+     * @param named whether the element behind {@code modules_to_save} is the adapter's name
+     */
+    private static String path(String name, boolean named) {
+        String[] parts = name.split("\\.", -1);
+        List<String> kept = new ArrayList<>();
+        for (int i = 0; i < parts.length; i++) {
+            String part = parts[i];
+            if (part.equals(SAVED)) {
+                i += named ? 1 : 0;
+            } else if (!part.equals(ADAPTED)) {
+                kept.add(part);
+                i += NAMED.contains(part) && i + 2 < parts.length ? 1 : 0;
+            }
+        }
+        return String.join(".", kept);
+    }
+
+    private static String withBackbone(String path, Points points) {
+        String first = points.keyValues().get(0).path();
+        String longer = first.substring(0, first.indexOf('.') + 1) + path;
+        return isKnown(longer, points) && !isKnown(path, points) ? longer : path;
+    }
+
+    /** Whether a tensor of the model, or something at a linear layer of it, has this path. */
+    private static boolean isKnown(String path, Points points) {
+        int claim = path.indexOf(".lora_");
+        return claim < 0
+                ? points.tensors().containsKey(path)
+                : points.tensors().containsKey(path.substring(0, claim) + ".weight");
+    }
+}

@@ -1,0 +1,41 @@
+package org.peft4j.method.lora;
+
+import java.util.Collection;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.method.ModulePattern;
+
+/**
+ * Patterns as files have them. Of the patterns that match a module the first counts, and PEFT sorts them whenever it saves a
+ * config; so patterns whose order decides are written out, one for each module, which means the same in any order.
+ */
+final class PatternOrder {
+    private PatternOrder() {}
+
+    /** @param paths the modules that the patterns are asked about */
+    static <V> Map<String, V> free(Map<String, V> patterns, Collection<String> paths) {
+        Map<String, V> sorted = new TreeMap<>(patterns);
+        Map<String, @Nullable V> wanted = values(patterns, paths);
+        if (wanted.equals(values(sorted, paths))) {
+            return sorted;
+        }
+        Map<String, V> each = new TreeMap<>();
+        wanted.forEach((path, value) -> {
+            if (value != null) {
+                each.put("^" + path.replace(".", "\\."), value);
+            }
+        });
+        return each;
+    }
+
+    private static <V> Map<String, @Nullable V> values(Map<String, V> patterns, Collection<String> paths) {
+        Map<ModulePattern, V> compiled = LoraLayers.compiled(patterns);
+        Map<String, @Nullable V> values = new LinkedHashMap<>();
+        for (String path : paths) {
+            values.put(path, LoraLayers.first(compiled, path).orElse(null));
+        }
+        return values;
+    }
+}

@@ -1,0 +1,238 @@
+package org.peft4j.method;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.peft4j.Fixtures.maxDifference;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.Fixtures;
+import org.peft4j.Variants;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.Json;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Models;
+import org.peft4j.nn.ForwardContext;
+import org.peft4j.nn.Tensors;
+
+/** Every key of adapter_config.json is obeyed, harmless, or refused by name. */
+class AdapterKeysTest {
+    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
+    private ClassificationModel model;
+
+    @TempDir
+    Path dir;
+
+    @BeforeEach
+    void open() throws Exception {
+        ModelDirectory tiny = Fixtures.tinyBert();
+        model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults());
+    }
+
+    @AfterEach
+    void close() {
+        model.close();
+    }
+
+    private AdapterStore.Loaded load(String fixture, String settings) throws Exception {
+        Map<String, Object> change = Json.readObject(Path.of("settings"), settings.getBytes());
+        Variants.adapter(fixture, dir, name -> name, tensors -> {}, keys -> keys.putAll(change));
+        return AdapterStore.read(dir, "default", model.points());
+    }
+
+    private void loadsUnchanged(String fixture, String settings, String... notes) throws Exception {
+        float[] expected = Fixtures.read(Fixtures.ADAPTERS.resolve(fixture).resolve("expected.safetensors"))
+                .get("logits")
+                .toFloats();
+        AdapterStore.Loaded loaded = load(fixture, settings);
+        try (var adapter = loaded.adapter();
+                PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(sentences.packing(), adapter)) {
+            assertThat(maxDifference(Tensors.toFloats(model.logits(sentences.tokens(), context)), expected))
+                    .isLessThan(1e-5);
+            assertThat(loaded.notes()).containsExactly(notes);
+        }
+    }
+
+    private void refuses(String fixture, String settings) {
+        String key = settings.split("\"")[1];
+        assertThatThrownBy(() -> load(fixture, settings))
+                .isInstanceOf(MalformedFileException.class)
+                .hasMessageStartingWith(dir.resolve("adapter_config.json") + ": ")
+                .hasMessageContaining(key.replace("lora_alpha", "alpha").replace("lora_dropout", "dropout"));
+    }
+
+    /** config-keys.json is written by build-scripts/fixtures/config_keys.py; a key of a newer PEFT has to get a row. */
+    @ParameterizedTest
+    @EnumSource(PeftType.class)
+    void everyKeyOfPeftHasARow(PeftType type) throws Exception {
+        Map<String, Object> keys = Json.readObject(Path.of("src/test/resources/method/config-keys.json"));
+        assertThat(Methods.of(type).keys().keys())
+                .containsExactlyInAnyOrderElementsOf(((Map<String, ?>) keys.get(type.fileName())).keySet());
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{\"init_lora_weights\": \"pissa\"}",
+                "{\"init_lora_weights\": \"pissa_niter_16\"}",
+                "{\"init_lora_weights\": \"olora\"}",
+                "{\"init_lora_weights\": \"OLoRA\"}",
+                "{\"init_lora_weights\": \"corda\"}",
+                "{\"init_lora_weights\": \"loftq\"}",
+                "{\"init_lora_weights\": \"lora_ga\"}",
+                "{\"init_lora_weights\": \"mica\"}",
+                "{\"init_lora_weights\": \"gausian\"}",
+                "{\"init_lora_weights\": 1}",
+                "{\"use_dora\": true}",
+                "{\"use_dora\": 1}",
+                "{\"use_qalora\": true}",
+                "{\"lora_bias\": true}",
+                "{\"use_bdlora\": {\"nblocks\": 2}}",
+                "{\"alora_invocation_tokens\": [1]}",
+                "{\"arrow_config\": {\"top_k\": 3}}",
+                "{\"kasa_config\": {\"beta\": 1}}",
+                "{\"velora_config\": {\"num_groups\": 1}}",
+                "{\"monteclora_config\": {\"num_samples\": 1}}",
+                "{\"megatron_config\": {\"a\": 1}}",
+                "{\"layer_replication\": [[0, 2]]}",
+                "{\"trainable_token_indices\": [1]}",
+                "{\"target_parameters\": [\"weight\"]}",
+                "{\"task_type\": \"SEQ_CLASS\"}",
+                "{\"bias\": \"some\"}",
+                "{\"r\": 8.5}",
+                "{\"r\": 0}",
+                "{\"r\": -4}",
+                "{\"r\": true}",
+                "{\"r\": \"4\"}",
+                "{\"r\": 1e300}",
+                "{\"r\": 4294967300}",
+                "{\"lora_alpha\": true}",
+                "{\"lora_alpha\": \"8\"}",
+                "{\"lora_alpha\": 1e308}",
+                "{\"lora_alpha\": 1e39}",
+                "{\"lora_alpha\": 1e-60}",
+                "{\"lora_alpha\": -8}",
+                "{\"lora_dropout\": 1}",
+                "{\"lora_dropout\": -0.1}",
+                "{\"use_rslora\": \"yes\"}",
+                "{\"fan_in_fan_out\": \"yes\"}",
+                "{\"rank_pattern\": {\"query\": 2.5}}",
+                "{\"rank_pattern\": {\"query\": true}}",
+                "{\"rank_pattern\": [4]}",
+                "{\"alpha_pattern\": {\"query\": \"8\"}}",
+                "{\"layers_to_transform\": [0.5]}",
+                "{\"layers_to_transform\": [-1]}",
+                "{\"target_modules\": [1]}",
+                "{\"modules_to_save\": [true]}",
+            })
+    void whatChangesLoraIsRefusedByItsKey(String settings) {
+        refuses("lora-query-value", settings);
+    }
+
+    @Test
+    void aStartThatChangesTheBaseIsNamed() {
+        assertThatThrownBy(() -> load("lora-query-value", "{\"init_lora_weights\": \"pissa_niter_4\"}"))
+                .hasMessageContaining("'pissa'")
+                .hasMessageContaining("out of the base")
+                .hasMessageContaining("got pissa_niter_4");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{\"init_lora_weights\": false}",
+                "{\"init_lora_weights\": null}",
+                "{\"init_lora_weights\": \"Gaussian\"}",
+                "{\"init_lora_weights\": \"orthogonal\"}",
+                "{\"init_lora_weights\": \"eva\", \"eva_config\": {\"rho\": 2.0}}",
+                "{\"corda_config\": {\"cache_file\": null}}",
+                "{\"loftq_config\": {\"loftq_bits\": 4}}",
+                "{\"inference_mode\": false, \"task_type\": \"FEATURE_EXTRACTION\", \"revision\": \"main\"}",
+                "{\"auto_mapping\": {\"base_model_class\": \"BertModel\"}}",
+                "{\"peft_version\": \"99.0\", \"newer_key\": false, \"another\": {}, \"third\": null}",
+                "{\"target_modules\": [\"query\", \"value\", \"query\"], \"modules_to_save\": [\"score\", \"score\", \"classifier\"]}",
+                "{\"layers_pattern\": [], \"use_dora\": null, \"layer_replication\": []}",
+                "{\"r\": 4.0, \"layers_to_transform\": [], \"layers_pattern\": \"layer\"}",
+                "{\"megatron_core\": \"other\", \"qalora_group_size\": 7, \"ensure_weight_tying\": true}",
+            })
+    void whatDoesNotChangeLoraIsTaken(String settings) throws Exception {
+        loadsUnchanged("lora-query-value", settings);
+    }
+
+    @Test
+    void aKeyThatNobodyKnowsIsNoted() throws Exception {
+        loadsUnchanged(
+                "lora-query-value",
+                "{\"newer_key\": 3}",
+                "adapter_config.json: 'newer_key' is passed over, as PEFT 0.21 does, which does not know it either");
+    }
+
+    @Test
+    void fanInFanOutIsTakenAsFalseWithANote() throws Exception {
+        loadsUnchanged(
+                "lora-query-value",
+                "{\"fan_in_fan_out\": true}",
+                "fan_in_fan_out is true in the adapter's config, but the model's linear layers store [out, in]: taken as"
+                        + " false, as PEFT does");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{\"num_virtual_tokens\": 2.5}",
+                "{\"num_virtual_tokens\": -5}",
+                "{\"num_virtual_tokens\": 100000}",
+                "{\"num_virtual_tokens\": true}",
+                "{\"num_attention_heads\": 2}",
+                "{\"num_layers\": 12}",
+                "{\"num_layers\": 3.5}",
+                "{\"token_dim\": 64}",
+                "{\"num_transformer_submodules\": 2}",
+                "{\"init_weights\": \"ones\"}",
+                "{\"encoder_hidden_size\": 16.5}",
+                "{\"prefix_projection\": \"no\"}",
+                "{\"task_type\": \"CLS\"}",
+            })
+    void whatChangesAPrefixIsRefusedByItsKey(String settings) {
+        String key = settings.split("\"")[1];
+        assertThatThrownBy(() -> load("prefix", settings))
+                .isInstanceOf(MalformedFileException.class)
+                .hasMessageStartingWith(dir.resolve("adapter_config.json") + ": ")
+                .hasMessageMatching("(?s).*(" + key + "|virtualTokens).*");
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{\"num_attention_heads\": null, \"num_layers\": null, \"token_dim\": null}",
+                "{\"num_transformer_submodules\": null, \"init_weights\": \"zero\", \"encoder_hidden_size\": 7}",
+                "{\"inference_mode\": false, \"use_dora\": false}",
+            })
+    void whatDoesNotChangeAPrefixIsTaken(String settings) throws Exception {
+        loadsUnchanged("prefix", settings);
+    }
+
+    @Test
+    void layersPatternMayBeAList() throws Exception {
+        AdapterStore.Loaded loaded = load(
+                "lora-query-value",
+                "{\"layers_pattern\": [\"h\", \"layer\"], \"layers_to_transform\": [0, 1, 2], \"target_modules\": [\"query\", \"value\"]}");
+        try (var adapter = loaded.adapter()) {
+            AdapterStore.write(dir.resolve("again"), adapter, loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
+            assertThat(Json.readObject(dir.resolve("again/adapter_config.json")).get("layers_pattern"))
+                    .isEqualTo(List.of("h", "layer"));
+        }
+    }
+}

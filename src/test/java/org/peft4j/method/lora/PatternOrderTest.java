@@ -1,0 +1,56 @@
+package org.peft4j.method.lora;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+
+/** What PEFT computes from a file, whose patterns it sorts when it saves it again, is what is computed here. */
+class PatternOrderTest {
+    private static final List<String> PATHS = List.of(
+            "bert.encoder.layer.0.attention.self.query",
+            "bert.encoder.layer.1.attention.self.query",
+            "bert.encoder.layer.1.attention.self.value",
+            "classifier");
+
+    private static Map<String, Double> patterns(Object... pairs) {
+        Map<String, Double> patterns = new LinkedHashMap<>();
+        for (int i = 0; i < pairs.length; i += 2) {
+            patterns.put((String) pairs[i], ((Number) pairs[i + 1]).doubleValue());
+        }
+        return patterns;
+    }
+
+    private static List<Double> alphas(Map<String, Double> patterns) {
+        LoraLayers layers = new LoraLayers(LoraConfig.builder()
+                .targets("query", "value")
+                .alphaPattern(patterns)
+                .build());
+        return PATHS.stream().map(layers::alpha).toList();
+    }
+
+    @Test
+    void patternsWhoseOrderDoesNotDecideAreSorted() {
+        Map<String, Double> given = patterns("value", 3, "layer.0.*query", 2, "absent", 9);
+        assertThat(PatternOrder.free(given, PATHS).keySet()).containsExactly("absent", "layer.0.*query", "value");
+        Map<String, Double> same = patterns("query", 2, "layer.0.*query", 2);
+        assertThat(PatternOrder.free(same, PATHS).keySet()).containsExactly("layer.0.*query", "query");
+    }
+
+    @Test
+    void patternsWhoseOrderDecidesAreWrittenOutForEachModule() {
+        Map<String, Double> given = patterns("query", 2, "layer.0.*query", 5, "value", 3);
+        assertThat(alphas(given)).as("sorting changes the meaning").isNotEqualTo(alphas(new TreeMap<>(given)));
+        Map<String, Double> free = PatternOrder.free(given, PATHS);
+        assertThat(alphas(free)).isEqualTo(alphas(given));
+        Map<String, Double> reversed = new TreeMap<>(java.util.Comparator.reverseOrder());
+        reversed.putAll(free);
+        assertThat(alphas(reversed)).isEqualTo(alphas(given));
+        assertThat(free)
+                .containsEntry("^bert\\.encoder\\.layer\\.0\\.attention\\.self\\.query", 2.0)
+                .hasSize(3);
+    }
+}
