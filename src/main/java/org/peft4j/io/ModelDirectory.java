@@ -5,22 +5,20 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 
 /**
  * A model as Hugging Face lays it out: {@code config.json}, {@code model.safetensors} or shards with
- * {@code model.safetensors.index.json}, and {@code tokenizer.json}. Immutable, holds no file open.
+ * {@code model.safetensors.index.json}; the tokenizer's files beside them are not its business. Immutable, holds no file
+ * open.
  *
  * <p>{@link #open} reads the config and the headers of the weights, not the weights. Symbolic links are followed, since
  * hub caches are made of them; names inside the index cannot leave the directory. Code in the directory is never run.
  */
 public final class ModelDirectory {
     static final String CONFIG = "config.json";
-    private static final String TOKENIZER = "tokenizer.json";
-    private static final String TOKENIZER_CONFIG = "tokenizer_config.json";
 
     private final Path directory;
     private final Map<String, @Nullable Object> config;
@@ -124,25 +122,5 @@ public final class ModelDirectory {
         types.removeIf(type -> !type.isFloat());
         boolean half = types.equals(Set.of(DType.F16)) || types.equals(Set.of(DType.BF16));
         return half ? types.iterator().next() : DType.F32;
-    }
-
-    /** The path of {@code tokenizer.json}. */
-    public Path tokenizerFile() throws IOException {
-        Path file = directory.resolve(TOKENIZER);
-        if (!Files.isRegularFile(file)) {
-            throw new MalformedFileException(
-                    directory,
-                    -1,
-                    "model directory lacks " + TOKENIZER + "; for a model that"
-                            + " has only the older files (vocab.txt, tokenizer.model), write it once in Python:"
-                            + " AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)");
-        }
-        return file;
-    }
-
-    /** The content of {@code tokenizer_config.json}, if there is one. */
-    public Optional<Map<String, @Nullable Object>> tokenizerConfig() throws IOException {
-        Path file = directory.resolve(TOKENIZER_CONFIG);
-        return Files.exists(file) ? Optional.of(Json.readObject(file)) : Optional.empty();
     }
 }

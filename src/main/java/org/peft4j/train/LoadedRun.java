@@ -79,14 +79,16 @@ final class LoadedRun implements AutoCloseable {
         }
         LabelledTexts rows;
         LabelledTexts validationRows;
-        try (TextTokenizer tokenizer = TextTokenizer.open(directory.tokenizerFile(), data.maxLength())) {
+        try (TextTokenizer tokenizer = TextTokenizer.open(directory, data.maxLength())) {
+            notes.addAll(tokenizer.notes());
             rows = LabelledTexts.read(data.train(), data.text(), data.label(), tokenizer);
             validationRows = data.validation() == null
                     ? null
                     : LabelledTexts.read(data.validation(), data.text(), data.label(), tokenizer);
         }
         boolean newHead = newHead(config, start);
-        Labels labels = new OutputLabels(directory, start, settings).forTraining(config.labels(), newHead, rows, notes);
+        OutputLabels outputs = new OutputLabels(directory, start, settings);
+        Labels labels = outputs.forTraining(config.labels(), newHead, rows, notes);
         Dataset train = rows.dataset(labels);
         Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
         ClassificationModel model = Models.family(directory).classification(

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.function.BiConsumer;
 import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
@@ -152,11 +153,13 @@ public final class TextClassifier implements AutoCloseable {
                                 + ", so it cannot classify by itself; give an adapter trained on it (--adapter)");
             }
             Adapter adapter = loaded == null ? null : loaded.adapter();
-            int maxLength = maxLength(options, settings, room(model, adapter));
+            int maxLength = maxLength(
+                    options, settings, room(model, adapter), TextTokenizer.modelMaxLength(directory));
             AdapterSettings used = settings != null
                     ? settings
                     : new AdapterSettings(labels.names(), maxLength, DataConfig.TEXT, DataConfig.LABEL, null);
-            TextTokenizer tokenizer = TextTokenizer.open(directory.tokenizerFile(), maxLength);
+            TextTokenizer tokenizer = TextTokenizer.open(directory, maxLength);
+            notes.addAll(tokenizer.notes());
             return new TextClassifier(model, adapter, tokenizer, labels, options, used, notes);
         } catch (IOException | RuntimeException e) {
             if (loaded != null) {
@@ -171,10 +174,11 @@ public final class TextClassifier implements AutoCloseable {
         return model.maxPositions() - (adapter == null ? 0 : adapter.positions());
     }
 
-    private static int maxLength(Options options, @Nullable AdapterSettings settings, int room) {
+    private static int maxLength(
+            Options options, @Nullable AdapterSettings settings, int room, OptionalInt tokenizers) {
         Integer chosen = options.maxLength();
         if (chosen == null && settings == null) {
-            return room;
+            return Math.min(room, tokenizers.orElse(room));
         }
         int wanted = chosen != null ? chosen : settings.maxLength();
         if (wanted > room) {

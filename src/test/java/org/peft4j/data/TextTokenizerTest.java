@@ -8,9 +8,16 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 
 /** The tokenizer.json of the tests cuts at 4 and pads to 6 by itself; [CLS] is 2, [SEP] is 3. */
@@ -72,8 +79,8 @@ class TextTokenizerTest {
     @Test
     void limitThatLeavesNoRoomForTextIsRefused() {
         assertThatThrownBy(() -> TextTokenizer.open(TOKENIZER, 2))
-                .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageContaining("maxLength must be more than the 2 special tokens");
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("max_length must be more than the 2 special tokens");
         assertThatThrownBy(() -> TextTokenizer.open(TOKENIZER, 0)).isInstanceOf(IllegalArgumentException.class);
     }
 
@@ -87,7 +94,7 @@ class TextTokenizerTest {
             assertThatThrownBy(() -> TextTokenizer.open(file, 8))
                     .as(content)
                     .isInstanceOf(MalformedFileException.class)
-                    .hasMessageContaining("not a tokenizer.json");
+                    .hasMessageContaining("broken.json: ");
         }
     }
 
@@ -100,5 +107,42 @@ class TextTokenizerTest {
                 .as("what the library asks before downloads and reports")
                 .isTrue();
         assertThat(Utils.getEnvOrSystemProperty("OPT_OUT_TRACKING")).isEqualTo("true");
+    }
+
+    /** Before a lease held the library's tokenizer, this ended the process within a few rounds. */
+    @Test
+    void closeWaitsForCallsAndLaterOnesAreRefused() throws Exception {
+        List<String> texts = List.of("the quick fox jumps over a lazy dog ".repeat(20), "win money now!", "", "É 日");
+        ExecutorService threads = Executors.newFixedThreadPool(8);
+        try {
+            for (int round = 0; round < 200; round++) {
+                TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 16);
+                List<TextTokenizer.Tokens> expected = tokenizer.encode(texts);
+                CountDownLatch started = new CountDownLatch(8);
+                List<Future<Long>> calls = new ArrayList<>();
+                for (int i = 0; i < 8; i++) {
+                    calls.add(threads.submit(() -> {
+                        started.countDown();
+                        for (long count = 0; ; count++) {
+                            try {
+                                assertThat(tokenizer.encode(texts)).isEqualTo(expected);
+                            } catch (IllegalStateException e) {
+                                assertThat(e).hasMessage("this tokenizer is closed");
+                                return count;
+                            }
+                        }
+                    }));
+                }
+                started.await();
+                Thread.sleep(round % 4);
+                tokenizer.close();
+                tokenizer.close();
+                for (Future<Long> call : calls) {
+                    assertThat(call.get(60, TimeUnit.SECONDS)).isNotNegative();
+                }
+            }
+        } finally {
+            threads.shutdownNow();
+        }
     }
 }

@@ -28,8 +28,6 @@ class ModelDirectoryTest {
     @Test
     void opensASingleFile() throws IOException {
         Path file = RawSafeTensors.write(dir.resolve("model.safetensors"), "a.weight");
-        Files.writeString(dir.resolve("tokenizer.json"), "{}");
-        Files.writeString(dir.resolve("tokenizer_config.json"), "{\"do_lower_case\":true}");
 
         ModelDirectory model = ModelDirectory.open(dir);
 
@@ -40,8 +38,6 @@ class ModelDirectoryTest {
                         "a.weight",
                         new TensorLocation(
                                 file, SafeTensors.open(file).tensors().get("a.weight"))));
-        assertThat(model.tokenizerFile()).isEqualTo(dir.resolve("tokenizer.json"));
-        assertThat(model.tokenizerConfig()).contains(Map.of("do_lower_case", true));
     }
 
     @Test
@@ -126,10 +122,6 @@ class ModelDirectoryTest {
     void saysWhatIsMissing() throws IOException {
         refuses("lacks its weights: model.safetensors");
         RawSafeTensors.write(dir.resolve("model.safetensors"), "a");
-        assertThatThrownBy(() -> ModelDirectory.open(dir).tokenizerFile())
-                .isInstanceOf(MalformedFileException.class)
-                .hasMessageContaining("lacks tokenizer.json");
-        assertThat(ModelDirectory.open(dir).tokenizerConfig()).isEmpty();
         Files.delete(dir.resolve("config.json"));
         refuses("lacks config.json");
         Files.writeString(dir.resolve("adapter_config.json"), "{}");

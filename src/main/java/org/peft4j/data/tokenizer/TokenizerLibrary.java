@@ -1,4 +1,4 @@
-package org.peft4j.data;
+package org.peft4j.data.tokenizer;
 
 import ai.djl.huggingface.tokenizers.jni.LibUtils;
 import java.nio.file.Path;

@@ -1,0 +1,75 @@
+package org.peft4j.data.tokenizer;
+
+import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
+import java.nio.file.Path;
+import org.peft4j.error.MalformedFileException;
+
+/**
+ * The library's tokenizer, which gives a text's own tokens: nothing is cut, padded or put around. Calls may run at the same
+ * time; none may run while or after it is closed, which the caller sees to. {@link TokenizerLibrary} loads the library.
+ */
+public final class NativeTokenizer implements AutoCloseable {
+    static {
+        TokenizerLibrary.load();
+    }
+
+    private final Path file;
+    private final long handle;
+
+    private NativeTokenizer(Path file, long handle) {
+        this.file = file;
+        this.handle = handle;
+    }
+
+    /** Opens a judged tokenizer. */
+    public static NativeTokenizer open(TokenizerDocument document) {
+        try {
+            return new NativeTokenizer(
+                    document.file(), TokenizersLibrary.LIB.createTokenizerFromString(document.json()));
+        } catch (RuntimeException e) { // the native library's own, of no common type
+            throw new MalformedFileException(
+                    document.file(), -1, "the tokenizers library does not take it: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * The tokens of a text. Half a character (a surrogate without its other half) is taken as U+FFFD, as UTF-8 demands.
+     *
+     * @throws MalformedFileException if the tokenizer has no token for something in it
+     */
+    public int[] encode(String text) {
+        long encoding;
+        try {
+            encoding = TokenizersLibrary.LIB.encode(handle, whole(text), false);
+        } catch (RuntimeException e) { // likewise
+            throw new MalformedFileException(file, -1, "cannot tokenize a text: " + e.getMessage(), e);
+        }
+        try {
+            long[] ids = TokenizersLibrary.LIB.getTokenIds(encoding);
+            int[] tokens = new int[ids.length];
+            for (int i = 0; i < ids.length; i++) {
+                tokens[i] = Math.toIntExact(ids[i]);
+            }
+            return tokens;
+        } finally {
+            TokenizersLibrary.LIB.deleteEncoding(encoding);
+        }
+    }
+
+    private static String whole(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            if (Character.isSurrogate(text.charAt(i)) && Character.charCount(text.codePointAt(i++)) == 1) {
+                return text.codePoints()
+                        .map(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE ? 0xFFFD : c)
+                        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+                        .toString();
+            }
+        }
+        return text;
+    }
+
+    @Override
+    public void close() {
+        TokenizersLibrary.LIB.deleteTokenizer(handle);
+    }
+}
