@@ -4,7 +4,8 @@
  * <p>On the class path there is nothing to do. On the module path the modules with native libraries have to be named, because
  * nothing requires them: {@code --add-modules org.peft4j.natives,org.bytedeco.javacpp.linux.x86_64,
  * org.bytedeco.pytorch.linux.x86_64,org.bytedeco.openblas.linux.x86_64} ({@code ALL-MODULE-PATH} fails: commons-compress
- * requires a module that the tokenizers do not bring).
+ * requires a module that the tokenizers do not bring). From Java 24 on those that load them want {@code
+ * --enable-native-access}; the README has the command.
  */
 @SuppressWarnings({"requires-automatic", "requires-transitive-automatic"})
 module org.peft4j {

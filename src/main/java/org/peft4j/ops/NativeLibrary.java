@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.net.URL;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.host.Log;
 import org.peft4j.host.NativeCache;
 import org.peft4j.host.NativeFailure;
@@ -40,7 +41,7 @@ final class NativeLibrary {
                 System.setProperty(MEMORY_LIMIT, "0");
             }
             String platform = Loader.getPlatform();
-            if (!packed(platform, "libjnipeft4j.so")) {
+            if (packed(platform, "libjnipeft4j.so") == null) {
                 throw NativeFailure.noLibraries(platform, null);
             }
             NativeFailure.requireCLibrary();
@@ -63,8 +64,9 @@ final class NativeLibrary {
             loadCuda();
         }
 
-        private static boolean packed(String platform, String library) {
-            return NativeLibrary.class.getResource("/org/peft4j/" + platform + "/" + library) != null;
+        /** Asked of the class loader: on the module path the jar with the libraries is a module of its own. */
+        private static @Nullable URL packed(String platform, String library) {
+            return NativeLibrary.class.getClassLoader().getResource("org/peft4j/" + platform + "/" + library);
         }
 
         /** JavaCPP asks once where to unpack; where it was asked before us, or told, that place stays. */
@@ -101,8 +103,7 @@ final class NativeLibrary {
             String path = System.getProperty(CUDA_LIBRARY);
             try {
                 if (path == null) {
-                    URL packed = NativeLibrary.class.getResource(
-                            "/org/peft4j/" + Loader.getPlatform() + "/libpeft4j_cuda.so");
+                    URL packed = packed(Loader.getPlatform(), "libpeft4j_cuda.so");
                     File file = packed == null ? null : Loader.cacheResource(packed);
                     path = file == null ? null : file.getPath();
                 }

@@ -1,7 +1,6 @@
 package org.peft4j.packaging;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.File;
@@ -19,17 +18,21 @@ import java.time.LocalDateTime;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.jar.JarFile;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import java.util.zip.ZipEntry;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * The packaged artifacts, used as a stranger uses them: src/test/consumer is resolved into an empty local repository, from the
- * registries that Maven is set up for, and run. Takes half a minute and downloads 150 MB; skipped if Maven is offline.
+ * The packaged artifacts, used as a stranger uses them: src/test/consumer is resolved into an empty local repository and
+ * run. The registry that it is resolved from is the local repository of this build, which has all of it: no network.
  */
 class ConsumerIT {
     private static final String VERSION = System.getProperty("peft4j.version");
@@ -39,13 +42,15 @@ class ConsumerIT {
     private static final Path MAIN_JAR = TARGET.resolve("peft4j-" + VERSION + ".jar");
     private static final Path NATIVES_JAR = TARGET.resolve("peft4j-" + VERSION + "-" + PLATFORM + ".jar");
 
+    private static final List<String> PROGRAM = List.of("steps 2", "labels [ham, spam]", "known true");
+
     private static List<String> classPath = List.of();
+    private static int runs;
 
     private record Outcome(int status, String output) {}
 
     @BeforeAll
     static void resolve() throws Exception {
-        assumeFalse(Boolean.getBoolean("peft4j.offline"), "Maven is offline: nothing can be resolved anew");
         deleteTree(WORK);
         copyTree(Path.of("src/test/consumer"), WORK.resolve("project"));
         Path repository = WORK.resolve("repository");
@@ -58,6 +63,8 @@ class ConsumerIT {
                 Path.of(System.getProperty("maven.home"), "bin", "mvn").toString(),
                 "-B",
                 "-q",
+                "-s",
+                settings().toString(),
                 "-Dmaven.repo.local=" + repository,
                 "-Dmdep.outputFile=classpath.txt"));
         Stream.of(
@@ -76,30 +83,74 @@ class ConsumerIT {
         classPath.add(WORK.resolve("project/target/classes").toString());
     }
 
-    @Test
-    void mainJarAndClassifierJarMakeAWorkingProgram() throws Exception {
-        Outcome outcome = runConsumer(classPath);
-
-        assertThat(outcome.status()).as(outcome.output()).isZero();
-        assertThat(outcome.output()).contains("config LoraConfig").contains("gradient 6.0");
+    private static Path settings() throws IOException {
+        return Files.writeString(WORK.resolve("settings.xml"), """
+                <settings>
+                  <mirrors>
+                    <mirror>
+                      <id>this-build</id>
+                      <mirrorOf>*</mirrorOf>
+                      <url>%s</url>
+                    </mirror>
+                  </mirrors>
+                </settings>
+                """.formatted(
+                        Path.of(System.getProperty("maven.repo")).toUri()));
     }
 
-    @Test
-    void worksOnTheModulePathWithTheModulesThatModuleInfoNames() throws Exception {
-        Outcome outcome = runOnModulePath(
-                "--add-exports",
-                "org.peft4j/org.peft4j.ops=ALL-UNNAMED",
-                "-cp",
-                classPath.get(classPath.size() - 1),
-                "consumer.Consumer");
+    static Stream<String> javas() throws IOException {
+        return Stream.concat(Stream.of(System.getProperty("java.home")), laterJava().stream());
+    }
 
-        assertThat(outcome.status()).as(outcome.output()).isZero();
-        assertThat(outcome.output()).contains("gradient 6.0");
+    /** A Java that warns of native libraries, installed beside this one. */
+    private static Optional<String> laterJava() throws IOException {
+        Path parent = Path.of(System.getProperty("java.home")).toRealPath().getParent();
+        try (Stream<Path> beside = Files.list(parent)) {
+            return beside.filter(java -> release(java) >= 24)
+                    .map(Path::toString)
+                    .findFirst();
+        }
+    }
+
+    private static int release(Path java) {
+        Path file = java.resolve("release");
+        try {
+            Matcher version = Pattern.compile("JAVA_VERSION=\"(\\d+)").matcher(Files.readString(file));
+            return version.find() ? Integer.parseInt(version.group(1)) : 0;
+        } catch (IOException e) {
+            return 0;
+        }
+    }
+
+    /** Nothing but what the program prints: no warning of JavaCPP, SLF4J or Java. */
+    @ParameterizedTest
+    @MethodSource("javas")
+    void mainJarAndClassifierJarMakeAWorkingProgram(String java) throws Exception {
+        List<String> arguments = new ArrayList<>(List.of("-cp", String.join(File.pathSeparator, classPath)));
+        arguments.add("consumer.Consumer");
+        Outcome outcome = runJava(java, "ALL-UNNAMED", arguments, consumerArguments());
+
+        assertThat(outcome.output().lines()).containsExactlyElementsOf(PROGRAM);
+        assertThat(outcome.status()).isZero();
+    }
+
+    @ParameterizedTest
+    @MethodSource("javas")
+    void worksOnTheModulePathWithTheModulesThatTheReadmeNames(String java) throws Exception {
+        Outcome outcome = runJava(
+                java, nativeModules("README.md"), modulePath("-m", "consumer/consumer.Consumer"), consumerArguments());
+
+        assertThat(outcome.output().lines()).containsExactlyElementsOf(PROGRAM);
+        assertThat(outcome.status()).isZero();
     }
 
     @Test
     void commandLineWorksOnTheModulePath() throws Exception {
-        Outcome outcome = runOnModulePath("-m", "org.peft4j/org.peft4j.cli.Main", "info");
+        Outcome outcome = runJava(
+                System.getProperty("java.home"),
+                "",
+                modulePath("-m", "org.peft4j/org.peft4j.cli.Main"),
+                List.of("info"));
 
         assertThat(outcome.status()).as(outcome.output()).isZero();
         assertThat(outcome.output())
@@ -107,17 +158,44 @@ class ConsumerIT {
                 .containsPattern("lora_linear +own");
     }
 
-    private static Outcome runOnModulePath(String... arguments) throws Exception {
+    private static List<String> consumerArguments() {
+        Path fixtures = Path.of("src/test/resources/fixtures").toAbsolutePath();
+        return List.of(
+                fixtures.resolve("tiny-bert").toString(),
+                fixtures.resolve("loss-parity/tiny/rows.jsonl").toString(),
+                WORK.resolve("run-" + runs++).toString());
+    }
+
+    private static List<String> modulePath(String... main) {
         String platform = PLATFORM.replace('-', '.');
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
+        List<String> arguments = new ArrayList<>(List.of(
                 "-p",
-                String.join(File.pathSeparator, classPath.subList(0, classPath.size() - 1)),
+                String.join(File.pathSeparator, classPath),
                 "--add-modules",
-                "org.peft4j,org.peft4j.natives,org.bytedeco.javacpp." + platform + ",org.bytedeco.pytorch." + platform
+                "org.peft4j.natives,org.bytedeco.javacpp." + platform + ",org.bytedeco.pytorch." + platform
                         + ",org.bytedeco.openblas." + platform));
-        command.addAll(List.of(arguments));
+        arguments.addAll(List.of(main));
+        return arguments;
+    }
+
+    /** The modules of the README's command. */
+    private static String nativeModules(String readme) throws IOException {
+        Matcher modules =
+                Pattern.compile("--enable-native-access=(org\\.\\S+)").matcher(Files.readString(Path.of(readme)));
+        assertThat(modules.find()).isTrue();
+        return modules.group(1);
+    }
+
+    private static Outcome runJava(String java, String nativeAccess, List<String> arguments, List<String> program)
+            throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(java, "bin", "java").toString());
+        command.add("-Dpeft4j.cache=" + WORK.resolve("cache"));
+        if (release(Path.of(java)) >= 22) {
+            command.add("--enable-native-access=" + nativeAccess);
+        }
+        command.addAll(arguments);
+        command.addAll(program);
         return run(WORK, command);
     }
 
@@ -128,9 +206,10 @@ class ConsumerIT {
 
     @Test
     void withoutNativesTheErrorNamesTheClassifierInOneLine() throws Exception {
-        Outcome outcome = runConsumer(classPath.stream()
+        List<String> jars = classPath.stream()
                 .filter(jar -> !jar.endsWith(NATIVES_JAR.getFileName().toString()))
-                .toList());
+                .toList();
+        Outcome outcome = run(jars, "consumer.Consumer", consumerArguments());
 
         assertThat(outcome.status()).isNotZero();
         assertThat(outcome.output().lines())
@@ -162,7 +241,7 @@ class ConsumerIT {
         List<String> jars = new ArrayList<>(classPath);
         jars.replaceAll(jar -> jar.endsWith(NATIVES_JAR.getFileName().toString()) ? gpuJar.toString() : jar);
 
-        Outcome outcome = run(jars, "org.peft4j.cli.Main", "info");
+        Outcome outcome = run(jars, "org.peft4j.cli.Main", List.of("info"));
 
         assertThat(outcome.status()).as(outcome.output()).isZero();
         assertThat(outcome.output())
@@ -194,18 +273,13 @@ class ConsumerIT {
         }
     }
 
-    private static Outcome runConsumer(List<String> jars) throws IOException, InterruptedException {
-        return run(jars, "consumer.Consumer");
-    }
-
-    private static Outcome run(List<String> jars, String... mainAndArguments) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Dorg.bytedeco.javacpp.cachedir=" + WORK.resolve("cache"),
-                "-cp",
-                String.join(File.pathSeparator, jars)));
-        command.addAll(List.of(mainAndArguments));
-        return run(WORK, command);
+    private static Outcome run(List<String> jars, String main, List<String> program)
+            throws IOException, InterruptedException {
+        return runJava(
+                System.getProperty("java.home"),
+                "ALL-UNNAMED",
+                List.of("-cp", String.join(File.pathSeparator, jars), main),
+                program);
     }
 
     private static Outcome run(Path directory, List<String> command) throws IOException, InterruptedException {

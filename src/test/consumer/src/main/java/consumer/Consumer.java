@@ -1,19 +1,30 @@
 package consumer;
 
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
+import java.nio.file.Path;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.ops.Ops;
+import org.peft4j.train.DataConfig;
+import org.peft4j.train.RunConfig;
+import org.peft4j.train.TextClassifier;
+import org.peft4j.train.Trainer;
+import org.peft4j.train.TrainingConfig;
 
-/** Runs one of our operations forward and backward, with what a user's own pom.xml brings. */
+/** Trains an adapter and uses it, with what a user's own pom.xml brings: MODEL ROWS OUTPUT. */
 public final class Consumer {
     private Consumer() {}
 
-    public static void main(String[] args) {
-        System.out.println("config " + LoraConfig.class.getSimpleName());
-        Tensor x = torch.ones(2, 3);
-        x.set_requires_grad(true);
-        Ops.dropout(x, 0.0, 0).sum().backward();
-        System.out.println("gradient " + x.grad().sum().item_float());
+    public static void main(String[] args) throws Exception {
+        Path model = Path.of(args[0]), rows = Path.of(args[1]), output = Path.of(args[2]);
+        RunConfig config = RunConfig.builder()
+                .model(model)
+                .data(new DataConfig(rows, null, DataConfig.TEXT, DataConfig.LABEL, 32))
+                .method(LoraConfig.builder().r(4).alpha(8).targets("query", "value").build())
+                .training(TrainingConfig.builder().maxSteps(2).build())
+                .output(output)
+                .build();
+        System.out.println("steps " + Trainer.train(config).steps());
+        try (TextClassifier classifier = TextClassifier.open(model, output)) {
+            System.out.println("labels " + classifier.labels());
+            System.out.println("known " + classifier.labels().contains(classifier.predict("You have won!").label()));
+        }
     }
 }
