@@ -91,8 +91,8 @@ final class LoadedRun implements AutoCloseable {
         Labels labels = outputs.forTraining(config.labels(), newHead, rows, notes);
         Dataset train = rows.dataset(labels);
         Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
-        ClassificationModel model = Models.family(directory).classification(
-                        directory, labels.size(), options(config, newHead || outputs.adapterHead() > 0));
+        ClassificationModel model = Models.family(directory)
+                .classification(directory, labels.size(), options(config, newHead || outputs.adapterHead() > 0));
         notes.addAll(model.notes());
         AdapterStore.Loaded adapter = null;
         try {

@@ -50,7 +50,10 @@ public final class Merge {
         OutputLabels outputs = new OutputLabels(directory, file, settings);
         List<String> labels = outputs.forUse(List.of()).names();
         try (ClassificationModel model = Models.family(directory)
-                        .classification(directory, labels.size(), new ModelOptions(false, false, 0, outputs.adapterHead() > 0));
+                        .classification(
+                                directory,
+                                labels.size(),
+                                new ModelOptions(false, false, 0, outputs.adapterHead() > 0));
                 PointerScope scope = new PointerScope()) {
             Points points = model.points();
             AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);

@@ -153,8 +153,7 @@ public final class TextClassifier implements AutoCloseable {
                                 + ", so it cannot classify by itself; give an adapter trained on it (--adapter)");
             }
             Adapter adapter = loaded == null ? null : loaded.adapter();
-            int maxLength = maxLength(
-                    options, settings, room(model, adapter), TextTokenizer.modelMaxLength(directory));
+            int maxLength = maxLength(options, settings, room(model, adapter), TextTokenizer.modelMaxLength(directory));
             AdapterSettings used = settings != null
                     ? settings
                     : new AdapterSettings(labels.names(), maxLength, DataConfig.TEXT, DataConfig.LABEL, null);
