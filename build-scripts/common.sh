@@ -9,6 +9,7 @@
 #   nvcc, has_nvcc               CUDA's compiler: $CUDA_HOME's, the path's, or /usr/local/cuda's; whether there is one
 #   natives_timestamp NAME DIR   writes target/NAME.properties: NAME.timestamp for the jar of DIR's libraries
 #   licence_files DIR            lays LICENSE and NOTICE where a jar of DIR has them
+#   instruction_sets             the processor's name and its sets that kernels are chosen by, in one line
 #   build_tools                  the commands that a build needs, for need_tools
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -69,6 +70,15 @@ need_tools() {
   say "installing ${packages[*]}"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+}
+
+instruction_sets() {
+  local flags set sets=
+  flags=" $(sed -n 's/^flags[^:]*: //p' /proc/cpuinfo | head -n 1) "
+  for set in avx2 avx512bw avx512_bf16 avx512_fp16 amx_bf16 amx_fp16; do
+    [[ $flags != *" $set "* ]] || sets+=" $set"
+  done
+  printf '%s, %d cores:%s\n' "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "${sets:- none of AVX2 or later}"
 }
 
 build_tools() {

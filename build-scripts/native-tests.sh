@@ -30,13 +30,42 @@ configure() { # build folder, more options
     { cat "$build.log" && fail "cmake failed"; }
 }
 
+# Our kernels and libtorch's are of the set that ATEN_CPU_CAPABILITY allows, oneDNN's products of the one that ONEDNN_MAX_CPU_ISA
+# does: so few runs try every set of both. They go at the same time, each needs hardly more than one core.
+runs=()
+start() { # set that the processor must have or "", part of the tests' names or all, environment
+  local needs=$1 part=${2/#all/}
+  shift 2
+  [ -z "$needs" ] || [[ " $sets " == *" $needs "* ]] || { say "no $needs here, so no run with $*" && return; }
+  runs+=("$build/tests-${#runs[@]}.log")
+  (
+    say "${*:-every set of the processor}${part:+, only $part}"
+    env "$@" "$build/peft4j_native_tests" "$part"
+  ) > "${runs[-1]}" 2>&1 &
+}
+
+finish() { # waits for the runs and prints what they said
+  local pid failed=0 pids
+  mapfile -t pids < <(jobs -p)
+  for pid in "${pids[@]}"; do
+    wait "$pid" || failed=1
+  done
+  cat "${runs[@]}"
+  [ $failed = 0 ] || fail "the tests failed; with $(grep -l '^FAILED' "${runs[@]}" | xargs -r head -q -n 1)"
+}
+
 case $kind in
   "")
     build=$root/target/native-build
     ninja -C "$build" --quiet peft4j_native_tests peft4j_torch_ops
-    ATEN_CPU_CAPABILITY=default "$build/peft4j_native_tests"
-    ATEN_CPU_CAPABILITY=avx2 "$build/peft4j_native_tests"
-    "$build/peft4j_native_tests"
+    sets=$(instruction_sets)
+    say "$sets"
+    start avx2 all ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
+    start avx512bw all ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX512_CORE
+    start avx512_bf16 all ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16
+    start amx_bf16 attentionFollowsItsFormula ATEN_CPU_CAPABILITY=avx2 # libtorch's attention asks both
+    start "" all
+    finish
     ;;
   clang)
     need_tools clang++
@@ -53,7 +82,7 @@ case $kind in
     # libtorch is not instrumented: containers that it grows look wrong to the address sanitizer, and what it keeps until
     # the end is not ours. libgomp's barriers are unknown to the thread sanitizer: one OpenMP thread, the tests make their own.
     export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$root/native/test/lsan.supp:print_suppressions=0
-    export UBSAN_OPTIONS=print_stacktrace=1 ATEN_CPU_CAPABILITY=avx2 # the instrumented kernels
+    export UBSAN_OPTIONS=print_stacktrace=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 # the instrumented kernels
     if [ "$kind" = thread ]; then
       OMP_NUM_THREADS=1 "$build/peft4j_native_tests" threads
     else

@@ -89,8 +89,8 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
                              bucket_of};
     peft4j_cuda_attention a = arguments(kept, settings);
     a.sm90a = attention_forward_by_wgmma();
-    check_cuda(cuda_kernels(q)->attention_forward(&a, current_stream(q)), "attention of q ", q.sizes(), " and k ",
-               k.sizes(), " ", q.scalar_type());
+    check_cuda(cuda_kernels(q)->attention_forward(q, &a), "attention of q ", q.sizes(), " and k ", k.sizes(), " ",
+               q.scalar_type());
     ctx->save_for_backward(kept);
     save(settings, ctx->saved_data);
     ctx->saved_data["by_wgmma"] = attention_backward_by_wgmma();
@@ -126,10 +126,10 @@ struct CudaAttention : torch::autograd::Function<CudaAttention> {
       a.dbias = result[7].data_ptr<float>();
     }
     const CudaKernels* kernels = cuda_kernels(q);
-    const at::Tensor scratch = at::empty({kernels->attention_scratch(&a)}, floats);
+    const at::Tensor scratch = at::empty({kernels->attention_scratch(q, &a)}, floats);
     a.scratch = scratch.data_ptr<float>();
-    check_cuda(kernels->attention_backward(&a, current_stream(q)), "attention of q ", q.sizes(), " and k ", k.sizes(),
-               " ", q.scalar_type(), ", backward");
+    check_cuda(kernels->attention_backward(q, &a), "attention of q ", q.sizes(), " and k ", k.sizes(), " ",
+               q.scalar_type(), ", backward");
     if (prefix_dk.defined()) {
       result[5] = prefix_dk.to(prefix_k.scalar_type());
       result[6] = prefix_dv.to(prefix_k.scalar_type());

@@ -133,10 +133,9 @@ at::Tensor on_cuda(const CudaKernels& kernels, const at::Tensor& q, const Cache&
     p.prefix = pk.size(-3);
     p.prefix_shared = pk.dim() == 3;
   }
-  const at::Tensor scratch = at::empty({kernels.attention_decode_scratch(&p)}, q.options().dtype(at::kFloat));
+  const at::Tensor scratch = at::empty({kernels.attention_decode_scratch(q, &p)}, q.options().dtype(at::kFloat));
   p.scratch = scratch.data_ptr<float>();
-  check_cuda(kernels.attention_decode(&p, current_stream(q)),
-             c10::str(kName, " of q ", q.sizes(), " and k ", cache.k.sizes()));
+  check_cuda(kernels.attention_decode(q, &p), c10::str(kName, " of q ", q.sizes(), " and k ", cache.k.sizes()));
   return o;
 }
 

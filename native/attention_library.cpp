@@ -1,6 +1,7 @@
 #include "attention_library.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Version.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "attention_cudnn.h"
@@ -68,6 +69,16 @@ std::optional<at::Tensor> additive(const at::Tensor& hidden, at::ScalarType type
   return at::zeros(hidden.sizes(), type).masked_fill(hidden, -INFINITY);
 }
 
+// libtorch packs 16-bit operands where oneDNN finds AMX, but by a kernel that it has for AVX512 only: where ATEN_CPU_CAPABILITY
+// chooses those of a lesser processor, it would end with an error of its own. There attention is computed in float32.
+Packed computable(const Packed& p) {
+  static const bool packs = at::get_cpu_capability() == "AVX512";
+  const auto wide = [](const at::Tensor& t) {
+    return packs || !at::isReducedFloatingType(t.scalar_type()) ? t : t.to(at::kFloat);
+  };
+  return {wide(p.q), wide(p.k), wide(p.v), p.cu_q, p.cu_k};
+}
+
 at::Tensor heads_first(const at::Tensor& rows) {  // [n, H, D] as [1, H, n, D]
   return rows.transpose(0, 1).unsqueeze(0);
 }
@@ -76,11 +87,12 @@ at::Tensor rows_first(const at::Tensor& heads) {
   return heads.squeeze(0).transpose(0, 1);
 }
 
-Part cpu_forward(const Packed& p, const AttentionSettings& settings) {
-  const int64_t heads = p.q.size(1);
-  Part part{at::zeros(p.q.sizes(), p.q.options()),
-            at::full({p.q.size(0), heads}, -INFINITY, p.q.options().dtype(compute_type(p.q))),
+Part cpu_forward(const Packed& given, const AttentionSettings& settings) {
+  const int64_t heads = given.q.size(1);
+  Part part{at::zeros(given.q.sizes(), given.q.options()),
+            at::full({given.q.size(0), heads}, -INFINITY, given.q.options().dtype(compute_type(given.q))),
             {}};
+  const Packed p = computable(given);
   for (int64_t s = 0; s + 1 < p.cu_q.numel(); ++s) {
     const at::Tensor q = sequence(p.q, p.cu_q, s), k = sequence(p.k, p.cu_k, s), v = sequence(p.v, p.cu_k, s);
     if (q.size(0) == 0 || k.size(0) == 0) {
@@ -97,10 +109,12 @@ Part cpu_forward(const Packed& p, const AttentionSettings& settings) {
   return part;
 }
 
-variable_list cpu_backward(const Packed& p, const at::Tensor& dout, const Part& joined,
+variable_list cpu_backward(const Packed& given, const at::Tensor& dout_in, const Part& joined,
                            const AttentionSettings& settings) {
-  const int64_t heads = p.q.size(1), key_heads = p.k.size(1);
-  variable_list gradients{at::zeros_like(p.q), at::zeros_like(p.k), at::zeros_like(p.v)};
+  const int64_t heads = given.q.size(1), key_heads = given.k.size(1);
+  variable_list gradients{at::zeros_like(given.q), at::zeros_like(given.k), at::zeros_like(given.v)};
+  const Packed p = computable(given);
+  const at::Tensor dout = dout_in.to(p.q.scalar_type()), o = joined.o.to(p.q.scalar_type());
   for (int64_t s = 0; s + 1 < p.cu_q.numel(); ++s) {
     const at::Tensor q = sequence(p.q, p.cu_q, s), k = sequence(p.k, p.cu_k, s), v = sequence(p.v, p.cu_k, s);
     if (q.size(0) == 0 || k.size(0) == 0) {
@@ -109,7 +123,7 @@ variable_list cpu_backward(const Packed& p, const at::Tensor& dout, const Part& 
     const at::Tensor lse = sequence(joined.lse, p.cu_q, s);
     const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         heads_first(sequence(dout, p.cu_q, s)), heads_first(q), heads_first(repeated(k, heads)),
-        heads_first(repeated(v, heads)), heads_first(sequence(joined.o, p.cu_q, s)),
+        heads_first(repeated(v, heads)), heads_first(sequence(o, p.cu_q, s)),
         lse.masked_fill(lse == -INFINITY, INFINITY).t().unsqueeze(0), 0.0, false,
         additive(hidden_keys(q.size(0), k.size(0), settings), q.scalar_type()), settings.scale);
     sequence(gradients[0], p.cu_q, s).copy_(rows_first(dq));

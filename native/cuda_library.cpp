@@ -34,16 +34,18 @@ std::string open(const std::string& path, Library& library) {
     return dlerror();
   }
   std::string missing;
-  const auto find = [&](auto& function, const char* name) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
+  const auto find = [&](const char* name) {
+    void* const function = dlsym(handle, name);
     if (function == nullptr) {
       missing = missing.empty() ? name : missing;
     }
+    return function;
   };
-#define PEFT4J_FIND(name) find(library.kernels.name, "peft4j_cuda_" #name);
+#define PEFT4J_FIND(name) \
+  library.kernels.name = reinterpret_cast<decltype(&peft4j_cuda_##name)>(find("peft4j_cuda_" #name));
   PEFT4J_CUDA_FUNCTIONS(PEFT4J_FIND)
 #undef PEFT4J_FIND
-  find(library.last_error, "peft4j_cuda_last_error");
+  library.last_error = reinterpret_cast<decltype(library.last_error)>(find("peft4j_cuda_last_error"));
   if (!missing.empty()) {
     return path + " has no " + missing + ": it was built from other sources than this libpeft4j.so";
   }
@@ -106,11 +108,11 @@ const CudaKernels* cuda_kernels(const at::Tensor& x) {
   return fits ? &library->kernels : nullptr;
 }
 
-void* current_stream(const at::Tensor& x) {
-  if (x.is_cpu()) {
-    return nullptr;
-  }
-  return c10::impl::getDeviceGuardImpl(x.device().type())->getStream(x.device()).native_handle();
+OnDeviceOf::OnDeviceOf(const at::Tensor& x)
+    : device_(x.device()), guard_(x.is_cpu() ? std::nullopt : std::optional(device_)) {}
+
+void* OnDeviceOf::stream() const {
+  return device_.is_cpu() ? nullptr : c10::impl::getDeviceGuardImpl(device_.type())->getStream(device_).native_handle();
 }
 
 int cuda_dtype(const at::Tensor& x) {

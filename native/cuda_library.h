@@ -7,11 +7,15 @@ Built by g++ against cuda/host the same library runs on the CPU (build-scripts/c
 of CUDA tensors. That is how the native tests go through it without a card.
 */
 #include <ATen/core/Tensor.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 
 #include <string>
+#include <tuple>
+#include <type_traits>
 
 #include "../cuda/peft4j_cuda.h"
+#include "peft4j.h"
 
 namespace peft4j {
 
@@ -47,20 +51,61 @@ namespace peft4j {
   F(norm_backward)          \
   F(norm_scratch) F(rotary) F(gated_mlp_forward) F(gated_mlp_backward) F(gelu_forward) F(gelu_backward) F(dropout)
 
+// While it lives, x's device is the current one; then it is the former one again.
+class OnDeviceOf {
+ public:
+  explicit OnDeviceOf(const at::Tensor& x);
+  void* stream() const;  // libtorch's current one of that device, as peft4j_cuda.h takes it
+
+ private:
+  const at::Device device_;
+  const c10::OptionalDeviceGuard guard_;
+};
+
+template <class Function>
+class CudaFunction;
+
+/*
+A function of the library, called with the tensor whose device it is for, then its own arguments without the stream. The
+device is the current one meanwhile, and the stream is its current one: nothing else calls the library or knows a stream, so
+no launch and no question about the card can be for another device.
+*/
+template <class Result, class... Parameters>
+class CudaFunction<Result (*)(Parameters...)> {
+  using Last = std::tuple_element_t<sizeof...(Parameters) - 1, std::tuple<Parameters...>>;
+
+ public:
+  // It takes a stream. Else it only says how much scratch is wanted, or the like.
+  static constexpr bool kLaunches = std::is_same_v<Last, void*>;
+
+  CudaFunction() = default;
+  CudaFunction(Result (*function)(Parameters...)) : function_(function) {}
+
+  template <class... Arguments>
+  Result operator()(const at::Tensor& x, Arguments... arguments) const {
+    const OnDeviceOf device(x);
+    if constexpr (kLaunches) {
+      return function_(arguments..., device.stream());
+    } else {
+      return function_(arguments...);
+    }
+  }
+
+ private:
+  Result (*function_)(Parameters...) = nullptr;
+};
+
 struct CudaKernels {
-#define PEFT4J_MEMBER(name) decltype(&peft4j_cuda_##name) name;
+#define PEFT4J_MEMBER(name) CudaFunction<decltype(&peft4j_cuda_##name)> name;
   PEFT4J_CUDA_FUNCTIONS(PEFT4J_MEMBER)
 #undef PEFT4J_MEMBER
 };
 
 // The kernels for x's device: null for a CPU tensor, and where the library is not loaded.
-const CudaKernels* cuda_kernels(const at::Tensor& x);
+PEFT4J_API const CudaKernels* cuda_kernels(const at::Tensor& x);
 
 // Whether x takes the way of device tensors, with or without the library.
 bool on_device(const at::Tensor& x);
-
-// libtorch's current stream of x's device, as peft4j_cuda.h takes it.
-void* current_stream(const at::Tensor& x);
 
 // 0, 1, 2 of peft4j_cuda.h.
 int cuda_dtype(const at::Tensor& x);

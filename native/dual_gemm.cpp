@@ -1,11 +1,11 @@
 #include "dual_gemm.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/DeviceGuard.h>
 
 #include <limits>
 
 #include "cuda_library.h"
+#include "library_product.h"
 #include "providers.h"
 
 namespace peft4j {
@@ -15,7 +15,11 @@ at::Tensor by_library(const std::vector<Product>& products, const at::Tensor& bi
   at::Tensor y;
   for (const Product& p : products) {
     TORCH_INTERNAL_ASSERT(!p.dropout.active(), "dual_gemm: libtorch's products have no mask");
-    y = y.defined() ? y.addmm_(p.x, p.w) : bias.defined() ? at::addmm(bias, p.x, p.w) : at::mm(p.x, p.w);
+    if (y.defined()) {
+      library::add_mm(y, p.x, p.w);
+    } else {
+      y = bias.defined() ? library::addmm(bias, p.x, p.w) : library::mm(p.x, p.w);
+    }
   }
   return y;
 }
@@ -65,7 +69,6 @@ at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bia
   }
   TORCH_CHECK(by_k || by_n, "dual_gemm: every w must be contiguous along the same dimension, got strides ",
               products[0].w.strides(), " for the first of ", products.size());
-  const c10::DeviceGuard guard(x.device());
   const at::Tensor y = at::empty({rows, columns}, x.options()), one_bias = bias.defined() ? bias.contiguous() : bias;
   std::vector<Product> left = products;
   for (bool first = true; !left.empty(); first = false) {
@@ -86,7 +89,7 @@ at::Tensor dual_gemm(const std::vector<Product>& products, const at::Tensor& bia
     of.t = rows;
     of.n = columns;
     of.y_stride = columns;
-    check_cuda(cuda_kernels(x)->dual_gemm(&of, current_stream(x)),
+    check_cuda(cuda_kernels(x)->dual_gemm(x, &of),
                c10::str("dual_gemm of x ", x.sizes(), " and w ", products[0].w.sizes()));
   }
   return y;

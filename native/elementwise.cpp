@@ -35,8 +35,7 @@ struct Gelu : torch::autograd::Function<Gelu> {
     ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous(), y = at::empty_like(x);
     if (const CudaKernels* cuda = cuda_kernels(x)) {
-      check_cuda(cuda->gelu_forward(cuda_dtype(x), x.numel(), x.data_ptr(), y.data_ptr(), current_stream(x)),
-                 "gelu of x ", x.sizes());
+      check_cuda(cuda->gelu_forward(x, cuda_dtype(x), x.numel(), x.data_ptr(), y.data_ptr()), "gelu of x ", x.sizes());
     } else {
       cpu_kernels().gelu_forward(make_params(x, y));
     }
@@ -51,9 +50,8 @@ struct Gelu : torch::autograd::Function<Gelu> {
     }
     const at::Tensor x = ctx->get_saved_variables()[0], dy = gradients[0].contiguous(), dx = at::empty_like(x);
     if (const CudaKernels* cuda = cuda_kernels(x)) {
-      check_cuda(
-          cuda->gelu_backward(cuda_dtype(x), x.numel(), x.data_ptr(), dy.data_ptr(), dx.data_ptr(), current_stream(x)),
-          "backward of gelu of x ", x.sizes());
+      check_cuda(cuda->gelu_backward(x, cuda_dtype(x), x.numel(), x.data_ptr(), dy.data_ptr(), dx.data_ptr()),
+                 "backward of gelu of x ", x.sizes());
     } else {
       ElementwiseParams p = make_params(x, dx);
       p.dy = dy.data_ptr();
@@ -85,9 +83,9 @@ struct DropoutOf : torch::autograd::Function<DropoutOf> {
 at::Tensor dropped(const at::Tensor& x, const Dropout& mask) {
   const at::Tensor y = at::empty_like(x);
   if (const CudaKernels* cuda = cuda_kernels(x)) {
-    check_cuda(cuda->dropout(cuda_dtype(x), x.size(0), x.size(1), x.data_ptr(), y.data_ptr(), mask.seed, mask.threshold,
-                             current_stream(x)),
-               "dropout of x ", x.sizes());
+    check_cuda(
+        cuda->dropout(x, cuda_dtype(x), x.size(0), x.size(1), x.data_ptr(), y.data_ptr(), mask.seed, mask.threshold),
+        "dropout of x ", x.sizes());
   } else {
     ElementwiseParams p = make_params(x, y);
     p.dropout = mask;

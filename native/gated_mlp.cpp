@@ -58,7 +58,7 @@ void run(const at::Tensor& gate, const at::Tensor& up, int64_t activation, const
                                          p.y_stride,
                                          p.dgate_stride,
                                          p.dup_stride};
-    check_cuda((backward ? cuda->gated_mlp_backward : cuda->gated_mlp_forward)(&c, current_stream(gate)),
+    check_cuda((backward ? cuda->gated_mlp_backward : cuda->gated_mlp_forward)(gate, &c),
                backward ? "backward of gated_mlp" : "gated_mlp", " of gate ", gate.sizes());
   } else {
     (backward ? cpu_kernels().gated_mlp_backward : cpu_kernels().gated_mlp_forward)(p);

@@ -9,6 +9,7 @@
 
 #include "checks.h"
 #include "cpu/kernels.h"
+#include "library_product.h"
 #include "providers.h"
 #include "weight.h"
 
@@ -62,13 +63,14 @@ class Head {
     if (!w_.defined()) {
       return weight_.product(rows, at::Tensor());
     }
-    at::Tensor to = buffer_.narrow(0, 0, rows.size(0));
-    return at::mm_out(to, rows, w_.t());
+    const at::Tensor to = buffer_.narrow(0, 0, rows.size(0));
+    library::mm_out(to, rows, w_.t());
+    return to;
   }
 
   void gradient(at::Tensor drows, const at::Tensor& dlogits) const {
     if (w_.defined()) {
-      at::mm_out(drows, dlogits, w_);
+      library::mm_out(drows, dlogits, w_);
     } else {
       drows.copy_(weight_.transposed_product(dlogits));
     }
@@ -93,7 +95,7 @@ void by_own_kernel(const at::Tensor& logits, const at::Tensor& labels, const at:
     p.gradient = gradient;
     p.softcap = static_cast<float>(settings.softcap);
     p.smoothing = static_cast<float>(settings.label_smoothing);
-    check_cuda(cuda->cross_entropy(&p, current_stream(logits)), c10::str("cross_entropy of logits ", logits.sizes()));
+    check_cuda(cuda->cross_entropy(logits, &p), c10::str("cross_entropy of logits ", logits.sizes()));
     return;
   }
   CrossEntropyParams p{};
@@ -168,8 +170,8 @@ at::Tensor sum_of(const at::Tensor& losses) {
   if (const CudaKernels* cuda = cuda_kernels(losses)) {
     const at::Tensor columns = at::empty({kSumColumns}, losses.options()), sum = at::empty({}, losses.options());
     const auto add = [&](const at::Tensor& to, const at::Tensor& from) {
-      check_cuda(cuda->fixed_order_sum(to.data_ptr<float>(), from.data_ptr<float>(), to.numel(),
-                                       from.numel() / to.numel(), 0, current_stream(losses)),
+      check_cuda(cuda->fixed_order_sum(losses, to.data_ptr<float>(), from.data_ptr<float>(), to.numel(),
+                                       from.numel() / to.numel(), 0),
                  "fixed_order_sum of losses");
     };
     add(columns, losses);

@@ -83,11 +83,10 @@ ScaleGradients run_backward(NormParams p, const at::Tensor& z, bool wants_weight
     if (wants_weight || wants_bias) {
       sums = at::empty({p.centred ? 2 : 1, p.columns}, options);
       c.dscale = sums.data_ptr<float>();
-      scratch = at::empty({cuda->norm_scratch(&c)}, options);
+      scratch = at::empty({cuda->norm_scratch(z, &c)}, options);
       c.scratch = scratch.data_ptr<float>();
     }
-    check_cuda(cuda->norm_backward(&c, current_stream(z)), "backward of ", p.centred ? "layer_norm" : "rms_norm",
-               " of x ", z.sizes());
+    check_cuda(cuda->norm_backward(z, &c), "backward of ", p.centred ? "layer_norm" : "rms_norm", " of x ", z.sizes());
     return {wants_weight ? sums[0] : at::Tensor(), wants_bias ? sums[1] : at::Tensor()};
   }
   const int64_t blocks = (p.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock;
@@ -126,7 +125,7 @@ struct Norm : torch::autograd::Function<Norm> {
     p.z = changed && z.defined() ? z.data_ptr() : nullptr;
     if (const CudaKernels* cuda = cuda_kernels(x)) {
       const peft4j_cuda_norm_params c = for_cuda(p, x);
-      check_cuda(cuda->norm_forward(&c, current_stream(x)), settings.name(), " of x ", x.sizes());
+      check_cuda(cuda->norm_forward(x, &c), settings.name(), " of x ", x.sizes());
     } else {
       cpu_kernels().norm_forward(p);
     }

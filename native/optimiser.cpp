@@ -81,9 +81,8 @@ void by_own_kernel(const CudaKernels& cuda, const State& s, const Hyper& hyper) 
     tensors.push_back(t);
   }
   const auto n = static_cast<int64_t>(tensors.size());
-  check_cuda(
-      cuda.adamw(tensors.data(), n, hyper.beta1, hyper.beta2, hyper.eps, hyper.step, current_stream(s.parameters[0])),
-      c10::str("adamw of ", n, " tensors"));
+  check_cuda(cuda.adamw(s.parameters[0], tensors.data(), n, hyper.beta1, hyper.beta2, hyper.eps, hyper.step),
+             c10::str("adamw of ", n, " tensors"));
   for (const std::shared_ptr<WorkingCopy>& copy : copies) {
     if (copy != nullptr) {
       copy->was_written();
@@ -134,9 +133,8 @@ double clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>
   const auto n = static_cast<int64_t>(list.size());
   const auto options = gradients[0].options();
   const at::Tensor norm = at::empty({1}, options.dtype(at::kDouble)),
-                   scratch = at::empty({cuda.clip_grad_norm_scratch(list.data(), n)}, options);
-  check_cuda(cuda.clip_grad_norm(norm.data_ptr<double>(), list.data(), n, max_norm, scratch.data_ptr<float>(),
-                                 current_stream(norm)),
+                   scratch = at::empty({cuda.clip_grad_norm_scratch(norm, list.data(), n)}, options);
+  check_cuda(cuda.clip_grad_norm(norm, norm.data_ptr<double>(), list.data(), n, max_norm, scratch.data_ptr<float>()),
              c10::str("clip_grad_norm of ", n, " gradients"));
   for (size_t i = 0; i < gradients.size() && max_norm > 0; ++i) {
     if (dense[i].is_same(gradients[i])) {

@@ -64,6 +64,10 @@ PEFT4J_API std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight
                                                at::IntArrayRef place, at::ArrayRef<double> scale,
                                                at::ArrayRef<double> dropout, int64_t seed);
 
+// x wᵀ + bias for a w that is trained itself; x [T, in], w [out, in], bias [out] or undefined, all of one type. Differentiable in
+// all three. On every device by libtorch's products.
+PEFT4J_API at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
+
 /*
 Packed attention: row i of sequence s sees the keys of sequence s, and the prefix.
 

@@ -68,10 +68,9 @@ PrefixGradients run_backward(const CudaKernels& kernels, Call& call, const at::T
     gradients.prefix_dv = result.dv.data_ptr<float>();
   }
   gradients.dgate = dgate.defined() ? dgate.data_ptr<float>() : nullptr;
-  const at::Tensor scratch = at::empty({kernels.prefix_attention_scratch(&call.params)}, floats);
+  const at::Tensor scratch = at::empty({kernels.prefix_attention_scratch(dout, &call.params)}, floats);
   gradients.scratch = scratch.data_ptr<float>();
-  check_cuda(kernels.prefix_attention_backward(&call.params, &gradients, current_stream(dout)),
-             "backward of " + call.what);
+  check_cuda(kernels.prefix_attention_backward(dout, &call.params, &gradients), "backward of " + call.what);
   if (wants_keys) {
     result = {result.dk.to(call.k.scalar_type()), result.dv.to(call.k.scalar_type())};
   }
@@ -166,7 +165,7 @@ Attended join_prefix(const Attended& part, const PrefixedRows& rows) {
   call.params.lse1 = heads(part.lse);
   call.params.o = heads(joined.o);
   call.params.lse = heads(joined.lse);
-  check_cuda(kernels->prefix_attention(&call.params, current_stream(rows.q)), call.what);
+  check_cuda(kernels->prefix_attention(rows.q, &call.params), call.what);
   return joined;
 }
 
@@ -202,7 +201,7 @@ struct GatedPrefix : torch::autograd::Function<GatedPrefix> {
       call.params.o = heads(o);
       call.params.o2 = heads(own.o);
       call.params.lse = heads(own.lse);
-      check_cuda(kernels->prefix_attention(&call.params, current_stream(q)), call.what);
+      check_cuda(kernels->prefix_attention(q, &call.params), call.what);
     } else {
       own = join_by_at({own.o.zero_(), own.lse.fill_(-INFINITY)}, rows);
       o = o1 + (factor * own.o).to(o1.scalar_type());

@@ -9,6 +9,7 @@ of them would be I·d numbers a layer, where z, the weights of the pooling, c an
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "checks.h"
+#include "library_product.h"
 #include "onednn.h"
 #include "optional.h"
 #include "peft4j.h"
@@ -69,7 +70,7 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b
   if (onednn::usable(x)) {
     return onednn::linear(x, w, bias);
   }
-  return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
+  return bias.defined() ? library::addmm(bias, x, w.t()) : library::mm(x, w.t());
 }
 
 // x[index] Wᵀ + b, in x's type on a device, in the compute type on a CPU. Bias and index are optional: Function cannot take
@@ -198,7 +199,6 @@ at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu_seqlens, c
     return eager(h, cu_seqlens, instruction, down_weight, down_bias, pool_weight, numerator, denominator, version[0],
                  seed, up_weight, up_bias);
   }
-  const c10::OptionalDeviceGuard device(at::device_of(h));
   const InstructionRows rows = instruction_rows(instruction, cu_seqlens, h);
   const at::Tensor z = projection(h, down_weight, down_bias, rows.index);
   const at::Tensor c = softmax_pool(z, pool_weight, rows.begin, rows.longest);

@@ -1,12 +1,12 @@
 #include "rank_ops.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/DeviceGuard.h>
 
 #include <algorithm>
 #include <tuple>
 
 #include "checks.h"
+#include "library_product.h"
 #include "reference.h"
 
 namespace peft4j {
@@ -37,7 +37,7 @@ void shrink_by_at(const at::Tensor& x, const RankSegments& segments, const at::T
   }
   for (const RankSegment& s : segments) {
     const at::Tensor rows = drops ? masked(rows_of(x, s), s) : rows_of(x, s);
-    ranks_of(h, s).copy_(at::mm(rows, s.factor.to(x.scalar_type()).t()) * s.scale);
+    ranks_of(h, s).copy_(library::mm(rows, s.factor.to(x.scalar_type()).t()) * s.scale);
   }
 }
 
@@ -134,6 +134,9 @@ bool has_gradient(const RankSegments& segments) {
 
 // The arguments of a call, and what they point to.
 struct Call {
+  using Kernel = decltype(CudaKernels::lora_shrink);
+  using Size = decltype(CudaKernels::lora_grad_a_scratch);
+
   const char* operation;
   const at::Tensor& x;
   std::vector<peft4j_cuda_segment> segments;
@@ -173,18 +176,18 @@ struct Call {
     }
   }
 
-  void run(int (*f)(const peft4j_cuda_lora*, void*)) {
+  void run(const Kernel& f) {
     if (!segments.empty()) {
-      check_cuda(f(&p, current_stream(x)), c10::str(operation, " of [", x.size(0), ", ", x.size(1), "] ",
-                                                    x.scalar_type(), " with ", segments.size(), " segments"));
+      check_cuda(f(x, &p), c10::str(operation, " of [", x.size(0), ", ", x.size(1), "] ", x.scalar_type(), " with ",
+                                    segments.size(), " segments"));
     }
   }
 
-  void run(int64_t (*scratch_floats)(const peft4j_cuda_lora*), int (*f)(const peft4j_cuda_lora*, void*)) {
+  void run(const Size& scratch_floats, const Kernel& f) {
     if (segments.empty()) {
       return;
     }
-    const at::Tensor scratch = at::empty({scratch_floats(&p)}, x.options().dtype(at::kFloat));
+    const at::Tensor scratch = at::empty({scratch_floats(x, &p)}, x.options().dtype(at::kFloat));
     p.scratch = scratch.data_ptr<float>();
     run(f);
   }
@@ -205,7 +208,6 @@ void lora_shrink(const at::Tensor& x, const RankSegments& segments, const at::Te
     check_matrix(kName, "copy", copy, x, x.size(0), x.size(1));
   }
   check_segments(kName, segments, x, h, false);
-  const c10::DeviceGuard guard(x.device());
   bool first = true;
   for (const RankSegments& layer : layers_of(segments, fill || copy.defined() ? x.size(0) : 0)) {
     Call call(kName, x, layer, true);
@@ -230,7 +232,7 @@ void lora_grad_b(const at::Tensor& dy, const RankSegments& segments, const at::T
     for (const RankSegment& s : segments) {
       if (s.gradient.defined()) {
         const at::ScalarType type = compute_type(dy);
-        s.gradient.copy_(at::mm(rows_of(dy, s).t().to(type), ranks_of(h, s).to(type)));
+        s.gradient.copy_(library::mm(rows_of(dy, s).t().to(type), ranks_of(h, s).to(type)));
       }
     }
     return;
@@ -242,7 +244,6 @@ void lora_grad_b(const at::Tensor& dy, const RankSegments& segments, const at::T
     check_matrix(kName, "copy", copy, dy, dy.size(0), dy.size(1));
   }
   check_segments(kName, segments, dy, h, true);
-  const c10::DeviceGuard guard(dy.device());
   RankSegments unmasked = segments;
   for (RankSegment& s : unmasked) {
     s.dropout = Dropout();
@@ -282,7 +283,7 @@ void lora_grad_a(const at::Tensor& x, const at::Tensor& g, const RankSegments& s
     const at::ScalarType type = compute_type(x);
     for (const RankSegment& s : segments) {
       if (s.gradient.defined()) {
-        s.gradient.copy_(at::mm(ranks_of(g, s).t().to(type), masked(rows_of(x, s).to(type), s)));
+        s.gradient.copy_(library::mm(ranks_of(g, s).t().to(type), masked(rows_of(x, s).to(type), s)));
       }
     }
     return;
@@ -293,7 +294,6 @@ void lora_grad_a(const at::Tensor& x, const at::Tensor& g, const RankSegments& s
   if (!has_gradient(segments)) {
     return;
   }
-  const c10::DeviceGuard guard(x.device());
   Call call(kName, x, sorted(segments), true);
   call.p.x = x.const_data_ptr();
   call.p.x_stride = x.stride(0);
@@ -306,14 +306,13 @@ void lora_expand(const at::Tensor& y, const at::Tensor& h, const RankSegments& s
   const CudaKernels* cuda = cuda_kernels(y);
   if (cuda == nullptr) {
     for (const RankSegment& s : segments) {
-      rows_of(y, s).add_(masked(at::mm(ranks_of(h, s), s.factor.to(y.scalar_type())), s));
+      rows_of(y, s).add_(masked(library::mm(ranks_of(h, s), s.factor.to(y.scalar_type())), s));
     }
     return;
   }
   check_matrix(kName, "y", y, y, y.size(0), -1);
   check_matrix(kName, "h", h, y, y.size(0), -1);
   check_segments(kName, segments, y, h, false);
-  const c10::DeviceGuard guard(y.device());
   for (const RankSegments& layer : layers_of(segments, 0)) {
     Call call(kName, y, layer, true);
     Call::set(call.p.y, call.p.y_stride, y);

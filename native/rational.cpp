@@ -66,8 +66,8 @@ std::string described(const at::Tensor& x, const at::Tensor& numerator, const at
 at::Tensor summed(const CudaKernels& cuda, const at::Tensor& partials, const at::Tensor& like,
                   const std::string& what) {
   const at::Tensor sum = at::empty_like(like);
-  check_cuda(cuda.fixed_order_sum(sum.data_ptr<float>(), partials.data_ptr<float>(), sum.numel(),
-                                  partials.numel() / sum.numel(), 0, current_stream(partials)),
+  check_cuda(cuda.fixed_order_sum(partials, sum.data_ptr<float>(), partials.data_ptr<float>(), sum.numel(),
+                                  partials.numel() / sum.numel(), 0),
              what);
   return sum;
 }
@@ -77,7 +77,6 @@ struct Rational : torch::autograd::Function<Rational> {
                             const at::Tensor& denominator_in, char version, int64_t seed) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
-    const c10::OptionalDeviceGuard device(at::device_of(x_in));
     const at::Tensor x = x_in.contiguous(), numerator = numerator_in.contiguous(),
                      denominator = denominator_in.contiguous(), y = at::empty_like(x);
     ctx->save_for_backward({x, numerator, denominator});
@@ -89,7 +88,7 @@ struct Rational : torch::autograd::Function<Rational> {
     if (const CudaKernels* cuda = cuda_kernels(x)) {
       auto p = cuda_params(x, numerator, denominator, version, seed);
       p.y = y.data_ptr();
-      check_cuda(cuda->rational_forward(&p, current_stream(x)), described(x, numerator, denominator));
+      check_cuda(cuda->rational_forward(x, &p), described(x, numerator, denominator));
     } else {
       auto p = cpu_params(x, numerator, denominator, version, seed);
       p.y = y.data_ptr();
@@ -118,7 +117,7 @@ struct Rational : torch::autograd::Function<Rational> {
     }
     if (const CudaKernels* cuda = cuda_kernels(x)) {
       auto p = cuda_params(x, numerator, denominator, version, seed);
-      const int64_t blocks = cuda->rational_blocks(p.rows, p.channels, p.groups);
+      const int64_t blocks = cuda->rational_blocks(x, p.rows, p.channels, p.groups);
       at::Tensor numerator_partials, denominator_partials;
       p.dy = dy.data_ptr();
       p.dx = wants_x ? result[0].data_ptr() : nullptr;
@@ -131,7 +130,7 @@ struct Rational : torch::autograd::Function<Rational> {
         p.denominator_partials = denominator_partials.data_ptr<float>();
       }
       const std::string what = "backward of " + described(x, numerator, denominator);
-      check_cuda(cuda->rational_backward(&p, current_stream(x)), what);
+      check_cuda(cuda->rational_backward(x, &p), what);
       result[1] = wants_numerator ? summed(*cuda, numerator_partials, numerator, what) : at::Tensor();
       result[2] = wants_denominator ? summed(*cuda, denominator_partials, denominator, what) : at::Tensor();
     } else {

@@ -79,8 +79,7 @@ variable_list turned(const at::Tensor& q_in, const at::Tensor& k_in, const at::T
     c.positions = positions.data_ptr();
     c.inverse_frequencies = frequencies.data_ptr<float>();
     c.scaling = static_cast<float>(p.scaling);
-    check_cuda(cuda->rotary(&c, current_stream(any)), p.backward ? "backward of rotary" : "rotary", " of ",
-               any.sizes());
+    check_cuda(cuda->rotary(any, &c), p.backward ? "backward of rotary" : "rotary", " of ", any.sizes());
   } else {
     const at::Tensor wide_positions = positions.to(at::kLong);
     p.positions = wide_positions.data_ptr<int64_t>();

@@ -60,7 +60,7 @@ struct SoftmaxPool : torch::autograd::Function<SoftmaxPool> {
       const at::Tensor scores = at::empty_like(weights);
       auto p = cuda_params(z, w, begin, weights, c, longest);
       p.scores = scores.data_ptr<float>();
-      check_cuda(cuda->softmax_pool_forward(&p, current_stream(z)), "softmax_pool of z ", z.sizes(), " to ", c.sizes());
+      check_cuda(cuda->softmax_pool_forward(z, &p), "softmax_pool of z ", z.sizes(), " to ", c.sizes());
     } else {
       cpu_kernels().softmax_pool_forward(cpu_params(z, w, begin, weights, c));
     }
@@ -81,18 +81,16 @@ struct SoftmaxPool : torch::autograd::Function<SoftmaxPool> {
     const at::Tensor dw = ctx->needs_input_grad(1) ? at::empty_like(w) : at::Tensor();
     if (const CudaKernels* cuda = cuda_kernels(z)) {
       auto p = cuda_params(z, w, begin, weights, c, ctx->saved_data["longest"].toInt());
-      const int64_t parts = p.sequences * cuda->softmax_pool_splits(p.longest);
+      const int64_t parts = p.sequences * cuda->softmax_pool_splits(z, p.longest);
       const at::Tensor scores = at::empty_like(weights),
                        partials = dw.defined() ? at::empty({parts, p.tokens, p.width}, w.options()) : at::Tensor();
       p.scores = scores.data_ptr<float>();
       p.dc = dc.data_ptr<float>();
       p.dz = dz.data_ptr();
       p.dw_partials = dw.defined() ? partials.data_ptr<float>() : nullptr;
-      check_cuda(cuda->softmax_pool_backward(&p, current_stream(z)), "backward of softmax_pool of z ", z.sizes(),
-                 " to ", c.sizes());
+      check_cuda(cuda->softmax_pool_backward(z, &p), "backward of softmax_pool of z ", z.sizes(), " to ", c.sizes());
       if (dw.defined()) {
-        check_cuda(cuda->fixed_order_sum(dw.data_ptr<float>(), partials.data_ptr<float>(), dw.numel(), parts, 0,
-                                         current_stream(z)),
+        check_cuda(cuda->fixed_order_sum(z, dw.data_ptr<float>(), partials.data_ptr<float>(), dw.numel(), parts, 0),
                    "fixed_order_sum of dw ", partials.sizes());
       }
     } else {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "checks.h"
+#include "library_product.h"
 #include "onednn.h"
 #include "peft4j.h"
 #include "providers.h"
@@ -73,14 +74,14 @@ at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
 at::Tensor WeightImpl::product(const at::Tensor& x, const at::Tensor& bias) {
   if (!onednn::usable(x)) {
     const at::Tensor w = dense().to(x.scalar_type());
-    return bias.defined() ? at::addmm(bias, x, w.t()) : at::mm(x, w.t());
+    return bias.defined() ? library::addmm(bias, x, w.t()) : library::mm(x, w.t());
   }
   return onednn::linear(x, operand(false, x.scalar_type()), bias);
 }
 
 at::Tensor WeightImpl::transposed_product(const at::Tensor& dy) {
   if (!onednn::usable(dy)) {
-    return at::mm(dy, dense().to(dy.scalar_type()));
+    return library::mm(dy, dense().to(dy.scalar_type()));
   }
   return onednn::linear(dy, operand(true, dy.scalar_type()), at::Tensor());
 }

@@ -138,7 +138,7 @@ at::Tensor one(const Case& c, const at::Tensor& q, const at::Tensor& k, const at
   }
   Tensors heads;
   for (int64_t h = 0; h < c.heads.query; ++h) {
-    at::Tensor p = at::mm(q.select(1, h), k.select(1, h / group).t()) * c.scale;
+    at::Tensor p = at::mm(q.select(1, h).contiguous(), k.select(1, h / group).t()) * c.scale;
     p = c.softcap > 0 ? at::tanh(p / c.softcap) * c.softcap : p;
     p = bias.defined() ? p + bias.select(2, h) : p;
     p = at::softmax(p.masked_fill(hidden.logical_and(blind.logical_not()), -INFINITY), 1).masked_fill(blind, 0.0);

@@ -15,6 +15,7 @@ std::threads.
 #include <map>
 
 #include "check.h"
+#include "product_operands.h"
 
 namespace peft4j::test {
 
@@ -342,6 +343,8 @@ int main(int argc, char** argv) {
     } catch (const std::exception& error) {
       problem = error.what();
     }
+    const std::string operands = take_wrong_operands();
+    problem = problem.empty() ? operands : problem;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf("%-6s %s (%.2f s)%s%s\n", problem.empty() ? "ok" : "FAILED", test.name, seconds,
                 problem.empty() ? "" : "\n       ", problem.c_str());

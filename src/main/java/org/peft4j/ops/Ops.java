@@ -10,7 +10,6 @@ import org.bytedeco.pytorch.DoubleArrayRef;
 import org.bytedeco.pytorch.LongArrayRef;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.DeviceException;
 
@@ -380,12 +379,9 @@ public final class Ops {
                 orUndefined(generator.upBias())));
     }
 
-    /** Plain {@code x wᵀ + bias} for a w that is trained itself. */
+    /** Plain {@code x wᵀ + bias} for a w that is trained itself; x [T, in], w [out, in], all of one type. */
     public static Tensor linear(Tensor x, Tensor w, @Nullable Tensor bias) {
-        return checked(() -> {
-            Tensor y = torch.matmul(x, w.t());
-            return bias == null ? y : y.add(bias);
-        });
+        return checked(() -> PeftNative.linear(x, w, orUndefined(bias)));
     }
 
     /** How {@link #lmLoss} adds the losses of the labelled rows. */

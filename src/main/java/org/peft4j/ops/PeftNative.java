@@ -123,6 +123,8 @@ public final class PeftNative {
     static native @ByVal Tensor gated_mlp(
             @Const @ByRef Tensor gate, @Const @ByRef Tensor up, @StdString String activation);
 
+    static native @ByVal Tensor linear(@Const @ByRef Tensor x, @Const @ByRef Tensor w, @Const @ByRef Tensor bias);
+
     static native @ByVal Tensor gelu(@Const @ByRef Tensor x);
 
     static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);

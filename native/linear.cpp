@@ -1,0 +1,66 @@
+/* linear: checks and autograd (contract: peft4j.h); its products are the library's. */
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "checks.h"
+#include "library_product.h"
+#include "optional.h"
+#include "peft4j.h"
+
+namespace peft4j {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr const char* kName = "linear";
+
+struct Linear : torch::autograd::Function<Linear> {
+  // The bias is optional: Function cannot take an undefined tensor.
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& w,
+                            const std::optional<at::Tensor>& bias) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->set_materialize_grads(false);
+    ctx->save_for_backward({x, w});
+    ctx->saved_data["has_bias"] = bias.has_value();
+    const at::Tensor y = library::mm(x, w.t());
+    return bias ? y.add_(*bias) : y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    variable_list result(3);
+    const at::Tensor& dy = gradients[0];
+    if (!dy.defined()) {
+      return result;
+    }
+    const variable_list kept = ctx->get_saved_variables();
+    if (ctx->needs_input_grad(0)) {
+      result[0] = library::mm(dy, kept[1]);
+    }
+    if (ctx->needs_input_grad(1)) {
+      result[1] = library::mm(dy.t(), kept[0]);
+    }
+    if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(2)) {
+      result[2] = dy.sum(0);
+    }
+    return result;
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+  check_compute_type(kName, "x", x);
+  TORCH_CHECK(x.dim() == 2, kName, ": x must have shape [T, in], got ", x.sizes());
+  TORCH_CHECK(w.defined() && w.dim() == 2 && w.size(1) == x.size(1), kName, ": w must have shape [out, ", x.size(1),
+              "] (in of x), got ", w.defined() ? w.sizes() : at::IntArrayRef());
+  check_like(kName, "w", w, "x", x);
+  if (bias.defined()) {
+    check_shape(kName, "bias", bias, {w.size(0)}, "[out]");
+    check_like(kName, "bias", bias, "x", x);
+  }
+  return Linear::apply(x, w, optional(bias));
+}
+
+}  // namespace peft4j
