@@ -32,7 +32,7 @@ configure() { # build folder, more options
 
 # Our kernels and libtorch's are of the set that ATEN_CPU_CAPABILITY allows, oneDNN's products of the one that ONEDNN_MAX_CPU_ISA
 # does: so few runs try every set of both. They go at the same time, each needs hardly more than one core.
-runs=()
+runs=() pids=()
 start() { # set that the processor must have or "", part of the tests' names or all, environment
   local needs=$1 part=${2/#all/}
   shift 2
@@ -42,11 +42,11 @@ start() { # set that the processor must have or "", part of the tests' names or 
     say "${*:-every set of the processor}${part:+, only $part}"
     env "$@" "$build/peft4j_native_tests" "$part"
   ) > "${runs[-1]}" 2>&1 &
+  pids+=($!)
 }
 
 finish() { # waits for the runs and prints what they said
-  local pid failed=0 pids
-  mapfile -t pids < <(jobs -p)
+  local pid failed=0
   for pid in "${pids[@]}"; do
     wait "$pid" || failed=1
   done
