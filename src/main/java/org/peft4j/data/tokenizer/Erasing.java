@@ -1,5 +1,6 @@
 package org.peft4j.data.tokenizer;
 
+import java.text.Normalizer;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -29,26 +30,38 @@ final class Erasing {
         };
     }
 
-    /** Whether a visible ASCII character of the token passes each step as itself. */
+    /** Whether something of a character of the token passes each step: of a letter, a digit, or a visible ASCII character. */
     private static boolean survives(Map<String, @Nullable Object> n, int c, String token) {
-        if (c <= ' ' || c > '~') {
+        String parts = parts(c);
+        int first = parts.codePointAt(0);
+        if (!(first > ' ' && first <= '~') && !Character.isLetterOrDigit(first)) {
             return false;
         }
         return switch (type(n)) {
             case "Sequence" -> members(n).stream().allMatch(each -> survives(each, c, token));
-            case "Replace" -> {
-                Object text = pattern(n).get("String");
-                String lower = String.valueOf((char) c).toLowerCase(Locale.ROOT);
-                yield text instanceof String string
-                        && !string.toLowerCase(Locale.ROOT).contains(lower);
-            }
-            case "Precompiled" -> token.chars().allMatch(each -> each < 0x80) && leavesAlone(n, c);
+            case "Replace" ->
+                pattern(n).get("String") instanceof String text
+                        && text.codePoints()
+                                .noneMatch(each -> parts.contains(parts(each))
+                                        || parts(each).contains(parts));
+            case "Precompiled" ->
+                token.codePoints().noneMatch(Erasing::mayJoin)
+                        && CharacterMap.judged((String) n.get("precompiled_charsmap"))
+                                .leavesAlone(c);
             default -> true;
         };
     }
 
-    private static boolean leavesAlone(Map<String, @Nullable Object> n, int c) {
-        return CharacterMap.judged((String) n.get("precompiled_charsmap")).leavesAlone(c);
+    /** What a character consists of, in lower case: no normalizer takes it further apart. */
+    private static String parts(int c) {
+        return Normalizer.normalize(Character.toString(c), Normalizer.Form.NFKD).toLowerCase(Locale.ROOT);
+    }
+
+    /** Whether a character may belong to one grapheme with its neighbour; precise for common scripts only. */
+    private static boolean mayJoin(int c) {
+        boolean alone =
+                c < 0x300 || (c >= 0x370 && c < 0x483) || (c >= 0x48A && c < 0x530) || (c >= 0x4E00 && c <= 0x9FFF);
+        return !alone;
     }
 
     static String type(Map<String, @Nullable Object> component) {

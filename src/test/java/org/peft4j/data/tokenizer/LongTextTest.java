@@ -88,7 +88,7 @@ class LongTextTest {
         Random random = new Random(base.hashCode() + (left ? 1 : 0));
         try (TextTokenizer whole = TextTokenizer.open(file, 1_000_000);
                 TextTokenizer cutting = TextTokenizer.open(file, 40)) {
-            for (int i = 0; i < 150; i++) {
+            for (int i = 0; i < 60; i++) {
                 String text = randomText(random);
                 TextTokenizer.Tokens all = whole.encodeWithCut(text);
                 TextTokenizer.Tokens cut = cutting.encodeWithCut(text);
@@ -135,7 +135,7 @@ class LongTextTest {
             }
             assertThat(System.nanoTime() - start)
                     .as("twenty times, though one whole text takes seconds")
-                    .isLessThan(2_000_000_000L);
+                    .isLessThan(5_000_000_000L);
         }
     }
 

@@ -78,6 +78,43 @@ class TokenizerDocumentTest {
                 .hasMessageContaining("more than 8 other components");
     }
 
+    /** The library looks for an empty token at every byte, and ends the process inside a character. */
+    @ParameterizedTest
+    @CsvSource({
+        "新词, true",
+        "слово, true",
+        "[X], true",
+        "é, true",
+        "ｶﾞ, true",
+        "\\u0301, false",
+        "' ', false",
+        "\\u200b, false",
+        "\\u00a8, false",
+        "\\u037a, false"
+    })
+    void addedTokenOfWhichNothingMayBeLeftIsRefused(String token, boolean taken) throws IOException {
+        String content = token.startsWith("\\u") ? Character.toString(Integer.parseInt(token.substring(2), 16)) : token;
+        Path file = write(
+                "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,\"lowercase\":true}");
+        Files.writeString(
+                file,
+                Files.readString(file)
+                        .replaceFirst(
+                                "\\{",
+                                "{\"added_tokens\":[{\"id\":1,\"content\":\"" + content
+                                        + "\",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":true,"
+                                        + "\"special\":false}],"));
+        if (taken) {
+            try (TextTokenizer tokenizer = TextTokenizer.open(file, 16)) {
+                assertThat(tokenizer.encode("日" + content + "é")).contains(1);
+            }
+        } else {
+            assertThatThrownBy(() -> TextTokenizer.open(file, 16))
+                    .isInstanceOf(MalformedFileException.class)
+                    .hasMessageContaining("the normalizer may leave nothing of it");
+        }
+    }
+
     @Test
     void normalizerThatMakesTooMuchOfATextIsRefused() throws IOException {
         String grow = "{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"" + "a".repeat(50) + "\"}";

@@ -27,7 +27,7 @@ class TokenizerFuzzTest {
                 .redirectOutput(directory.resolve("output").toFile())
                 .start();
         try {
-            assertThat(child.waitFor(180, TimeUnit.SECONDS)).as("ends in time").isTrue();
+            assertThat(child.waitFor(600, TimeUnit.SECONDS)).as("ends in time").isTrue();
             assertThat(child.exitValue())
                     .as(() -> "exit status; the end of its output: " + tail())
                     .isZero();
