@@ -36,11 +36,16 @@ public final class FileTensors {
      *
      * @param byPath the file's tensors by path, see {@link AdapterNames}
      * @param key the name that a path has in the method's files, for messages
+     * @param notes collects what is passed over
      * @throws MalformedFileException if a parameter's tensor is missing, has another shape or a value that is not finite,
      *     or a tensor finds no place
      */
     public static void load(
-            Adapter adapter, AdapterFile file, Map<String, TensorData> byPath, UnaryOperator<String> key)
+            Adapter adapter,
+            AdapterFile file,
+            Map<String, TensorData> byPath,
+            UnaryOperator<String> key,
+            List<String> notes)
             throws MalformedFileException {
         Map<String, TensorData> left = new LinkedHashMap<>(byPath);
         for (Parameter parameter : adapter.parameters().values()) {
@@ -60,6 +65,7 @@ public final class FileTensors {
             }
             parameter.set(floats(file, data));
         }
+        passOver(left, notes);
         if (!left.isEmpty()) {
             throw malformed(
                     file,
@@ -67,6 +73,18 @@ public final class FileTensors {
                             + TensorNames.some(
                                     left.values().stream().map(TensorData::name).toList()));
         }
+    }
+
+    /** What is no floating-point tensor was not trained: a buffer such as position_ids, or of a type for other programs. */
+    private static void passOver(Map<String, TensorData> left, List<String> notes) {
+        left.values().removeIf(data -> {
+            boolean buffer = !data.dtype().isFloat();
+            if (buffer) {
+                notes.add("the adapter's tensor " + data.name() + " (" + data.dtype()
+                        + ") is passed over: it belongs to nothing that an adapter trains");
+            }
+            return buffer;
+        });
     }
 
     private static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {

@@ -9,6 +9,9 @@ import org.peft4j.io.ModelDirectory;
 public final class ClassifierHead {
     private static final String PROBLEM = "problem_type";
 
+    private static final String WAY_OUT = "to train a new head write task.new_head: true (--set task.new_head=true),"
+            + " else give an adapter that brings its own head, or as many labels as the head has";
+
     private ClassifierHead() {}
 
     /**
@@ -44,7 +47,4 @@ public final class ClassifierHead {
                     "the model's head has " + rows.getAsLong() + " classes, asked for are " + labels + "; " + WAY_OUT);
         }
     }
-
-    private static final String WAY_OUT = "to train a new head write task.new_head: true (--set task.new_head=true),"
-            + " else give an adapter that brings its own head, or as many labels as the head has";
 }

@@ -223,6 +223,69 @@ class AdapterNamesTest {
     }
 
     @Test
+    void whatNobodyTrainsIsPassedOverWithANote() throws Exception {
+        Variants.adapter(
+                "lora-query-value",
+                dir,
+                name -> name,
+                tensors -> tensors.add(new TensorData(
+                        "base_model.model.bert.embeddings.position_ids",
+                        org.peft4j.io.DType.I64,
+                        List.of(1L, 2L),
+                        java.nio.ByteBuffer.allocate(16))),
+                keys -> {});
+        AdapterStore.Loaded loaded = AdapterStore.read(dir, "default", model.points());
+        loaded.adapter().close();
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "the adapter's tensor base_model.model.bert.embeddings.position_ids (I64) is passed over:"
+                                + " it belongs to nothing that an adapter trains");
+    }
+
+    @Test
+    void loraOnAnEmbeddingIsRefusedByName() throws Exception {
+        refuses(
+                "lora-query-value",
+                name -> name,
+                tensors -> tensors.add(TensorData.ofFloats(
+                        "base_model.model.bert.embeddings.word_embeddings.lora_embedding_A",
+                        List.of(1L, 2L),
+                        new float[2])),
+                "word_embeddings.lora_embedding_A adapts an embedding table");
+    }
+
+    @Test
+    void aRankThatTheConfigDoesNotHaveIsNoted() throws Exception {
+        Variants.adapter("lora-query-value", dir, name -> name, tensors -> {}, keys -> keys.put("r", 5));
+        AdapterStore.Loaded loaded = AdapterStore.read(dir, "default", model.points());
+        loaded.adapter().close();
+        assertThat(loaded.notes())
+                .containsExactly(
+                        "tensor " + LAYER + "lora_A.weight has rank 4, the adapter's config says 5; the tensors count");
+    }
+
+    @Test
+    void theHeadIsFoundUnderAnyName() throws Exception {
+        for (String name : List.of(
+                "base_model.model.classifier.weight",
+                "module.base_model.model.classifier.modules_to_save.reviews.weight",
+                "classifier.weight")) {
+            org.peft4j.io.AdapterFile file = new org.peft4j.io.AdapterFile(
+                    dir,
+                    Map.of(),
+                    Map.of(
+                            "base_model.model.classifier.original_module.weight",
+                            TensorData.ofFloats("a", List.of(0L), new float[0]),
+                            name,
+                            TensorData.ofFloats(name, List.of(0L), new float[0])));
+            assertThat(AdapterNames.ending(file, "classifier.weight")
+                            .orElseThrow()
+                            .name())
+                    .isEqualTo(name);
+        }
+    }
+
+    @Test
     void theMapIsByPath() throws Exception {
         Map<String, TensorData> byPath = AdapterNames.byPath(
                 org.peft4j.io.AdapterFiles.read(Fixtures.ADAPTERS.resolve("lora-bias-lora-only")),

@@ -36,6 +36,9 @@ public final class LoraMethod implements Method<LoraConfig> {
     private static final String A = ".lora_A.weight";
     private static final String B = ".lora_B.weight";
 
+    private static final String EMBEDDING_A = ".lora_embedding_A";
+    private static final String OTHER_RANK = ", the adapter's config says ";
+
     /** Where an adapter applies: the layer, and its rank there. */
     private record Site(LinearPoint point, int rank, double scale) {}
 
@@ -146,7 +149,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             throws MalformedFileException {
         LoraFiles.noteTransposed(file, notes);
         Map<String, TensorData> byPath = AdapterNames.byPath(file, LoraFiles.PREFIX, points);
-        List<Site> sites = sites(config, file, byPath, points);
+        List<Site> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
             for (String target : names.names()) {
                 Targets one = Targets.names(target);
@@ -159,7 +162,7 @@ public final class LoraMethod implements Method<LoraConfig> {
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
         try {
-            FileTensors.load(adapter, file, byPath, key(adapter.lowRanks().keySet()));
+            FileTensors.load(adapter, file, byPath, key(adapter.lowRanks().keySet()), notes);
         } catch (RuntimeException e) {
             adapter.close();
             throw e;
@@ -168,15 +171,20 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     /** Where the file has tensors of LoRA; they count, whatever the config says of targets and ranks. */
-    private static List<Site> sites(LoraConfig config, AdapterFile file, Map<String, TensorData> byPath, Points points)
+    private static List<Site> sites(
+            LoraConfig config, AdapterFile file, Map<String, TensorData> byPath, Points points, List<String> notes)
             throws MalformedFileException {
         LoraLayers layers = new LoraLayers(LoraTargets.resolve(config, points.modelType()));
         List<Site> sites = new ArrayList<>();
         for (Map.Entry<String, TensorData> entry : byPath.entrySet()) {
+            String tensor = "tensor " + entry.getValue().name();
+            if (entry.getKey().endsWith(EMBEDDING_A)) {
+                throw FileTensors.malformed(
+                        file, tensor + " adapts an embedding table; LoRA is supported on linear layers alone");
+            }
             if (!entry.getKey().endsWith(A)) {
                 continue;
             }
-            String tensor = "tensor " + entry.getValue().name();
             String path = entry.getKey().substring(0, entry.getKey().length() - A.length());
             LinearPoint point = points.linear(path);
             List<Long> shape = entry.getValue().shape();
@@ -194,6 +202,9 @@ public final class LoraMethod implements Method<LoraConfig> {
                 throw FileTensors.malformed(file, tensor + " must have shape [r, " + point.in() + "], has " + shape);
             }
             int rank = shape.get(0).intValue();
+            if (rank != layers.rank(path) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
+                notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(path) + "; the tensors count");
+            }
             double alpha = layers.alpha(path);
             sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }

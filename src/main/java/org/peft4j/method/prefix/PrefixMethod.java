@@ -132,7 +132,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
         try {
-            FileTensors.load(adapter, file, byPath, PrefixMethod::key);
+            FileTensors.load(adapter, file, byPath, PrefixMethod::key, notes);
         } catch (RuntimeException e) {
             adapter.close();
             throw e;
