@@ -51,13 +51,10 @@ Kept::Kept(torch::autograd::AutogradContext* ctx, const std::vector<at::Tensor>&
     gradients[1 + 2 * n] = dy.sum(0);
   }
   for (int64_t j = 0; j < n; ++j) {
+    // An adapter that no row reached gets no gradient: with one of zeros the optimiser would decay and move it.
     const bool rows = plan->adapters[j].begin < plan->adapters[j].end;
     wants_a.push_back(rows && ctx->needs_input_grad(1 + j));
     wants_b.push_back(rows && ctx->needs_input_grad(1 + n + j));
-    if (!rows) {
-      da(j) = at::zeros_like(a[j]);
-      db(j) = at::zeros_like(b[j]);
-    }
   }
 }
 

@@ -157,7 +157,7 @@ variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variab
     for (const RankGroup& group : plan.groups) {
       for (const int64_t j : group.adapters) {
         const Adapter& adapter = plan.adapters[j];
-        if (adapter.part != static_cast<int64_t>(i)) {
+        if (adapter.part != static_cast<int64_t>(i) || adapter.begin == adapter.end) {
           continue;
         }
         at::Tensor rows = x.narrow(0, adapter.begin, adapter.end - adapter.begin);

@@ -3,6 +3,7 @@
 #include <c10/core/GradMode.h>
 
 #include <cmath>
+#include <map>
 
 #include "checks.h"
 #include "peft4j.h"
@@ -14,7 +15,6 @@ namespace {
 
 struct Hyper {
   double beta1, beta2, eps;
-  int64_t step;
 };
 
 struct State {
@@ -23,6 +23,7 @@ struct State {
   const std::vector<at::Tensor>& exp_avg;
   const std::vector<at::Tensor>& exp_avg_sq;
   at::ArrayRef<double> learning_rate, weight_decay;
+  at::IntArrayRef step;
 };
 
 // The fused operator trusts that all four have the same layout.
@@ -59,7 +60,7 @@ void changed(const at::Tensor& t) {
 }
 
 void by_own_kernel(const CudaKernels& cuda, const State& s, const Hyper& hyper) {
-  std::vector<peft4j_cuda_adamw_tensor> tensors;
+  std::map<int64_t, std::vector<peft4j_cuda_adamw_tensor>> by_step;  // a launch has one: nearly always all tensors'
   std::vector<std::shared_ptr<WorkingCopy>> copies;
   for (size_t i = 0; i < s.parameters.size(); ++i) {
     copies.push_back(WorkingCopy::of(s.parameters[i]));
@@ -78,11 +79,13 @@ void by_own_kernel(const CudaKernels& cuda, const State& s, const Hyper& hyper) 
       t.copy_stride = values.stride(0);
       t.copy_dtype = cuda_dtype(values);
     }
-    tensors.push_back(t);
+    by_step[s.step[i]].push_back(t);
   }
-  const auto n = static_cast<int64_t>(tensors.size());
-  check_cuda(cuda.adamw(s.parameters[0], tensors.data(), n, hyper.beta1, hyper.beta2, hyper.eps, hyper.step),
-             c10::str("adamw of ", n, " tensors"));
+  for (const auto& [step, tensors] : by_step) {
+    const auto n = static_cast<int64_t>(tensors.size());
+    check_cuda(cuda.adamw(s.parameters[0], tensors.data(), n, hyper.beta1, hyper.beta2, hyper.eps, step),
+               c10::str("adamw of ", n, " tensors"));
+  }
   for (const std::shared_ptr<WorkingCopy>& copy : copies) {
     if (copy != nullptr) {
       copy->was_written();
@@ -94,7 +97,7 @@ void by_own_kernel(const CudaKernels& cuda, const State& s, const Hyper& hyper) 
 void by_library(const State& s, const Hyper& hyper) {
   for (size_t begin = 0; begin < s.parameters.size();) {
     size_t end = begin;
-    std::vector<at::Tensor> p, g, m, v;
+    std::vector<at::Tensor> p, g, m, v, step;
     for (; end < s.parameters.size() && s.learning_rate[end] == s.learning_rate[begin] &&
            s.weight_decay[end] == s.weight_decay[begin];
          ++end) {
@@ -102,17 +105,19 @@ void by_library(const State& s, const Hyper& hyper) {
       g.push_back(s.gradients[end]);
       m.push_back(s.exp_avg[end]);
       v.push_back(s.exp_avg_sq[end]);
+      const bool as_before = end > begin && s.step[end] == s.step[end - 1];
+      step.push_back(as_before ? step.back()
+                               : at::full({}, static_cast<double>(s.step[end]), p[0].options().dtype(at::kFloat)));
     }
-    const at::Tensor step = at::full({}, static_cast<double>(hyper.step), p[0].options().dtype(at::kFloat));
-    at::_fused_adamw_(p, g, m, v, {}, std::vector<at::Tensor>(p.size(), step), s.learning_rate[begin], hyper.beta1,
-                      hyper.beta2, s.weight_decay[begin], hyper.eps, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_(p, g, m, v, {}, step, s.learning_rate[begin], hyper.beta1, hyper.beta2, s.weight_decay[begin],
+                      hyper.eps, /*amsgrad=*/false, /*maximize=*/false);
     begin = end;
   }
 }
 
 void eager(const State& s, const Hyper& hyper) {
-  const double bias1 = 1 - std::pow(hyper.beta1, hyper.step), bias2 = 1 - std::pow(hyper.beta2, hyper.step);
   for (size_t i = 0; i < s.parameters.size(); ++i) {
+    const double bias1 = 1 - std::pow(hyper.beta1, s.step[i]), bias2 = 1 - std::pow(hyper.beta2, s.step[i]);
     at::Tensor p = s.parameters[i], m = s.exp_avg[i], v = s.exp_avg_sq[i];
     const at::Tensor& g = s.gradients[i];
     p.mul_(1 - s.learning_rate[i] * s.weight_decay[i]);
@@ -150,14 +155,14 @@ double clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>
 
 void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
            const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
-           at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2,
-           double eps, int64_t step) {
+           at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, at::IntArrayRef step, double beta1,
+           double beta2, double eps) {
   const size_t n = parameters.size();
   TORCH_CHECK(gradients.size() == n && exp_avg.size() == n && exp_avg_sq.size() == n && learning_rate.size() == n &&
-                  weight_decay.size() == n,
-              "adamw: ", n, " parameters need as many gradients, moments, learning rates and decays");
-  TORCH_CHECK(step >= 1, "adamw: step counts from 1, got ", step);
+                  weight_decay.size() == n && step.size() == n,
+              "adamw: ", n, " parameters need as many gradients, moments, learning rates, decays and steps");
   for (size_t i = 0; i < n; ++i) {
+    TORCH_CHECK(step[i] >= 1, "adamw: step counts from 1, got ", step[i], " for parameter ", i);
     TORCH_CHECK(parameters[i].defined(), "adamw: parameter ", i, " is undefined");
     check_contiguous("parameter", i, parameters[i]);
     check_state("gradient", i, gradients[i], parameters[i]);
@@ -170,7 +175,7 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
     return;
   }
   c10::NoGradGuard no_grad;
-  State state{parameters, {}, exp_avg, exp_avg_sq, learning_rate, weight_decay};
+  State state{parameters, {}, exp_avg, exp_avg_sq, learning_rate, weight_decay, step};
   for (const at::Tensor& g : gradients) {
     state.gradients.push_back(g.contiguous());
   }
@@ -179,7 +184,7 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
     changed(exp_avg[i]);
     changed(exp_avg_sq[i]);
   }
-  const Hyper hyper{beta1, beta2, eps, step};
+  const Hyper hyper{beta1, beta2, eps};
   if (const CudaKernels* cuda = own_kernels(parameters)) {
     by_own_kernel(*cuda, state, hyper);
   } else if (provider_of(Operation::kAdamW, parameters[0]) == Provider::kReference) {

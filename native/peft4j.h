@@ -218,11 +218,12 @@ PEFT4J_API at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu
                                        const at::Tensor& up_weight, const at::Tensor& up_bias);
 
 // One step of AdamW (Loshchilov & Hutter 2019) for all tensors, in place: parameters, first and second moments, with learning
-// rate and decay for each tensor. step counts from 1. On CUDA also writes what bordered weights hold of them.
+// rate, decay and step for each tensor. A tensor's step counts from 1 the steps that it took part in: the bias of its moments
+// depends on them, not on those of the run. On CUDA also writes what bordered weights hold of them.
 PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients,
                       const std::vector<at::Tensor>& exp_avg, const std::vector<at::Tensor>& exp_avg_sq,
-                      at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, double beta1, double beta2,
-                      double eps, int64_t step);
+                      at::ArrayRef<double> learning_rate, at::ArrayRef<double> weight_decay, at::IntArrayRef step,
+                      double beta1, double beta2, double eps);
 
 // Scales the gradients so that their joint 2-norm is at most max_norm (0: only measures). Returns the norm before.
 PEFT4J_API double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm);

@@ -233,10 +233,10 @@ def lm_loss(hidden, weight, labels, softcap=0.0, smoothing=0.0, mean=True):
     return losses.mean() if mean else losses.sum()
 
 
-def adamw(parameters, gradients, exp_avg, exp_avg_sq, rates, decays, beta1, beta2, eps, step):
+def adamw(parameters, gradients, exp_avg, exp_avg_sq, rates, decays, steps, beta1, beta2, eps):
     """Parameters, then first and second moments after the step."""
     new = [], [], []
-    for p, g, m, v, rate, decay in zip(parameters, gradients, exp_avg, exp_avg_sq, rates, decays):
+    for p, g, m, v, rate, decay, step in zip(parameters, gradients, exp_avg, exp_avg_sq, rates, decays, steps):
         m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
         change = (m / (1 - beta1**step)) / ((v / (1 - beta2**step)).sqrt() + eps)
         for kind, t in zip(new, (p * (1 - rate * decay) - rate * change, m, v)):

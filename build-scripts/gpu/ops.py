@@ -205,7 +205,7 @@ def lm_loss(quick):
 
 
 def adamw(quick):
-    rates, decays, settings = (0.1, 0.01, 0.0), (0.01, 0.0, 0.1), (0.9, 0.99, 1e-8, 3)
+    rates, decays, steps, settings = (0.1, 0.01, 0.0), (0.01, 0.0, 0.1), (3, 3, 7), (0.9, 0.99, 1e-8)
     for shapes in [[(3, 5), (1,), (7,)], [(16, 4096), (129, 33), (0, 3)]]:
         kinds = [[random(*s, seed=10 * kind + i, deviation=0.1) for i, s in enumerate(shapes)] for kind in range(4)]
         kinds[3] = [t.abs() for t in kinds[3]]  # squares
@@ -215,11 +215,11 @@ def adamw(quick):
 
         def run(inputs):
             p, g, m, v = groups([t.clone() for t in inputs])
-            torch.ops.peft4j.adamw(p, g, m, v, rates, decays, *settings)
+            torch.ops.peft4j.adamw(p, g, m, v, rates, decays, steps, *settings)
             return p + m + v
 
         def formula(inputs):
-            return formulas.adamw(*groups(inputs), rates, decays, *settings)
+            return formulas.adamw(*groups(inputs), rates, decays, steps, *settings)
 
         yield Check("adamw", f"{shapes}", [t for kind in kinds for t in kind], [], run, formula, types=(torch.float32,))
 

@@ -9,6 +9,7 @@ namespace {
 void adamw_follows_its_formula() {
   const std::vector<std::vector<int64_t>> shapes = {{3, 5}, {7}, {1000}, {2, 3, 4}, {0}};
   const std::vector<double> rate = {0.1, 0.1, 0.01, 0.01, 0.1}, decay = {0.1, 0, 0, 0.5, 0};
+  const std::vector<int64_t> late = {0, 4, 0, 0, 0};  // one took part in more steps than those beside it
   Tensors p, g, m, v, p_exact, m_exact, v_exact;
   for (size_t i = 0; i < shapes.size(); ++i) {
     p.push_back(random(shapes[i], i).to(at::kFloat).requires_grad_(true));
@@ -18,10 +19,12 @@ void adamw_follows_its_formula() {
     m_exact.push_back(at::zeros(shapes[i], at::kDouble));
     v_exact.push_back(at::zeros(shapes[i], at::kDouble));
   }
-  for (int64_t step = 1; step <= 5; ++step) {
+  for (int64_t round = 1; round <= 5; ++round) {
     g.clear();
+    std::vector<int64_t> steps;
     for (size_t i = 0; i < shapes.size(); ++i) {
-      g.push_back(random(shapes[i], 100 * step + i).to(at::kFloat));
+      const int64_t step = steps.emplace_back(round + late[i]);
+      g.push_back(random(shapes[i], 100 * round + i).to(at::kFloat));
       if (i == 0) {
         g[0] = g[0].t().contiguous().t();  // as lora_linear or autograd may give it
       }
@@ -32,15 +35,15 @@ void adamw_follows_its_formula() {
       const at::Tensor denominator = (v_exact[i] / (1 - std::pow(0.99, step))).sqrt() + 1e-8;
       p_exact[i] = p_exact[i] - rate[i] / (1 - std::pow(0.9, step)) * m_exact[i] / denominator;
     }
-    adamw(p, g, m, v, rate, decay, 0.9, 0.99, 1e-8, step);
+    adamw(p, g, m, v, rate, decay, steps, 0.9, 0.99, 1e-8);
     for (size_t i = 0; i < shapes.size(); ++i) {
-      expect_close(text("parameter ", i, " after step ", step), p[i], p_exact[i], 2e-6);
+      expect_close(text("parameter ", i, " after round ", round), p[i], p_exact[i], 2e-6);
       expect_close(text("first moment ", i), m[i], m_exact[i], 1e-6);
       expect_close(text("second moment ", i), v[i], v_exact[i], 1e-6);
       REQUIRE(p[i].requires_grad());
     }
   }
-  adamw({}, {}, {}, {}, {}, {}, 0.9, 0.99, 1e-8, 1);
+  adamw({}, {}, {}, {}, {}, {}, {}, 0.9, 0.99, 1e-8);
 }
 
 TEST(adamwFollowsItsFormula) {
@@ -65,7 +68,7 @@ struct Adapter {
   void step(uint64_t seed) const {
     const auto like = [&](const at::Tensor& t, uint64_t s) { return random(t.sizes(), s).to(at::kFloat); };
     adamw({a, b}, {like(a, seed), like(b, seed + 1)}, {at::zeros_like(a), at::zeros_like(b)},
-          {at::zeros_like(a), at::zeros_like(b)}, {0.1, 0.1}, {0.01, 0.01}, 0.9, 0.999, 1e-8, 1);
+          {at::zeros_like(a), at::zeros_like(b)}, {0.1, 0.1}, {0.01, 0.01}, {1, 1}, 0.9, 0.999, 1e-8);
   }
 
   at::Tensor forward(const at::Tensor& x, const Weight& weight, int64_t part) const {
@@ -162,26 +165,28 @@ TEST(adamwRefuses) {
   const at::Tensor p = random({4, 3}, 1).to(at::kFloat), before = p.clone();
   const at::Tensor flat = p.flatten(), wide = p.to(at::kDouble), turned = random({3, 4}, 1).to(at::kFloat).t(), none;
   const std::vector<double> one = {0.1}, nothing = {};
+  const std::vector<int64_t> first = {1};
   const auto refused = [&](const char* what, const Tensors& g, const Tensors& m, const Tensors& v,
-                           const std::vector<double>& rate, double beta1, int64_t step,
+                           const std::vector<double>& rate, double beta1, const std::vector<int64_t>& step,
                            std::vector<std::string> pieces) {
     pieces.push_back("adamw");
-    expect_error(what, [&] { adamw({p}, g, m, v, rate, one, beta1, 0.99, 1e-8, step); }, pieces);
+    expect_error(what, [&] { adamw({p}, g, m, v, rate, one, step, beta1, 0.99, 1e-8); }, pieces);
     expect_same_bits("parameter", p, before);
   };
   const auto fresh = [&] { return at::zeros({4, 3}, at::kFloat); };
-  refused("counts", {}, {fresh()}, {fresh()}, one, 0.9, 1, {"1 parameters", "gradients"});
-  refused("rates", {fresh()}, {fresh()}, {fresh()}, nothing, 0.9, 1, {"1 parameters", "learning rates"});
-  refused("step 0", {fresh()}, {fresh()}, {fresh()}, one, 0.9, 0, {"step", "got 0"});
-  refused("undefined gradient", {none}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "[4, 3]"});
-  refused("shape", {flat}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "[4, 3]", "[12]"});
-  refused("type", {wide}, {fresh()}, {fresh()}, one, 0.9, 1, {"gradient 0", "Float", "Double"});
-  refused("short moment", {fresh()}, {at::zeros({2, 3}, at::kFloat)}, {fresh()}, one, 0.9, 1,
+  refused("counts", {}, {fresh()}, {fresh()}, one, 0.9, first, {"1 parameters", "gradients"});
+  refused("rates", {fresh()}, {fresh()}, {fresh()}, nothing, 0.9, first, {"1 parameters", "learning rates"});
+  refused("steps", {fresh()}, {fresh()}, {fresh()}, one, 0.9, {1, 2}, {"1 parameters", "steps"});
+  refused("step 0", {fresh()}, {fresh()}, {fresh()}, one, 0.9, {0}, {"step", "got 0"});
+  refused("undefined gradient", {none}, {fresh()}, {fresh()}, one, 0.9, first, {"gradient 0", "[4, 3]"});
+  refused("shape", {flat}, {fresh()}, {fresh()}, one, 0.9, first, {"gradient 0", "[4, 3]", "[12]"});
+  refused("type", {wide}, {fresh()}, {fresh()}, one, 0.9, first, {"gradient 0", "Float", "Double"});
+  refused("short moment", {fresh()}, {at::zeros({2, 3}, at::kFloat)}, {fresh()}, one, 0.9, first,
           {"exp_avg 0", "[4, 3]", "[2, 3]"});
-  refused("undefined moment", {fresh()}, {fresh()}, {none}, one, 0.9, 1, {"exp_avg_sq 0", "[4, 3]"});
-  refused("turned moment", {fresh()}, {turned}, {fresh()}, one, 0.9, 1, {"exp_avg 0", "contiguous"});
+  refused("undefined moment", {fresh()}, {fresh()}, {none}, one, 0.9, first, {"exp_avg_sq 0", "[4, 3]"});
+  refused("turned moment", {fresh()}, {turned}, {fresh()}, one, 0.9, first, {"exp_avg 0", "contiguous"});
   expect_error("turned parameter",
-               [&] { adamw({turned}, {fresh()}, {fresh()}, {fresh()}, one, one, 0.9, 0.99, 1e-8, 1); },
+               [&] { adamw({turned}, {fresh()}, {fresh()}, {fresh()}, one, one, first, 0.9, 0.99, 1e-8); },
                {"adamw", "parameter 0", "contiguous"});
 }
 

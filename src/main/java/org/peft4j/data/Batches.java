@@ -3,6 +3,7 @@ package org.peft4j.data;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.peft4j.random.SplitMix64;
 
 /**
  * Which examples form a batch. The order of an epoch depends on (seed, epoch) and the number of examples alone: the

@@ -144,8 +144,16 @@ public final class Adapter implements AutoCloseable {
             }
         }
 
+        /** @throws org.peft4j.error.ConfigException if two claims cannot hold together; the parameters are closed then */
         public Adapter build() {
-            return new Adapter(this);
+            Adapter adapter = new Adapter(this);
+            try {
+                Conflicts.check(adapter);
+            } catch (RuntimeException e) {
+                adapter.close();
+                throw e;
+            }
+            return adapter;
         }
     }
 }

@@ -21,13 +21,17 @@ import org.jspecify.annotations.Nullable;
  */
 public final class ForwardContext implements AutoCloseable {
     /**
-     * Sequences [first, last) and the adapters that apply to them, in order; none means the plain model.
+     * Sequences [first, last) and the adapters that apply to them, in order; none means the plain model. Adapters whose
+     * claims cannot hold together are refused ({@link org.peft4j.error.ConfigException}).
      */
     public record Segment(int first, int last, List<Adapter> adapters) {
         public Segment {
             adapters = List.copyOf(adapters);
             if (first < 0 || last < first) {
                 throw new IllegalArgumentException("a segment is [first, last), got [" + first + ", " + last + ")");
+            }
+            if (adapters.size() > 1) {
+                Conflicts.check(adapters);
             }
         }
     }
@@ -132,26 +136,18 @@ public final class ForwardContext implements AutoCloseable {
         return known;
     }
 
-    /**
-     * The tensor that one segment has in place of a frozen one.
-     *
-     * @throws IllegalArgumentException if two of its adapters replace it
-     */
+    /** The tensor that one segment has in place of a frozen one; at most one of its adapters replaces it. */
     public static Optional<Parameter> replacement(Segment segment, String tensorPath) {
-        Parameter found = null;
-        String owner = "";
-        for (Adapter adapter : segment.adapters()) {
-            Optional<Parameter> replacement = adapter.replacement(tensorPath);
-            if (replacement.isPresent() && found != null) {
-                throw new IllegalArgumentException("adapters '" + owner + "' and '" + adapter.name() + "' both replace "
-                        + tensorPath + "; give them to different rows, or load one without it");
-            }
-            if (replacement.isPresent()) {
-                found = replacement.get();
-                owner = adapter.name();
-            }
-        }
-        return Optional.ofNullable(found);
+        return segment.adapters().stream()
+                .flatMap(adapter -> adapter.replacement(tensorPath).stream())
+                .findFirst();
+    }
+
+    /** The prefix that one segment has before the keys and values of an attention; at most one of its adapters has one. */
+    public static Optional<PrefixKeyValues> prefix(Segment segment, String attentionPath) {
+        return segment.adapters().stream()
+                .flatMap(adapter -> adapter.prefix(attentionPath).stream())
+                .findFirst();
     }
 
     /**

@@ -1,22 +1,26 @@
 package org.peft4j.nn;
 
-import java.util.SplittableRandom;
+import java.util.function.DoubleSupplier;
 import org.bytedeco.pytorch.Tensor;
+import org.peft4j.random.SplitMix64;
 
-/** First values of parameters. They depend on (seed, path) alone, not on the order in which parameters are made. */
+/**
+ * First values of parameters. They depend on (seed, path) alone: not on the order in which parameters are made, nor on the
+ * Java version. They are drawn in float64, row by row, and rounded to float32.
+ */
 public final class Init {
     private Init() {}
 
-    /** Uniform in (-bound, bound). */
+    /** Uniform in [-bound, bound). */
     public static Tensor uniform(long seed, String path, double bound, long... shape) {
-        SplittableRandom random = new SplittableRandom(Seeds.mix(seed, path));
-        return fill(shape, () -> (2 * random.nextDouble() - 1) * bound);
+        SplitMix64 random = new SplitMix64(Seeds.mix(seed, path));
+        return fill(shape, () -> (2 * random.uniform() - 1) * bound);
     }
 
     /** Normal with mean 0. */
     public static Tensor normal(long seed, String path, double std, long... shape) {
-        SplittableRandom random = new SplittableRandom(Seeds.mix(seed, path));
-        return fill(shape, () -> random.nextGaussian() * std);
+        SplitMix64 random = new SplitMix64(Seeds.mix(seed, path));
+        return fill(shape, () -> random.normal() * std);
     }
 
     /** Kaiming-uniform with a = √5 of a matrix [out, in]: uniform within 1/√in, what torch gives a linear layer. */
@@ -24,7 +28,7 @@ public final class Init {
         return uniform(seed, path, 1 / Math.sqrt(in), out, in);
     }
 
-    private static Tensor fill(long[] shape, java.util.function.DoubleSupplier next) {
+    private static Tensor fill(long[] shape, DoubleSupplier next) {
         long n = 1;
         for (long size : shape) {
             n = Math.multiplyExact(n, size);

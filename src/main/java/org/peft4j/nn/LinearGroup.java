@@ -24,6 +24,7 @@ public final class LinearGroup implements AutoCloseable {
 
     private LinearGroup(List<Linear> layers) {
         this.layers = List.copyOf(layers);
+        checkBiases(layers);
         weight = Weight.of(layers.stream().map(Linear::weight).toList());
         bias = layers.get(0).bias() == null
                 ? null
@@ -34,9 +35,25 @@ public final class LinearGroup implements AutoCloseable {
                 : layers.stream().map(LinearGroup::of).toList();
     }
 
-    /** Either all layers have a bias or none. */
+    /**
+     * @throws IllegalArgumentException if some layers have a bias and others have none: the joined product adds one to all of
+     *     its columns or to none
+     */
     public static LinearGroup of(Linear... layers) {
         return new LinearGroup(List.of(layers));
+    }
+
+    private static void checkBiases(List<Linear> layers) {
+        Linear first = layers.get(0);
+        for (Linear layer : layers) {
+            if ((layer.bias() == null) != (first.bias() == null)) {
+                Linear with = first.bias() == null ? layer : first;
+                Linear without = first.bias() == null ? first : layer;
+                throw new IllegalArgumentException("layers of a group must all have a bias or none, but " + with.path()
+                        + " has one and " + without.path() + " has not; give " + without.path()
+                        + " a bias of zeros, or a group of its own");
+            }
+        }
     }
 
     public List<Linear> layers() {

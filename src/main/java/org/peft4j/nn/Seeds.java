@@ -1,10 +1,11 @@
 package org.peft4j.nn;
 
 import java.nio.charset.StandardCharsets;
+import org.peft4j.random.SplitMix64;
 
 /**
  * Seeds that depend on what they are for and not on the order of calls: mix(run seed, optimiser step, micro-batch, place).
- * The mixer is SplitMix64's (Steele, Lea, Flood 2014).
+ * Mixed is by the first output of {@link SplitMix64}.
  */
 public final class Seeds {
     private Seeds() {}
@@ -24,9 +25,6 @@ public final class Seeds {
     }
 
     static long mix(long z) {
-        z += 0x9e3779b97f4a7c15L;
-        z = (z ^ (z >>> 30)) * 0xbf58476d1ce4e5b9L;
-        z = (z ^ (z >>> 27)) * 0x94d049bb133111ebL;
-        return z ^ (z >>> 31);
+        return new SplitMix64(z).next();
     }
 }

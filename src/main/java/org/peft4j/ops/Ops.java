@@ -6,12 +6,12 @@ import java.util.Locale;
 import java.util.function.Supplier;
 import org.bytedeco.javacpp.DoublePointer;
 import org.bytedeco.javacpp.LongPointer;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.DoubleArrayRef;
 import org.bytedeco.pytorch.LongArrayRef;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.error.DeviceException;
 
 /**
  * The native operations, with Java's types and exceptions. Safe from many threads.
@@ -416,7 +416,11 @@ public final class Ops {
         return checked(() -> PeftNative.token_log_probs(hidden, weight.handle(), labels, softcap));
     }
 
-    /** One step of AdamW for all tensors, in place; step counts from 1. */
+    /**
+     * One step of AdamW for all tensors, in place.
+     *
+     * @param steps for each tensor, from 1: how many steps it has taken part in, this one included
+     */
     public static void adamw(
             List<Tensor> parameters,
             List<Tensor> gradients,
@@ -424,10 +428,10 @@ public final class Ops {
             List<Tensor> secondMoments,
             double[] learningRates,
             double[] weightDecays,
+            long[] steps,
             double beta1,
             double beta2,
-            double eps,
-            long step) {
+            double eps) {
         checked(() -> {
             PeftNative.adamw(
                     vector(parameters),
@@ -436,10 +440,10 @@ public final class Ops {
                     vector(secondMoments),
                     doubles(learningRates),
                     doubles(weightDecays),
+                    longs(steps),
                     beta1,
                     beta2,
-                    eps,
-                    step);
+                    eps);
             return parameters;
         });
     }
@@ -447,6 +451,15 @@ public final class Ops {
     /** Scales the gradients to a joint norm of at most maxNorm (0: only measures); returns the norm before. */
     public static double clipGradNorm(List<Tensor> gradients, double maxNorm) {
         return checked(() -> PeftNative.clip_grad_norm(vector(gradients), maxNorm));
+    }
+
+    /** Whether no number of the tensor is infinite or NaN. */
+    public static boolean isFinite(Tensor t) {
+        return checked(() -> {
+            try (PointerScope scope = new PointerScope()) {
+                return t.isfinite().all().item_bool();
+            }
+        });
     }
 
     /** A read-only tensor over a piece of a file, memory-mapped. dtype is the name of the safetensors format. */
@@ -552,21 +565,15 @@ public final class Ops {
         return new DoubleArrayRef(new DoublePointer(values), values.length);
     }
 
-    /** Native exceptions as ours: without the C++ stack, told apart by whose mistake it was. */
-    static <T> T checked(Supplier<T> call) {
+    /**
+     * Runs native code; what it throws comes out as ours, without the C++ stack: {@link IllegalArgumentException} where a check
+     * of ours refused an argument, {@link org.peft4j.error.DeviceException} for everything else.
+     */
+    public static <T> T checked(Supplier<T> call) {
         try {
             return call.get();
         } catch (RuntimeException e) {
-            if (e.getClass() != RuntimeException.class) {
-                throw e;
-            }
-            String message = String.valueOf(e.getMessage());
-            int stack = message.indexOf("\nException raised from");
-            String first = (stack < 0 ? message : message.substring(0, stack)).strip();
-            if (first.startsWith("out of memory") || first.contains("alloc")) {
-                throw new DeviceException(first, e);
-            }
-            throw new IllegalArgumentException(first, e);
+            throw NativeFailure.of(e);
         }
     }
 }

@@ -168,10 +168,10 @@ public final class PeftNative {
             @Const @ByRef TensorVector exp_avg_sq,
             @ByVal DoubleArrayRef learning_rate,
             @ByVal DoubleArrayRef weight_decay,
+            @ByVal LongArrayRef step,
             double beta1,
             double beta2,
-            double eps,
-            @Cast("int64_t") long step);
+            double eps);
 
     static native double clip_grad_norm(@Const @ByRef TensorVector gradients, double max_norm);
 

@@ -13,27 +13,38 @@ import org.peft4j.ops.Ops;
 
 /**
  * AdamW (Loshchilov and Hutter 2019) with torch's defaults β = (0.9, 0.999), ε = 1e-8: one native call a step for all
- * parameters. Its state is keyed by the parameters' paths. Owns the moments; not safe from several threads.
+ * parameters. Its state is keyed by the parameters' paths, and each
+ * parameter has a step count of its own. Owns the moments; not safe from several threads.
  */
 public final class AdamW implements AutoCloseable {
     private static final double BETA1 = 0.9;
     private static final double BETA2 = 0.999;
     private static final double EPS = 1e-8;
 
-    private record Moments(Tensor first, Tensor second) {}
+    /** What is known of a parameter: moments, and the number of steps that they are made of. */
+    private static final class State {
+        final Tensor first;
+        final Tensor second;
+        long steps;
+
+        State(Parameter parameter) {
+            first = zerosLike(parameter);
+            second = zerosLike(parameter);
+        }
+    }
 
     private final List<ParameterGroup> groups;
-    private final Map<String, Moments> moments = new HashMap<>();
-    private long steps;
+    private final Map<String, State> states = new HashMap<>();
 
     public AdamW(List<ParameterGroup> groups) {
         this.groups = List.copyOf(groups);
         for (ParameterGroup group : groups) {
             for (Parameter parameter : group.parameters()) {
-                Moments state = new Moments(zerosLike(parameter), zerosLike(parameter));
-                if (moments.putIfAbsent(parameter.path(), state) != null) {
+                if (states.containsKey(parameter.path())) {
+                    close();
                     throw new IllegalArgumentException("parameter is in two groups: " + parameter.path());
                 }
+                states.put(parameter.path(), new State(parameter));
             }
         }
     }
@@ -46,47 +57,76 @@ public final class AdamW implements AutoCloseable {
         return groups;
     }
 
-    /** Steps done. */
-    public long steps() {
-        return steps;
+    /** Steps that the parameter with this path took part in. */
+    public long steps(String path) {
+        State state = states.get(path);
+        if (state == null) {
+            throw new IllegalArgumentException("no parameter of this optimiser: " + path);
+        }
+        return state.steps;
+    }
+
+    /** What {@link #step} takes along: one entry of each list for each parameter with a gradient. */
+    private static final class Taking {
+        final List<State> states = new ArrayList<>();
+        final List<Tensor> values = new ArrayList<>();
+        final List<Tensor> gradients = new ArrayList<>();
+        final List<Double> rates = new ArrayList<>();
+        final List<Double> decays = new ArrayList<>();
     }
 
     /**
-     * Clips the gradients, changes the parameters, and sets the gradients to 0. A parameter without a gradient (no row of
-     * the batch reached it) stays as it is.
+     * Clips the gradients, changes the parameters, and takes the gradients away: they are undefined again. A parameter
+     * without a gradient (no row of the batch reached it) stays as it is, without decay, and its moments and number of steps
+     * do, too. Where the norm is not finite, nothing is changed but that the gradients are gone.
      *
      * @param factor of the schedule, multiplies every group's learning rate
      * @param maxNorm joint norm of all gradients at most; 0: no limit
      * @return the norm before clipping
      */
     public double step(double factor, double maxNorm) {
-        List<Tensor> values = new ArrayList<>();
-        List<Tensor> gradients = new ArrayList<>();
-        List<Tensor> first = new ArrayList<>();
-        List<Tensor> second = new ArrayList<>();
-        List<Double> rates = new ArrayList<>();
-        List<Double> decays = new ArrayList<>();
         try (PointerScope scope = new PointerScope()) {
-            for (ParameterGroup group : groups) {
-                for (Parameter parameter : group.parameters()) {
-                    Tensor gradient = parameter.value().grad();
-                    if (gradient.defined()) {
-                        Moments state = moments.get(parameter.path());
-                        values.add(parameter.value());
-                        gradients.add(gradient);
-                        first.add(state.first());
-                        second.add(state.second());
-                        rates.add(group.learningRate() * factor);
-                        decays.add(group.decayOf(parameter));
-                    }
-                }
+            Taking taking = taking(factor);
+            double norm = Ops.clipGradNorm(taking.gradients, maxNorm);
+            if (Double.isFinite(norm)) {
+                taking.states.forEach(state -> state.steps++);
+                Ops.adamw(
+                        taking.values,
+                        taking.gradients,
+                        taking.states.stream().map(state -> state.first).toList(),
+                        taking.states.stream().map(state -> state.second).toList(),
+                        array(taking.rates),
+                        array(taking.decays),
+                        taking.states.stream().mapToLong(state -> state.steps).toArray(),
+                        BETA1,
+                        BETA2,
+                        EPS);
             }
-            double norm = Ops.clipGradNorm(gradients, maxNorm);
-            steps++;
-            Ops.adamw(values, gradients, first, second, array(rates), array(decays), BETA1, BETA2, EPS, steps);
-            gradients.forEach(Tensor::zero_);
+            taking.values.forEach(AdamW::takeGradientAway);
             return norm;
         }
+    }
+
+    private Taking taking(double factor) {
+        Taking taking = new Taking();
+        for (ParameterGroup group : groups) {
+            for (Parameter parameter : group.parameters()) {
+                State state = states.get(parameter.path());
+                Tensor gradient = parameter.value().grad();
+                if (state != null && gradient.defined()) {
+                    taking.states.add(state);
+                    taking.values.add(parameter.value());
+                    taking.gradients.add(gradient);
+                    taking.rates.add(group.learningRate() * factor);
+                    taking.decays.add(group.decayOf(parameter));
+                }
+            }
+        }
+        return taking;
+    }
+
+    private static void takeGradientAway(Tensor value) {
+        value.mutable_grad().reset();
     }
 
     private static double[] array(List<Double> values) {
@@ -95,10 +135,10 @@ public final class AdamW implements AutoCloseable {
 
     @Override
     public void close() {
-        moments.values().forEach(state -> {
-            state.first().close();
-            state.second().close();
+        states.values().forEach(state -> {
+            state.first.close();
+            state.second.close();
         });
-        moments.clear();
+        states.clear();
     }
 }

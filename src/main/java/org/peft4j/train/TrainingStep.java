@@ -5,8 +5,10 @@ import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.peft4j.data.Dataset;
+import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.nn.Adapter;
@@ -17,16 +19,22 @@ import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 
 /**
- * One optimiser step: forward and backward of its micro-batches, whose gradients add up, then the optimiser. Owns
- * backward; what has to happen between backward and the optimiser, or behind it, has its place here.
+ * One optimiser step: forward and backward of its micro-batches, whose gradients add up, then the optimiser. The loss is
+ * that of all rows together: the sum of the rows' losses over their number, so each row counts alike in whichever
+ * micro-batch it comes (the mean of the means would weigh the rows of a small one more). Owns backward; what has to happen
+ * between backward and the optimiser, or behind it, has its place here.
  */
 final class TrainingStep {
+    private static final long SUM = 2; // at::Reduction::Sum
+    private static final long IGNORED = -100; // no row has this label
+
     private final ClassificationModel model;
     private final Adapter adapter;
     private final AdamW optimizer;
     private final double maxGradNorm;
     private final long seed;
     private long keptForBackward;
+    private boolean changing;
 
     TrainingStep(ClassificationModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
         this.model = model;
@@ -39,7 +47,7 @@ final class TrainingStep {
     /**
      * What a step did.
      *
-     * @param loss mean of the micro-batches' mean losses
+     * @param loss mean of the losses of all rows
      * @param gradNorm joint norm of all gradients before clipping
      */
     record Outcome(double loss, double gradNorm, long tokens) {}
@@ -49,27 +57,40 @@ final class TrainingStep {
      *
      * @param step number of the step from 1, for messages and seeds
      * @param factor of the learning-rate schedule
+     * @throws TrainingException if loss or gradients are not finite; the parameters are those before the step then
      */
     Outcome run(Dataset data, List<int[]> microBatches, long step, double factor) {
+        int rows = microBatches.stream().mapToInt(batch -> batch.length).sum();
         double loss = 0;
         long tokens = 0;
         for (int i = 0; i < microBatches.size(); i++) {
             int[] batch = microBatches.get(i);
-            loss += backward(data, batch, step, i, microBatches.size()) / microBatches.size();
+            loss += backward(data, batch, step, i, rows);
             for (int example : batch) {
                 tokens += data.examples().get(example).length();
             }
         }
         if (!Double.isFinite(loss)) {
-            throw new TrainingException("loss is not finite at step " + step + " (" + loss
-                    + "); try a lower learning_rate, a longer warm-up, or dtype float32");
+            throw notFinite("loss", loss, step);
         }
+        changing = true;
         double norm = optimizer.step(factor, maxGradNorm);
+        changing = false;
         if (!Double.isFinite(norm)) {
-            throw new TrainingException(
-                    "gradient norm is not finite at step " + step + "; the saved adapter is that of an earlier step");
+            throw notFinite("gradient norm", norm, step);
         }
         return new Outcome(loss, norm, tokens);
+    }
+
+    private static TrainingException notFinite(String what, double value, long step) {
+        return new TrainingException(what + " is not finite at step " + step + " (" + value
+                + "); try a lower learning_rate, a longer warm-up, or dtype float32. What was saved is the adapter of an"
+                + " earlier step");
+    }
+
+    /** Whether the last step failed while the parameters were being changed: some may be those behind it, some before. */
+    boolean changing() {
+        return changing;
     }
 
     /** Bytes that the last micro-batch's forward left for its backward. */
@@ -77,7 +98,7 @@ final class TrainingStep {
         return keptForBackward;
     }
 
-    private double backward(Dataset data, int[] batch, long step, int micro, int of) {
+    private double backward(Dataset data, int[] batch, long step, int micro, int rows) {
         List<int[]> texts = Arrays.stream(batch)
                 .mapToObj(example -> data.examples().get(example).tokens())
                 .toList();
@@ -85,18 +106,27 @@ final class TrainingStep {
         for (int i = 0; i < batch.length; i++) {
             labels[i] = data.examples().get(batch[i]).label();
         }
-        try (PointerScope scope = new PointerScope()) {
-            return backward(Inference.PackedBatch.of(texts), labels, Seeds.of(seed, step, micro), of);
+        try {
+            return Ops.checked(() -> {
+                try (PointerScope scope = new PointerScope()) {
+                    return backward(Inference.PackedBatch.of(texts), labels, Seeds.of(seed, step, micro), rows);
+                }
+            });
+        } catch (DeviceException e) {
+            throw new DeviceException("step " + step + ": " + e.getMessage(), e);
         }
     }
 
-    private double backward(Inference.PackedBatch packed, long[] labels, long callSeed, int of) {
+    /** The micro-batch's part of the step's loss: the sum over its rows, divided by all rows of the step. */
+    private double backward(Inference.PackedBatch packed, long[] labels, long callSeed, int rows) {
         try (ForwardContext context = ForwardContext.training(packed.packing(), callSeed, adapter)) {
             long before = Ops.liveBytes();
             Tensor logits = model.logits(packed.tokens(), context);
             keptForBackward = Ops.liveBytes() - before;
-            Tensor loss = torch.cross_entropy_loss(logits, Tensors.ofLongs(labels, labels.length));
-            (of == 1 ? loss : loss.div(new Scalar((double) of))).backward();
+            Tensor sum = torch.cross_entropy_loss(
+                    logits, Tensors.ofLongs(labels, labels.length), new TensorOptional(), SUM, IGNORED, 0);
+            Tensor loss = sum.div(new Scalar((double) rows));
+            loss.backward();
             return loss.item_double();
         }
     }

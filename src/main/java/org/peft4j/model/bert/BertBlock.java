@@ -7,7 +7,6 @@ import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.model.FrozenTensors;
-import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Block;
 import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.KeyValuePoint;
@@ -162,16 +161,7 @@ final class BertBlock implements Block, AutoCloseable {
     }
 
     private Optional<PrefixKeyValues> prefix(ForwardContext.Segment segment) {
-        Optional<PrefixKeyValues> found = Optional.empty();
-        for (Adapter adapter : segment.adapters()) {
-            Optional<PrefixKeyValues> claim = adapter.prefix(attention);
-            if (claim.isPresent() && found.isPresent()) {
-                throw new IllegalArgumentException("adapter '" + adapter.name() + "' is the second with a prefix for "
-                        + attention + "; give them to different rows");
-            }
-            found = claim.isPresent() ? claim : found;
-        }
-        return found;
+        return ForwardContext.prefix(segment, attention);
     }
 
     private Tensor heads(Tensor rows) {
