@@ -2,10 +2,8 @@ package org.peft4j.cli;
 
 import com.fasterxml.jackson.core.JacksonException;
 import java.io.IOException;
-import java.io.InterruptedIOException;
 import java.io.PrintStream;
 import java.io.UncheckedIOException;
-import java.nio.channels.ClosedByInterruptException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
@@ -19,6 +17,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.error.Peft4jException;
 import org.peft4j.io.SyntaxErrors;
+import org.peft4j.lifetime.Interruption;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.ParameterException;
@@ -68,7 +67,7 @@ final class Failure {
     }
 
     static int status(Throwable failure) {
-        if (isInterruption(failure)) {
+        if (Interruption.caused(failure)) {
             return INTERRUPTED;
         }
         boolean wrongCall = failure instanceof ParameterException
@@ -84,17 +83,8 @@ final class Failure {
         return wrongCall ? WRONG_CALL : FAILED;
     }
 
-    private static boolean isInterruption(Throwable failure) {
-        for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
-            if (cause instanceof ClosedByInterruptException || cause instanceof InterruptedIOException) {
-                return true;
-            }
-        }
-        return false;
-    }
-
     private static String message(Throwable failure) {
-        if (isInterruption(failure)) {
+        if (Interruption.caused(failure)) {
             return "interrupted; nothing was written";
         }
         if (failure instanceof ParameterException wrong) {

@@ -3,9 +3,7 @@ package org.peft4j.cli;
 import java.io.PrintStream;
 import java.lang.reflect.Proxy;
 import java.util.concurrent.CountDownLatch;
-import org.peft4j.train.Evaluation;
 import org.peft4j.train.RunSummary;
-import org.peft4j.train.StepMetrics;
 import org.peft4j.train.TrainListener;
 
 /**
@@ -21,7 +19,6 @@ final class GracefulStop implements TrainListener, AutoCloseable {
     private final Thread hook = new Thread(this::stop, "peft4j-stop");
     private final PrintStream err;
     private volatile boolean started;
-    private volatile boolean requested;
 
     GracefulStop(PrintStream err) {
         this.err = err;
@@ -33,28 +30,13 @@ final class GracefulStop implements TrainListener, AutoCloseable {
         started = true;
     }
 
-    /** Here and not from the hook: an interrupt while a file is written would fail the writing. */
-    @Override
-    public void step(StepMetrics metrics, long totalSteps) {
-        if (requested) {
-            trainer.interrupt();
-        }
-    }
-
-    @Override
-    public void evaluated(String split, long step, Evaluation evaluation) {
-        if (requested) {
-            trainer.interrupt();
-        }
-    }
-
     private void stop() {
-        requested = true;
         if (!started) {
             return;
         }
         endAtSecondSignal();
         err.println("\nstopping after this step, then saving; Ctrl-C again ends at once");
+        trainer.interrupt();
         try {
             done.await();
         } catch (InterruptedException e) {

@@ -67,6 +67,9 @@ final class TrainCommand implements Callable<Integer> {
                     run,
                     overwrite,
                     new TrainOutput(main.out(), main.progressBar(run.training().logEvery()), run, stop));
+            if (result.status() == RunResult.Status.INTERRUPTED && result.steps() == 0) {
+                main.err().println("peft4j: interrupted before the first step; nothing was written");
+            }
             return result.status() == RunResult.Status.INTERRUPTED ? Failure.INTERRUPTED : 0;
         }
     }

@@ -109,7 +109,7 @@ final class TrainOutput implements TrainListener {
             print("accuracy  %.4f on validation (%,d texts)", last.accuracy(), last.examples());
         }
         print("adapter   %s", output);
-        print("report    %s", RunDirectory.of(output).reportFile());
+        print("report    %s", result.message() == null ? RunDirectory.of(output).reportFile() : result.message());
         if (whole) {
             next();
         }

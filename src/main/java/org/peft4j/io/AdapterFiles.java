@@ -31,7 +31,20 @@ public final class AdapterFiles {
      *
      * @throws MalformedFileException if a file is missing, is a pickle file, or is not what its format says
      */
-    public static AdapterFile read(Path dir) throws IOException {
+    public static AdapterFile read(Path directory) throws IOException {
+        while (true) {
+            Path place = AtomicFileSets.current(directory);
+            try {
+                return readFrom(place);
+            } catch (IOException | MalformedFileException e) {
+                if (place.equals(AtomicFileSets.current(directory))) {
+                    throw e;
+                } // else a save was put in its places meanwhile
+            }
+        }
+    }
+
+    private static AdapterFile readFrom(Path dir) throws IOException {
         checkPresent(dir);
         Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
         if (!isText(config.get(PEFT_TYPE))) {

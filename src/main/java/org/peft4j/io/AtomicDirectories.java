@@ -71,11 +71,12 @@ public final class AtomicDirectories {
         AtomicFiles.forceDirectory(AtomicFiles.directoryOf(target));
     }
 
-    /** Deletes a directory and all in it; links are deleted, not followed. */
-    public static void delete(Path directory) throws IOException {
-        Files.walkFileTree(directory, new SimpleFileVisitor<>() {
+    /** Deletes a directory and all in it, or a file; links are deleted, not followed. */
+    public static void delete(Path path) throws IOException {
+        Files.walkFileTree(path, new SimpleFileVisitor<>() {
             @Override
             public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) throws IOException {
+                FileChanges.about("delete " + file);
                 Files.delete(file);
                 return FileVisitResult.CONTINUE;
             }
@@ -85,6 +86,7 @@ public final class AtomicDirectories {
                 if (failure != null) {
                     throw failure;
                 }
+                FileChanges.about("delete " + dir);
                 Files.delete(dir);
                 return FileVisitResult.CONTINUE;
             }
@@ -120,21 +122,27 @@ public final class AtomicDirectories {
         deleteQuietly(former);
     }
 
-    private static void forceAll(Path directory) throws IOException {
+    static void forceAll(Path directory) throws IOException {
         try (Stream<Path> paths = Files.walk(directory)) {
             for (Path path : (Iterable<Path>) paths::iterator) {
                 if (Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS)) {
                     AtomicFiles.forceDirectory(path);
                 } else if (Files.isRegularFile(path, LinkOption.NOFOLLOW_LINKS)) {
-                    try (FileChannel file = FileChannel.open(path, StandardOpenOption.WRITE)) {
-                        file.force(true);
-                    }
+                    force(path);
                 }
             }
         }
     }
 
-    private static void deleteQuietly(Path directory) {
+    static void force(Path file) throws IOException {
+        FileChanges.about("force " + file);
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+            channel.force(true);
+        }
+    }
+
+    /** As {@link #delete}, to clean up after a failure, whose own message matters more than one about the cleaning. */
+    public static void deleteQuietly(Path directory) {
         try {
             delete(directory);
         } catch (IOException e) {

@@ -40,11 +40,14 @@ public final class AtomicFiles {
         Path temporary = temporarySibling(target);
         boolean done = false;
         try {
+            FileChanges.about("make " + temporary);
             try (FileChannel out =
                     FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
                 writer.writeTo(out);
+                FileChanges.about("force " + temporary);
                 out.force(true);
             }
+            FileChanges.about("rename " + temporary);
             Files.move(temporary, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
             done = true;
             forceDirectory(directoryOf(target));
@@ -81,6 +84,7 @@ public final class AtomicFiles {
 
     /** Cleans up after a failure, whose own message matters more than one about the cleaning. */
     private static void delete(Path temporary) {
+        FileChanges.about("delete " + temporary);
         try {
             Files.deleteIfExists(temporary);
         } catch (IOException e) {
@@ -108,6 +112,7 @@ public final class AtomicFiles {
         if (System.getProperty("os.name").startsWith("Windows")) {
             return;
         }
+        FileChanges.about("force " + directory);
         try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
             channel.force(true);
         }

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Labels;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AtomicFileSets;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.NearestName;
@@ -55,7 +56,7 @@ record AdapterSettings(
     }
 
     static Optional<AdapterSettings> read(Path adapter) throws IOException {
-        Path file = adapter.resolve(FILE);
+        Path file = AtomicFileSets.current(adapter).resolve(FILE);
         if (!Files.exists(file)) {
             return Optional.empty();
         }

@@ -1,19 +1,18 @@
 package org.peft4j.train;
 
 import java.io.Closeable;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
  * Appends to metrics.jsonl. Each line is one JSON object, written at once, so that the file can be followed while
  * training runs: {@code {"step": 1, "loss": …}} for a step, {@code {"evaluation": "validation", "step": 125, …}} for an
- * evaluation.
+ * evaluation. An interrupt of the thread does not disturb the writing.
  */
 public final class MetricsFile implements Closeable {
     private final OutputStream out;
@@ -23,7 +22,7 @@ public final class MetricsFile implements Closeable {
     }
 
     public static MetricsFile append(Path file) throws IOException {
-        return new MetricsFile(Files.newOutputStream(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND));
+        return new MetricsFile(new FileOutputStream(file.toFile(), true)); // a channel would be closed by an interrupt
     }
 
     public void write(StepMetrics metrics) throws IOException {

@@ -33,8 +33,20 @@ public final class Report {
         return write(directory, chart -> XChartPainter.png(chart)); // a reference would load AWT at once
     }
 
+    /** As {@link #write(RunDirectory)}, before the run.json is there that says how the run ended. */
+    static Path write(RunDirectory directory, String run) throws IOException {
+        return write(
+                directory,
+                RunFiles.read(directory, run.getBytes(StandardCharsets.UTF_8)),
+                chart -> XChartPainter.png(chart));
+    }
+
     static Path write(RunDirectory directory, ChartPainter painter) throws IOException {
-        Report report = new Report(RunFiles.read(directory), painter);
+        return write(directory, RunFiles.read(directory), painter);
+    }
+
+    private static Path write(RunDirectory directory, RunFiles files, ChartPainter painter) throws IOException {
+        Report report = new Report(files, painter);
         Path name = directory.path().toAbsolutePath().normalize().getFileName();
         AtomicFiles.writeString(directory.reportFile(), report.html(name == null ? "run" : name.toString()));
         return directory.reportFile();

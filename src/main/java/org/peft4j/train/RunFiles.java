@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -32,8 +33,13 @@ final class RunFiles {
     }
 
     static RunFiles read(RunDirectory directory) throws IOException {
+        return read(directory, Files.readAllBytes(directory.runFile()));
+    }
+
+    /** With the given content of run.json. */
+    static RunFiles read(RunDirectory directory, byte[] json) throws IOException {
         Path file = directory.runFile();
-        JsonNode run = tree(file, Files.readString(file));
+        JsonNode run = tree(file, new String(json, StandardCharsets.UTF_8));
         if (!run.isObject()) {
             throw new MalformedFileException(file, -1, "expected a JSON object");
         }

@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param steps optimiser steps done
  * @param tokens tokens trained on
  * @param seconds time of training, evaluation included
- * @param message why it failed, or null
+ * @param message why it failed, or, of one that did not, what could not be written beside the adapter; else null
  */
 public record RunResult(
         Status status,
@@ -25,6 +25,10 @@ public record RunResult(
         FINISHED,
         INTERRUPTED,
         FAILED
+    }
+
+    RunResult withMessage(@Nullable String text) {
+        return new RunResult(status, finished, steps, tokens, seconds, text);
     }
 
     public double tokensPerSecond() {

@@ -4,7 +4,7 @@ import java.nio.file.Path;
 
 /**
  * Hears how training goes; for progress bars, logs, early decisions. Called on the training thread, between steps: a
- * slow listener slows training, and an exception ends the run.
+ * slow listener slows training, and an exception ends the run, with the adapter of the last step saved.
  */
 public interface TrainListener {
     /** Everything is loaded and the first step is about to begin. */

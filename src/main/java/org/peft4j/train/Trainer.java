@@ -1,23 +1,33 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Batches;
 import org.peft4j.error.TrainingException;
 import org.peft4j.method.AdapterStore;
-import org.peft4j.nn.Adapter;
+import org.peft4j.nn.Dropout;
+import org.peft4j.nn.Parameter;
+import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 import org.peft4j.optim.ParameterGroup;
 
 /**
  * Trains an adapter as a {@link RunConfig} says, and writes the run directory: adapter, {@code run.json},
  * {@code metrics.jsonl}, {@code report.html}. The same settings, seed, machine and number of threads give the same adapter,
- * bit for bit.
+ * bit for bit. Several threads may train at once, each into a directory of its own.
  *
- * <p>Interrupting the thread ends the run after the current step; the adapter is saved then, too.
+ * <p>Interrupting the thread ends the run after the current step; the adapter is saved then, too. Before the first step it
+ * ends at once and leaves nothing. The result is {@link RunResult.Status#INTERRUPTED}, and the thread is interrupted again when
+ * the call returns.
+ *
+ * <p>The adapter is saved before each evaluation, and where anything but the training itself fails (the listener, an evaluation,
+ * memory for a step) the adapter of the last whole step is.
  */
 public final class Trainer {
     private static final String TASK_TYPE = "SEQ_CLS";
@@ -25,18 +35,23 @@ public final class Trainer {
     private final LoadedRun run;
     private final RunDirectory directory;
     private final TrainListener listener;
-    private final MetricsFile metrics;
+    private final Interrupts interrupts;
     private final RunSummary summary;
+    private final AdamW optimizer;
+    private final TrainingStep step;
     private final long begin = System.nanoTime();
+    private MetricsFile metrics;
     private long steps;
+    private long saved;
     private long tokens;
     private double stepSeconds;
-    private boolean stopped;
 
-    private Trainer(LoadedRun run, RunDirectory directory, TrainListener listener) throws IOException {
+    private Trainer(LoadedRun run, RunDirectory directory, TrainListener listener, Interrupts interrupts)
+            throws IOException {
         this.run = run;
         this.directory = directory;
         this.listener = listener;
+        this.interrupts = interrupts;
         TrainingConfig training = run.config.training();
         summary = new RunSummary(
                 run.config,
@@ -50,8 +65,10 @@ public final class Trainer {
                 Machine.compute(training.dtype()),
                 run.notes,
                 Machine.versions());
-        directory.write(summary, null);
+        interrupts.undisturbed(() -> directory.write(summary, null));
         metrics = MetricsFile.append(directory.metricsFile());
+        optimizer = new AdamW(run.groups);
+        step = new TrainingStep(run.model, run.adapter, optimizer, training.maxGradNorm(), training.seed());
     }
 
     /** Trains into a directory that holds no other run. */
@@ -62,42 +79,114 @@ public final class Trainer {
     /**
      * Trains.
      *
-     * @param overwrite whether a former run in the output directory may be replaced
+     * @param overwrite whether a former run in the output directory may be replaced; it stays until the new one first saves
      * @param listener hears of every step, on this thread
-     * @throws IllegalArgumentException if a setting does not fit the model or data; nothing is written then
+     * @throws org.peft4j.error.ConfigException if a setting does not fit the model or data, or the output directory holds
+     *     another run or is being written; nothing is written then
+     * @throws IllegalArgumentException if an argument is wrong by itself; nothing is written then
      * @throws IOException if a file cannot be read or written
-     * @throws TrainingException if the loss is no longer finite
+     * @throws TrainingException if the loss is no longer finite; what was saved is the adapter of an earlier step
      */
     public static RunResult train(RunConfig config, boolean overwrite, TrainListener listener) throws IOException {
-        RunDirectory.check(config.output(), overwrite); // before the work of loading
-        try (LoadedRun run = LoadedRun.load(config)) {
-            RunDirectory directory = RunDirectory.create(config.output(), overwrite);
-            return new Trainer(run, directory, listener).run();
+        try (Interrupts interrupts = new Interrupts()) {
+            try (LoadedRun run = load(config, overwrite, interrupts)) {
+                return run == null ? nothingDone() : train(run, overwrite, listener, interrupts);
+            }
         }
+    }
+
+    /** Null if an interrupt came. */
+    private static @Nullable LoadedRun load(RunConfig config, boolean overwrite, Interrupts interrupts)
+            throws IOException {
+        LoadedRun run = null;
+        try {
+            if (!interrupts.seen()) {
+                RunLock.check(config.output()); // both before the work of loading
+                RunDirectory.check(config.output(), overwrite);
+                run = LoadedRun.load(config);
+            }
+        } catch (IOException | RuntimeException e) {
+            if (!interrupts.seen()) {
+                throw e;
+            }
+        }
+        if (run != null && interrupts.seen()) {
+            run.close();
+            return null;
+        }
+        return run;
+    }
+
+    private static RunResult train(LoadedRun run, boolean overwrite, TrainListener listener, Interrupts interrupts)
+            throws IOException {
+        Path output = run.config.output();
+        checkDropout(run);
+        if (!Files.isDirectory(output)) { // else it may be a link to one
+            Files.createDirectories(output);
+        }
+        try (RunLock lock = interrupts.undisturbedly(() -> RunLock.take(output))) {
+            RunDirectory directory = interrupts.undisturbedly(() -> RunDirectory.create(output, overwrite));
+            Trainer trainer;
+            try {
+                trainer = new Trainer(run, directory, listener, interrupts);
+            } catch (IOException | RuntimeException e) {
+                directory.abandon();
+                throw e;
+            }
+            return trainer.run();
+        }
+    }
+
+    private static void checkDropout(LoadedRun run) {
+        String setting = run.config.adapter() == null ? "method.dropout" : "dropout of adapter " + run.config.adapter();
+        run.adapter.lowRanks().values().forEach(claim -> Dropout.check(setting, claim.dropout()));
+    }
+
+    private static RunResult nothingDone() {
+        return new RunResult(RunResult.Status.INTERRUPTED, Instant.now(), 0, 0, 0, null);
     }
 
     private RunResult run() throws IOException {
-        try (metrics;
-                AdamW optimizer = new AdamW(run.groups)) {
+        RunResult result;
+        try (optimizer) {
             listener.started(summary);
-            boolean whole = epochs(optimizer);
-            save();
-            return end(whole ? RunResult.Status.FINISHED : RunResult.Status.INTERRUPTED, null);
-        } catch (IOException | RuntimeException e) {
-            try {
-                end(RunResult.Status.FAILED, e.getMessage());
-            } catch (IOException | RuntimeException second) {
-                e.addSuppressed(second);
+            if (!interrupts.seen()) {
+                epochs();
             }
+            if (steps == 0) {
+                metrics.close();
+                directory.abandon();
+                return nothingDone();
+            }
+            save();
+            result = end(interrupts.seen() ? RunResult.Status.INTERRUPTED : RunResult.Status.FINISHED, null);
+        } catch (IOException | RuntimeException | Error e) {
+            attempt(e, () -> {
+                if (!(e instanceof TrainingException) && !step.changing()) {
+                    save();
+                }
+            });
+            attempt(e, () -> listener.finished(end(RunResult.Status.FAILED, e.getMessage())));
             throw e;
+        }
+        listener.finished(result);
+        return result;
+    }
+
+    /** Does what a failure leaves to do; it matters more than what fails then. */
+    private static void attempt(Throwable failure, Interrupts.FileWork work) {
+        try {
+            work.run();
+        } catch (IOException | RuntimeException | Error second) {
+            if (second != failure) {
+                failure.addSuppressed(second);
+            }
         }
     }
 
-    /** Returns whether all steps were done. */
-    private boolean epochs(AdamW optimizer) throws IOException {
+    /** Trains until all steps are done or an interrupt comes. */
+    private void epochs() throws IOException {
         TrainingConfig training = run.config.training();
-        TrainingStep step =
-                new TrainingStep(run.model, run.adapter, optimizer, training.maxGradNorm(), training.seed());
         for (int epoch = 0; epoch < training.epochs() && steps < summary.totalSteps(); epoch++) {
             List<int[]> batches = training.shuffle()
                     ? Batches.shuffled(run.train.size(), training.batchSize(), training.seed(), epoch)
@@ -106,9 +195,9 @@ public final class Trainer {
             for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
                 List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
                 double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
-                step(step, micro, seen);
-                if (stopped()) {
-                    return false;
+                step(micro, seen);
+                if (interrupts.seen()) {
+                    return;
                 }
                 boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
                 if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
@@ -118,24 +207,20 @@ public final class Trainer {
                     evaluate();
                 }
             }
+            save();
             evaluate();
-            if (stopped() && steps < summary.totalSteps()) {
-                return false;
-            }
-            if (epoch + 1 < training.epochs() && steps < summary.totalSteps()) {
-                save();
+            if (interrupts.seen()) {
+                return;
             }
         }
-        return true;
     }
 
-    private void step(TrainingStep step, List<int[]> micro, double epoch) throws IOException {
+    private void step(List<int[]> micro, double epoch) throws IOException {
         TrainingConfig training = run.config.training();
         long started = System.nanoTime();
         double factor = training.schedule().factor(steps, training.warmupSteps(), summary.totalSteps());
+        TrainingStep.Outcome outcome = step.run(run.train, micro, steps + 1, factor);
         steps++;
-        TrainingStep.Outcome outcome = step.run(run.train, micro, steps, factor);
-        stopped();
         double seconds = seconds(started);
         tokens += outcome.tokens();
         stepSeconds += seconds;
@@ -156,50 +241,92 @@ public final class Trainer {
         listener.step(done, summary.totalSteps());
     }
 
-    /**
-     * Whether the run is to end. Takes note of an interrupt and clears it, which has to happen before a file is written: a
-     * channel that an interrupted thread writes to is closed under it.
-     */
-    private boolean stopped() {
-        stopped |= Thread.interrupted();
-        return stopped;
-    }
-
+    /** Saves before: whatever goes wrong in it, the steps so far are kept. */
     private void evaluate() throws IOException {
         if (run.validation == null) {
             return;
         }
-        Evaluation evaluation = Inference.evaluate(
+        save();
+        if (interrupts.seen()) {
+            return;
+        }
+        Evaluation evaluation = Ops.checked(() -> Inference.evaluate(
                 run.model,
                 run.adapter,
                 run.validation,
                 run.labels,
-                run.config.training().batchSize());
-        stopped();
+                run.config.training().batchSize()));
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);
     }
 
+    /** Saves the adapter as it is after the last step, if it is not saved yet. */
     private void save() throws IOException {
-        Adapter adapter = run.adapter;
+        if (saved == steps) {
+            return;
+        }
+        checkFinite();
+        boolean moves = directory.isBesideFormer();
+        if (moves) {
+            metrics.close();
+        }
+        interrupts.undisturbed(() -> directory.save(this::write));
+        if (moves) {
+            metrics = MetricsFile.append(directory.metricsFile());
+        }
+        saved = steps;
+        listener.saved(directory.path());
+    }
+
+    /** A step with a finite loss can still end beyond the numbers of float32. */
+    private void checkFinite() {
+        for (Parameter parameter : run.adapter.parameters().values()) {
+            if (!Ops.isFinite(parameter.value())) {
+                throw new TrainingException(
+                        parameter.path() + " is not finite after step " + steps
+                                + "; try a lower learning_rate or a longer warm-up. What was saved is the adapter of an earlier step");
+            }
+        }
+    }
+
+    private void write(Path to) throws IOException {
+        run.settings().write(to);
         AdapterStore.write(
-                directory.path(),
-                adapter,
+                to,
+                run.adapter,
                 run.method,
                 run.model.points(),
                 run.config.model().path().toString(),
                 TASK_TYPE);
-        run.settings().write(directory.path());
-        listener.saved(directory.path());
     }
 
-    private RunResult end(RunResult.Status status, String message) throws IOException {
+    /**
+     * Writes what belongs behind training, the report and then {@code run.json} with the result. A report that fails is told in
+     * the result's message; the adapter is there, and the run is what it was. A run that failed before it saved leaves a
+     * former one as it is.
+     */
+    private RunResult end(RunResult.Status status, @Nullable String message) throws IOException {
+        metrics.close();
         // Tokens a second are those of the steps: evaluation and saving are no training.
         RunResult result = new RunResult(status, Instant.now(), steps, tokens, stepSeconds, message);
-        directory.write(summary, result);
-        Report.write(directory);
-        listener.finished(result);
-        return result;
+        if (directory.isBesideFormer()) {
+            directory.abandon();
+            return result;
+        }
+        String trouble = report(result);
+        RunResult told = message == null ? result.withMessage(trouble) : result;
+        interrupts.undisturbed(() -> directory.write(summary, told));
+        return told;
+    }
+
+    /** Returns what went wrong, or null. */
+    private @Nullable String report(RunResult result) throws IOException {
+        try {
+            interrupts.undisturbed(() -> Report.write(directory, RunDirectory.json(summary, result)));
+            return null;
+        } catch (IOException | RuntimeException | LinkageError e) {
+            return "the report could not be written: " + (e.getMessage() == null ? e : e.getMessage());
+        }
     }
 
     private static double seconds(long since) {

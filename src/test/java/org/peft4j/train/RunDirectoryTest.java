@@ -38,12 +38,12 @@ class RunDirectoryTest {
         assertThatThrownBy(() -> RunDirectory.create(output, false))
                 .isInstanceOf(ConfigException.class)
                 .hasMessage("output: " + output + " holds another run (" + name
-                        + "); choose another directory, or replace it with --overwrite");
+                        + "); choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         assertThat(output.resolve(name)).hasContent("precious");
     }
 
     @Test
-    void overwriteSweepsTheFormerRunAndNothingElse() throws IOException {
+    void theFirstSaveSweepsTheFormerRunAndNothingElse() throws IOException {
         Path output = Files.createDirectories(temporary.resolve("run"));
         Path outside = Files.writeString(temporary.resolve("outside.txt"), "precious");
         Files.createDirectories(output.resolve("checkpoint-000120/deep"));
@@ -54,12 +54,30 @@ class RunDirectoryTest {
             Files.writeString(output.resolve(name), "x");
         }
 
-        RunDirectory.create(output, true);
+        Generation.write(1, output);
+
+        RunDirectory run = RunDirectory.create(output, true);
+        run.write(SampleRun.summary(output), null);
+
+        assertThat(output.resolve("run.json")).as("until then all is as it was").hasContent("x");
+        assertThat(output.resolve("checkpoint-000120/deep/state")).exists();
+        assertThat(Generation.read(output)).isEqualTo(1);
+
+        run.save(to -> Generation.write(2, to));
 
         try (var files = Files.list(output)) {
             assertThat(files.map(file -> file.getFileName().toString()))
-                    .containsExactlyInAnyOrder("notes.txt", "checkpoint-mine", "model.safetensors");
+                    .containsExactlyInAnyOrder(
+                            "notes.txt",
+                            "checkpoint-mine",
+                            "model.safetensors",
+                            "adapter_config.json",
+                            "adapter_model.safetensors",
+                            "peft4j.json",
+                            "run.json");
         }
+        assertThat(Generation.read(output)).isEqualTo(2);
+        assertThat(output.resolve("run.json")).content().contains("settings");
         assertThat(outside).hasContent("precious");
     }
 
