@@ -93,6 +93,10 @@ public final class AdapterStore {
                                 + " it was made for another model directory");
             }
         }
-        return new Loaded(method.read(name, config, file, points, notes), config, notes);
+        try {
+            return new Loaded(method.read(name, config, file, points, notes), config, notes);
+        } catch (IllegalArgumentException e) { // a setting that only the model shows to be wrong
+            throw new FileConfig(file).wrong(e);
+        }
     }
 }
