@@ -15,7 +15,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.MalformedFileException;
 
-/** Each of these files ended the process, or could have, when the library got it. */
+/** Files that the library must not get: it ends the process on some of them. */
 class TokenizerDocumentTest {
     @TempDir
     Path directory;
