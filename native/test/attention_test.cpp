@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "check.h"
+#include "product_operands.h"
 #include "relative_bias.h"
 
 namespace peft4j::test {
@@ -138,14 +139,14 @@ at::Tensor one(const Case& c, const at::Tensor& q, const at::Tensor& k, const at
   }
   Tensors heads;
   for (int64_t h = 0; h < c.heads.query; ++h) {
-    at::Tensor p = at::mm(q.select(1, h).contiguous(), k.select(1, h / group).t()) * c.scale;
+    at::Tensor p = product_of_views(q.select(1, h), k.select(1, h / group).t()) * c.scale;
     p = c.softcap > 0 ? at::tanh(p / c.softcap) * c.softcap : p;
     p = bias.defined() ? p + bias.select(2, h) : p;
     p = at::softmax(p.masked_fill(hidden.logical_and(blind.logical_not()), -INFINITY), 1).masked_fill(blind, 0.0);
     if (c.dropout > 0) {
       p = p * mask(n, m, c.dropout, 5, first_row * c.heads.query + h, c.heads.query).to(p.scalar_type());
     }
-    heads.push_back(at::mm(p, v.select(1, h / group)));
+    heads.push_back(product_of_views(p, v.select(1, h / group)));
   }
   return at::stack(heads, 1);
 }

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "check.h"
+#include "product_operands.h"
 
 namespace peft4j::test {
 namespace {
@@ -32,9 +33,9 @@ at::Tensor softmax_attention(const Case& c, const at::Tensor& q, const at::Tenso
   const at::Tensor hidden = at::ones({n, m}, at::kBool).triu(prefix + 1);
   Tensors heads;
   for (int64_t h = 0; h < c.query_heads; ++h) {
-    at::Tensor p = at::mm(q.select(1, h).contiguous(), k.select(1, h / group).t()) * 0.3;
+    at::Tensor p = product_of_views(q.select(1, h), k.select(1, h / group).t()) * 0.3;
     p = at::softmax(p.masked_fill(hidden, -INFINITY), 1);
-    heads.push_back(at::mm(p, v.select(1, h / group)));
+    heads.push_back(product_of_views(p, v.select(1, h / group)));
   }
   return at::stack(heads, 1);
 }

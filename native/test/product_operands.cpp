@@ -44,6 +44,10 @@ std::unique_ptr<at::ObserverContext> look(const at::RecordFunction& call) {
 
 }  // namespace
 
+at::Tensor product_of_views(const at::Tensor& a, const at::Tensor& b) {
+  return at::bmm(a.unsqueeze(0), b.unsqueeze(0)).squeeze(0);
+}
+
 std::string take_wrong_operands() {
   const std::lock_guard<std::mutex> lock(mutex);
   return std::exchange(wrong, "");
