@@ -13,7 +13,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.method.AdapterNames;
+import org.peft4j.method.spi.AdapterNames;
 
 /**
  * What a model's outputs are called: decided here and nowhere else, so that a class number means the same in training,

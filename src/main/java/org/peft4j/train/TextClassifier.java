@@ -22,7 +22,7 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.lifetime.Lease;
-import org.peft4j.method.AdapterStore;
+import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;

@@ -10,7 +10,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Batches;
 import org.peft4j.error.TrainingException;
-import org.peft4j.method.AdapterStore;
+import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.nn.Dropout;
 import org.peft4j.nn.Parameter;
 import org.peft4j.ops.Ops;

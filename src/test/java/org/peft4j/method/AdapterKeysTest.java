@@ -20,6 +20,8 @@ import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;

@@ -22,6 +22,7 @@ import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.SafeTensors;
 import org.peft4j.io.TensorData;
+import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;

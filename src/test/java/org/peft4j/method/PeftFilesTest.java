@@ -19,6 +19,8 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.TensorData;
+import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;

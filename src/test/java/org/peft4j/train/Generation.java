@@ -18,7 +18,7 @@ final class Generation {
 
     /** Writes an adapter of a save. */
     static void write(int number, Path to) throws IOException {
-        new AdapterSettings(labels(number), number, "text", "label").write(to);
+        new AdapterSettings(labels(number), number, "text", "label", null).write(to);
         float[] values = new float[1000];
         Arrays.fill(values, number);
         AdapterFiles.write(

@@ -47,8 +47,8 @@ public record LoraConfig(
         List<String> modulesToSave,
         InitLora init)
         implements MethodConfig {
-    /** More than any layer is wide. */
-    static final int MAX_RANK = 1 << 20;
+    /** The largest rank: more than any layer is wide. */
+    public static final int MAX_RANK = 1 << 20;
 
     private static final double MIN_ALPHA = 1e-30;
 

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Function;
 import org.peft4j.method.ModulePattern;
 import org.peft4j.method.Targets;
 
@@ -33,8 +34,8 @@ public final class LoraLayers {
     private final List<ModulePattern> saved = new ArrayList<>();
     private final Set<Integer> layers;
     private final List<ModulePattern> layer = new ArrayList<>(); // tried in turn
-    private final Map<ModulePattern, Integer> ranks;
-    private final Map<ModulePattern, Double> alphas;
+    private final Function<String, Optional<Integer>> ranks;
+    private final Function<String, Optional<Double>> alphas;
 
     /**
      * @throws IllegalArgumentException if the targets are still the model's default, or a name is not a regular
@@ -53,15 +54,18 @@ public final class LoraLayers {
         if (layer.isEmpty()) {
             layer.add(FIRST_NUMBER);
         }
-        ranks = compiled(config.rankPattern());
-        alphas = compiled(config.alphaPattern());
+        ranks = byPattern(config.rankPattern());
+        alphas = byPattern(config.alphaPattern());
     }
 
-    /** Patterns for the end of a path, in their order. */
-    static <V> Map<ModulePattern, V> compiled(Map<String, V> patterns) {
+    /** What patterns for the end of a path, in their order, give for a module's path: the value of the first that matches. */
+    public static <V> Function<String, Optional<V>> byPattern(Map<String, V> patterns) {
         Map<ModulePattern, V> compiled = new LinkedHashMap<>();
         patterns.forEach((key, value) -> compiled.put(ModulePattern.of("(.*\\.)?(" + key + ")$"), value));
-        return compiled;
+        return path -> compiled.entrySet().stream()
+                .filter(entry -> entry.getKey().begins(path))
+                .map(Map.Entry::getValue)
+                .findFirst();
     }
 
     /** Whether the module is adapted; the head has to be left out by the caller if the targets are all-linear. */
@@ -91,24 +95,16 @@ public final class LoraLayers {
 
     /** The rank of an adapted module. */
     public int rank(String modulePath) {
-        return first(ranks, modulePath).orElse(config.r());
+        return ranks.apply(modulePath).orElse(config.r());
     }
 
     public double alpha(String modulePath) {
-        return first(alphas, modulePath).orElse(config.alpha());
+        return alphas.apply(modulePath).orElse(config.alpha());
     }
 
     /** What B A x is multiplied with: alpha / r, or alpha / sqrt(r). */
     public double scale(String modulePath) {
         int r = rank(modulePath);
         return alpha(modulePath) / (config.rslora() ? Math.sqrt(r) : r);
-    }
-
-    /** The value of the first pattern that matches. */
-    static <V> Optional<V> first(Map<ModulePattern, V> patterns, String path) {
-        return patterns.entrySet().stream()
-                .filter(entry -> entry.getKey().begins(path))
-                .map(Map.Entry::getValue)
-                .findFirst();
     }
 }

@@ -1,4 +1,4 @@
-package org.peft4j.method.lora;
+package org.peft4j.method.spi.lora;
 
 import java.util.Collection;
 import java.util.LinkedHashMap;
@@ -9,8 +9,11 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
-import org.peft4j.method.FileConfig;
 import org.peft4j.method.Targets;
+import org.peft4j.method.lora.Bias;
+import org.peft4j.method.lora.InitLora;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.spi.FileConfig;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */
 final class LoraFiles {

@@ -1,4 +1,4 @@
-package org.peft4j.method.lora;
+package org.peft4j.method.spi.lora;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -15,12 +15,15 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.TensorData;
-import org.peft4j.method.AdapterNames;
-import org.peft4j.method.FileTensors;
-import org.peft4j.method.Method;
 import org.peft4j.method.PeftType;
-import org.peft4j.method.SavedModules;
 import org.peft4j.method.Targets;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.lora.LoraTargets;
+import org.peft4j.method.spi.AdapterNames;
+import org.peft4j.method.spi.FileTensors;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.LinearPoint;

@@ -1,4 +1,4 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;

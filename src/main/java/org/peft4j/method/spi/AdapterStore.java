@@ -1,4 +1,4 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import java.io.IOException;
 import java.nio.file.Path;
@@ -10,6 +10,8 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PeftType;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Points;
 

@@ -1,4 +1,4 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

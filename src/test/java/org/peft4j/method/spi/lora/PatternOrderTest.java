@@ -1,4 +1,4 @@
-package org.peft4j.method.lora;
+package org.peft4j.method.spi.lora;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -7,6 +7,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.lora.LoraLayers;
 
 /** What PEFT computes from a file, whose patterns it sorts when it saves it again, is what is computed here. */
 class PatternOrderTest {

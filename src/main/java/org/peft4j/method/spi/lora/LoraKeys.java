@@ -1,4 +1,4 @@
-package org.peft4j.method.lora;
+package org.peft4j.method.spi.lora;
 
 import java.util.List;
 import java.util.Locale;
@@ -7,8 +7,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.method.FileConfig;
-import org.peft4j.method.PeftKeys;
+import org.peft4j.method.lora.InitLora;
+import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.PeftKeys;
 
 /** What each key of a LoRA adapter's config means here. */
 final class LoraKeys {

@@ -1,11 +1,13 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.method.lora.LoraMethod;
-import org.peft4j.method.prefix.PrefixMethod;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.spi.lora.LoraMethod;
+import org.peft4j.method.spi.prefix.PrefixMethod;
 
 /** Every method by its type. A new one is added to {@link PeftType} and here; a test fails if one is forgotten. */
 public final class Methods {

@@ -1,4 +1,4 @@
-package org.peft4j.method.prefix;
+package org.peft4j.method.spi.prefix;
 
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;

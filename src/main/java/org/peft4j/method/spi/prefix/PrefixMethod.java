@@ -1,4 +1,4 @@
-package org.peft4j.method.prefix;
+package org.peft4j.method.spi.prefix;
 
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -10,11 +10,13 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.DType;
 import org.peft4j.io.TensorData;
-import org.peft4j.method.AdapterNames;
-import org.peft4j.method.FileTensors;
-import org.peft4j.method.Method;
 import org.peft4j.method.PeftType;
-import org.peft4j.method.SavedModules;
+import org.peft4j.method.prefix.InitPrefix;
+import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.spi.AdapterNames;
+import org.peft4j.method.spi.FileTensors;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.KeyValuePoint;

@@ -1,11 +1,13 @@
-package org.peft4j.method.lora;
+package org.peft4j.method.spi.lora;
 
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.method.ModulePattern;
+import org.peft4j.method.lora.LoraLayers;
 
 /**
  * Patterns as files have them. Of the patterns that match a module the first counts, and PEFT sorts them whenever it saves a
@@ -31,10 +33,10 @@ final class PatternOrder {
     }
 
     private static <V> Map<String, @Nullable V> values(Map<String, V> patterns, Collection<String> paths) {
-        Map<ModulePattern, V> compiled = LoraLayers.compiled(patterns);
+        Function<String, Optional<V>> byPattern = LoraLayers.byPattern(patterns);
         Map<String, @Nullable V> values = new LinkedHashMap<>();
         for (String path : paths) {
-            values.put(path, LoraLayers.first(compiled, path).orElse(null));
+            values.put(path, byPattern.apply(path).orElse(null));
         }
         return values;
     }

@@ -1,4 +1,4 @@
-package org.peft4j.method.prefix;
+package org.peft4j.method.spi.prefix;
 
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -6,8 +6,10 @@ import java.util.Map;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.method.FileConfig;
-import org.peft4j.method.PeftKeys;
+import org.peft4j.method.prefix.InitPrefix;
+import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.nn.KeyValuePoint;
 import org.peft4j.nn.Points;
 

@@ -1,4 +1,4 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import java.util.List;
 import java.util.Map;
@@ -8,6 +8,8 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.TensorData;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PeftType;
 import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Points;
 

@@ -1,4 +1,4 @@
-package org.peft4j.method;
+package org.peft4j.method.spi;
 
 import java.util.List;
 import org.peft4j.io.ConfigKeys;
