@@ -26,7 +26,11 @@ final class YamlValues {
             return text;
         }
         if (type == Path.class) {
-            return at(node, path, () -> UserPath.of(text));
+            try {
+                return UserPath.of(text);
+            } catch (IllegalArgumentException e) {
+                throw new ConfigException(path + " (" + node.where() + "): " + e.getMessage(), e);
+            }
         }
         if (type.isEnum()) {
             Map<String, Object> names = YamlSchema.enumNames(type);

@@ -258,6 +258,17 @@ class StrictYamlTest {
     }
 
     @Test
+    void aTildeIsTheHomeDirectoryInFilesAndOptions() throws IOException {
+        String home = System.getenv().getOrDefault("HOME", System.getProperty("user.home"));
+
+        assertThat(read("file: ~/runs/one").file()).isEqualTo(Path.of(home, "runs/one"));
+        assertThat(read("", "file=~/runs/one").file()).isEqualTo(Path.of(home, "runs/one"));
+        assertThatThrownBy(() -> read("file: ~ada/runs"))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("file (", "spam.yaml, line 1", "'~ada/runs'", "whole path");
+    }
+
+    @Test
     void missingFileSaysWhereItWasLookedFor() {
         assertThatThrownBy(() -> StrictYaml.read(Path.of("no/such.yaml"), Outer.class, DEFAULTS, List.of()))
                 .isInstanceOf(ConfigException.class)

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -111,6 +112,17 @@ class DistributionIT {
         assertThat(peft4j(Map.of("HOME", directory.toString()), "methods", "--model=~/none"))
                 .contains(directory.resolve("none").toString());
         assertThat(peft4j(Map.of(), "methods", "--model=~bob/none")).contains("--model", "~bob/none", "whole path");
+    }
+
+    /** Whoever may write where libraries are loaded from decides what is run. */
+    @Test
+    void aCacheThatOthersCanWriteIsRefused() throws Exception {
+        Path shared = Files.createDirectory(directory.resolve("shared"));
+        Files.setPosixFilePermissions(shared, PosixFilePermissions.fromString("rwxrwxrwx"));
+
+        assertThat(peft4j(Map.of("PEFT4J_CACHE", shared.toString()), "info"))
+                .contains("C library", "glibc")
+                .contains("peft4j: PEFT4J_CACHE: " + shared + " can be written by others");
     }
 
     private String peft4j(Map<String, String> environment, String... arguments) throws Exception {
