@@ -1,7 +1,6 @@
 package org.peft4j.host;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileVisitResult;
@@ -199,7 +198,7 @@ public final class NativeCache {
                 }
             });
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            // The process ends; what could not be removed is left to whoever cleans the directory of temporary files.
         }
     }
 }
