@@ -40,7 +40,8 @@ final class MergeCommand implements Callable<Integer> {
         Inputs.exists(model, "--model");
         Inputs.exists(adapter, "--adapter");
         try (CleanStop stop = new CleanStop()) {
-            Merge.merge(model, adapter, out, overwrite);
+            Merge.merge(model, adapter, out, overwrite)
+                    .forEach(note -> main.err().println("note: " + note));
         }
         main.err().println("wrote the merged model to " + out);
         return 0;

@@ -12,11 +12,14 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
+import org.peft4j.error.MalformedFileException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
 import org.peft4j.io.AtomicFiles;
+import org.peft4j.io.BaseHash;
 import org.peft4j.io.DType;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
@@ -38,15 +41,22 @@ public final class Merge {
     /**
      * Merges; the new directory is whole or absent. It is a classifier that transformers loads with the same labels.
      *
-     * @throws IllegalArgumentException if the method cannot be merged, or {@code out} exists and must not be replaced
+     * @return what a user should know about the files
+     * @throws ConfigException if the method cannot be merged, or {@code out} exists and must not be replaced
+     * @throws MalformedFileException if model and adapter do not fit, or a value would not be finite
      */
-    public static void merge(Path modelPath, Path adapterPath, Path out, boolean overwrite) throws IOException {
+    public static List<String> merge(Path modelPath, Path adapterPath, Path out, boolean overwrite) throws IOException {
         if (Files.exists(out) && !overwrite) {
-            throw new IllegalArgumentException("out: " + out + " exists; choose another directory, or use --overwrite");
+            throw new ConfigException("out: " + out
+                    + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         }
         ModelDirectory directory = ModelDirectory.open(modelPath);
         AdapterFile file = AdapterFiles.read(adapterPath);
         AdapterSettings settings = AdapterSettings.read(file.directory()).orElse(null);
+        List<String> notes = new ArrayList<>();
+        if (settings != null && settings.baseHash() != null) {
+            settings.otherBase(BaseHash.of(directory)).ifPresent(notes::add);
+        }
         OutputLabels outputs = new OutputLabels(directory, file, settings);
         List<String> labels = outputs.forUse(List.of()).names();
         try (ClassificationModel model = Models.family(directory)
@@ -57,15 +67,18 @@ public final class Merge {
                 PointerScope scope = new PointerScope()) {
             Points points = model.points();
             AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);
+            notes.addAll(model.notes());
+            notes.addAll(loaded.notes());
             try (var adapter = loaded.adapter()) {
                 Methods.of(loaded.config()).mergeRefusal().ifPresent(reason -> {
-                    throw new IllegalArgumentException(
+                    throw new ConfigException(
                             "a " + loaded.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
                 });
                 Map<String, Tensor> changed = Methods.of(loaded.config()).merged(adapter, points);
                 write(directory, points, changed, labels, out, overwrite);
             }
         }
+        return notes;
     }
 
     private static void write(
@@ -98,8 +111,12 @@ public final class Merge {
         AtomicDirectories.write(out, overwrite, made -> {
             AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
             SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
-            for (String name :
-                    List.of("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")) {
+            for (String name : List.of(
+                    "tokenizer.json",
+                    "tokenizer_config.json",
+                    "special_tokens_map.json",
+                    "added_tokens.json",
+                    "vocab.txt")) {
                 Path file = directory.directory().resolve(name);
                 if (Files.isRegularFile(file)) {
                     Files.copy(file, made.resolve(name));

@@ -45,7 +45,7 @@ final class BertClassifier implements ClassificationModel {
         this.labels = labels;
         this.options = options;
         BertConfig read = BertConfig.read(directory);
-        config = options.dropout() ? read : read.withoutDropout();
+        config = options.dropout() ? read.withDropout() : read.withoutDropout();
         tensors = new FrozenTensors(directory, "bert.", options, changed);
         ClassifierHead.check(directory, tensors.rows(CLASSIFIER + ".weight"), labels, options.newHead());
         backbone = new BertBackbone(config, tensors, options.compute());

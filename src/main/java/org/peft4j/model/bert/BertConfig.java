@@ -4,6 +4,7 @@ import java.util.List;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.ConfigReader;
+import org.peft4j.nn.Dropout;
 
 /**
  * What config.json of a BERT model says; names as there.
@@ -50,6 +51,18 @@ record BertConfig(
                     config.hiddenSize);
         }
         return config;
+    }
+
+    /** For training: refuses dropout that would not be what it says. */
+    BertConfig withDropout() {
+        Dropout.check(named("hidden_dropout_prob"), hiddenDropoutProb);
+        Dropout.check(named("attention_probs_dropout_prob"), attentionProbsDropoutProb);
+        Dropout.check(named("classifier_dropout"), classifierDropout);
+        return this;
+    }
+
+    private static String named(String key) {
+        return key + " of the model's config.json (model.dropout: 0 trains without it)";
     }
 
     BertConfig withoutDropout() {

@@ -25,7 +25,7 @@ final class BertEmbedder implements EmbeddingModel {
 
     BertEmbedder(ModelDirectory directory, ModelOptions options) throws IOException {
         BertConfig read = BertConfig.read(directory);
-        config = options.dropout() ? read : read.withoutDropout();
+        config = options.dropout() ? read.withDropout() : read.withoutDropout();
         tensors = new FrozenTensors(directory, "bert.", options, Map.of());
         backbone = new BertBackbone(config, tensors, options.compute());
     }
