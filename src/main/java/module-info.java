@@ -25,6 +25,7 @@ module org.peft4j {
     requires com.fasterxml.jackson.databind;
     requires com.fasterxml.jackson.dataformat.yaml;
     requires com.google.protobuf;
+    requires de.siegmar.fastcsv;
     requires info.picocli;
     requires java.desktop;
     requires jdk.management;

@@ -1,7 +1,11 @@
 package org.peft4j.data;
 
+import de.siegmar.fastcsv.reader.CsvParseException;
+import de.siegmar.fastcsv.reader.CsvReader;
+import de.siegmar.fastcsv.reader.FieldMismatchStrategy;
 import java.io.IOException;
-import java.util.ArrayList;
+import java.io.UncheckedIOException;
+import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,159 +19,91 @@ import org.peft4j.error.MalformedFileException;
  * blank lines are skipped.
  */
 final class CsvRows implements RowSource {
-    private static final String QUOTES = "; inside a field in quotes a double quote is written twice (\"\")";
-
     private final TextLines lines;
     private final char separator;
     private final CsvHeader.Wanted wanted;
+    private final CsvText text;
+    private final CsvFields fields;
+    private final Iterator<CsvFields.Row> rows;
     private @Nullable CsvHeader header;
-
-    private String text = "";
-    private int at;
-    /** The line that {@link #at} is in. */
     private long line = 1;
-
-    private long start = 1;
-    private long bytes;
 
     CsvRows(TextLines lines, char separator, CsvHeader.Wanted wanted) {
         this.lines = lines;
         this.separator = separator;
         this.wanted = wanted;
+        text = new CsvText(lines);
+        fields = new CsvFields(text);
+        rows = CsvReader.builder()
+                .fieldSeparator(separator)
+                .allowUnclosedQuote(false)
+                .extraFieldStrategy(FieldMismatchStrategy.IGNORE)
+                .missingFieldStrategy(FieldMismatchStrategy.IGNORE)
+                .maxBufferSize(4 * RowReader.MAX_ROW_BYTES) // never filled: CsvText ends rows that are too long
+                .build(fields, text)
+                .iterator();
     }
 
     @Override
     public @Nullable Map<String, @Nullable Object> next() throws IOException {
-        if (header == null) {
-            List<String> names = record(CsvHeader.MAX_COLUMNS);
-            if (names == null) {
-                return null;
-            }
-            header = CsvHeader.of(names, separator, wanted, reason -> wrong(start, reason));
+        CsvFields.Row row = read();
+        if (row != null && header == null) {
+            header = header(row);
+            fields.expect(header.names().size());
+            row = read();
         }
-        List<String> names = header.names();
-        List<String> fields = record(names.size());
-        if (fields == null) {
+        if (row == null || header == null) {
             return null;
         }
-        Map<String, @Nullable Object> row = new LinkedHashMap<>();
+        List<String> names = header.names();
+        if (row.count() != names.size()) {
+            throw wrong(line, header.wrongCount(row.count()));
+        }
+        Map<String, @Nullable Object> columns = new LinkedHashMap<>();
         for (int i = 0; i < names.size(); i++) {
-            row.put(names.get(i), fields.get(i));
+            columns.put(names.get(i), row.fields().get(i));
         }
-        return row;
+        return columns;
     }
 
-    /** The fields of the next row that is not blank, or null at the end; it has to have as many as the header. */
-    private @Nullable List<String> record(int most) throws IOException {
-        List<String> fields = new ArrayList<>();
-        int count;
-        do {
-            if (at == text.length() && !readLine()) {
-                return null;
-            }
-            start = line;
-            bytes = lines.length();
-            fields.clear();
-            count = 0;
-            boolean more = true;
-            while (more) {
-                String field = at < text.length() && text.charAt(at) == '"' ? quoted() : plain();
-                if (count++ < most) {
-                    fields.add(field);
-                }
-                more = at < text.length() && text.charAt(at) == separator;
-                at += more ? 1 : 0;
-            }
-            endRow();
-        } while (count == 1 && isBlank(fields.get(0)));
-        if (header == null && count > most) {
-            throw wrong(start, "the header has " + count + " columns, at most " + most + " are read");
+    private CsvHeader header(CsvFields.Row row) {
+        if (row.count() > CsvHeader.MAX_COLUMNS) {
+            throw wrong(
+                    line, "the header has " + row.count() + " columns, at most " + CsvHeader.MAX_COLUMNS + " are read");
         }
-        if (header != null && count != most) {
-            throw wrong(start, header.wrongCount(count));
-        }
-        return fields;
+        return CsvHeader.of(row.fields(), separator, wanted, reason -> wrong(line, reason));
     }
 
-    /** In a file of one column, a row of blanks is a text. */
-    private boolean isBlank(String field) {
-        return header != null && header.names().size() == 1 ? field.isEmpty() : field.isBlank();
-    }
-
-    private String plain() {
-        int from = at;
-        while (at < text.length()) {
-            char c = text.charAt(at);
-            if (c == separator || c == '\n' || c == '\r') {
-                break;
-            }
-            at++;
-        }
-        return text.substring(from, at);
-    }
-
-    private String quoted() throws IOException {
-        long opened = line;
-        StringBuilder field = new StringBuilder();
-        at++;
-        while (true) {
-            int quote = text.indexOf('"', at);
-            if (quote < 0) {
-                field.append(text, at, text.length());
-                at = text.length();
-                line += text.endsWith("\n") ? 1 : 0;
-                if (!readLine()) {
-                    throw wrong(opened, "a double quote opens a field here that is never closed" + QUOTES);
-                }
-                bytes += lines.length();
-                if (bytes > RowReader.MAX_ROW_BYTES) {
-                    throw wrong(
-                            opened,
-                            "a double quote opens a field here that is not closed within " + RowReader.MAX_ROW_BYTES
-                                    + " bytes" + QUOTES);
-                }
-                continue;
-            }
-            field.append(text, at, quote);
-            at = quote + 1;
-            if (at == text.length() || isEnd(text.charAt(at))) {
-                return field.toString();
-            }
-            if (text.charAt(at) != '"') {
-                throw wrong(
-                        line,
-                        "'" + Character.toString(text.codePointAt(at))
-                                + "' behind a closing quote; the field's opening quote is on line " + opened
-                                + ", and perhaps it was never closed" + QUOTES);
-            }
-            field.append('"');
-            at++;
+    private CsvFields.@Nullable Row read() throws IOException {
+        try {
+            CsvFields.Row row = rows.hasNext() ? rows.next() : null;
+            line = row == null ? line : row.line();
+            return row;
+        } catch (UncheckedIOException e) {
+            throw e.getCause();
+        } catch (CsvParseException e) {
+            throw explained(e);
         }
     }
 
-    private boolean isEnd(char c) {
-        return c == separator || c == '\n' || c == '\r';
-    }
-
-    private void endRow() {
-        if (at < text.length() && text.charAt(at) == '\r') {
-            at++;
-            if (at == text.length() || text.charAt(at) != '\n') {
-                line++;
-                return;
-            }
+    /** The parser's words never reach people; what it wraps comes from {@link TextLines} or the virtual machine. */
+    private RuntimeException explained(CsvParseException e) {
+        if (e.getCause() instanceof Error error) {
+            throw error;
         }
-        if (at < text.length()) {
-            at++;
-            line++;
+        if (e.getCause() instanceof RuntimeException cause) {
+            return cause;
         }
-    }
-
-    private boolean readLine() throws IOException {
-        String next = lines.next();
-        text = next == null ? "" : next;
-        at = 0;
-        return next != null;
+        String remedy = "; inside a field in quotes a double quote is written twice (\"\")";
+        long opened = fields.nextLine();
+        if (!text.hasEnded()) {
+            return wrong(
+                    text.line(),
+                    "'" + text.letter() + "' behind a closing quote; the field's opening quote is on line " + opened
+                            + ", and perhaps it was never closed" + remedy);
+        }
+        String within = text.isCut() ? "not closed within " + RowReader.MAX_ROW_BYTES + " bytes" : "never closed";
+        return wrong(opened, "a double quote opens a field here that is " + within + remedy);
     }
 
     private MalformedFileException wrong(long where, String reason) {
@@ -176,7 +112,7 @@ final class CsvRows implements RowSource {
 
     @Override
     public long line() {
-        return start;
+        return line;
     }
 
     @Override

@@ -3,7 +3,11 @@ package org.peft4j.data;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.SequenceInputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -15,6 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.MalformedFileException;
 
 class CsvRowsTest {
@@ -57,6 +62,10 @@ class CsvRowsTest {
                 "text,label~a,0~\"b,1~c,0~ ! line 3: a double quote opens a field here that is never closed",
                 "text,label~\"a~\",\"b~c,0~ ! line 3: a double quote opens a field here that is never closed",
                 "text,label~\"a,0~\"b\",1~ ! line 3: 'b' behind a closing quote; the field's opening quote is on line 2",
+                "text,label~\"a~\",\"^~b\"\"~\"🙂\",0~ ! line 5: '🙂' behind a closing quote; the field's opening quote is on line 3",
+                "text,label~\"a^b\",\"\"c~ ! line 3: 'c' behind a closing quote; the field's opening quote is on line 3",
+                "text,label~a,0,\"~\",\"b~ ! line 3: a double quote opens a field here that is never closed",
+                "text,label~a,\" ! line 2: a double quote opens a field here that is never closed",
                 "text,text~a,b ! line 1: two columns are called 'text' (columns 1 and 2)",
                 "~text,label,,~a,0,, ! line 2: two columns have no name (columns 3 and 4)",
                 "body,label~a,0 ! line 1: no column 'text' in the header; known: body, label",
@@ -81,6 +90,42 @@ class CsvRowsTest {
         assertThatThrownBy(() -> read(file))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("line 3: a double quote opens a field here that is not closed within");
+    }
+
+    /** The parser reads 8192 letters at most at once. */
+    @ParameterizedTest
+    @ValueSource(ints = {8189, 8190, 8191, 8192, 16382, 16383, 16384})
+    void longFieldsAreReadAndJudgedAsShortOnes(int length) throws IOException {
+        String text = "x".repeat(length);
+        assertThat(read(csv("text,label~\"" + text + "\"\"~\",0~" + text + ",1~")))
+                .extracting(Row::text)
+                .containsExactly(text + "\"\n", text);
+        Path wrong = csv("text,label~\"" + text + "\"b,0~");
+        assertThatThrownBy(() -> read(wrong)).hasMessageContaining("line 2: 'b' behind a closing quote");
+    }
+
+    @Test
+    void rowIsGivenBeforeTheNextLineIsReadAndWhatGoesWrongThereStaysWhatItIs() throws IOException {
+        byte[] rows =
+                ("text,label\n" + "\n".repeat(1000) + "a,0\n\"b\",1\n\"c\",\"2\"\n").getBytes(StandardCharsets.UTF_8);
+        for (Throwable failure : List.of(new IOException("gone"), new OutOfMemoryError("much"))) {
+            InputStream failing = new InputStream() {
+                @Override
+                public int read() throws IOException {
+                    if (failure instanceof Error error) {
+                        throw error;
+                    }
+                    throw (IOException) failure;
+                }
+            };
+            InputStream in = new SequenceInputStream(new ByteArrayInputStream(rows), failing);
+            try (RowReader reader = RowReader.of(Path.of("a.csv"), in, "text", "label")) {
+                for (String text : List.of("a", "b", "c")) {
+                    assertThat(reader.next()).extracting(Row::text).isEqualTo(text);
+                }
+                assertThatThrownBy(reader::next).isSameAs(failure);
+            }
+        }
     }
 
     @Test
