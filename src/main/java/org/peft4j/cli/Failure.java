@@ -94,8 +94,8 @@ final class Failure {
         if (failure instanceof FileSystemException file) {
             return message(file);
         }
-        if (failure instanceof InvalidPathException path) {
-            return noPath(path);
+        if (failure instanceof InvalidPathException path) { // made from a name inside a file
+            return "'" + path.getInput() + "' is no path: " + path.getReason();
         }
         if (failure instanceof JacksonException json) { // a reader that forgot to name its file
             return "a file cannot be read: " + SyntaxErrors.describe(json);
@@ -137,14 +137,6 @@ final class Failure {
             return file + ": is no directory";
         }
         return file + ": " + (failure instanceof AccessDeniedException ? "permission denied" : failure.toString());
-    }
-
-    /** A letter that the locale has no bytes for, or a zero. */
-    static String noPath(InvalidPathException wrong) {
-        return "'" + wrong.getInput() + "' is no path on this system"
-                + (wrong.getInput().chars().anyMatch(c -> c > 0x7e)
-                        ? "; the locale may lack its letters: try LC_ALL=C.UTF-8"
-                        : "");
     }
 
     private static String message(ParameterException wrong) {

@@ -76,9 +76,7 @@ class PipesTest {
         Cli.Result result =
                 Cli.run("predict", "--model", Fixtures.TINY_BERT, "--data", "a\0b", "--out", temporary.resolve("o"));
         assertThat(result.status()).isEqualTo(2);
-        assertThat(result.err())
-                .contains("--data", "'a\\u0000b' is no path on this system")
-                .doesNotContain("java.", "Exception");
+        assertThat(result.err()).contains("--data", "'a\\u0000b' is no path").doesNotContain("java.", "Exception");
 
         assertThat(Cli.run("methods", "--model", "a\u001b[31m").err())
                 .contains("a\\u001b[31m")

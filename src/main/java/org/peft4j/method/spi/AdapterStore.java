@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
@@ -97,7 +98,7 @@ public final class AdapterStore {
         }
         try {
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
-        } catch (IllegalArgumentException e) { // a setting that only the model shows to be wrong
+        } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong
             throw new FileConfig(file).wrong(e);
         }
     }

@@ -149,7 +149,7 @@ public final class FileConfig {
     }
 
     /** An error of a setting's own check, with the file's name and the name that the setting has there. */
-    public MalformedFileException wrong(IllegalArgumentException e) {
+    public MalformedFileException wrong(RuntimeException e) {
         String message = String.valueOf(e.getMessage());
         String setting = message.substring(0, Math.max(0, message.indexOf(' ')));
         String key = KEYS.getOrDefault(
