@@ -156,7 +156,7 @@ class TokenizerFilesTest {
                 .hasMessageContaining("neither tokenizer.json nor vocab.txt");
         Files.write(directory.resolve("vocab.txt"), new byte[] {(byte) 0xFF, (byte) 0xFE, 'a', 0});
         ModelDirectory utf16 = TinyModel.open(directory, Map.of());
-        assertThatThrownBy(() -> TextTokenizer.open(utf16, 16)).hasMessageContaining("must be UTF-8");
+        assertThatThrownBy(() -> TextTokenizer.open(utf16, 16)).hasMessageContaining("UTF-16, expected UTF-8");
     }
 
     private void refusesVocabulary(String content, String message) throws IOException {
