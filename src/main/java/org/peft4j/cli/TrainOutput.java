@@ -129,6 +129,10 @@ final class TrainOutput implements TrainListener {
                 model, adapter, Shell.quote(data));
         if (config.method() != null && config.method().peftType() == PeftType.LORA) {
             print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
+        }
+        if (config.adapter() == null
+                && config.method() != null
+                && config.method().peftType() == PeftType.LORA) {
             print("  more capacity: --set method.r=16 --set method.alpha=32 --set output=%s-r16", adapter);
         }
         print(
