@@ -32,6 +32,7 @@ final class GracefulStop implements TrainListener, AutoCloseable {
 
     private void stop() {
         if (!started) {
+            err.println("\ninterrupted; nothing was written");
             return;
         }
         endAtSecondSignal();

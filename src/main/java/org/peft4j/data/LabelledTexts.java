@@ -63,7 +63,8 @@ public final class LabelledTexts {
 
     /** Moves the texts to the tokens. */
     private void addTexts(List<String> texts, TextTokenizer tokenizer) {
-        for (TextTokenizer.Tokens encoded : tokenizer.encode(texts)) {
+        int first = tokens.size();
+        for (TextTokenizer.Tokens encoded : tokenizer.encode(texts, i -> file + ", line " + lines.get(first + i))) {
             tokens.add(encoded.tokens());
             cut += encoded.cut() ? 1 : 0;
         }

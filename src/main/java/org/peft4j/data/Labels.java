@@ -19,7 +19,7 @@ import org.peft4j.io.NearestName;
  * The classes of a task: their names, in the order of the model's outputs. Immutable.
  *
  * <p>A row's label is the class of that name. Numbers are compared as numbers, so that {@code 1.0} (as spreadsheets and data
- * frames write it) is {@code 1}. Where no name is a whole number, a row's label may also be one: the number of the output,
+ * frames write it) is {@code 1}; {@code 01} is no number but a text, as a postcode is. Where no name is a whole number, a row's label may also be one: the number of the output,
  * from 0.
  */
 public final class Labels {
@@ -27,8 +27,8 @@ public final class Labels {
     public static final int MAX = 10_000;
 
     private static final int SHOWN = 20;
-    private static final Pattern WHOLE = Pattern.compile("-?\\d{1,18}(\\.0{1,18})?");
-    private static final Pattern NUMBER = Pattern.compile("-?\\d{1,18}(\\.\\d{1,18})?([eE][-+]?\\d{1,3})?");
+    private static final Pattern WHOLE = Pattern.compile("-?(0|[1-9]\\d{0,17})(\\.0{1,18})?");
+    private static final Pattern NUMBER = Pattern.compile("-?(0|[1-9]\\d{0,17})(\\.\\d{1,18})?([eE][-+]?\\d{1,3})?");
 
     private final List<String> names;
     private final Map<String, Integer> indexes = new HashMap<>();

@@ -7,6 +7,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import org.peft4j.data.tokenizer.NativeTokenizer;
 import org.peft4j.data.tokenizer.SafeCuts;
 import org.peft4j.data.tokenizer.TokenizerDocument;
@@ -142,8 +144,29 @@ public final class TextTokenizer implements AutoCloseable {
 
     /** The tokens of many texts; faster than one by one, because it uses all processors. */
     public List<Tokens> encode(List<String> texts) {
+        return encode(texts, i -> "text " + (i + 1) + " of " + texts.size());
+    }
+
+    /**
+     * The same.
+     *
+     * @param where names a text for messages
+     * @throws ConfigException if the tokenizer has no tokens for one of them
+     */
+    public List<Tokens> encode(List<String> texts, IntFunction<String> where) {
         try (Lease.Held held = lease.take()) {
-            return texts.parallelStream().map(this::tokens).toList();
+            return IntStream.range(0, texts.size())
+                    .parallel()
+                    .mapToObj(i -> tokens(texts.get(i), where, i))
+                    .toList();
+        }
+    }
+
+    private Tokens tokens(String text, IntFunction<String> where, int i) {
+        try {
+            return tokens(text);
+        } catch (MalformedFileException e) {
+            throw new ConfigException(where.apply(i) + ": " + e.reason() + " (" + e.file() + ")", e);
         }
     }
 

@@ -4,12 +4,14 @@ import java.io.IOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
+import org.peft4j.error.MalformedFileException;
 
 /**
  * Replaces several files of a directory together, among others that stay: a reader sees the former set or the new one,
@@ -42,10 +44,38 @@ public final class AtomicFileSets {
         List<Path> of(Path set) throws IOException;
     }
 
-    /** Where the files of the set are: in the directory, or, after a crash, in the complete set that waits in it. */
-    public static Path current(Path directory) {
+    /**
+     * Where the files of the set are: in the directory, or, after a crash, in the complete set that waits in it.
+     *
+     * @throws MalformedFileException if somebody else wrote newer files beside a set that waits
+     */
+    public static Path current(Path directory) throws IOException {
         Path complete = directory.resolve(COMPLETE);
-        return Files.isDirectory(complete, LinkOption.NOFOLLOW_LINKS) ? complete : directory;
+        if (!Files.isDirectory(complete, LinkOption.NOFOLLOW_LINKS)) {
+            return directory;
+        }
+        refuseNewer(directory, complete);
+        return complete;
+    }
+
+    /** The set's own files in their places have its times; only others can be newer. */
+    private static void refuseNewer(Path directory, Path complete) throws IOException {
+        for (Path file : files(complete, "")) {
+            Path placed = directory.resolve(file.getFileName());
+            try {
+                if (Files.getLastModifiedTime(placed).compareTo(Files.getLastModifiedTime(file)) > 0) {
+                    throw new MalformedFileException(
+                            directory,
+                            -1,
+                            "it has " + file.getFileName() + " twice: the one of a save that was interrupted, in "
+                                    + COMPLETE
+                                    + ", and a newer one that something else wrote; delete " + COMPLETE
+                                    + " or take the newer files away");
+                }
+            } catch (NoSuchFileException e) {
+                continue; // not in its place yet, or a writer has just put the set in its places
+            }
+        }
     }
 
     /** Makes an empty working directory. */
@@ -74,6 +104,7 @@ public final class AtomicFileSets {
         if (!Files.isDirectory(complete, LinkOption.NOFOLLOW_LINKS)) {
             return;
         }
+        refuseNewer(directory, complete);
         for (Path gone : former.of(complete)) {
             AtomicDirectories.delete(gone);
         }
@@ -112,7 +143,7 @@ public final class AtomicFileSets {
         try {
             Files.createLink(name, file);
         } catch (UnsupportedOperationException | FileSystemException e) {
-            Files.copy(file, name); // a file system without hard links
+            Files.copy(file, name, StandardCopyOption.COPY_ATTRIBUTES); // a file system without hard links
             AtomicDirectories.force(name);
         }
     }

@@ -60,7 +60,7 @@ public final class ConfigKeys {
                 }
             } else if (!row.fits().test(value)) {
                 throw new MalformedFileException(
-                        file, -1, entry.getKey() + " " + value + " is not supported: " + row.reason());
+                        file, -1, entry.getKey() + " " + Json.shown(value) + " is not supported: " + row.reason());
             }
         }
         return notes;

@@ -30,6 +30,7 @@ public final class Json {
     public static final int MAX_BYTES = 64 << 20;
 
     private static final int MAX_NESTING = 200;
+    private static final int MOST_SHOWN = 200;
 
     /** Knows UTF-8 only: with detection, the same bytes might mean something else to us than to other readers. */
     static final JsonFactory FACTORY = JsonFactory.builder()
@@ -105,6 +106,12 @@ public final class Json {
      */
     public static String write(@Nullable Object value) {
         return PythonJsonWriter.write(value);
+    }
+
+    /** A value as it stands in a file, in one line, for messages: a text is in quotes. */
+    public static String shown(@Nullable Object value) {
+        String text = write(value).replaceAll("\\s*\\n\\s*", " ");
+        return text.length() > MOST_SHOWN ? text.substring(0, MOST_SHOWN) + "…" : text;
     }
 
     private static @Nullable Object frozen(Path path, @Nullable Object value) throws MalformedFileException {

@@ -57,7 +57,13 @@ public final class StrictYaml {
             throw new ConfigException(
                     "expected key=value, such as training.epochs=2, received '" + override + "' (" + where + ")");
         }
-        YamlNode node = value(override.substring(equals + 1), where);
+        String text = override.substring(equals + 1);
+        if (text.isBlank()) { // a shell's variable that is not set, perhaps
+            throw new ConfigException("no value for '"
+                    + override.substring(0, equals).strip() + "' (" + where + "); to take the setting back write "
+                    + override.substring(0, equals).strip() + "=null");
+        }
+        YamlNode node = value(text, where);
         String[] keys = override.substring(0, equals).strip().split("\\.", -1);
         for (int i = keys.length - 1; i >= 0; i--) {
             Map<String, YamlNode> values = new LinkedHashMap<>();

@@ -2,7 +2,6 @@ package org.peft4j.method;
 
 import java.util.Arrays;
 import java.util.Locale;
-import org.peft4j.io.NearestName;
 
 /**
  * The methods that exist. The constant's own name is the {@code peft_type} of adapter files, {@link #yamlName()} the
@@ -31,9 +30,8 @@ public enum PeftType {
         return Arrays.stream(values())
                 .filter(type -> type.fileName().equals(name))
                 .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("peft_type '" + name + "' is not supported"
-                        + NearestName.hint(
-                                name,
-                                Arrays.stream(values()).map(PeftType::fileName).toList())));
+                .orElseThrow(() -> new IllegalArgumentException("peft_type '" + name
+                        + "' is not supported; supported are "
+                        + Arrays.stream(values()).map(PeftType::fileName).toList()));
     }
 }

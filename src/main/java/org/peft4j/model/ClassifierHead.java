@@ -3,11 +3,13 @@ package org.peft4j.model;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 
 /** What a model directory's head is for, against what is asked of it. */
 public final class ClassifierHead {
     private static final String PROBLEM = "problem_type";
+    private static final String COUNT = "num_labels";
 
     private static final String WAY_OUT = "to train a new head write task.new_head: true (--set task.new_head=true),"
             + " else give an adapter that brings its own head, or as many labels as the head has";
@@ -33,6 +35,14 @@ public final class ClassifierHead {
         }
         if (newHead || rows.isEmpty()) {
             return;
+        }
+        @Nullable Object count = directory.config().get(COUNT);
+        if (count != null && !(count instanceof Number number && number.doubleValue() == rows.getAsLong())) {
+            throw new MalformedFileException(
+                    directory.configFile(),
+                    -1,
+                    COUNT + " is " + Json.shown(count) + ", but the model's head has " + rows.getAsLong() + " outputs; "
+                            + WAY_OUT);
         }
         if (rows.getAsLong() == 1) {
             throw new MalformedFileException(

@@ -3,6 +3,7 @@ package org.peft4j.model;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 
 /** Reads settings of a model's config.json with bounds, so that no shape made from them is absurd. */
@@ -43,6 +44,7 @@ public final class ConfigReader {
     }
 
     public MalformedFileException wrong(String key, String expected, @Nullable Object value) {
-        return new MalformedFileException(directory.configFile(), -1, key + " " + expected + ", got " + value);
+        return new MalformedFileException(
+                directory.configFile(), -1, key + " " + expected + ", got " + Json.shown(value));
     }
 }

@@ -179,9 +179,13 @@ final class LoadedRun implements AutoCloseable {
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(chosen.withModulesToSave(saved));
-        Adapter adapter =
-                method.attach("default", own, points, config.training().seed());
-        return new AdapterStore.Loaded(adapter, own, List.of());
+        try {
+            Adapter adapter =
+                    method.attach("default", own, points, config.training().seed());
+            return new AdapterStore.Loaded(adapter, own, List.of());
+        } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
+            throw new ConfigException(String.valueOf(e.getMessage()), e);
+        }
     }
 
     /** What stands beside the adapter. */

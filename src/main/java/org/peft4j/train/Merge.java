@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -46,6 +47,9 @@ public final class Merge {
      * @throws MalformedFileException if model and adapter do not fit, or a value would not be finite
      */
     public static List<String> merge(Path modelPath, Path adapterPath, Path out, boolean overwrite) throws IOException {
+        Objects.requireNonNull(modelPath, "model");
+        Objects.requireNonNull(adapterPath, "adapter");
+        Objects.requireNonNull(out, "out");
         if (Files.exists(out) && !overwrite) {
             throw new ConfigException("out: " + out
                     + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");

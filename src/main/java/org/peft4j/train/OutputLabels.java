@@ -12,6 +12,7 @@ import org.peft4j.data.Labels;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
+import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.spi.AdapterNames;
 
@@ -114,9 +115,16 @@ final class OutputLabels {
                     "rename the rows' labels, or train without an adapter to start from");
         }
         if (!chosen.isEmpty()) {
+            noteOtherOrder(chosen, newHead, notes);
             return Labels.of(chosen); // a row with another one is told by its line
         }
         List<String> names = newHead ? List.of() : modelNames();
+        if (adapterHead() == 0 && outputs > 0 && !names.isEmpty() && names.size() != outputs) {
+            throw wrong("id2label names " + names.size() + " classes " + Labels.quoted(names)
+                    + ", but the model's head has " + outputs
+                    + " outputs; give one label for each output (labels: …), or "
+                    + NEW_HEAD);
+        }
         if (!names.isEmpty() && (adapterHead() == 0 || adapterHead() == names.size())) {
             return covering(
                     named(names),
@@ -137,6 +145,14 @@ final class OutputLabels {
                     + Labels.quoted(found.keySet()) + " (labels: … gives another)");
         }
         return ofData(file, found);
+    }
+
+    private void noteOtherOrder(List<String> chosen, boolean newHead, List<String> notes) {
+        List<String> names = newHead || modelHead() == 0 ? List.of() : modelNames();
+        if (!names.equals(chosen) && names.size() == chosen.size() && chosen.containsAll(names)) {
+            notes.add("labels " + Labels.quoted(chosen) + " are in another order than the model's id2label "
+                    + Labels.quoted(names) + ": its trained head means the latter");
+        }
     }
 
     private static Labels ofData(Path file, Map<String, Long> found) {
@@ -219,8 +235,12 @@ final class OutputLabels {
         TreeMap<Integer, String> sorted = new TreeMap<>();
         for (Map.Entry<?, ?> entry : map.entrySet()) {
             String key = String.valueOf(entry.getKey());
-            if (!key.matches("\\d{1,6}")) {
+            if (!key.matches("0|[1-9]\\d{0,5}")) {
                 throw wrong("id2label must have the numbers of the outputs as keys, got '" + key + "'");
+            }
+            if (!(entry.getValue() instanceof String || entry.getValue() instanceof Number)) {
+                throw wrong(
+                        "id2label must give each output a name, got " + Json.shown(entry.getValue()) + " for " + key);
             }
             sorted.put(Integer.valueOf(key), String.valueOf(entry.getValue()));
         }

@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.OptionalInt;
 import java.util.function.BiConsumer;
 import java.util.function.IntFunction;
@@ -126,6 +127,8 @@ public final class TextClassifier implements AutoCloseable {
      * @throws ConfigException if an option does not fit them
      */
     public static TextClassifier open(Path modelPath, @Nullable Path adapterPath, Options options) throws IOException {
+        Objects.requireNonNull(modelPath, "model");
+        Objects.requireNonNull(options, "options");
         ModelDirectory directory = ModelDirectory.open(modelPath);
         AdapterFile file = adapterPath == null ? null : AdapterFiles.read(adapterPath);
         AdapterSettings settings =
@@ -217,13 +220,19 @@ public final class TextClassifier implements AutoCloseable {
      * @throws TrainingException if the model computes numbers that are not finite
      */
     public List<Prediction> predict(List<String> texts) {
+        Objects.requireNonNull(texts, "texts");
+        for (int i = 0; i < texts.size(); i++) {
+            if (texts.get(i) == null) {
+                throw new NullPointerException("texts[" + i + "]");
+            }
+        }
         return predict(texts, i -> "text " + (i + 1) + " of " + texts.size());
     }
 
     private List<Prediction> predict(List<String> texts, IntFunction<String> where) {
         List<Prediction> predictions = new ArrayList<>();
         try (Lease.Held held = lease.take()) {
-            List<TextTokenizer.Tokens> tokens = tokenizer.encode(texts);
+            List<TextTokenizer.Tokens> tokens = tokenizer.encode(texts, where);
             List<int[]> numbers =
                     tokens.stream().map(TextTokenizer.Tokens::tokens).toList();
             for (int i = 0; i < numbers.size(); i++) {
@@ -254,6 +263,8 @@ public final class TextClassifier implements AutoCloseable {
     public void predict(
             Path data, @Nullable String textColumn, BiConsumer<Map<String, @Nullable Object>, Prediction> receiver)
             throws IOException {
+        Objects.requireNonNull(data, "data");
+        Objects.requireNonNull(receiver, "receiver");
         List<Row> rows = new ArrayList<>();
         try (Lease.Held held = lease.take();
                 RowReader reader = RowReader.open(data, textColumn == null ? settings.text() : textColumn, null)) {
@@ -276,6 +287,7 @@ public final class TextClassifier implements AutoCloseable {
 
     /** The class of one text. */
     public Prediction predict(String text) {
+        Objects.requireNonNull(text, "text");
         return predict(List.of(text)).get(0);
     }
 
@@ -287,6 +299,7 @@ public final class TextClassifier implements AutoCloseable {
     /** As {@link #evaluate(Path)}, with other columns; null takes the trained ones. */
     public Evaluation evaluate(Path data, @Nullable String textColumn, @Nullable String labelColumn)
             throws IOException {
+        Objects.requireNonNull(data, "data");
         try (Lease.Held held = lease.take()) {
             Dataset rows = Dataset.read(
                     data,

@@ -7,6 +7,7 @@ import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Batches;
 import org.peft4j.error.TrainingException;
@@ -88,6 +89,8 @@ public final class Trainer {
      * @throws TrainingException if the loss is no longer finite; what was saved is the adapter of an earlier step
      */
     public static RunResult train(RunConfig config, boolean overwrite, TrainListener listener) throws IOException {
+        Objects.requireNonNull(config, "config");
+        Objects.requireNonNull(listener, "listener");
         try (Interrupts interrupts = new Interrupts()) {
             try (LoadedRun run = load(config, overwrite, interrupts)) {
                 return run == null ? nothingDone() : train(run, overwrite, listener, interrupts);
@@ -121,9 +124,31 @@ public final class Trainer {
             throws IOException {
         Path output = run.config.output();
         checkDropout(run);
-        if (!Files.isDirectory(output)) { // else it may be a link to one
+        boolean made = !Files.isDirectory(output); // a link to one is one
+        if (made) {
             Files.createDirectories(output);
         }
+        try {
+            return train(run, output, overwrite, listener, interrupts);
+        } finally {
+            if (made) {
+                deleteIfEmpty(output);
+            }
+        }
+    }
+
+    /** What was made for a run that left nothing goes again. */
+    private static void deleteIfEmpty(Path output) {
+        try {
+            Files.delete(output);
+        } catch (IOException e) {
+            // it has files, as it should
+        }
+    }
+
+    private static RunResult train(
+            LoadedRun run, Path output, boolean overwrite, TrainListener listener, Interrupts interrupts)
+            throws IOException {
         try (RunLock lock = interrupts.undisturbedly(() -> RunLock.take(output))) {
             RunDirectory directory = interrupts.undisturbedly(() -> RunDirectory.create(output, overwrite));
             Trainer trainer;

@@ -44,6 +44,14 @@ class LabelsTest {
     }
 
     @Test
+    void codesWithLeadingZerosAreTexts() {
+        assertThat(sorted("01", "1", "007", "7")).containsExactly("007", "01", "1", "7");
+        assertThat(Labels.of(List.of("01", "1", "x")).names()).containsExactly("01", "1", "x");
+        assertThat(Labels.of(List.of("1", "2")).find("01")).isEmpty();
+        assertThat(Labels.of(List.of("ham", "spam")).find("01")).isEmpty();
+    }
+
+    @Test
     void numberOfAnOutputIsALabelWhereNoNameIsANumber() {
         Labels labels = Labels.of(List.of("ham", "spam"));
         assertThat(labels.find("1")).hasValue(1);

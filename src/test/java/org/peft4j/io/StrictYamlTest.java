@@ -154,11 +154,18 @@ class StrictYamlTest {
             delimiter = '|',
             value = {
                 "name=null | x",
-                "name= | x",
                 "name=~ | x",
             })
     void nullInAnOptionTakesASettingBack(String option, String name) throws IOException {
         assertThat(read("name: y", option).name()).isEqualTo(name);
+    }
+
+    /** As from {@code --set name=$NAME} where the shell has no such variable. */
+    @Test
+    void nothingInAnOptionIsRefused() {
+        assertThatThrownBy(() -> read("name: y", "name= "))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("no value for 'name'", "name=null");
     }
 
     @Test

@@ -148,7 +148,7 @@ class AdapterKeysTest {
         assertThatThrownBy(() -> load("lora-query-value", "{\"init_lora_weights\": \"pissa_niter_4\"}"))
                 .hasMessageContaining("'pissa'")
                 .hasMessageContaining("out of the base")
-                .hasMessageContaining("got pissa_niter_4");
+                .hasMessageContaining("got \"pissa_niter_4\"");
     }
 
     @ParameterizedTest

@@ -16,6 +16,7 @@ import java.util.jar.JarFile;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.Fixtures;
 
 /** target/peft4j: its licences, and its launcher in environments that people have. */
 class DistributionIT {
@@ -114,6 +115,21 @@ class DistributionIT {
         assertThat(peft4j(Map.of(), "methods", "--model=~bob/none")).contains("--model", "~bob/none", "whole path");
     }
 
+    /** Java's own first file would take its number. */
+    @Test
+    void closedStandardInputIsAnEmptyOne() throws Exception {
+        String program = HOME.resolve("bin/peft4j").toString();
+        assertThat(run(
+                        Map.of(),
+                        List.of(
+                                "sh",
+                                "-c",
+                                "exec \"$0\" evaluate --model \"$1\" --data - <&-",
+                                program,
+                                Fixtures.TINY_BERT.toAbsolutePath().toString())))
+                .contains("standard input", "no row");
+    }
+
     /** Whoever may write where libraries are loaded from decides what is run. */
     @Test
     void aCacheThatOthersCanWriteIsRefused() throws Exception {
@@ -129,6 +145,11 @@ class DistributionIT {
         List<String> command =
                 new ArrayList<>(List.of(HOME.resolve("bin/peft4j").toString()));
         command.addAll(List.of(arguments));
+        return run(environment, command);
+    }
+
+    /** What a command prints that ends with status 2. */
+    private String run(Map<String, String> environment, List<String> command) throws Exception {
         Path output = directory.resolve("output");
         ProcessBuilder builder = new ProcessBuilder(command)
                 .directory(directory.toFile())

@@ -164,6 +164,7 @@ class RunConfigFileTest {
                 "method.targets={} | targets must be a list of names, all-linear, or a regular expression",
                 "method.dropout=1 | dropout must be in [0, 1), got 1.0 in method",
                 "method={type: lora, layers_to_transform: [1], targets: all-linear} | layers_to_transform needs a list of targets",
+                "method.r= | no value for 'method.r' (--set method.r=); to take the setting back write method.r=null",
                 "labels=[a] | labels must be at least two",
                 "labels=[a, a] | labels must differ",
                 "data.max_length=0 | max_length must be at least 1, got 0 in data",

@@ -102,6 +102,9 @@ class TrainerTest {
     }
 
     private static List<String> names(Path directory) throws IOException {
+        if (!Files.exists(directory)) {
+            return List.of();
+        }
         try (Stream<Path> files = Files.list(directory)) {
             return files.map(file -> file.getFileName().toString()).sorted().toList();
         }
@@ -461,7 +464,7 @@ class TrainerTest {
             }
         };
         interrupted(Trainer.train(config(), false, interrupts));
-        assertThat(output()).isEmptyDirectory();
+        assertThat(output()).doesNotExist();
         Trainer.train(config());
         Map<String, String> former = content(output());
         interrupted(Trainer.train(config(), true, interrupts));

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
  * Places where a text may be cut in two so that its tokens are those of the first piece followed by others (and, cut from
  * the other side, ends with those of the second piece). So the first tokens of a long text need only its beginning.
  *
- * <p>Such a place is in front of a single blank between two letters or digits, or between two Chinese characters where
- * the normalizer puts blanks around each. Whether that holds depends on every component, so it is said only of those for
+ * <p>Such a place is in front of a single blank between two letters or digits, between two Chinese characters where
+ * the normalizer puts blanks around each, or between two of ASCII's punctuation marks where each is a word by itself. Whether that holds depends on every component, so it is said only of those for
  * which it was thought through; for others, and for a text without such a place, the whole text is tokenized:
  *
  * <ul>
@@ -30,12 +30,16 @@ public final class SafeCuts {
 
     private final boolean blanks;
     private final boolean chinese;
+    /** Punctuation marks that are words by themselves and in no added token. */
+    private final String marks;
+
     private final boolean fromEnd;
     private final List<CharacterMap> maps;
 
-    private SafeCuts(boolean blanks, boolean chinese, boolean fromEnd, List<CharacterMap> maps) {
+    private SafeCuts(boolean blanks, boolean chinese, String marks, boolean fromEnd, List<CharacterMap> maps) {
         this.blanks = blanks;
         this.chinese = chinese;
+        this.marks = marks;
         this.fromEnd = fromEnd;
         this.maps = maps;
     }
@@ -49,14 +53,29 @@ public final class SafeCuts {
                 && preTokenizer != null
                 && splits(flat(preTokenizer), image.blank)
                 && document.added().stream().allMatch(token -> harmless(token, normalizer, image));
-        boolean chinese = blanks
-                && normalizer != null
-                && Erasing.type(normalizer).equals("BertNormalizer")
+        boolean bert = blanks && normalizer != null && Erasing.type(normalizer).equals("BertNormalizer");
+        boolean chinese = bert
                 && Boolean.TRUE.equals(normalizer.get("handle_chinese_chars"))
                 && document.added().stream()
                         .noneMatch(token -> token.content().chars().anyMatch(SafeCuts::isChinese));
+        boolean single =
+                bert && preTokenizer != null && Erasing.type(preTokenizer).equals("BertPreTokenizer");
+        String marks = single ? marks(document) : "";
         boolean fromEnd = !image.prepends && document.added().stream().noneMatch(AddedToken::rstrip);
-        return new SafeCuts(blanks, chinese, fromEnd, image.maps);
+        return new SafeCuts(blanks, chinese, marks, fromEnd, image.maps);
+    }
+
+    private static String marks(TokenizerDocument document) {
+        StringBuilder marks = new StringBuilder();
+        for (char c = '!'; c <= '~'; c++) {
+            String mark = String.valueOf(c);
+            if (!Character.isLetterOrDigit(c)
+                    && document.added().stream()
+                            .noneMatch(token -> token.content().contains(mark))) {
+                marks.append(c);
+            }
+        }
+        return marks.toString();
     }
 
     /** The last place after the first half of {@code text[0, end)}; -1 if there is none. */
@@ -91,7 +110,8 @@ public final class SafeCuts {
                     && Character.isLetterOrDigit(text.charAt(p + 1))
                     && maps.stream().allMatch(map -> map.leavesAlone(before));
         }
-        return chinese && isChinese(before) && isChinese(here);
+        return (chinese && isChinese(before) && isChinese(here))
+                || (marks.indexOf(before) >= 0 && marks.indexOf(here) >= 0);
     }
 
     private static boolean isChinese(int c) {

@@ -11,6 +11,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.AtomicFileSets;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PeftType;
 import org.peft4j.nn.Adapter;
@@ -87,6 +88,10 @@ public final class AdapterStore {
             throws IOException {
         List<String> notes =
                 new ArrayList<>(method.keys().check(file.directory().resolve(AdapterFiles.CONFIG), file.config()));
+        if (file.directory().endsWith(AtomicFileSets.COMPLETE)) {
+            notes.add("the adapter is that of a save that was interrupted when it was whole already, in "
+                    + file.directory() + "; the next run there puts it in its place");
+        }
         C config = method.readConfig(file);
         for (String module : points.fresh()) {
             if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {

@@ -9,6 +9,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.Json;
 
 /** Typed access to {@code adapter_config.json}; which keys may be there at all, {@link Method#keys} says. */
 public final class FileConfig {
@@ -145,7 +146,7 @@ public final class FileConfig {
 
     public MalformedFileException wrong(String key, String expected, @Nullable Object value) {
         return new MalformedFileException(
-                file.directory().resolve(AdapterFiles.CONFIG), -1, key + " " + expected + ", got " + value);
+                file.directory().resolve(AdapterFiles.CONFIG), -1, key + " " + expected + ", got " + Json.shown(value));
     }
 
     /** An error of a setting's own check, with the file's name and the name that the setting has there. */

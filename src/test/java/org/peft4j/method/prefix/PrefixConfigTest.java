@@ -28,6 +28,7 @@ class PrefixConfigTest {
         assertThat(type.fileName()).isEqualTo("PREFIX_TUNING");
         assertThat(type.yamlName()).isEqualTo("prefix-tuning");
         assertThat(PeftType.ofFileName("PREFIX_TUNING")).isEqualTo(type);
-        assertThatThrownBy(() -> PeftType.ofFileName("LORAA")).hasMessageContaining("did you mean 'LORA'?");
+        assertThatThrownBy(() -> PeftType.ofFileName("LORAA"))
+                .hasMessageContaining("supported are [LORA, PREFIX_TUNING]");
     }
 }

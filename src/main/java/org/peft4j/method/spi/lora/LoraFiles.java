@@ -20,10 +20,18 @@ final class LoraFiles {
     /** What PEFT puts before the path of every tensor: the tuner inside PeftModel, and the model inside the tuner. */
     static final String PREFIX = "base_model.model.";
 
+    /** PEFT fails at these; what its older versions leave out has a default. */
+    private static final List<String> NEVER_NULL = List.of("r", "lora_alpha", "lora_dropout", "bias");
+
     private LoraFiles() {}
 
     static LoraConfig read(AdapterFile file) throws MalformedFileException {
         FileConfig config = new FileConfig(file);
+        for (String key : NEVER_NULL) {
+            if (file.config().containsKey(key) && config.get(key) == null) {
+                throw config.wrong(key, "must have a value", null);
+            }
+        }
         try {
             return LoraConfig.builder()
                     .r(config.count("r", 8))

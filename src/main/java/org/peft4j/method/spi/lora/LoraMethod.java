@@ -154,9 +154,15 @@ public final class LoraMethod implements Method<LoraConfig> {
         Map<String, TensorData> byPath = AdapterNames.byPath(file, LoraFiles.PREFIX, points);
         List<Site> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
+            LoraLayers layers = new LoraLayers(config);
             for (String target : names.names()) {
                 Targets one = Targets.names(target);
-                if (sites.stream().noneMatch(site -> one.matches(site.point().path()))) {
+                boolean meant = points.linears().stream()
+                        .filter(point -> one.matches(point.path()))
+                        .allMatch(point -> layers.adapts(point.path())); // or matches nothing
+                if (meant
+                        && sites.stream()
+                                .noneMatch(site -> one.matches(site.point().path()))) {
                     notes.add("target '" + target + "' of the adapter's config has no tensors in its file");
                 }
             }
