@@ -125,7 +125,7 @@ Tensors stepped(at::Device device) {
   const Tensors parameters = {there(1), there(2)}, gradients = {there(3), there(4)}, first = {there(5), there(6)},
                 second = {there(7).square(), there(8).square()};
   const at::Tensor norm = at::scalar_tensor(clip_grad_norm(gradients, 0.5), at::kDouble);
-  adamw(parameters, gradients, first, second, {0.1, 0.2}, {0.0, 0.1}, 0.9, 0.99, 1e-8, {3, 3});
+  adamw(parameters, gradients, first, second, {0.1, 0.2}, {0.0, 0.1}, {3, 3}, 0.9, 0.99, 1e-8);
   Tensors all = {norm};
   for (const Tensors& list : {parameters, gradients, first, second}) {
     for (const at::Tensor& t : list) {
