@@ -18,8 +18,11 @@ import org.peft4j.error.MalformedFileException;
  * one that the library whose file it is does not know either; it is noted. Immutable.
  */
 public final class ConfigKeys {
-    /** What is done with a key, for a stated reason; {@code fits} is asked of values that are not null. */
-    private record Row(String reason, Predicate<Object> fits) {}
+    /**
+     * What is done with a key, for a stated reason; {@code fits} is asked of values that are not null. Others are refused, or
+     * passed over and told.
+     */
+    private record Row(String reason, Predicate<Object> fits, boolean told) {}
 
     private final String library;
     private final Map<String, Row> rows;
@@ -58,6 +61,8 @@ public final class ConfigKeys {
                     notes.add(file.getFileName() + ": '" + entry.getKey() + "' is passed over, as " + library
                             + " does, which does not know it either");
                 }
+            } else if (!row.fits().test(value) && row.told()) {
+                notes.add(file.getFileName() + ": '" + entry.getKey() + "' is passed over: " + row.reason());
             } else if (!row.fits().test(value)) {
                 throw new MalformedFileException(
                         file, -1, entry.getKey() + " " + Json.shown(value) + " is not supported: " + row.reason());
@@ -67,7 +72,7 @@ public final class ConfigKeys {
     }
 
     /** False, 0, or empty: what asks for nothing. */
-    private static boolean isUnset(Object value) {
+    public static boolean isUnset(Object value) {
         return value.equals(false)
                 || value.equals("")
                 || (value instanceof Number number && number.doubleValue() == 0)
@@ -104,6 +109,12 @@ public final class ConfigKeys {
             return rows(reason, ConfigKeys::isUnset, keys);
         }
 
+        /** A key that the library reads no more: what it asks for is passed over, which is told unless it asks for nothing. */
+        public Builder told(String key, Predicate<Object> nothing, String reason) {
+            put(key, new Row(reason, nothing, true));
+            return this;
+        }
+
         /** The rows of another table. */
         public Builder all(ConfigKeys other) {
             other.rows.forEach(this::put);
@@ -111,7 +122,7 @@ public final class ConfigKeys {
         }
 
         private Builder rows(String reason, Predicate<Object> fits, String... keys) {
-            Arrays.stream(keys).forEach(key -> put(key, new Row(reason, fits)));
+            Arrays.stream(keys).forEach(key -> put(key, new Row(reason, fits, false)));
             return this;
         }
 

@@ -91,7 +91,7 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
         }
         return config.find("model_max_length")
                 .or(() -> config.find("max_len"))
-                .map(ConfigKeys::length)
+                .map(TokenizerKeys::length)
                 .orElse(OptionalInt.empty());
     }
 
@@ -137,7 +137,7 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
             config = optional(directory.resolve(CONFIG));
             tokenizer = Files.isRegularFile(directory.resolve(TOKENIZER)) ? json(directory.resolve(TOKENIZER)) : null;
             if (config != null) {
-                ConfigKeys.judge(config, notes);
+                notes.addAll(TokenizerKeys.check(config));
                 modelMaxLength(model); // so that a wrong one is told now
             }
             tokenizerClass = tokenizerClass();
