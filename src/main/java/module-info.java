@@ -10,7 +10,12 @@
 @SuppressWarnings({"requires-automatic", "requires-transitive-automatic"})
 module org.peft4j {
     exports org.peft4j.error;
-    exports org.peft4j.train;
+    exports org.peft4j;
+    exports org.peft4j.bench;
+    exports org.peft4j.config;
+    exports org.peft4j.info;
+    exports org.peft4j.report;
+    exports org.peft4j.run;
     exports org.peft4j.method;
     exports org.peft4j.method.lora;
     exports org.peft4j.method.prefix;

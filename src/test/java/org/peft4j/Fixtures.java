@@ -6,9 +6,9 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.Map;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.SafeTensors;
-import org.peft4j.io.TensorData;
-import org.peft4j.nn.Packing;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.nn.seam.Packing;
 
 /** What build-scripts/fixtures/make_fixtures.py made with Hugging Face's libraries. */
 public final class Fixtures {

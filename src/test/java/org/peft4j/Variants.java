@@ -11,8 +11,8 @@ import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.Json;
-import org.peft4j.io.SafeTensors;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
 
 /** Copies of fixtures with one thing changed: names of tensors, tensors, keys of a config. */
 public final class Variants {

@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.train.TextClassifier;
+import org.peft4j.TextClassifier;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 

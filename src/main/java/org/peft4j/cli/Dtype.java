@@ -3,7 +3,7 @@ package org.peft4j.cli;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Locale;
-import org.peft4j.train.TrainingConfig;
+import org.peft4j.config.TrainingConfig;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.TypeConversionException;
 

@@ -1,6 +1,6 @@
 package org.peft4j.cli;
 
-import org.peft4j.train.TrainingConfig;
+import org.peft4j.config.TrainingConfig;
 import picocli.CommandLine.Option;
 
 /** {@code --dtype}, of commands that load a model. */

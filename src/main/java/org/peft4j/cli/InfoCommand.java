@@ -3,7 +3,7 @@ package org.peft4j.cli;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
-import org.peft4j.train.Machine;
+import org.peft4j.info.Machine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.ParentCommand;
 

@@ -5,14 +5,14 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.TrainListener;
+import org.peft4j.config.RunConfig;
 import org.peft4j.method.PeftType;
-import org.peft4j.train.Evaluation;
-import org.peft4j.train.RunConfig;
-import org.peft4j.train.RunDirectory;
-import org.peft4j.train.RunResult;
-import org.peft4j.train.RunSummary;
-import org.peft4j.train.StepMetrics;
-import org.peft4j.train.TrainListener;
+import org.peft4j.report.Report;
+import org.peft4j.run.Evaluation;
+import org.peft4j.run.RunResult;
+import org.peft4j.run.RunSummary;
+import org.peft4j.run.StepMetrics;
 
 /** What {@code peft4j train} prints: what is about to happen, how it goes, what came out and what to try next. */
 final class TrainOutput implements TrainListener {
@@ -109,7 +109,7 @@ final class TrainOutput implements TrainListener {
             print("accuracy  %.4f on validation (%,d texts)", last.accuracy(), last.examples());
         }
         print("adapter   %s", output);
-        print("report    %s", result.message() == null ? RunDirectory.of(output).reportFile() : result.message());
+        print("report    %s", result.message() == null ? output.resolve(Report.FILE) : result.message());
         if (whole) {
             next();
         }

@@ -3,6 +3,7 @@ package org.peft4j.io;
 import java.nio.file.Path;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.io.safetensors.TensorData;
 
 /**
  * A loaded adapter directory.

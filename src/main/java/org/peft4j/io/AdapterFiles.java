@@ -9,6 +9,8 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorSource;
 
 /**
  * Adapter directories as Hugging Face PEFT has them: {@code adapter_config.json} and {@code adapter_model.safetensors}.

@@ -11,6 +11,8 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.TreeMap;
+import org.peft4j.io.safetensors.TensorInfo;
+import org.peft4j.io.safetensors.TensorLocation;
 
 /**
  * Tells one base model from another: SHA-256 over each tensor's name, type, shape and three samples of its bytes (from its

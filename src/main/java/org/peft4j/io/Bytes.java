@@ -13,7 +13,7 @@ import java.util.Locale;
 import org.peft4j.error.MalformedFileException;
 
 /** Moving bytes between channels and buffers, whole or with an exception. */
-final class Bytes {
+public final class Bytes {
     /**
      * Most bytes in one call. A channel copies a heap buffer through a direct one of the same size and keeps that for
      * the thread's life (jdk.nio.maxCachedBufferSize), so large buffers go through in windows.
@@ -23,7 +23,7 @@ final class Bytes {
     private Bytes() {}
 
     /** Opens a file for reading; a failure says what is wrong with it. */
-    static FileChannel open(Path path) throws IOException {
+    public static FileChannel open(Path path) throws IOException {
         FileReasons.checkNoDirectory(path);
         try {
             return FileChannel.open(path, StandardOpenOption.READ);
@@ -33,7 +33,7 @@ final class Bytes {
     }
 
     /** Fills the buffer from its position to its limit; false if the channel ends before that. */
-    static boolean readFully(ReadableByteChannel in, ByteBuffer buffer) throws IOException {
+    public static boolean readFully(ReadableByteChannel in, ByteBuffer buffer) throws IOException {
         int limit = buffer.limit();
         while (buffer.position() < limit) {
             buffer.limit(Math.min(limit, buffer.position() + WINDOW));
@@ -47,7 +47,7 @@ final class Bytes {
     }
 
     /** Writes all bytes of the buffer, whose position stays as it is. */
-    static void writeFully(WritableByteChannel out, ByteBuffer buffer) throws IOException {
+    public static void writeFully(WritableByteChannel out, ByteBuffer buffer) throws IOException {
         int end = buffer.limit();
         for (int start = buffer.position(); start < end; start += WINDOW) {
             ByteBuffer window = buffer.slice(start, Math.min(WINDOW, end - start));
@@ -74,7 +74,7 @@ final class Bytes {
     }
 
     /** A count as people read it: {@code 9,114,861,777}. */
-    static String counted(Number count) {
+    public static String counted(Number count) {
         return String.format(Locale.ROOT, "%,d", count);
     }
 }

@@ -33,7 +33,7 @@ public final class Json {
     private static final int MOST_SHOWN = 200;
 
     /** Knows UTF-8 only: with detection, the same bytes might mean something else to us than to other readers. */
-    static final JsonFactory FACTORY = JsonFactory.builder()
+    public static final JsonFactory FACTORY = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .disable(JsonFactory.Feature.CHARSET_DETECTION)
             .disable(JsonFactory.Feature.INTERN_FIELD_NAMES) // names from files would stay for the life of the process

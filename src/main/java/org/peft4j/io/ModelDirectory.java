@@ -8,6 +8,9 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorLocation;
+import org.peft4j.io.safetensors.TensorNames;
 
 /**
  * A model as Hugging Face lays it out: {@code config.json}, {@code model.safetensors} or shards with

@@ -11,11 +11,11 @@ import java.nio.file.Path;
 import org.peft4j.error.MalformedFileException;
 
 /** Strict UTF-8: what is not valid is an error, never a replacement character. */
-final class Utf8 {
+public final class Utf8 {
     private Utf8() {}
 
     /** Checks bytes that lie at {@code offset} in the file. (Jackson's parser takes overlong forms and surrogates.) */
-    static void check(Path path, byte[] bytes, long offset) throws MalformedFileException {
+    public static void check(Path path, byte[] bytes, long offset) throws MalformedFileException {
         CharsetDecoder decoder = StandardCharsets.UTF_8
                 .newDecoder()
                 .onMalformedInput(CodingErrorAction.REPORT)
@@ -37,14 +37,14 @@ final class Utf8 {
     }
 
     /** Refuses a text with half a surrogate pair (JSON can escape one): it has no UTF-8 form. */
-    static void checkSurrogates(Path path, String text, long offset) throws MalformedFileException {
+    public static void checkSurrogates(Path path, String text, long offset) throws MalformedFileException {
         if (hasLoneSurrogate(text)) {
             throw new MalformedFileException(path, offset, "text must be Unicode, got half a surrogate pair");
         }
     }
 
     /** The bytes of a text. */
-    static byte[] encode(String text) {
+    public static byte[] encode(String text) {
         try {
             ByteBuffer bytes = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
             byte[] copy = new byte[bytes.remaining()];

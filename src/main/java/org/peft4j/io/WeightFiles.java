@@ -12,6 +12,11 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.SafeTensorsFile;
+import org.peft4j.io.safetensors.TensorInfo;
+import org.peft4j.io.safetensors.TensorLocation;
+import org.peft4j.io.safetensors.TensorNames;
 
 /**
  * Finds a model's tensors: in {@code model.safetensors}, or else through the {@code weight_map} of

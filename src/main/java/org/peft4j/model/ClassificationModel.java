@@ -3,8 +3,8 @@ package org.peft4j.model;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Points;
 
 /** A model that gives each sequence one score for each label. Immutable, safe from many threads until closed. */
 public interface ClassificationModel extends AutoCloseable {

@@ -2,8 +2,8 @@ package org.peft4j.model;
 
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Points;
 
 /** A model that gives hidden states and sentence embeddings. Immutable, safe from many threads until closed. */
 public interface EmbeddingModel extends AutoCloseable {

@@ -12,12 +12,12 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.DType;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorLocation;
-import org.peft4j.io.TensorNames;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorLocation;
+import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Scopes;
-import org.peft4j.nn.TensorPoint;
+import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Ops;
 
 /**

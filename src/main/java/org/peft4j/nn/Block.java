@@ -1,6 +1,8 @@
 package org.peft4j.nn;
 
 import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Rows;
 
 /** One layer of a transformer. Immutable and safe from many threads. */
 public interface Block {

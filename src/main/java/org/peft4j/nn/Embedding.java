@@ -3,6 +3,9 @@ package org.peft4j.nn;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Parameter;
 
 /**
  * Rows of a table by index, frozen or replaced by adapters.

@@ -2,6 +2,7 @@ package org.peft4j.nn;
 
 import java.util.function.DoubleSupplier;
 import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.seam.Seeds;
 import org.peft4j.random.SplitMix64;
 
 /**

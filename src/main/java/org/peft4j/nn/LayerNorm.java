@@ -3,6 +3,8 @@ package org.peft4j.nn;
 import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.ops.Ops;
 
 /**

@@ -7,6 +7,11 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Ops;
 import org.peft4j.ops.Weight;
 

@@ -6,9 +6,9 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.peft4j.nn.Parameter;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Ops;
 
 /**

@@ -1,7 +1,7 @@
 package org.peft4j.optim;
 
 import java.util.List;
-import org.peft4j.nn.Parameter;
+import org.peft4j.nn.seam.Parameter;
 
 /**
  * Parameters that share optimiser settings.

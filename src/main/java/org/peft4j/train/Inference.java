@@ -13,13 +13,14 @@ import org.peft4j.data.Dataset;
 import org.peft4j.data.Labels;
 import org.peft4j.error.TrainingException;
 import org.peft4j.model.ClassificationModel;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.run.Evaluation;
 
 /** Forward passes without gradients. */
-final class Inference {
+public final class Inference {
     private Inference() {}
 
     /**
@@ -28,7 +29,7 @@ final class Inference {
      * @param where names a text for messages
      * @throws TrainingException if a text's logits are not finite
      */
-    static void forEach(
+    public static void forEach(
             ClassificationModel model,
             @Nullable Adapter adapter,
             List<int[]> texts,
@@ -70,7 +71,7 @@ final class Inference {
         }
     }
 
-    static Evaluation evaluate(
+    public static Evaluation evaluate(
             ClassificationModel model, @Nullable Adapter adapter, Dataset data, Labels labels, int batchSize) {
         Metrics metrics = new Metrics(labels.names());
         forEach(

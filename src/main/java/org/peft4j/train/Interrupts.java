@@ -7,29 +7,29 @@ import org.peft4j.lifetime.Interruption;
  * Interrupts of the thread that trains. A channel that an interrupted thread reads or writes is closed under it, so an
  * interrupt is noted and cleared before files are touched; {@link #close} gives it back to the thread.
  */
-final class Interrupts implements AutoCloseable {
+public final class Interrupts implements AutoCloseable {
     private boolean seen;
 
     /** Writes or reads files; begins anew each time it is called. */
     @FunctionalInterface
-    interface FileWork {
+    public interface FileWork {
         void run() throws IOException;
     }
 
     /** Whether an interrupt has come since this was made. */
-    boolean seen() {
+    public boolean seen() {
         seen |= Thread.interrupted();
         return seen;
     }
 
     /** As {@link FileWork}, with a result. */
     @FunctionalInterface
-    interface FileSource<T> {
+    public interface FileSource<T> {
         T get() throws IOException;
     }
 
     /** Does the work, once more where an interrupt came in between. */
-    void undisturbed(FileWork work) throws IOException {
+    public void undisturbed(FileWork work) throws IOException {
         undisturbedly(() -> {
             work.run();
             return true;
@@ -37,7 +37,7 @@ final class Interrupts implements AutoCloseable {
     }
 
     /** As {@link #undisturbed}, with a result. */
-    <T> T undisturbedly(FileSource<T> work) throws IOException {
+    public <T> T undisturbedly(FileSource<T> work) throws IOException {
         while (true) {
             seen();
             try {

@@ -7,6 +7,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.GroupOverride;
+import org.peft4j.config.ModelConfig;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TrainingConfig;
 import org.peft4j.data.Dataset;
 import org.peft4j.data.LabelledTexts;
 import org.peft4j.data.Labels;
@@ -25,25 +31,26 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
 import org.peft4j.optim.ParameterGroup;
+import org.peft4j.run.files.AdapterSettings;
 
 /** Everything a run needs, read and checked before anything is written: data, model, adapter, parameter groups. */
-final class LoadedRun implements AutoCloseable {
+public final class LoadedRun implements AutoCloseable {
     /** What is in force: the method is the adapter's where the run goes on from one. */
-    final RunConfig config;
+    public final RunConfig config;
 
-    final Labels labels;
-    final Dataset train;
-    final @Nullable Dataset validation;
-    final ClassificationModel model;
-    final Adapter adapter;
-    final MethodConfig method;
-    final List<ParameterGroup> groups;
+    public final Labels labels;
+    public final Dataset train;
+    public final @Nullable Dataset validation;
+    public final ClassificationModel model;
+    public final Adapter adapter;
+    public final MethodConfig method;
+    public final List<ParameterGroup> groups;
     final String baseHash;
-    final List<String> notes;
+    public final List<String> notes;
 
     private LoadedRun(
             RunConfig config,
@@ -66,7 +73,7 @@ final class LoadedRun implements AutoCloseable {
         groups = groups(config.training(), this.adapter);
     }
 
-    static LoadedRun load(RunConfig config) throws IOException {
+    public static LoadedRun load(RunConfig config) throws IOException {
         DataConfig data = config.data();
         ModelDirectory directory = ModelDirectory.open(config.model().path());
         String baseHash = BaseHash.of(directory);
@@ -189,13 +196,13 @@ final class LoadedRun implements AutoCloseable {
     }
 
     /** What stands beside the adapter. */
-    AdapterSettings settings() {
+    public AdapterSettings settings() {
         DataConfig data = config.data();
         return new AdapterSettings(labels.names(), data.maxLength(), data.text(), data.label(), baseHash);
     }
 
     /** How many texts to train on have each label, in the order of the outputs. */
-    Map<String, Long> labelCounts() {
+    public Map<String, Long> labelCounts() {
         long[] counts = new long[labels.size()];
         train.examples().forEach(example -> counts[example.label()]++);
         Map<String, Long> byName = new LinkedHashMap<>();
@@ -231,7 +238,7 @@ final class LoadedRun implements AutoCloseable {
     }
 
     /** Numbers of the whole model, adapter included. */
-    long modelParameters() {
+    public long modelParameters() {
         long frozen = model.points().tensors().values().stream()
                 .mapToLong(point -> point.value().numel())
                 .sum();

@@ -3,7 +3,8 @@ package org.peft4j.train;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import org.peft4j.train.Evaluation.ClassScore;
+import org.peft4j.run.Evaluation;
+import org.peft4j.run.Evaluation.ClassScore;
 
 /**
  * Collects a classifier's outputs and computes an {@link Evaluation}. A prediction is the first of the largest logits;

@@ -15,6 +15,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.spi.AdapterNames;
+import org.peft4j.run.files.AdapterSettings;
 
 /**
  * What a model's outputs are called: decided here and nowhere else, so that a class number means the same in training,
@@ -28,7 +29,7 @@ import org.peft4j.method.spi.AdapterNames;
  *   <li>in training the labels that the data have, in the order of {@link Labels#sorted}; else placeholders.
  * </ol>
  */
-final class OutputLabels {
+public final class OutputLabels {
     private static final String HEAD = "classifier.weight";
     private static final String NEW_HEAD = "train a new head: task.new_head: true (--set task.new_head=true)";
 
@@ -36,14 +37,14 @@ final class OutputLabels {
     private final @Nullable AdapterFile adapter;
     private final @Nullable AdapterSettings settings;
 
-    OutputLabels(ModelDirectory directory, @Nullable AdapterFile adapter, @Nullable AdapterSettings settings) {
+    public OutputLabels(ModelDirectory directory, @Nullable AdapterFile adapter, @Nullable AdapterSettings settings) {
         this.directory = directory;
         this.adapter = adapter;
         this.settings = settings;
     }
 
     /** For a model that is used as it is. */
-    Labels forUse(List<String> chosen) {
+    public Labels forUse(List<String> chosen) {
         int outputs = outputs(false);
         if (!chosen.isEmpty()) {
             return fitting(Labels.of(chosen), outputs, "labels");
@@ -203,7 +204,7 @@ final class OutputLabels {
     }
 
     /** How many outputs the adapter's own head has; 0 if it brings none. */
-    int adapterHead() {
+    public int adapterHead() {
         return adapter == null
                 ? 0
                 : AdapterNames.ending(adapter, HEAD)

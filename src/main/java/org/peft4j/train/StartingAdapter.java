@@ -6,8 +6,10 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.RunConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.run.RunConfigFile;
 
 /** A run that goes on from an adapter: its method's settings are the adapter's, whatever the run file says. */
 final class StartingAdapter {

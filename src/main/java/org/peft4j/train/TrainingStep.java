@@ -11,10 +11,10 @@ import org.peft4j.data.Dataset;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.model.ClassificationModel;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Seeds;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Seeds;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 
@@ -24,7 +24,7 @@ import org.peft4j.optim.AdamW;
  * micro-batch it comes (the mean of the means would weigh the rows of a small one more). Owns backward; what has to happen
  * between backward and the optimiser, or behind it, has its place here.
  */
-final class TrainingStep {
+public final class TrainingStep {
     private static final long SUM = 2; // at::Reduction::Sum
     private static final long IGNORED = -100; // no row has this label
 
@@ -36,7 +36,7 @@ final class TrainingStep {
     private long keptForBackward;
     private boolean changing;
 
-    TrainingStep(ClassificationModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
+    public TrainingStep(ClassificationModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
         this.model = model;
         this.adapter = adapter;
         this.optimizer = optimizer;
@@ -50,7 +50,7 @@ final class TrainingStep {
      * @param loss mean of the losses of all rows
      * @param gradNorm joint norm of all gradients before clipping
      */
-    record Outcome(double loss, double gradNorm, long tokens) {}
+    public record Outcome(double loss, double gradNorm, long tokens) {}
 
     /**
      * Runs the step.
@@ -59,7 +59,7 @@ final class TrainingStep {
      * @param factor of the learning-rate schedule
      * @throws TrainingException if loss or gradients are not finite; the parameters are those before the step then
      */
-    Outcome run(Dataset data, List<int[]> microBatches, long step, double factor) {
+    public Outcome run(Dataset data, List<int[]> microBatches, long step, double factor) {
         int rows = microBatches.stream().mapToInt(batch -> batch.length).sum();
         double loss = 0;
         long tokens = 0;
@@ -89,12 +89,12 @@ final class TrainingStep {
     }
 
     /** Whether the last step failed while the parameters were being changed: some may be those behind it, some before. */
-    boolean changing() {
+    public boolean changing() {
         return changing;
     }
 
     /** Bytes that the last micro-batch's forward left for its backward. */
-    long keptForBackward() {
+    public long keptForBackward() {
         return keptForBackward;
     }
 

@@ -13,8 +13,8 @@ import java.util.Map;
 import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.peft4j.Fixtures;
-import org.peft4j.io.SafeTensors;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
 
 /** Runs commands in this process, as {@link Main#main} would. */
 final class Cli {

@@ -9,9 +9,9 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.peft4j.run.RunResult;
+import org.peft4j.run.StepMetrics;
 import org.peft4j.train.Metrics;
-import org.peft4j.train.RunResult;
-import org.peft4j.train.StepMetrics;
 
 class ProgressBarTest {
     private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();

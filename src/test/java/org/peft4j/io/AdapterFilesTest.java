@@ -11,6 +11,8 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
 
 class AdapterFilesTest {
     private static final TensorData TENSOR = TensorData.ofFloats("base_model.a", List.of(2L), new float[] {1, 2});

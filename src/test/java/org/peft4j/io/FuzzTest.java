@@ -11,6 +11,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.SafeTensorsFile;
+import org.peft4j.io.safetensors.TensorInfo;
 
 /**
  * Damaged files are read or refused with {@link MalformedFileException}; any other exception fails the test. What is

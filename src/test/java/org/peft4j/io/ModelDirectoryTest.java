@@ -13,6 +13,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorLocation;
 
 class ModelDirectoryTest {
     private static final String INDEX = "model.safetensors.index.json";

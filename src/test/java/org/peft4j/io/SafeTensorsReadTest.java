@@ -22,6 +22,11 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.SafeTensorsFile;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorInfo;
 
 class SafeTensorsReadTest {
     private static final Path NAME = Path.of("adapter_model.safetensors");

@@ -19,6 +19,12 @@ import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.Shapes;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorInfo;
+import org.peft4j.io.safetensors.TensorSource;
 
 class SafeTensorsWriteTest {
     @TempDir

@@ -15,6 +15,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.yaml.YamlNode;
+import org.peft4j.io.yaml.YamlReader;
 
 /** Messages about JSON and YAML are ours: a new version of a library that words something else shows here. */
 class SyntaxErrorsTest {

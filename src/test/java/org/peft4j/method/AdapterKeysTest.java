@@ -25,8 +25,8 @@ import org.peft4j.method.spi.Methods;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
 
 /** Every key of adapter_config.json is obeyed, harmless, or refused by name. */
 class AdapterKeysTest {

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
@@ -35,12 +35,12 @@ import org.peft4j.method.spi.Methods;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Packing;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.TensorPoint;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.TensorPoint;
 
 /** What every method has to satisfy. A new method adds its rows to {@link #rows()}. */
 class MethodContractTest {

@@ -18,15 +18,15 @@ import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
 
 /** Adapters that Hugging Face PEFT wrote give here what they give there, and are written back as they came. */
 class PeftFilesTest {
@@ -194,7 +194,7 @@ class PeftFilesTest {
             adapterOf.add(adapter[i] < adapters.size() ? adapters.get(adapter[i]) : null);
         }
         try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(org.peft4j.nn.Packing.of(lengths), adapterOf)) {
+                ForwardContext context = ForwardContext.inference(org.peft4j.nn.seam.Packing.of(lengths), adapterOf)) {
             float[] logits = Tensors.toFloats(
                     model.logits(tokens.stream().mapToInt(Integer::intValue).toArray(), context));
             assertThat(maxDifference(logits, expected.get("logits").toFloats())).isLessThan(1e-5);

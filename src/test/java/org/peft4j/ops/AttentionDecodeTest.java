@@ -10,8 +10,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Packing;
 
 class AttentionDecodeTest {
     private static final int KEYS = 6;

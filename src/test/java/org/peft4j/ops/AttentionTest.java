@@ -14,7 +14,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.peft4j.nn.Packing;
+import org.peft4j.nn.seam.Packing;
 
 /** Soft-cap and relative bias as Java passes them on, in float64 against the formula in plain loops; one head, one sequence. */
 class AttentionTest {

@@ -16,8 +16,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Packing;
 
 /**
  * The operations give on a CUDA device what they give on the CPU, results and gradients. {@code build-scripts/gpu-check.sh java}

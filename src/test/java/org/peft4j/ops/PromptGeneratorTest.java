@@ -18,8 +18,8 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Packing;
 
 /** The binding against the formulas, written with tensor operations; native/test has every type and size. */
 class PromptGeneratorTest extends WithPointerScope {

@@ -9,8 +9,8 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
-import org.peft4j.nn.Parameter;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Ops;
 
 class AdamWTest {

@@ -43,8 +43,8 @@ class ReadmeTest {
         var old = tensors.get(table);
         int hidden = old.shape().get(1).intValue();
         float[] values = java.util.Arrays.copyOf(old.toFloats(), 256 * hidden);
-        tensors.put(table, org.peft4j.io.TensorData.ofFloats(table, List.of(256L, (long) hidden), values));
-        org.peft4j.io.SafeTensors.write(
+        tensors.put(table, org.peft4j.io.safetensors.TensorData.ofFloats(table, List.of(256L, (long) hidden), values));
+        org.peft4j.io.safetensors.SafeTensors.write(
                 to.resolve("model.safetensors"), java.util.Map.of("format", "pt"), tensors.values());
     }
 

@@ -2,12 +2,12 @@ package org.peft4j.readme;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import org.peft4j.TextClassifier;
+import org.peft4j.Trainer;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.RunConfig;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.train.DataConfig;
-import org.peft4j.train.RunConfig;
-import org.peft4j.train.RunResult;
-import org.peft4j.train.TextClassifier;
-import org.peft4j.train.Trainer;
+import org.peft4j.run.RunResult;
 
 /** The program of the README; {@link ReadmeTest} compares the text and runs it. */
 final class SpamFilter {

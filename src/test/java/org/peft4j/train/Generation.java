@@ -8,16 +8,17 @@ import java.util.List;
 import java.util.Map;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.run.files.AdapterSettings;
 
 /** Adapter files whose every part tells which save they are of, without a model. */
-final class Generation {
+public final class Generation {
     private static final String TENSOR = "base_model.model.classifier.weight";
 
     private Generation() {}
 
     /** Writes an adapter of a save. */
-    static void write(int number, Path to) throws IOException {
+    public static void write(int number, Path to) throws IOException {
         new AdapterSettings(labels(number), number, "text", "label", null).write(to);
         float[] values = new float[1000];
         Arrays.fill(values, number);
@@ -32,7 +33,7 @@ final class Generation {
     }
 
     /** The save that a directory holds; fails if its files are of several. */
-    static int read(Path directory) throws IOException {
+    public static int read(Path directory) throws IOException {
         AdapterFile file = AdapterFiles.read(directory);
         AdapterSettings settings = AdapterSettings.read(directory).orElseThrow();
         int number = ((Number) file.config().get("r")).intValue();
@@ -47,7 +48,7 @@ final class Generation {
     }
 
     /** What a program sees that knows only the places of the files: an adapter of one run, or none (0). */
-    static int readPlaces(Path directory, Path copies) throws IOException {
+    public static int readPlaces(Path directory, Path copies) throws IOException {
         Files.createDirectories(copies);
         for (String name : List.of(AdapterFiles.CONFIG, AdapterFiles.TENSORS)) {
             if (!Files.exists(directory.resolve(name))) {

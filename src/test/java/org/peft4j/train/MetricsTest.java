@@ -6,7 +6,8 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.peft4j.train.Evaluation.ClassScore;
+import org.peft4j.run.Evaluation;
+import org.peft4j.run.Evaluation.ClassScore;
 
 class MetricsTest {
     @Test

@@ -21,7 +21,8 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.run.files.AdapterSettings;
 
 /** What a label means, in every combination of who says something about it. The model has a head of two outputs. */
 class OutputLabelsTest {
@@ -63,7 +64,7 @@ class OutputLabelsTest {
         String name = "base_model.model.classifier.weight";
         TensorData head = new TensorData(
                 name,
-                org.peft4j.io.DType.F32,
+                org.peft4j.io.safetensors.DType.F32,
                 List.of((long) outputs, 32L),
                 java.nio.ByteBuffer.allocate(outputs * 32 * 4));
         return new AdapterFile(Path.of("start"), Map.of(), Map.of(name, head));

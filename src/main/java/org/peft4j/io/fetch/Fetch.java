@@ -19,8 +19,8 @@ import org.peft4j.io.AtomicDirectories;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.SafeTensors;
-import org.peft4j.io.TensorSource;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorSource;
 
 /**
  * Makes a Hugging Face model directory from a jar of Maven Central: {@code config.json}, {@code model.safetensors},

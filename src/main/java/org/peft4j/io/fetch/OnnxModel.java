@@ -7,7 +7,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 
 /**
  * What we need of an ONNX file: the graph's initialisers (its weights), and for each node its name, kind, inputs and

@@ -16,8 +16,8 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.DType;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
 
 /**
  * The protobuf side of {@link OnnxModel}, by field numbers, since a generated class for all of ONNX would be larger than

@@ -9,9 +9,9 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.DType;
-import org.peft4j.io.TensorData;
-import org.peft4j.io.TensorSource;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorSource;
 
 /**
  * Gives the weights of a BERT that PyTorch exported to ONNX their Hugging Face names back.

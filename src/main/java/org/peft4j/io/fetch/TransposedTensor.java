@@ -5,9 +5,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.WritableByteChannel;
 import java.util.List;
-import org.peft4j.io.DType;
-import org.peft4j.io.TensorData;
-import org.peft4j.io.TensorSource;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorSource;
 
 /**
  * A float32 matrix that is transposed while it is written, row by row.

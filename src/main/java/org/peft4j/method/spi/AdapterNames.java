@@ -11,9 +11,9 @@ import java.util.stream.Stream;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.TensorData;
-import org.peft4j.io.TensorNames;
-import org.peft4j.nn.Points;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorNames;
+import org.peft4j.nn.seam.Points;
 
 /**
  * The tensors of an adapter's file under the paths that parameters have. Beside what {@link TensorNames} takes away these

@@ -14,8 +14,8 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicFileSets;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PeftType;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Points;
 
 /** Saves and loads adapters of any method in Hugging Face PEFT's format. */
 public final class AdapterStore {

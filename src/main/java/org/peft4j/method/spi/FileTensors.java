@@ -9,12 +9,12 @@ import java.util.function.UnaryOperator;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.DType;
-import org.peft4j.io.TensorData;
-import org.peft4j.io.TensorNames;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.Parameter;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Parameter;
 
 /** Parameters as tensors of an adapter file and back. */
 public final class FileTensors {

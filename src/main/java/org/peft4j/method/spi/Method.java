@@ -7,11 +7,11 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PeftType;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Points;
 
 /**
  * An adapter method: claims points of a model and gives an {@link Adapter}; knows its files. Stateless.

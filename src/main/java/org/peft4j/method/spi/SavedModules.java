@@ -4,10 +4,10 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.nn.Adapter;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.Points;
-import org.peft4j.nn.TensorPoint;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.TensorPoint;
 
 /**
  * {@code modules_to_save}: modules that an adapter trains and keeps as a whole, the same for every method. A module is

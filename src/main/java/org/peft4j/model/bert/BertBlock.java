@@ -8,16 +8,16 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.nn.Block;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.KeyValuePoint;
 import org.peft4j.nn.LayerNorm;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
-import org.peft4j.nn.LinearPoint;
-import org.peft4j.nn.Packing;
-import org.peft4j.nn.PrefixKeyValues;
-import org.peft4j.nn.Rows;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.KeyValuePoint;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.PrefixKeyValues;
+import org.peft4j.nn.seam.Rows;
 import org.peft4j.ops.Ops;
 
 /**

@@ -12,15 +12,15 @@ import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ClassifierHead;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
-import org.peft4j.nn.LinearPoint;
-import org.peft4j.nn.Packing;
-import org.peft4j.nn.Points;
-import org.peft4j.nn.Rows;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.Rows;
 import org.peft4j.ops.Ops;
 
 /**

@@ -10,12 +10,12 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.EmbeddingModel;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Packing;
-import org.peft4j.nn.Points;
-import org.peft4j.nn.Rows;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.Rows;
 
 /** {@code BertModel} with mean pooling, as sentence-transformers does it. */
 final class BertEmbedder implements EmbeddingModel {

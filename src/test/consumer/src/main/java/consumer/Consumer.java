@@ -2,11 +2,11 @@ package consumer;
 
 import java.nio.file.Path;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.train.DataConfig;
-import org.peft4j.train.RunConfig;
-import org.peft4j.train.TextClassifier;
-import org.peft4j.train.Trainer;
-import org.peft4j.train.TrainingConfig;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.RunConfig;
+import org.peft4j.TextClassifier;
+import org.peft4j.Trainer;
+import org.peft4j.config.TrainingConfig;
 
 /** Trains an adapter and uses it, with what a user's own pom.xml brings: MODEL ROWS OUTPUT. */
 public final class Consumer {

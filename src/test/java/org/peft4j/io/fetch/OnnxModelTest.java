@@ -12,8 +12,8 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.DType;
 import org.peft4j.io.Mutations;
+import org.peft4j.io.safetensors.DType;
 
 class OnnxModelTest {
     private static final Path NAME = Path.of("model.onnx");

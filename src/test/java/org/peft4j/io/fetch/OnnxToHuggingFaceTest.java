@@ -13,9 +13,9 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.SafeTensors;
-import org.peft4j.io.TensorData;
-import org.peft4j.io.TensorSource;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorSource;
 
 class OnnxToHuggingFaceTest {
     private static final Path NAME = Path.of("model.onnx");

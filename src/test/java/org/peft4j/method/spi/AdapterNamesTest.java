@@ -22,12 +22,12 @@ import org.peft4j.Fixtures;
 import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
 
 /** Adapters whose tensors have the names that other savers and wrappers give. */
 class AdapterNamesTest {
@@ -230,7 +230,7 @@ class AdapterNamesTest {
                 name -> name,
                 tensors -> tensors.add(new TensorData(
                         "base_model.model.bert.embeddings.position_ids",
-                        org.peft4j.io.DType.I64,
+                        org.peft4j.io.safetensors.DType.I64,
                         List.of(1L, 2L),
                         java.nio.ByteBuffer.allocate(16))),
                 keys -> {});

@@ -23,16 +23,16 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.DType;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.EmbeddingModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
 
 /** Model directories as people have them: names of other releases and wrappers, heads of other sizes, keys that ask for more. */
 class BertFilesTest {

@@ -11,14 +11,14 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.model.ClassificationModel;
 import org.peft4j.model.EmbeddingModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.Packing;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
 
 class BertTest {
     private final Map<String, TensorData> expected = Fixtures.read(Fixtures.TINY_BERT.resolve("expected.safetensors"));

@@ -16,12 +16,12 @@ import org.peft4j.Fixtures;
 import org.peft4j.TestModels;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.model.EmbeddingModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
-import org.peft4j.nn.ForwardContext;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
 
 /** The real all-MiniLM-L6-v2, fetched and converted by us, against Hugging Face's outputs of it. */
 class MiniLmTest {

@@ -14,7 +14,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.LoraConfig;
@@ -24,15 +24,15 @@ import org.peft4j.method.spi.AdapterNames;
 import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.LinearPoint;
-import org.peft4j.nn.LowRank;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.Points;
 import org.peft4j.nn.Scopes;
-import org.peft4j.nn.TensorPoint;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.LowRank;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.TensorPoint;
 
 /** LoRA and rsLoRA: {@code y = W x + scale · B A dropout(x)} at linear layers (Hu et al. 2021; Hugging Face PEFT). */
 public final class LoraMethod implements Method<LoraConfig> {

@@ -10,8 +10,8 @@ import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.FileConfig;
 import org.peft4j.method.spi.PeftKeys;
-import org.peft4j.nn.KeyValuePoint;
-import org.peft4j.nn.Points;
+import org.peft4j.nn.seam.KeyValuePoint;
+import org.peft4j.nn.seam.Points;
 
 /** The config of a prefix as Hugging Face PEFT 0.21 writes it. */
 final class PrefixFiles {

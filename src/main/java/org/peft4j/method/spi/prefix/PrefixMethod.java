@@ -8,8 +8,8 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.DType;
-import org.peft4j.io.TensorData;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.PeftType;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
@@ -17,12 +17,12 @@ import org.peft4j.method.spi.AdapterNames;
 import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.nn.Adapter;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.KeyValuePoint;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.Points;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.KeyValuePoint;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
 
 /**
  * Prefix tuning (Li and Liang 2021) and P-tuning v2 (Liu et al. 2021), with Hugging Face PEFT's file: one table

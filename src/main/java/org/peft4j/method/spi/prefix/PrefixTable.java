@@ -2,10 +2,10 @@ package org.peft4j.method.spi.prefix;
 
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
-import org.peft4j.nn.ForwardContext;
-import org.peft4j.nn.KeyValuePoint;
-import org.peft4j.nn.Parameter;
-import org.peft4j.nn.PrefixKeyValues;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.KeyValuePoint;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.ops.Ops;
 
 /** The table [P, 2 · layers · heads · head size] behind all layers' prefixes, and each layer's share of it. */

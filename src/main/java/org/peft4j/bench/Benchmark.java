@@ -1,0 +1,137 @@
+package org.peft4j.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.ModelConfig;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.Schedule;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.data.Batches;
+import org.peft4j.host.MachineFacts;
+import org.peft4j.info.Machine;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.ops.Ops;
+import org.peft4j.optim.AdamW;
+import org.peft4j.train.LoadedRun;
+import org.peft4j.train.TrainingStep;
+
+/** Measurements on this machine: {@code peft4j bench}. */
+public final class Benchmark {
+    private static final int BATCH = 16;
+    private static final int MAX_LENGTH = 256;
+
+    private Benchmark() {}
+
+    /** Times each native operation with each of its providers, see {@link KernelBenchmark}. */
+    public static List<Map<String, Object>> kernels(int repeats) {
+        return KernelBenchmark.run(repeats);
+    }
+
+    /**
+     * Trains LoRA (r 8, alpha 16, query and value) for some steps on the rows of a file, in order, 16 texts of at most 256
+     * tokens a step, constant learning rate, and says how fast it went and what memory it took. Nothing is written.
+     *
+     * @param steps steps that are timed
+     * @param warmup steps before
+     */
+    public static Map<String, Object> train(
+            Path model, Path data, TrainingConfig.Dtype dtype, ModelConfig.Dropout dropout, int steps, int warmup)
+            throws IOException {
+        RunConfig config = RunConfig.builder()
+                .model(new ModelConfig(model, dropout))
+                .data(new DataConfig(data, null, DataConfig.TEXT, DataConfig.LABEL, MAX_LENGTH))
+                .method(LoraConfig.builder()
+                        .r(8)
+                        .alpha(16)
+                        .targets("query", "value")
+                        .build())
+                .training(TrainingConfig.builder()
+                        .batchSize(BATCH)
+                        .schedule(Schedule.CONSTANT)
+                        .dtype(dtype)
+                        .build())
+                .output(Path.of("not-written"))
+                .build();
+        try (LoadedRun run = LoadedRun.load(config);
+                AdamW optimizer = new AdamW(run.groups)) {
+            return measure(run, optimizer, steps, warmup);
+        }
+    }
+
+    private static Map<String, Object> measure(LoadedRun run, AdamW optimizer, int steps, int warmup) {
+        TrainingStep step = new TrainingStep(run.model, run.adapter, optimizer, 1.0, 0);
+        List<int[]> batches = Batches.inOrder(run.train.size(), BATCH);
+        List<Double> seconds = new ArrayList<>();
+        List<Double> losses = new ArrayList<>();
+        long tokens = 0;
+        long peak = 0;
+        long kept = 0;
+        long keptTokens = 1;
+        for (int i = 0; i < warmup + steps; i++) {
+            List<int[]> batch = List.of(batches.get(i % batches.size()));
+            long live = Ops.liveBytes();
+            Ops.resetPeakBytes();
+            long begin = System.nanoTime();
+            TrainingStep.Outcome outcome = step.run(run.train, batch, i + 1L, 1);
+            double time = (System.nanoTime() - begin) / 1e9;
+            losses.add(outcome.loss());
+            if (i < warmup) {
+                continue;
+            }
+            seconds.add(time);
+            tokens += outcome.tokens();
+            if (Ops.peakBytes() - live > peak) {
+                peak = Ops.peakBytes() - live;
+                kept = step.keptForBackward();
+                keptTokens = outcome.tokens();
+            }
+        }
+        double total = seconds.stream().mapToDouble(Double::doubleValue).sum();
+        Map<String, Object> result = new LinkedHashMap<>();
+        result.put("tokens_per_second", tokens / total);
+        result.put("seconds_per_step", total / steps);
+        result.put("seconds", seconds);
+        result.put("steps", steps);
+        result.put("tokens", tokens);
+        result.put("losses", losses);
+        result.put("peak_resident_mb", peakResidentBytes() / 1e6);
+        result.put("peak_tensor_mb", Ops.peakBytes() / 1e6);
+        result.put("peak_of_a_step_mb", peak / 1e6);
+        result.put("kept_for_backward_mb", kept / 1e6);
+        result.put("kept_for_backward_bytes_per_token", kept / keptTokens);
+        result.put(
+                "memory",
+                MemoryTable.rows(
+                        run.model.points(), run.adapter, run.config.training().dtype()));
+        result.put("live_tensor_mb", Ops.liveBytes() / 1e6);
+        result.put("compute", Machine.compute(run.config.training().dtype()));
+        result.put("machine", MachineFacts.read());
+        result.put("versions", Machine.versions());
+        return result;
+    }
+
+    /** The most memory this process had, as the system counts it; 0 where it does not say. */
+    static long peakResidentBytes() {
+        Path status = Path.of("/proc/self/status");
+        try {
+            return Files.readAllLines(status).stream()
+                    .filter(line -> line.startsWith("VmHWM:"))
+                    .map(line -> Arrays.stream(line.split("\\s+"))
+                            .skip(1)
+                            .findFirst()
+                            .orElse("0"))
+                    .mapToLong(kilobytes -> Long.parseLong(kilobytes) * 1024)
+                    .findFirst()
+                    .orElse(0);
+        } catch (IOException e) {
+            return 0;
+        }
+    }
+}

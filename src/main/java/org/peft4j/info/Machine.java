@@ -1,0 +1,131 @@
+package org.peft4j.info;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.TreeMap;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.global.torch;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.error.ConfigException;
+import org.peft4j.host.CLibrary;
+import org.peft4j.host.NativeCache;
+import org.peft4j.ops.Ops;
+
+/** What computes here: versions, processor features, kernels. For {@code peft4j info} and the files of a run. */
+public final class Machine {
+    private Machine() {}
+
+    /** Versions that matter to a result. */
+    public static Map<String, String> versions() {
+        Map<String, String> versions = new TreeMap<>();
+        versions.put("peft4j", version());
+        versions.put("java", Runtime.version().toString());
+        versions.put("native", Ops.buildInfo());
+        versions.put("javacpp", String.valueOf(version("org.bytedeco", "javacpp")));
+        versions.put("pytorch", String.valueOf(version("org.bytedeco", "pytorch")));
+        return versions;
+    }
+
+    /** The version of this jar; {@code development} when run from class files. */
+    public static String version() {
+        // Of Maven's file in the jar: a manifest's version is not seen on the module path.
+        Properties jar = new Properties();
+        try (InputStream file = Machine.class.getResourceAsStream("/META-INF/maven/org.peft4j/peft4j/pom.properties")) {
+            if (file != null) {
+                jar.load(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return jar.getProperty("version", "development");
+    }
+
+    private static String version(String group, String artifact) {
+        try {
+            return Loader.getVersion(group, artifact);
+        } catch (IOException e) {
+            return "unknown";
+        }
+    }
+
+    /** One line: device, threads, types, instruction set. */
+    public static String compute(TrainingConfig.Dtype dtype) {
+        boolean bfloat16 = dtype == TrainingConfig.Dtype.BFLOAT16;
+        String types = !bfloat16
+                ? "float32"
+                : Ops.hasNativeBfloat16()
+                        ? "bfloat16"
+                        : "weights bfloat16, computed in float32 (the processor does not multiply bfloat16)";
+        return "CPU, " + torch.get_num_threads() + " threads, " + types + ", kernels for " + Ops.cpuCapability();
+    }
+
+    /** What can be told without the native libraries, also where they cannot be loaded. */
+    public static Map<String, String> system() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        facts.put(
+                "system",
+                System.getProperty("os.name") + " on " + System.getProperty("os.arch")
+                        + "; there are native libraries for Linux on x86-64 (amd64)");
+        facts.put("C library", CLibrary.description());
+        facts.put("native libraries are unpacked into", cache());
+        return facts;
+    }
+
+    private static String cache() {
+        try {
+            return NativeCache.directory() + " (-Dpeft4j.cache or PEFT4J_CACHE names another)";
+        } catch (ConfigException e) {
+            return String.valueOf(e.getMessage());
+        }
+    }
+
+    /** Facts by name, in the order to print them. */
+    public static Map<String, String> facts() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        versions().forEach((name, version) -> facts.put("version of " + name, version));
+        facts.put("device", "cpu (" + torch.get_num_threads() + " threads)");
+        facts.put("kernels compiled for", Ops.cpuCapability());
+        facts.put(
+                "bfloat16",
+                Ops.hasNativeBfloat16()
+                        ? "native: dtype bfloat16 stores and multiplies bfloat16"
+                        : "not native: dtype bfloat16 stores bfloat16 and computes in float32");
+        facts.put("CUDA", cuda());
+        String missing = Ops.missingCuda();
+        facts.put("CUDA kernels", missing.isEmpty() ? "libpeft4j_cuda.so is loaded" : missing);
+        return facts;
+    }
+
+    private static String cuda() {
+        if (torch.cuda_is_available()) {
+            return torch.cuda_device_count() + " devices";
+        }
+        // The GPU preset falls back to its CPU build without a word.
+        String gpu = Loader.getPlatform() + "-gpu";
+        return torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null
+                ? "none: libtorch's jar is the one for CPUs; with classifier " + gpu + " it serves CUDA devices"
+                : "none: libtorch's jar serves CUDA devices, but found no driver, no card, or no CUDA libraries "
+                        + "(org.bytedeco:cuda:VERSION:" + Loader.getPlatform() + "-redist brings those)";
+    }
+
+    /** Each native operation on a CPU: name, provider in use, reason. */
+    public static List<List<String>> kernels() {
+        return rows(Ops.kernels());
+    }
+
+    /** The same on a CUDA device. */
+    public static List<List<String>> cudaKernels() {
+        return rows(Ops.cudaKernels());
+    }
+
+    private static List<List<String>> rows(List<Ops.Kernel> kernels) {
+        return kernels.stream()
+                .map(kernel -> List.of(kernel.operation(), kernel.provider(), kernel.reason()))
+                .toList();
+    }
+}

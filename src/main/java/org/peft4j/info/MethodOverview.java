@@ -1,0 +1,79 @@
+package org.peft4j.info;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.Methods;
+import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Models;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.run.RunConfigFile;
+
+/**
+ * One method, for the overview that {@code peft4j methods} prints.
+ *
+ * @param name as in {@code method.type}
+ * @param summary what it trains
+ * @param fileFormat whose files it reads and writes
+ * @param mergeable whether an adapter can become part of the frozen weights
+ * @param mergeNote why not, or empty
+ * @param parameters how many numbers it trains in the given model, without a head; null if no model was given
+ * @param settings for which settings that count is
+ */
+public record MethodOverview(
+        String name,
+        String summary,
+        String fileFormat,
+        boolean mergeable,
+        String mergeNote,
+        @Nullable Long parameters,
+        String settings) {
+
+    /** Every method; with counts for the classifier of a model directory if one is given. */
+    public static List<MethodOverview> all(@Nullable Path model) throws IOException {
+        if (model == null) {
+            return rows(null);
+        }
+        ModelDirectory directory = ModelDirectory.open(model);
+        try (ClassificationModel loaded =
+                Models.family(directory).classification(directory, 2, ModelOptions.defaults())) {
+            return rows(loaded.points());
+        }
+    }
+
+    private static List<MethodOverview> rows(@Nullable Points points) {
+        List<MethodOverview> rows = new ArrayList<>();
+        for (Method<?> method : Methods.all()) {
+            MethodConfig config = RunConfigFile.methodDefaults(method.type());
+            String refusal = method.mergeRefusal().orElse("");
+            rows.add(new MethodOverview(
+                    method.type().yamlName(),
+                    method.summary(),
+                    "Hugging Face PEFT, " + method.type().fileName(),
+                    refusal.isEmpty(),
+                    refusal,
+                    points == null ? null : count(Methods.of(config), config, points),
+                    settings(config)));
+        }
+        return rows;
+    }
+
+    private static String settings(MethodConfig config) {
+        if (config instanceof LoraConfig lora) {
+            return "r " + lora.r() + ", the model's usual targets";
+        }
+        return config instanceof PrefixConfig prefix ? prefix.virtualTokens() + " virtual tokens" : "defaults";
+    }
+
+    private static <C extends MethodConfig> long count(Method<C> method, MethodConfig config, Points points) {
+        return method.parameterCount(method.configType().cast(config), points);
+    }
+}

@@ -1,0 +1,122 @@
+package org.peft4j.io.yaml;
+
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What {@link StrictYaml} has to know about records beyond their components: values of keys that may be left out, short
+ * forms, choices between records, values that are no records. Immutable.
+ */
+public final class YamlSchema {
+    /** How a type that is no record is read from, and written to, YAML values (strings, numbers, lists, maps). */
+    public record Form<T>(Function<YamlNode, T> read, Function<T, @Nullable Object> write) {}
+
+    /** A sealed type: the value of the key {@code key} says which record is meant. */
+    record Choice(String key, Map<String, Class<? extends Record>> records) {
+        Optional<String> nameOf(Class<?> type) {
+            return records.entrySet().stream()
+                    .filter(entry -> entry.getValue() == type)
+                    .map(Map.Entry::getKey)
+                    .findFirst();
+        }
+    }
+
+    private static final YamlSchema EMPTY = builder().build();
+
+    final Map<Class<?>, Map<String, Object>> defaults;
+    final Map<Class<?>, String> scalarKeys;
+    final Map<Class<?>, Choice> choices;
+    final Map<Class<?>, Form<?>> forms;
+    final Map<Class<?>, Map<String, String>> renamed;
+
+    private YamlSchema(Builder builder) {
+        defaults = Map.copyOf(builder.defaults);
+        scalarKeys = Map.copyOf(builder.scalarKeys);
+        choices = Map.copyOf(builder.choices);
+        forms = Map.copyOf(builder.forms);
+        renamed = Map.copyOf(builder.renamed);
+    }
+
+    /** A schema for records that need no more than their components. */
+    public static YamlSchema empty() {
+        return EMPTY;
+    }
+
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** {@code learningRate} → {@code learning_rate}. */
+    static String snakeCase(String name) {
+        return name.replaceAll("([a-z0-9])([A-Z])", "$1_$2").toLowerCase(Locale.ROOT);
+    }
+
+    /** The name of an enum constant in YAML: {@code SEQUENCE_CLASSIFICATION} → {@code sequence-classification}. */
+    static String enumName(Object constant) {
+        return ((Enum<?>) constant).name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    static Map<String, Object> enumNames(Class<?> type) {
+        return Arrays.stream(type.getEnumConstants())
+                .collect(Collectors.toMap(YamlSchema::enumName, Function.identity(), (a, b) -> a, LinkedHashMap::new));
+    }
+
+    /** Collects what a schema knows. */
+    public static final class Builder {
+        private final Map<Class<?>, Map<String, Object>> defaults = new HashMap<>();
+        private final Map<Class<?>, String> scalarKeys = new HashMap<>();
+        private final Map<Class<?>, Choice> choices = new HashMap<>();
+        private final Map<Class<?>, Form<?>> forms = new HashMap<>();
+        private final Map<Class<?>, Map<String, String>> renamed = new HashMap<>();
+
+        private Builder() {}
+
+        /** The values of all keys that may be left out, taken from a whole record. */
+        public Builder defaults(Record record) {
+            defaults.put(record.getClass(), RecordTree.components(record));
+            return this;
+        }
+
+        /** The values of some keys that may be left out; a key without one has to be given. */
+        public Builder defaults(Class<? extends Record> type, Map<String, Object> values) {
+            defaults.put(type, Map.copyOf(values));
+            return this;
+        }
+
+        /** A single value where this record, or a choice of records, is expected stands for {@code {key: value}}. */
+        public Builder scalarKey(Class<?> type, String key) {
+            scalarKeys.put(type, key);
+            return this;
+        }
+
+        /** Where {@code type} is expected, the value of {@code key} chooses one of the records. */
+        public Builder choice(Class<?> type, String key, Map<String, Class<? extends Record>> records) {
+            choices.put(type, new Choice(key, Collections.unmodifiableMap(new TreeMap<>(records))));
+            return this;
+        }
+
+        public <T> Builder form(Class<T> type, Function<YamlNode, T> read, Function<T, @Nullable Object> write) {
+            forms.put(type, new Form<>(read, write));
+            return this;
+        }
+
+        /** Keys that other tools or older versions use; they are refused with the name used here. */
+        public Builder renamed(Class<? extends Record> type, Map<String, String> newNames) {
+            renamed.put(type, Map.copyOf(newNames));
+            return this;
+        }
+
+        public YamlSchema build() {
+            return new YamlSchema(this);
+        }
+    }
+}

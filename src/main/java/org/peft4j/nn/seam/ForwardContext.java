@@ -1,0 +1,195 @@
+package org.peft4j.nn.seam;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.Scopes;
+
+/**
+ * Everything that changes from call to call: how the sequences lie, which adapters apply to which of them, training or
+ * not, and the seed of this call's dropout. Made for one forward and closed behind it (and behind its backward).
+ *
+ * <p>Belongs to one thread; models and adapters may be shared by many contexts at once.
+ */
+public final class ForwardContext implements AutoCloseable {
+    /**
+     * Sequences [first, last) and the adapters that apply to them, in order; none means the plain model. Adapters whose
+     * claims cannot hold together are refused ({@link org.peft4j.error.ConfigException}).
+     */
+    public record Segment(int first, int last, List<Adapter> adapters) {
+        public Segment {
+            adapters = List.copyOf(adapters);
+            if (first < 0 || last < first) {
+                throw new IllegalArgumentException("a segment is [first, last), got [" + first + ", " + last + ")");
+            }
+            if (adapters.size() > 1) {
+                Conflicts.check(adapters);
+            }
+        }
+    }
+
+    private final Packing packing;
+    private final List<Segment> segments;
+    private final boolean training;
+    private final long seed;
+    private final Map<Object, Tensor> made = new HashMap<>();
+
+    private ForwardContext(Packing packing, List<Segment> segments, boolean training, long seed) {
+        this.packing = packing;
+        this.segments = List.copyOf(segments);
+        this.training = training;
+        this.seed = seed;
+    }
+
+    /** A call without training: no dropout. */
+    public static ForwardContext inference(Packing packing, Adapter... adapters) {
+        return new ForwardContext(packing, List.of(new Segment(0, packing.sequences(), List.of(adapters))), false, 0);
+    }
+
+    /**
+     * A call without training whose sequences belong to different adapters.
+     *
+     * @param adapterOf for each sequence its adapter, or null for the plain model
+     */
+    public static ForwardContext inference(Packing packing, List<@Nullable Adapter> adapterOf) {
+        return new ForwardContext(packing, segments(packing, adapterOf), false, 0);
+    }
+
+    /** @param seed of this micro-batch, see {@link Seeds} */
+    public static ForwardContext training(Packing packing, long seed, Adapter... adapters) {
+        return new ForwardContext(packing, List.of(new Segment(0, packing.sequences(), List.of(adapters))), true, seed);
+    }
+
+    /** Training of several adapters at once, each with its own sequences. */
+    public static ForwardContext training(Packing packing, long seed, List<@Nullable Adapter> adapterOf) {
+        return new ForwardContext(packing, segments(packing, adapterOf), true, seed);
+    }
+
+    private static List<Segment> segments(Packing packing, List<@Nullable Adapter> adapterOf) {
+        if (adapterOf.size() != packing.sequences()) {
+            throw new IllegalArgumentException(
+                    packing.sequences() + " sequences need as many adapters, got " + adapterOf.size());
+        }
+        List<Segment> segments = new ArrayList<>();
+        for (int s = 0; s < adapterOf.size(); ) {
+            Adapter adapter = adapterOf.get(s);
+            int first = s;
+            while (s < adapterOf.size() && adapterOf.get(s) == adapter) {
+                s++;
+            }
+            segments.add(new Segment(first, s, adapter == null ? List.of() : List.of(adapter)));
+        }
+        return segments;
+    }
+
+    public Packing packing() {
+        return packing;
+    }
+
+    public boolean training() {
+        return training;
+    }
+
+    public List<Segment> segments() {
+        return segments;
+    }
+
+    /** The seed of a dropout mask: this call's, mixed with the place. */
+    public long seed(String place) {
+        return Seeds.mix(seed, place);
+    }
+
+    /** For each row its position in the model's table: 0, 1, … behind the positions that the sequence's adapters take. */
+    public long[] positions() {
+        long[] positions = new long[Math.toIntExact(packing.rows())];
+        for (Segment segment : segments) {
+            int before = before(segment);
+            for (int s = segment.first(); s < segment.last(); s++) {
+                for (int i = 0; i < packing.length(s); i++) {
+                    positions[(int) packing.begin(s) + i] = before + i;
+                }
+            }
+        }
+        return positions;
+    }
+
+    /** Positions that adapters take before each text of a segment. */
+    public static int before(Segment segment) {
+        return segment.adapters().stream().mapToInt(Adapter::positions).sum();
+    }
+
+    /** What a claim makes once a call, although every block asks for it (a projected prefix, for example). */
+    public Tensor once(Object key, Supplier<Tensor> maker) {
+        Tensor known = made.get(key);
+        if (known == null) {
+            known = Scopes.owned(maker);
+            made.put(key, known);
+        }
+        return known;
+    }
+
+    /** The tensor that one segment has in place of a frozen one; at most one of its adapters replaces it. */
+    public static Optional<Parameter> replacement(Segment segment, String tensorPath) {
+        return segment.adapters().stream()
+                .flatMap(adapter -> adapter.replacement(tensorPath).stream())
+                .findFirst();
+    }
+
+    /** The prefix that one segment has before the keys and values of an attention; at most one of its adapters has one. */
+    public static Optional<PrefixKeyValues> prefix(Segment segment, String attentionPath) {
+        return segment.adapters().stream()
+                .flatMap(adapter -> adapter.prefix(attentionPath).stream())
+                .findFirst();
+    }
+
+    /**
+     * Runs f on the rows of each group of neighbouring segments for which {@code key} gives the same, and puts the results
+     * together; without a copy where all rows share it. What differs by adapter and cannot be told to one native call goes
+     * through here.
+     *
+     * @param rows how x's rows lie: {@link #packing}, or one row for each sequence
+     */
+    public Tensor bySegment(Tensor x, Packing rows, Function<Segment, ?> key, SegmentFunction f) {
+        List<Segment> merged = new ArrayList<>();
+        for (Segment segment : segments) {
+            Segment last = merged.isEmpty() ? null : merged.get(merged.size() - 1);
+            if (last != null && Objects.equals(key.apply(last), key.apply(segment))) {
+                merged.set(merged.size() - 1, new Segment(last.first(), segment.last(), last.adapters()));
+            } else {
+                merged.add(segment);
+            }
+        }
+        if (merged.size() == 1) {
+            return f.apply(merged.get(0), x, 0);
+        }
+        TensorVector parts = new TensorVector();
+        for (Segment segment : merged) {
+            long begin = rows.begin(segment.first());
+            long end = segment.last() == 0 ? 0 : rows.end(segment.last() - 1);
+            parts.push_back(f.apply(segment, x.narrow(0, begin, Math.max(0, end - begin)), begin));
+        }
+        return torch.cat(parts, 0);
+    }
+
+    /** See {@link #bySegment}. */
+    @FunctionalInterface
+    public interface SegmentFunction {
+        /** @param firstRow number of the first of these rows in the whole tensor */
+        Tensor apply(Segment segment, Tensor rows, long firstRow);
+    }
+
+    @Override
+    public void close() {
+        made.values().forEach(Tensor::close);
+        made.clear();
+    }
+}

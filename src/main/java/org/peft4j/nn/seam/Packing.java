@@ -1,0 +1,95 @@
+package org.peft4j.nn.seam;
+
+import java.util.Arrays;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.Tensors;
+
+/**
+ * How sequences lie in a packed tensor [T, …]: one after the other, without padding. Sequence s has rows
+ * [{@link #begin begin(s)}, {@link #end end(s)}). Immutable; the native copy of the offsets lives as long as this object.
+ */
+public final class Packing {
+    private final long[] offsets;
+    private final long longest;
+    private final Tensor cuSeqlens;
+
+    private Packing(long[] offsets) {
+        this.offsets = offsets;
+        long most = 0;
+        for (int s = 0; s + 1 < offsets.length; s++) {
+            most = Math.max(most, offsets[s + 1] - offsets[s]);
+        }
+        longest = most;
+        cuSeqlens = Tensors.ofLongs(offsets, offsets.length);
+    }
+
+    /** Sequences with these lengths; 0 is allowed. */
+    public static Packing of(int... lengths) {
+        long[] offsets = new long[lengths.length + 1];
+        for (int s = 0; s < lengths.length; s++) {
+            if (lengths[s] < 0) {
+                throw new IllegalArgumentException(
+                        "length of sequence " + s + " must not be negative, got " + lengths[s]);
+            }
+            offsets[s + 1] = offsets[s] + lengths[s];
+        }
+        return new Packing(offsets);
+    }
+
+    /** One row for each sequence: the layout of pooled rows. */
+    public static Packing ones(int sequences) {
+        int[] lengths = new int[sequences];
+        Arrays.fill(lengths, 1);
+        return of(lengths);
+    }
+
+    /** Sequences [first, last) of this packing, by themselves. */
+    public Packing slice(int first, int last) {
+        int[] lengths = new int[last - first];
+        for (int s = first; s < last; s++) {
+            lengths[s - first] = (int) (offsets[s + 1] - offsets[s]);
+        }
+        return of(lengths);
+    }
+
+    public int sequences() {
+        return offsets.length - 1;
+    }
+
+    /** T. */
+    public long rows() {
+        return offsets[offsets.length - 1];
+    }
+
+    public long begin(int sequence) {
+        return offsets[sequence];
+    }
+
+    public long end(int sequence) {
+        return offsets[sequence + 1];
+    }
+
+    public int length(int sequence) {
+        return (int) (offsets[sequence + 1] - offsets[sequence]);
+    }
+
+    /** The length of the longest sequence. */
+    public long longest() {
+        return longest;
+    }
+
+    /** The offsets, int64 [sequences + 1] on the CPU. */
+    public Tensor cuSeqlens() {
+        return cuSeqlens;
+    }
+
+    /** Numbers of the rows that begin a sequence; every sequence needs one. int64 [sequences]. */
+    public Tensor firstRows() {
+        return Tensors.ofLongs(offsets, sequences());
+    }
+
+    @Override
+    public String toString() {
+        return "Packing" + Arrays.toString(offsets);
+    }
+}

@@ -1,0 +1,23 @@
+package org.peft4j.report;
+
+import java.util.List;
+import org.peft4j.run.files.Curve;
+
+/** A picture of curves over optimiser steps. */
+record Chart(String title, List<Line> lines, boolean share) {
+    /** How a line is drawn. */
+    enum Style {
+        /** Thin and light: the values themselves, under their mean. */
+        FAINT,
+        SOLID,
+        /** A line with a mark at each value. */
+        MARKED
+    }
+
+    /** One curve; {@code share} of the chart says that the values are between 0 and 1 and drawn as percentages. */
+    record Line(String name, Curve curve, Style style, int color) {}
+
+    Chart {
+        lines = lines.stream().filter(line -> !line.curve().isEmpty()).toList();
+    }
+}

@@ -1,0 +1,145 @@
+package org.peft4j.run;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.ModelConfig;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.io.yaml.StrictYaml;
+import org.peft4j.io.yaml.YamlNode;
+import org.peft4j.io.yaml.YamlSchema;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.Targets;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.prefix.PrefixConfig;
+
+/**
+ * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
+ * for {@code model: {path: DIR}} and {@code task: NAME} for {@code task: {type: NAME}}; {@code method.type} chooses the method. Relative paths are relative to the working
+ * directory. PEFT's names of settings are refused with ours.
+ */
+public final class RunConfigFile {
+    private static final YamlSchema SCHEMA = YamlSchema.builder()
+            .defaults(
+                    RunConfig.class,
+                    Map.of(
+                            "task", SequenceClassificationConfig.defaults(),
+                            "labels", List.of(),
+                            "training", TrainingConfig.defaults()))
+            .choice(
+                    TaskConfig.class,
+                    "type",
+                    Map.of(SequenceClassificationConfig.TYPE, SequenceClassificationConfig.class))
+            .scalarKey(TaskConfig.class, "type")
+            .defaults(SequenceClassificationConfig.defaults())
+            .defaults(ModelConfig.class, Map.of("dropout", ModelConfig.Dropout.CONFIG))
+            .scalarKey(ModelConfig.class, "path")
+            .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
+            .defaults(
+                    DataConfig.class,
+                    Map.of(
+                            "text", DataConfig.TEXT,
+                            "label", DataConfig.LABEL,
+                            "max_length", DataConfig.MAX_LENGTH))
+            .choice(
+                    MethodConfig.class,
+                    "type",
+                    Map.of(
+                            PeftType.LORA.yamlName(), LoraConfig.class,
+                            PeftType.PREFIX_TUNING.yamlName(), PrefixConfig.class))
+            .defaults(LoraConfig.defaults())
+            .renamed(
+                    LoraConfig.class,
+                    Map.of(
+                            "lora_alpha", "alpha",
+                            "lora_dropout", "dropout",
+                            "target_modules", "targets",
+                            "use_rslora", "rslora",
+                            "init_lora_weights", "init"))
+            .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
+            .defaults(PrefixConfig.defaults())
+            .renamed(
+                    PrefixConfig.class,
+                    Map.of(
+                            "num_virtual_tokens", "virtual_tokens",
+                            "prefix_projection", "projection",
+                            "init_weights", "init"))
+            .defaults(TrainingConfig.defaults())
+            .renamed(
+                    TrainingConfig.class,
+                    Map.of(
+                            "num_train_epochs", "epochs",
+                            "per_device_train_batch_size", "batch_size",
+                            "lr_scheduler_type", "schedule",
+                            "gradient_accumulation_steps", "gradient_accumulation",
+                            "logging_steps", "log_every",
+                            "save_steps", "save_every"))
+            .build();
+
+    private RunConfigFile() {}
+
+    /**
+     * Reads a run file.
+     *
+     * @param overrides options of the form {@code training.epochs=2}, as after {@code --set}; later ones win
+     * @throws org.peft4j.error.ConfigException if anything in it is wrong
+     */
+    public static RunConfig read(Path yaml, List<String> overrides) {
+        return StrictYaml.read(yaml, RunConfig.class, null, overrides, SCHEMA);
+    }
+
+    /** Every setting, in the order and with the names of the file; reading it again gives an equal config. */
+    public static Map<String, Object> toMap(RunConfig config) {
+        return StrictYaml.toMap(config, SCHEMA);
+    }
+
+    /** The settings of a method, as {@code method} has them. */
+    public static Map<String, Object> methodMap(MethodConfig method) {
+        return StrictYaml.toMap((Record) method, SCHEMA);
+    }
+
+    /** The settings of a method of which nothing is said. */
+    public static MethodConfig methodDefaults(PeftType type) {
+        return switch (type) {
+            case LORA -> LoraConfig.defaults();
+            case PREFIX_TUNING -> PrefixConfig.defaults();
+        };
+    }
+
+    private static ModelConfig.Dropout readDropout(YamlNode node) {
+        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null) {
+            switch (scalar.text()) {
+                case "config":
+                    return ModelConfig.Dropout.CONFIG;
+                case "0", "0.0":
+                    return ModelConfig.Dropout.OFF;
+                default:
+                    break;
+            }
+        }
+        throw new IllegalArgumentException("dropout must be config or 0, received " + node.received());
+    }
+
+    private static Object writeDropout(ModelConfig.Dropout dropout) {
+        return dropout == ModelConfig.Dropout.CONFIG ? "config" : (Object) 0;
+    }
+
+    private static Targets readTargets(YamlNode node) {
+        if (node instanceof YamlNode.Scalar scalar) {
+            return Targets.of(scalar.text());
+        }
+        if (node instanceof YamlNode.Sequence list
+                && list.items().stream().allMatch(item -> item instanceof YamlNode.Scalar && !item.isNull())) {
+            return Targets.names(list.items().stream()
+                    .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
+                    .toList());
+        }
+        throw new IllegalArgumentException(
+                "targets must be a list of names, all-linear, or a regular expression, received " + node.received());
+    }
+}

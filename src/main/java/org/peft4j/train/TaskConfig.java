@@ -1,4 +1,0 @@
-package org.peft4j.train;
-
-/** What a model is trained to do: one record for each task, chosen by {@code task.type} in run files. */
-public sealed interface TaskConfig permits SequenceClassificationConfig {}

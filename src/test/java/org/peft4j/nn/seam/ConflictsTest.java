@@ -1,0 +1,154 @@
+package org.peft4j.nn.seam;
+
+import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.peft4j.error.ConfigException;
+import org.peft4j.nn.Linear;
+import org.peft4j.nn.LinearGroup;
+import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Ops;
+
+/** Claims of two adapters (or one) that cannot hold for the same rows are refused before anything is computed. */
+class ConflictsTest {
+    static {
+        Ops.kernels(); // loads libtorch
+    }
+
+    private static final LinearPoint QUERY = new LinearPoint("attention.query", 3, 2, false);
+    private static final KeyValuePoint ATTENTION = new KeyValuePoint("attention", 0, 1, 2);
+
+    private final TensorPoint weight = new TensorPoint("attention.query.weight", Tensors.zeros(2, 3));
+    private final TensorPoint bias = new TensorPoint("attention.query.bias", Tensors.zeros(2));
+    private final List<Adapter> made = new ArrayList<>();
+    private final Packing rows = Packing.of(2, 1);
+
+    @AfterEach
+    void close() {
+        made.forEach(Adapter::close);
+    }
+
+    private Adapter adapter(String name, Consumer<Adapter.Builder> claims) {
+        Adapter.Builder builder = Adapter.builder(name);
+        claims.accept(builder);
+        Adapter adapter = builder.build();
+        made.add(adapter);
+        return adapter;
+    }
+
+    private static Parameter parameter(String path, long... shape) {
+        return Parameter.of(path, "test", () -> Tensors.zeros(shape));
+    }
+
+    private static void lora(Adapter.Builder builder) {
+        Parameter a = parameter("attention.query.lora_A", 1, 3);
+        Parameter b = parameter("attention.query.lora_B", 2, 1);
+        builder.parameter(a).parameter(b).claim(QUERY, LowRank.of(a, b, 1, 0));
+    }
+
+    private void replaced(Adapter.Builder builder) {
+        builder.claim(weight, parameter(weight.path(), 2, 3));
+    }
+
+    private void replacedBias(Adapter.Builder builder) {
+        builder.claim(bias, parameter(bias.path(), 2));
+    }
+
+    private static void prefix(Adapter.Builder builder) {
+        builder.claim(
+                ATTENTION, context -> new PrefixKeyValues.KeyValues(Tensors.zeros(1, 1, 2), Tensors.zeros(1, 1, 2)));
+    }
+
+    private void refused(Adapter one, Adapter other, String... pieces) {
+        assertThatThrownBy(() -> ForwardContext.inference(rows, one, other))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("'" + one.name() + "'", "'" + other.name() + "'", "different rows")
+                .hasMessageContainingAll(pieces);
+        assertThatThrownBy(() -> ForwardContext.training(rows, 1, one, other)).isInstanceOf(ConfigException.class);
+        assertThatThrownBy(() -> ForwardContext.inference(rows, other, one))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("'" + one.name() + "'", "'" + other.name() + "'");
+        assertThatCode(() -> ForwardContext.inference(rows, Arrays.asList(one, other))
+                        .close())
+                .as("they may have different rows")
+                .doesNotThrowAnyException();
+    }
+
+    @Test
+    void twoReplacementsOfATensor() {
+        refused(
+                adapter("mails", this::replaced),
+                adapter("tickets", this::replaced),
+                "both replace attention.query.weight");
+        refused(
+                adapter("mails", this::replacedBias),
+                adapter("tickets", this::replacedBias),
+                "both replace attention.query.bias");
+    }
+
+    @Test
+    void aLowRankUpdateOfAReplacedWeight() {
+        refused(
+                adapter("mails", this::replaced),
+                adapter("tickets", ConflictsTest::lora),
+                "the first replaces attention.query.weight",
+                "the second adds a low-rank update");
+    }
+
+    @Test
+    void twoPrefixesOfOneAttention() {
+        refused(
+                adapter("mails", ConflictsTest::prefix),
+                adapter("tickets", ConflictsTest::prefix),
+                "both put a prefix before attention");
+    }
+
+    @Test
+    void theSecondAndThirdOfThree() {
+        Adapter alone = adapter("alone", ConflictsTest::prefix);
+        Adapter one = adapter("one", this::replaced);
+        Adapter other = adapter("other", ConflictsTest::lora);
+        assertThatThrownBy(() -> ForwardContext.inference(rows, alone, one, other))
+                .hasMessageContainingAll("'one'", "'other'");
+    }
+
+    @Test
+    void whatAddsUpIsTaken() {
+        Adapter lora = adapter("lora", ConflictsTest::lora);
+        for (Adapter other : List.of(
+                adapter("lora, too", ConflictsTest::lora),
+                adapter("a bias", this::replacedBias),
+                adapter("a prefix", ConflictsTest::prefix))) {
+            assertThatCode(() -> ForwardContext.inference(rows, lora, other).close())
+                    .doesNotThrowAnyException();
+        }
+    }
+
+    @Test
+    void oneAdapterThatReplacesAndUpdatesAWeight() {
+        assertThatThrownBy(() -> adapter("mails", builder -> {
+                    lora(builder);
+                    replaced(builder);
+                }))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("'mails'", "attention.query.weight", "targets", "modules_to_save");
+    }
+
+    @Test
+    void layersOfAGroupWithAndWithoutBias() {
+        Linear with = new Linear("attention.query", weight.value(), bias.value());
+        Linear without = new Linear("attention.key", weight.value(), null);
+        for (Linear[] layers : new Linear[][] {{with, without}, {without, with}}) {
+            assertThatThrownBy(() -> LinearGroup.of(layers))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("attention.query has one and attention.key has not");
+        }
+        LinearGroup.of(without, without).close();
+    }
+}
