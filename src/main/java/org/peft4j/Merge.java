@@ -28,9 +28,10 @@ import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorSource;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
@@ -65,15 +66,15 @@ public final class Merge {
         }
         OutputLabels outputs = new OutputLabels(directory, file, settings);
         List<String> labels = outputs.forUse(List.of()).names();
-        try (ClassificationModel model = Models.family(directory)
-                        .classification(
-                                directory,
-                                labels.size(),
-                                new ModelOptions(false, false, 0, outputs.adapterHead() > 0));
+        try (HeadedModel model = HeadedModel.open(
+                        directory,
+                        new ModelOptions(false, false, 0),
+                        HeadKind.SEQUENCE,
+                        new HeadOptions(labels.size(), outputs.adapterHead() > 0));
                 PointerScope scope = new PointerScope()) {
             Points points = model.points();
             AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);
-            notes.addAll(model.notes());
+            notes.addAll(model.model().notes());
             notes.addAll(loaded.notes());
             try (var adapter = loaded.adapter()) {
                 Methods.of(loaded.config()).mergeRefusal().ifPresent(reason -> {

@@ -26,9 +26,10 @@ import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.lifetime.Lease;
 import org.peft4j.method.spi.AdapterStore;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.run.Evaluation;
 import org.peft4j.run.files.AdapterSettings;
@@ -94,7 +95,7 @@ public final class TextClassifier implements AutoCloseable {
      */
     public record Prediction(String label, List<Float> logits, boolean cut) {}
 
-    private final ClassificationModel model;
+    private final HeadedModel model;
     private final @Nullable Adapter adapter;
     private final TextTokenizer tokenizer;
     private final Labels labels;
@@ -104,7 +105,7 @@ public final class TextClassifier implements AutoCloseable {
     private final Lease lease;
 
     private TextClassifier(
-            ClassificationModel model,
+            HeadedModel model,
             @Nullable Adapter adapter,
             TextTokenizer tokenizer,
             Labels labels,
@@ -146,9 +147,12 @@ public final class TextClassifier implements AutoCloseable {
         OutputLabels outputs = new OutputLabels(directory, file, settings);
         Labels labels = outputs.forUse(options.labels());
         boolean bfloat16 = options.dtype() == TrainingConfig.Dtype.BFLOAT16;
-        ModelOptions modelOptions = new ModelOptions(bfloat16, false, 0, outputs.adapterHead() > 0);
-        ClassificationModel model = Models.family(directory).classification(directory, labels.size(), modelOptions);
-        notes.addAll(model.notes());
+        HeadedModel model = HeadedModel.open(
+                directory,
+                new ModelOptions(bfloat16, false, 0),
+                HeadKind.SEQUENCE,
+                new HeadOptions(labels.size(), outputs.adapterHead() > 0));
+        notes.addAll(model.model().notes());
         AdapterStore.Loaded loaded = null;
         try {
             if (file != null) {
@@ -178,8 +182,8 @@ public final class TextClassifier implements AutoCloseable {
         }
     }
 
-    private static int room(ClassificationModel model, @Nullable Adapter adapter) {
-        return model.maxPositions() - (adapter == null ? 0 : adapter.positions());
+    private static int room(HeadedModel model, @Nullable Adapter adapter) {
+        return model.model().info().maxPositions() - (adapter == null ? 0 : adapter.positions());
     }
 
     private static int maxLength(
@@ -242,7 +246,7 @@ public final class TextClassifier implements AutoCloseable {
             List<int[]> numbers =
                     tokens.stream().map(TextTokenizer.Tokens::tokens).toList();
             for (int i = 0; i < numbers.size(); i++) {
-                Dataset.checkVocabulary(numbers.get(i), model.vocabulary(), where, i);
+                Dataset.checkVocabulary(numbers.get(i), model.model().info().vocabulary(), where, i);
             }
             Inference.forEach(model, adapter, numbers, options.batchSize(), where, (i, logits) -> {
                 List<Float> values = new ArrayList<>();
@@ -313,7 +317,7 @@ public final class TextClassifier implements AutoCloseable {
                     labelColumn == null ? settings.label() : labelColumn,
                     labels,
                     tokenizer);
-            rows.checkVocabulary(model.vocabulary());
+            rows.checkVocabulary(model.model().info().vocabulary());
             return Inference.evaluate(model, adapter, rows, labels, options.batchSize());
         }
     }

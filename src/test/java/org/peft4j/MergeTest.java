@@ -20,9 +20,11 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.DType;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
@@ -57,10 +59,11 @@ class MergeTest {
 
     private float[] logits(Path model) throws Exception {
         ModelDirectory directory = ModelDirectory.open(model);
-        try (ClassificationModel open = Models.family(directory).classification(directory, 2, ModelOptions.defaults());
+        try (HeadedModel open =
+                        HeadedModel.open(directory, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing())) {
-            return Tensors.toFloats(open.logits(sentences.tokens(), context));
+            return Tensors.toFloats(open.outputs(Tokens.of(sentences.tokens()), context));
         }
     }
 

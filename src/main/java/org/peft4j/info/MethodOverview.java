@@ -11,9 +11,10 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.run.RunConfigFile;
 
@@ -43,8 +44,8 @@ public record MethodOverview(
             return rows(null);
         }
         ModelDirectory directory = ModelDirectory.open(model);
-        try (ClassificationModel loaded =
-                Models.family(directory).classification(directory, 2, ModelOptions.defaults())) {
+        try (HeadedModel loaded =
+                HeadedModel.open(directory, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2))) {
             return rows(loaded.points());
         }
     }

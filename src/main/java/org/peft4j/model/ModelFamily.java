@@ -8,7 +8,10 @@ public interface ModelFamily {
     /** {@code model_type} of config.json. */
     String modelType();
 
-    ClassificationModel classification(ModelDirectory directory, int labels, ModelOptions options) throws IOException;
-
-    EmbeddingModel embedding(ModelDirectory directory, ModelOptions options) throws IOException;
+    /**
+     * Opens the backbone of a directory.
+     *
+     * @throws org.peft4j.error.MalformedFileException if a file is not what it should be, or asks for what is not offered
+     */
+    Model open(ModelDirectory directory, ModelOptions options) throws IOException;
 }

@@ -9,15 +9,8 @@ import org.peft4j.ops.Ops;
  * @param bfloat16 store the frozen weights in bfloat16, else in float32
  * @param dropout train with the dropout of the model's config, as transformers does; false: none
  * @param seed of what the directory does not have (a new head)
- * @param newHead make the head anew, of as many classes as asked for, whatever head the directory has; false: one of
- *     another size is refused
  */
-public record ModelOptions(boolean bfloat16, boolean dropout, long seed, boolean newHead) {
-    /** With the directory's head, if it has one. */
-    public ModelOptions(boolean bfloat16, boolean dropout, long seed) {
-        this(bfloat16, dropout, seed, false);
-    }
-
+public record ModelOptions(boolean bfloat16, boolean dropout, long seed) {
     public static ModelOptions defaults() {
         return new ModelOptions(false, true, 0);
     }

@@ -2,14 +2,14 @@ package org.peft4j.nn;
 
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.seam.ForwardContext;
-import org.peft4j.nn.seam.Rows;
+import org.peft4j.nn.seam.ReadRows;
 
 /** One layer of a transformer. Immutable and safe from many threads. */
 public interface Block {
     /**
      * @param h hidden states of all rows, [T, C]
      * @param rows which of them are read behind this block
-     * @return [T, C], or [sequences, C] for {@link Rows#FIRST}
+     * @return the read rows, one behind the other: [R, C]
      */
-    Tensor forward(Tensor h, Rows rows, ForwardContext context);
+    Tensor forward(Tensor h, ReadRows rows, ForwardContext context);
 }

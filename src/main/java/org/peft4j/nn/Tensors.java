@@ -24,6 +24,15 @@ public final class Tensors {
         });
     }
 
+    /** All values, int64 [n]. */
+    public static Tensor ofInts(int[] values) {
+        long[] longs = new long[values.length];
+        for (int i = 0; i < longs.length; i++) {
+            longs[i] = values[i];
+        }
+        return ofLongs(longs, longs.length);
+    }
+
     /** float32 with this shape. */
     public static Tensor ofFloats(float[] values, long... shape) {
         return Scopes.scoped(() -> torch.from_blob(new FloatPointer(values), shape, options(ScalarType.Float))

@@ -12,7 +12,8 @@ import org.peft4j.data.Batches;
 import org.peft4j.data.Dataset;
 import org.peft4j.data.Labels;
 import org.peft4j.error.TrainingException;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadedModel;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
@@ -30,7 +31,7 @@ public final class Inference {
      * @throws TrainingException if a text's logits are not finite
      */
     public static void forEach(
-            ClassificationModel model,
+            HeadedModel model,
             @Nullable Adapter adapter,
             List<int[]> texts,
             int batchSize,
@@ -53,8 +54,7 @@ public final class Inference {
         }
     }
 
-    private static float[] logits(
-            ClassificationModel model, @Nullable Adapter adapter, int[] batch, List<int[]> texts) {
+    private static float[] logits(HeadedModel model, @Nullable Adapter adapter, int[] batch, List<int[]> texts) {
         Adapter[] adapters = adapter == null ? new Adapter[0] : new Adapter[] {adapter};
         try (PointerScope scope = new PointerScope();
                 NoGradGuard noGrad = new NoGradGuard()) {
@@ -64,15 +64,15 @@ public final class Inference {
         }
     }
 
-    private static float[] logits(ClassificationModel model, PackedBatch packed, Adapter[] adapters) {
+    private static float[] logits(HeadedModel model, PackedBatch packed, Adapter[] adapters) {
         try (ForwardContext context = ForwardContext.inference(packed.packing(), adapters)) {
-            Tensor logits = model.logits(packed.tokens(), context);
+            Tensor logits = model.outputs(Tokens.of(packed.tokens()), context);
             return Tensors.toFloats(logits);
         }
     }
 
     public static Evaluation evaluate(
-            ClassificationModel model, @Nullable Adapter adapter, Dataset data, Labels labels, int batchSize) {
+            HeadedModel model, @Nullable Adapter adapter, Dataset data, Labels labels, int batchSize) {
         Metrics metrics = new Metrics(labels.names());
         forEach(
                 model,

@@ -28,9 +28,10 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
@@ -45,7 +46,7 @@ public final class LoadedRun implements AutoCloseable {
     public final Labels labels;
     public final Dataset train;
     public final @Nullable Dataset validation;
-    public final ClassificationModel model;
+    public final HeadedModel model;
     public final Adapter adapter;
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
@@ -57,7 +58,7 @@ public final class LoadedRun implements AutoCloseable {
             Labels labels,
             Dataset train,
             @Nullable Dataset validation,
-            ClassificationModel model,
+            HeadedModel model,
             AdapterStore.Loaded adapter,
             String baseHash,
             List<String> notes) {
@@ -98,9 +99,12 @@ public final class LoadedRun implements AutoCloseable {
         Labels labels = outputs.forTraining(config.labels(), newHead, rows, notes);
         Dataset train = rows.dataset(labels);
         Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
-        ClassificationModel model = Models.family(directory)
-                .classification(directory, labels.size(), options(config, newHead || outputs.adapterHead() > 0));
-        notes.addAll(model.notes());
+        HeadedModel model = HeadedModel.open(
+                directory,
+                options(config),
+                HeadKind.SEQUENCE,
+                new HeadOptions(labels.size(), newHead || outputs.adapterHead() > 0));
+        notes.addAll(model.model().notes());
         AdapterStore.Loaded adapter = null;
         try {
             adapter = start == null
@@ -126,10 +130,10 @@ public final class LoadedRun implements AutoCloseable {
         }
     }
 
-    private static ModelOptions options(RunConfig config, boolean newHead) {
+    private static ModelOptions options(RunConfig config) {
         boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
         boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
-        return new ModelOptions(bfloat16, dropout, config.training().seed(), newHead);
+        return new ModelOptions(bfloat16, dropout, config.training().seed());
     }
 
     private static boolean newHead(RunConfig config, @Nullable AdapterFile start) {
@@ -141,14 +145,15 @@ public final class LoadedRun implements AutoCloseable {
         return newHead;
     }
 
-    private static void check(DataConfig data, ClassificationModel model, Adapter adapter, Dataset rows) {
-        int room = model.maxPositions() - adapter.positions();
+    private static void check(DataConfig data, HeadedModel model, Adapter adapter, Dataset rows) {
+        int room = model.model().info().maxPositions() - adapter.positions();
         if (data.maxLength() > room) {
             throw new ConfigException("data.max_length must be at most " + room + " for this model and method ("
-                    + model.maxPositions() + " positions, " + adapter.positions() + " taken by the method), got "
+                    + model.model().info().maxPositions() + " positions, " + adapter.positions()
+                    + " taken by the method), got "
                     + data.maxLength());
         }
-        rows.checkVocabulary(model.vocabulary());
+        rows.checkVocabulary(model.model().info().vocabulary());
     }
 
     private static Optional<String> warmup(TrainingConfig training, int rows) {

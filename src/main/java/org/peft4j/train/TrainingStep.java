@@ -10,7 +10,8 @@ import org.bytedeco.pytorch.global.torch;
 import org.peft4j.data.Dataset;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadedModel;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
@@ -28,7 +29,7 @@ public final class TrainingStep {
     private static final long SUM = 2; // at::Reduction::Sum
     private static final long IGNORED = -100; // no row has this label
 
-    private final ClassificationModel model;
+    private final HeadedModel model;
     private final Adapter adapter;
     private final AdamW optimizer;
     private final double maxGradNorm;
@@ -36,7 +37,7 @@ public final class TrainingStep {
     private long keptForBackward;
     private boolean changing;
 
-    public TrainingStep(ClassificationModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
+    public TrainingStep(HeadedModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
         this.model = model;
         this.adapter = adapter;
         this.optimizer = optimizer;
@@ -121,12 +122,13 @@ public final class TrainingStep {
     private double backward(Inference.PackedBatch packed, long[] labels, long callSeed, int rows) {
         try (ForwardContext context = ForwardContext.training(packed.packing(), callSeed, adapter)) {
             long before = Ops.liveBytes();
-            Tensor logits = model.logits(packed.tokens(), context);
+            Tensor logits = model.outputs(Tokens.of(packed.tokens()), context);
             keptForBackward = Ops.liveBytes() - before;
             Tensor sum = torch.cross_entropy_loss(
                     logits, Tensors.ofLongs(labels, labels.length), new TensorOptional(), SUM, IGNORED, 0);
             Tensor loss = sum.div(new Scalar((double) rows));
             loss.backward();
+            context.backward();
             return loss.item_double();
         }
     }

@@ -22,16 +22,18 @@ import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
 /** Every key of adapter_config.json is obeyed, harmless, or refused by name. */
 class AdapterKeysTest {
     private final Fixtures.Sentences sentences = Fixtures.tinySentences();
-    private ClassificationModel model;
+    private HeadedModel model;
 
     @TempDir
     Path dir;
@@ -39,7 +41,7 @@ class AdapterKeysTest {
     @BeforeEach
     void open() throws Exception {
         ModelDirectory tiny = Fixtures.tinyBert();
-        model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults());
+        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
     }
 
     @AfterEach
@@ -61,7 +63,7 @@ class AdapterKeysTest {
         try (var adapter = loaded.adapter();
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing(), adapter)) {
-            assertThat(maxDifference(Tensors.toFloats(model.logits(sentences.tokens(), context)), expected))
+            assertThat(maxDifference(Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context)), expected))
                     .isLessThan(1e-5);
             assertThat(loaded.notes()).containsExactly(notes);
         }

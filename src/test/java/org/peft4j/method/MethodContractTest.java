@@ -32,9 +32,11 @@ import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
@@ -88,14 +90,14 @@ class MethodContractTest {
     }
 
     private final Fixtures.Sentences sentences = Fixtures.tinySentences();
-    private ClassificationModel model;
+    private HeadedModel model;
 
     @TempDir
     Path directory;
 
     @BeforeEach
     void open() throws Exception {
-        model = Models.family(Fixtures.tinyBert()).classification(Fixtures.tinyBert(), 2, ModelOptions.defaults());
+        model = HeadedModel.open(Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
     }
 
     @AfterEach
@@ -124,19 +126,20 @@ class MethodContractTest {
         return adapter;
     }
 
-    private float[] logits(ClassificationModel of, Adapter... adapters) {
+    private float[] logits(HeadedModel of, Adapter... adapters) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing(), adapters)) {
-            return Tensors.toFloats(of.logits(sentences.tokens(), context));
+            return Tensors.toFloats(of.outputs(Tokens.of(sentences.tokens()), context));
         }
     }
 
     private void backward(Adapter adapter, long seed) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(sentences.packing(), seed, adapter)) {
-            Tensor logits = model.logits(sentences.tokens(), context);
+            Tensor logits = model.outputs(Tokens.of(sentences.tokens()), context);
             torch.cross_entropy_loss(logits, Tensors.ofLongs(new long[] {0, 1, 0, 1, 1}, 5))
                     .backward();
+            context.backward();
         }
     }
 
@@ -234,13 +237,14 @@ class MethodContractTest {
     @MethodSource("rows")
     void gradientsEqualDifferences(Row row) throws Exception {
         // Float32 forward: a directional difference of all parameters at once, against the sum of gradients.
-        ClassificationModel still = Models.family(Fixtures.tinyBert())
-                .classification(Fixtures.tinyBert(), 2, new ModelOptions(false, false, 0));
+        HeadedModel still = HeadedModel.open(
+                Fixtures.tinyBert(), new ModelOptions(false, false, 0), HeadKind.SEQUENCE, HeadOptions.of(2));
         try (still;
                 Adapter adapter = trained(row, 3)) {
             try (PointerScope scope = new PointerScope();
                     ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapter)) {
-                still.logits(sentences.tokens(), context).sum().backward();
+                still.outputs(Tokens.of(sentences.tokens()), context).sum().backward();
+                context.backward();
             }
             double slope = 0;
             List<float[]> directions = new ArrayList<>();
@@ -266,7 +270,7 @@ class MethodContractTest {
     }
 
     private double shifted(
-            ClassificationModel of, Adapter adapter, List<float[]> values, List<float[]> directions, double eps) {
+            HeadedModel of, Adapter adapter, List<float[]> values, List<float[]> directions, double eps) {
         int index = 0;
         for (Parameter parameter : adapter.parameters().values()) {
             float[] moved = values.get(index).clone();
@@ -347,7 +351,7 @@ class MethodContractTest {
             }
             float[] base = logits(model);
             float[] unmerged = logits(model, adapter);
-            try (ClassificationModel merged = model.withTensors(method.merged(adapter, model.points()))) {
+            try (HeadedModel merged = model.withTensors(method.merged(adapter, model.points()))) {
                 assertThat(maxDifference(logits(merged), unmerged)).isLessThan(TOLERANCE);
             }
             assertThat(logits(model))
@@ -393,14 +397,14 @@ class MethodContractTest {
             float[] mixed;
             try (PointerScope scope = new PointerScope();
                     ForwardContext context = ForwardContext.inference(sentences.packing(), adapterOf)) {
-                mixed = Tensors.toFloats(model.logits(sentences.tokens(), context));
+                mixed = Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context));
             }
             for (int s = 0; s < adapterOf.size(); s++) {
                 Fixtures.Sentences own = sentences.only(s);
                 Adapter[] adapters = adapterOf.get(s) == null ? new Adapter[0] : new Adapter[] {adapterOf.get(s)};
                 try (PointerScope scope = new PointerScope();
                         ForwardContext context = ForwardContext.inference(Packing.of(own.lengths()), adapters)) {
-                    float[] alone = Tensors.toFloats(model.logits(own.tokens(), context));
+                    float[] alone = Tensors.toFloats(model.outputs(Tokens.of(own.tokens()), context));
                     assertThat(maxDifference(alone, Arrays.copyOfRange(mixed, 2 * s, 2 * s + 2)))
                             .as("sentence " + s)
                             .isLessThan(TOLERANCE);
@@ -417,7 +421,11 @@ class MethodContractTest {
             List<Adapter> adapterOf = Arrays.asList(one, one, two, two, null);
             try (PointerScope scope = new PointerScope();
                     ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapterOf)) {
-                model.logits(sentences.tokens(), context).narrow(0, 0, 2).sum().backward();
+                model.outputs(Tokens.of(sentences.tokens()), context)
+                        .narrow(0, 0, 2)
+                        .sum()
+                        .backward();
+                context.backward();
             }
             assertThat(one.parameters().values().stream()
                             .allMatch(parameter -> parameter.value().grad().defined()))

@@ -23,9 +23,10 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
 
 /** Whatever value a key of a config has, the file is taken or refused with its name. */
 class OddValuesTest {
@@ -69,7 +70,8 @@ class OddValuesTest {
         Map<String, TensorData> tensors =
                 SafeTensors.read(Fixtures.ADAPTERS.resolve(fixture).resolve("adapter_model.safetensors"));
         int refused = 0;
-        try (ClassificationModel model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults())) {
+        try (HeadedModel model =
+                HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2))) {
             for (String key : config.keySet()) {
                 for (Object value : VALUES) {
                     Map<String, Object> changed = new java.util.LinkedHashMap<>(config);
@@ -98,8 +100,7 @@ class OddValuesTest {
                 Variants.tinyBert(dir, name -> name, tensors -> {}, config -> config.put(key, value));
                 try {
                     ModelDirectory directory = ModelDirectory.open(dir);
-                    Models.family(directory)
-                            .classification(directory, 2, ModelOptions.defaults())
+                    HeadedModel.open(directory, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2))
                             .close();
                 } catch (MalformedFileException e) {
                     refused++;

@@ -21,9 +21,11 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
@@ -32,7 +34,7 @@ import org.peft4j.nn.seam.ForwardContext;
 class PeftFilesTest {
     private final Fixtures.Sentences sentences = Fixtures.tinySentences();
     private final List<Adapter> adapters = new ArrayList<>(); // all that a test loaded
-    private ClassificationModel model;
+    private HeadedModel model;
 
     @TempDir
     Path directory;
@@ -40,7 +42,7 @@ class PeftFilesTest {
     @BeforeEach
     void open() throws Exception {
         ModelDirectory tiny = Fixtures.tinyBert();
-        model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults());
+        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
     }
 
     @AfterEach
@@ -50,10 +52,10 @@ class PeftFilesTest {
         model.close();
     }
 
-    private float[] logits(ClassificationModel of, Adapter... adapters) {
+    private float[] logits(HeadedModel of, Adapter... adapters) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing(), adapters)) {
-            return Tensors.toFloats(of.logits(sentences.tokens(), context));
+            return Tensors.toFloats(of.outputs(Tokens.of(sentences.tokens()), context));
         }
     }
 
@@ -94,7 +96,7 @@ class PeftFilesTest {
                 Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
         float[] before = logits(model);
         try (PointerScope scope = new PointerScope();
-                ClassificationModel merged =
+                HeadedModel merged =
                         model.withTensors(Methods.of(loaded.config()).merged(loaded.adapter(), model.points()))) {
             assertThat(maxDifference(
                             logits(merged), expected.get("merged_logits").toFloats()))
@@ -195,8 +197,8 @@ class PeftFilesTest {
         }
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(org.peft4j.nn.seam.Packing.of(lengths), adapterOf)) {
-            float[] logits = Tensors.toFloats(
-                    model.logits(tokens.stream().mapToInt(Integer::intValue).toArray(), context));
+            float[] logits = Tensors.toFloats(model.outputs(
+                    Tokens.of(tokens.stream().mapToInt(Integer::intValue).toArray()), context));
             assertThat(maxDifference(logits, expected.get("logits").toFloats())).isLessThan(1e-5);
         }
     }

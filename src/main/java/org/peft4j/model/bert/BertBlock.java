@@ -17,7 +17,7 @@ import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.PrefixKeyValues;
-import org.peft4j.nn.seam.Rows;
+import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.ops.Ops;
 
 /**
@@ -26,8 +26,8 @@ import org.peft4j.ops.Ops;
  * a = norm(dropout(attention(h) Woᵀ + bo) + h)
  * h' = norm(dropout(gelu(a W1ᵀ + b1) W2ᵀ + b2) + a)
  * </pre>
- * Where only each sequence's first row is read behind it, queries, output and MLP are computed for that row alone; keys
- * and values always for all rows. The results are the same.
+ * Queries, output and MLP are computed for the rows that are read behind it alone; keys and values always for all rows.
+ * The results are the same.
  */
 final class BertBlock implements Block, AutoCloseable {
     private final BertConfig config;
@@ -86,26 +86,25 @@ final class BertBlock implements Block, AutoCloseable {
     }
 
     @Override
-    public Tensor forward(Tensor h, Rows rows, ForwardContext context) {
+    public Tensor forward(Tensor h, ReadRows rows, ForwardContext context) {
         return Scopes.scoped(() -> {
-            Packing all = context.packing();
-            Packing read = rows == Rows.ALL ? all : Packing.ones(all.sequences());
-            Tensor kept = rows == Rows.ALL ? h : h.index_select(0, all.firstRows());
+            Packing read = rows.packing(context);
+            Tensor kept = rows.select(h, context);
             Tensor a = attentionNorm.forward(
-                    attend(h, kept, rows, read, context), kept, read, context, config.hiddenDropoutProb());
+                    attend(h, kept, read, context), kept, read, context, config.hiddenDropoutProb());
             Tensor up = Ops.gelu(intermediate.forwardOne(a, read, context));
             return outputNorm.forward(
                     output.forwardOne(up, read, context), a, read, context, config.hiddenDropoutProb());
         });
     }
 
-    private Tensor attend(Tensor h, Tensor kept, Rows rows, Packing read, ForwardContext context) {
+    private Tensor attend(Tensor h, Tensor kept, Packing read, ForwardContext context) {
         return Scopes.scoped(() -> {
             Packing all = context.packing();
             Tensor q;
             Tensor k;
             Tensor v;
-            if (rows == Rows.ALL) {
+            if (read == all) {
                 Tensor[] qkv = queryKeyValue.forward(h, all, context);
                 q = heads(qkv[0]);
                 k = heads(qkv[1]);

@@ -8,7 +8,11 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Supplier;
+import org.bytedeco.pytorch.AutoGradMode;
+import org.bytedeco.pytorch.BoolOptional;
+import org.bytedeco.pytorch.GradMode;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorArrayRefOptional;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
@@ -41,7 +45,7 @@ public final class ForwardContext implements AutoCloseable {
     private final List<Segment> segments;
     private final boolean training;
     private final long seed;
-    private final Map<Object, Tensor> made = new HashMap<>();
+    private final Map<Object, Shared> made = new HashMap<>();
 
     private ForwardContext(Packing packing, List<Segment> segments, boolean training, long seed) {
         this.packing = packing;
@@ -127,14 +131,49 @@ public final class ForwardContext implements AutoCloseable {
         return segment.adapters().stream().mapToInt(Adapter::positions).sum();
     }
 
-    /** What a claim makes once a call, although every block asks for it (a projected prefix, for example). */
+    /**
+     * What a claim makes once a call, although every block asks for it (a projected prefix, for example). Blocks get a leaf of
+     * autograd, whose gradient {@link #backward} hands on when all of them have added to it: so a backward may go block by
+     * block.
+     */
     public Tensor once(Object key, Supplier<Tensor> maker) {
-        Tensor known = made.get(key);
+        Shared known = made.get(key);
         if (known == null) {
-            known = Scopes.owned(maker);
+            known = new Shared(maker, training || GradMode.is_enabled());
             made.put(key, known);
         }
-        return known;
+        return known.leaf;
+    }
+
+    /** To be called behind the backward of the loss: hands the gradients of what was made {@link #once} on. */
+    public void backward() {
+        made.values().forEach(Shared::backward);
+    }
+
+    /** A value with its graph, and the leaf that blocks see. */
+    private static final class Shared {
+        private final Tensor value;
+        private final Tensor leaf;
+
+        /** @param trained whether it may need gradients, also where the forward around it keeps none */
+        Shared(Supplier<Tensor> maker, boolean trained) {
+            try (AutoGradMode grad = new AutoGradMode(trained)) {
+                value = Scopes.owned(maker);
+            }
+            leaf = Scopes.owned(() -> value.detach());
+            leaf.set_requires_grad(value.requires_grad());
+        }
+
+        void backward() {
+            if (value.requires_grad() && leaf.grad().defined()) {
+                value.backward(leaf.grad(), new BoolOptional(), false, new TensorArrayRefOptional());
+            }
+        }
+
+        void close() {
+            leaf.close();
+            value.close();
+        }
     }
 
     /** The tensor that one segment has in place of a frozen one; at most one of its adapters replaces it. */
@@ -189,7 +228,7 @@ public final class ForwardContext implements AutoCloseable {
 
     @Override
     public void close() {
-        made.values().forEach(Tensor::close);
+        made.values().forEach(Shared::close);
         made.clear();
     }
 }

@@ -83,11 +83,6 @@ public final class Packing {
         return cuSeqlens;
     }
 
-    /** Numbers of the rows that begin a sequence; every sequence needs one. int64 [sequences]. */
-    public Tensor firstRows() {
-        return Tensors.ofLongs(offsets, sequences());
-    }
-
     @Override
     public String toString() {
         return "Packing" + Arrays.toString(offsets);

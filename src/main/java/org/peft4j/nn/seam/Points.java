@@ -1,5 +1,7 @@
 package org.peft4j.nn.seam;
 
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
@@ -28,6 +30,26 @@ public record Points(
         List<KeyValuePoint> keyValues,
         Map<String, TensorPoint> tensors,
         List<String> fresh) {
+    /** These and those of a head, which gives the whole its name in transformers. */
+    public Points with(Points head) {
+        List<LinearPoint> allLinears = new ArrayList<>(linears);
+        allLinears.addAll(head.linears);
+        Map<String, TensorPoint> allTensors = new LinkedHashMap<>(tensors);
+        allTensors.putAll(head.tensors);
+        List<String> allFresh = new ArrayList<>(fresh);
+        allFresh.addAll(head.fresh);
+        return new Points(
+                modelType,
+                head.architecture,
+                hiddenSize,
+                layers,
+                queryHeads,
+                allLinears,
+                keyValues,
+                allTensors,
+                allFresh);
+    }
+
     /** Paths of all modules that hold a tensor, directly or deeper. */
     public TreeSet<String> modules() {
         TreeSet<String> modules = new TreeSet<>();

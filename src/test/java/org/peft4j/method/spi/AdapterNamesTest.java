@@ -23,9 +23,11 @@ import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.model.ClassificationModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
@@ -34,7 +36,7 @@ class AdapterNamesTest {
     private static final String LAYER = "base_model.model.bert.encoder.layer.0.attention.self.query.";
 
     private final Fixtures.Sentences sentences = Fixtures.tinySentences();
-    private ClassificationModel model;
+    private HeadedModel model;
 
     @TempDir
     Path dir;
@@ -42,7 +44,7 @@ class AdapterNamesTest {
     @BeforeEach
     void open() throws Exception {
         ModelDirectory tiny = Fixtures.tinyBert();
-        model = Models.family(tiny).classification(tiny, 2, ModelOptions.defaults());
+        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
     }
 
     @AfterEach
@@ -93,7 +95,7 @@ class AdapterNamesTest {
         try (var adapter = AdapterStore.read(dir, "default", model.points()).adapter();
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing(), adapter)) {
-            float[] logits = Tensors.toFloats(model.logits(sentences.tokens(), context));
+            float[] logits = Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context));
             assertThat(maxDifference(logits, expected)).isLessThan(1e-5);
         }
     }

@@ -27,10 +27,11 @@ import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.DType;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.model.ClassificationModel;
-import org.peft4j.model.EmbeddingModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
@@ -42,15 +43,15 @@ class BertFilesTest {
     @TempDir
     Path dir;
 
-    private ClassificationModel open(int labels, ModelOptions options) throws Exception {
+    private HeadedModel open(int labels, ModelOptions options) throws Exception {
         ModelDirectory directory = ModelDirectory.open(dir);
-        return Models.family(directory).classification(directory, labels, options);
+        return HeadedModel.open(directory, options, HeadKind.SEQUENCE, HeadOptions.of(labels));
     }
 
-    private float[] logits(ClassificationModel model) {
+    private float[] logits(HeadedModel model) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing())) {
-            return Tensors.toFloats(model.logits(sentences.tokens(), context));
+            return Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context));
         }
     }
 
@@ -75,7 +76,7 @@ class BertFilesTest {
     @MethodSource("names")
     void namesOfOtherReleasesAndWrappersLoad(String what, UnaryOperator<String> names) throws Exception {
         Variants.tinyBert(dir, names, tensors -> {}, keys -> {});
-        try (ClassificationModel model = open(2, ModelOptions.defaults())) {
+        try (HeadedModel model = open(2, ModelOptions.defaults())) {
             assertThat(model.points().fresh()).isEmpty();
             assertThat(maxDifference(logits(model), expected.get("logits").toFloats()))
                     .isLessThan(1e-5);
@@ -95,7 +96,7 @@ class BertFilesTest {
                 keys -> {});
         appendTensor("extra.scale", "F8_E4M3", "[3]", 3);
         appendTensor("extra.packed", "F4", "[4]", 2);
-        try (ClassificationModel model = open(2, ModelOptions.defaults())) {
+        try (HeadedModel model = open(2, ModelOptions.defaults())) {
             assertThat(maxDifference(logits(model), expected.get("logits").toFloats()))
                     .isLessThan(1e-5);
         }
@@ -164,10 +165,14 @@ class BertFilesTest {
         Variants.tinyBert(dir, name -> name, tensors -> {}, keys -> {});
         assertThatThrownBy(() -> open(3, ModelOptions.defaults()))
                 .isInstanceOf(MalformedFileException.class)
-                .hasMessageContaining("head has 2 classes, asked for are 3")
+                .hasMessageContaining("head has 2 outputs, asked for are 3")
                 .hasMessageContaining("task.new_head: true (--set task.new_head=true)");
         for (int labels : List.of(2, 3)) {
-            try (ClassificationModel model = open(labels, new ModelOptions(false, false, 5, true))) {
+            try (HeadedModel model = HeadedModel.open(
+                    ModelDirectory.open(dir),
+                    new ModelOptions(false, false, 5),
+                    HeadKind.SEQUENCE,
+                    new HeadOptions(labels, true))) {
                 assertThat(model.points().fresh()).containsExactly("classifier");
                 float[] logits = logits(model);
                 assertThat(logits).hasSize(labels * sentences.lengths().length);
@@ -194,21 +199,6 @@ class BertFilesTest {
             assertThatThrownBy(() -> open(labels, ModelOptions.defaults()))
                     .isInstanceOf(MalformedFileException.class)
                     .hasMessageContaining("one output, so it is a regression");
-        }
-    }
-
-    @ParameterizedTest
-    @ValueSource(strings = {"regression", "multi_label_classification", "something"})
-    void otherProblemsAreRefusedByName(String problem) throws Exception {
-        Variants.tinyBert(dir, name -> name, tensors -> {}, keys -> keys.put("problem_type", problem));
-        for (boolean newHead : new boolean[] {false, true}) {
-            assertThatThrownBy(() -> open(2, new ModelOptions(false, false, 0, newHead)))
-                    .isInstanceOf(MalformedFileException.class)
-                    .hasMessageContaining("config.json: problem_type " + problem + " is not supported");
-        }
-        ModelDirectory directory = ModelDirectory.open(dir);
-        try (EmbeddingModel model = Models.family(directory).embedding(directory, ModelOptions.defaults())) {
-            assertThat(model.notes()).isEmpty();
         }
     }
 
@@ -267,10 +257,10 @@ class BertFilesTest {
                 "sparse_attention",
                 false));
         Variants.tinyBert(dir, name -> name, tensors -> {}, keys);
-        try (ClassificationModel model = open(2, ModelOptions.defaults())) {
+        try (HeadedModel model = open(2, ModelOptions.defaults())) {
             assertThat(maxDifference(logits(model), expected.get("logits").toFloats()))
                     .isLessThan(1e-5);
-            assertThat(model.notes())
+            assertThat(model.model().notes())
                     .containsExactly(
                             "config.json: 'rotary_base' is passed over, as transformers 5.18 does, which does not"
                                     + " know it either");

@@ -17,9 +17,12 @@ import org.peft4j.TestModels;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.model.EmbeddingModel;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Models;
+import org.peft4j.model.Tokens;
+import org.peft4j.nn.Pooling;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
@@ -34,15 +37,16 @@ class MiniLmTest {
     void hiddenStatesEqualHuggingFaces(boolean bfloat16, double hidden, double embedding) throws Exception {
         ModelDirectory directory = ModelDirectory.open(TestModels.miniLm());
         ModelOptions options = new ModelOptions(bfloat16, true, 0);
-        try (EmbeddingModel model = Models.family(directory).embedding(directory, options);
+        try (HeadedModel model = HeadedModel.open(directory, options, HeadKind.NONE, HeadOptions.of(0));
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(sentences.packing())) {
             assertThat(maxDifference(
-                            Tensors.toFloats(model.hidden(sentences.tokens(), context)),
+                            Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context)),
                             expected.get("last_hidden_state").toFloats()))
                     .isLessThan(hidden);
             assertThat(maxDifference(
-                            Tensors.toFloats(model.embed(sentences.tokens(), context)),
+                            Tensors.toFloats(Pooling.mean(
+                                    model.outputs(Tokens.of(sentences.tokens()), context), context.packing())),
                             expected.get("mean_embedding").toFloats()))
                     .isLessThan(embedding);
         }

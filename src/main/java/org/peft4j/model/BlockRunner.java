@@ -1,0 +1,45 @@
+package org.peft4j.model;
+
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.Block;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.ReadRows;
+
+/**
+ * Takes inputs through a model block by block, and a loss back. For one call forward and, in training, one back; then a new
+ * one. {@link #plain} keeps what every block needs for its backward; {@link RecomputedBlocks} keeps the blocks' inputs alone.
+ */
+public interface BlockRunner {
+    /** The rows that are read, behind {@link Model#finish}: [R, C]. */
+    Tensor forward(Model model, Inputs inputs, ReadRows rows, ForwardContext context);
+
+    /** Adds the gradients of the loss, one number, to all parameters that it depends on. */
+    void backward(Tensor loss, ForwardContext context);
+
+    /** Runs blocks one after the other. */
+    static BlockRunner plain() {
+        return new BlockRunner() {
+            @Override
+            public Tensor forward(Model model, Inputs inputs, ReadRows rows, ForwardContext context) {
+                return Scopes.scoped(() -> {
+                    Tensor h = model.embed(inputs, context);
+                    int left = model.blocks().size();
+                    for (Block block : model.blocks()) {
+                        left--;
+                        Tensor next = block.forward(h, left > 0 ? ReadRows.ALL : rows, context);
+                        h.close();
+                        h = next;
+                    }
+                    return model.finish(h, rows.packing(context), context);
+                });
+            }
+
+            @Override
+            public void backward(Tensor loss, ForwardContext context) {
+                loss.backward();
+                context.backward();
+            }
+        };
+    }
+}

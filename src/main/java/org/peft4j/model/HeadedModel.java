@@ -1,0 +1,75 @@
+package org.peft4j.model;
+
+import java.io.IOException;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Points;
+
+/** A model and one head behind it: what a run trains and a single adapter uses. Owns both. */
+public final class HeadedModel implements AutoCloseable {
+    private final Model model;
+    private final Head head;
+    private final HeadKind kind;
+    private final HeadOptions options;
+    private final Points points;
+
+    private HeadedModel(Model model, HeadKind kind, HeadOptions options) {
+        this.model = model;
+        this.kind = kind;
+        this.options = options;
+        head = model.head(kind, options);
+        points = model.points().with(head.points());
+    }
+
+    /** Puts a head behind a model; both are closed with it, and at once if there is no such head. */
+    public static HeadedModel of(Model model, HeadKind kind, HeadOptions options) {
+        try {
+            return new HeadedModel(model, kind, options);
+        } catch (RuntimeException e) {
+            model.close();
+            throw e;
+        }
+    }
+
+    /** Opens a model with a head. */
+    public static HeadedModel open(
+            ModelDirectory directory, ModelOptions modelOptions, HeadKind kind, HeadOptions options)
+            throws IOException {
+        return of(Models.family(directory).open(directory, modelOptions), kind, options);
+    }
+
+    public Model model() {
+        return model;
+    }
+
+    public Head head() {
+        return head;
+    }
+
+    /** Where methods may act in both. */
+    public Points points() {
+        return points;
+    }
+
+    /** What comes out of the head: [R, outputs], float32, a row for each that the head reads. */
+    public Tensor outputs(Inputs inputs, ForwardContext context) {
+        return Scopes.scoped(() -> head.forward(
+                BlockRunner.plain().forward(model, inputs, head.reads(), context),
+                head.reads().packing(context),
+                context));
+    }
+
+    /** The same with other frozen tensors, by path; see {@link Model#withTensors}. */
+    public HeadedModel withTensors(Map<String, Tensor> changed) {
+        return of(model.withTensors(changed), kind, options);
+    }
+
+    @Override
+    public void close() {
+        head.close();
+        model.close();
+    }
+}

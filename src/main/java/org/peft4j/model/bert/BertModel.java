@@ -1,0 +1,225 @@
+package org.peft4j.model.bert;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.error.ConfigException;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.model.FrozenTensors;
+import org.peft4j.model.Head;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadLayout;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.Inputs;
+import org.peft4j.model.LinearHead;
+import org.peft4j.model.Model;
+import org.peft4j.model.ModelInfo;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Tokens;
+import org.peft4j.nn.Block;
+import org.peft4j.nn.Embedding;
+import org.peft4j.nn.LayerNorm;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Ops;
+
+/** BERT's embeddings and blocks. */
+final class BertModel implements Model {
+    private static final String PREFIX = "bert.";
+    private static final String EMBEDDINGS = PREFIX + "embeddings";
+    private static final String POOLER = PREFIX + "pooler.dense";
+    private static final String CLASSIFIER = "classifier";
+
+    private final ModelDirectory directory;
+    private final ModelOptions options;
+    private final Map<String, Tensor> changed;
+    private final BertConfig config;
+    private final FrozenTensors tensors;
+    private final Embedding words;
+    private final Embedding positions;
+    private final Embedding tokenTypes;
+    private final LayerNorm norm;
+    private final List<BertBlock> blocks = new ArrayList<>();
+    private final Points points;
+
+    BertModel(ModelDirectory directory, ModelOptions options, Map<String, Tensor> changed) throws IOException {
+        this.directory = directory;
+        this.options = options;
+        this.changed = changed;
+        BertConfig read = BertConfig.read(directory);
+        config = options.dropout() ? read.withDropout() : read.withoutDropout();
+        tensors = new FrozenTensors(directory, PREFIX, options, changed);
+        int h = config.hiddenSize();
+        words = embedding("word_embeddings", config.vocabSize(), h);
+        positions = embedding("position_embeddings", config.maxPositionEmbeddings(), h);
+        tokenTypes = embedding("token_type_embeddings", config.typeVocabSize(), h);
+        norm = BertBlock.norm(tensors, EMBEDDINGS + ".LayerNorm", config);
+        for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
+            blocks.add(new BertBlock(config, layer, tensors));
+        }
+        points = new Points(
+                "bert",
+                "BertModel",
+                h,
+                config.numHiddenLayers(),
+                config.numAttentionHeads(),
+                linearPoints(),
+                blocks.stream().map(BertBlock::keyValuePoint).toList(),
+                tensors.points(),
+                tensors.fresh());
+    }
+
+    private Embedding embedding(String name, long rows, long columns) throws IOException {
+        String path = EMBEDDINGS + "." + name;
+        return new Embedding(path, tensors.matrix(path + ".weight", rows, columns));
+    }
+
+    private List<LinearPoint> linearPoints() {
+        return blocks.stream().flatMap(block -> block.linearPoints().stream()).toList();
+    }
+
+    @Override
+    public ModelInfo info() {
+        ModelInfo.Stack encoder = new ModelInfo.Stack(
+                config.hiddenSize(),
+                config.numHiddenLayers(),
+                config.numAttentionHeads(),
+                config.numAttentionHeads(),
+                config.headSize());
+        return new ModelInfo("bert", encoder, null, config.maxPositionEmbeddings(), true, config.vocabSize());
+    }
+
+    @Override
+    public Points points() {
+        return points;
+    }
+
+    @Override
+    public List<String> notes() {
+        return config.notes();
+    }
+
+    @Override
+    public Tensor embed(Inputs inputs, ForwardContext context) {
+        Tokens tokens = (Tokens) inputs;
+        check(tokens, context);
+        return Scopes.scoped(() -> {
+            Packing rows = context.packing();
+            int n = tokens.rows();
+            Tensor sum = words.forward(Tensors.ofInts(tokens.ids()), options.compute(), rows, context);
+            sum = sum.add(positions.forward(Tensors.ofLongs(context.positions(), n), options.compute(), rows, context));
+            int[] types = tokens.types() == null ? new int[n] : tokens.types();
+            sum = sum.add(tokenTypes.forward(Tensors.ofInts(types), options.compute(), rows, context));
+            Tensor normed = norm.forward(sum, null, rows, context, 0);
+            return Ops.dropout(normed, context.training() ? config.hiddenDropoutProb() : 0, context.seed(EMBEDDINGS));
+        });
+    }
+
+    private void check(Tokens tokens, ForwardContext context) {
+        Packing packing = context.packing();
+        if (packing.rows() != tokens.rows()) {
+            throw new IllegalArgumentException(
+                    "the packing has " + packing.rows() + " rows, but there are " + tokens.rows() + " tokens");
+        }
+        for (int token : tokens.ids()) {
+            if (token < 0 || token >= config.vocabSize()) {
+                throw new IllegalArgumentException("token " + token + " is not in the model's vocabulary of "
+                        + config.vocabSize() + "; does tokenizer.json belong to this model?");
+            }
+        }
+        for (int type : tokens.types() == null ? new int[0] : tokens.types()) {
+            if (type < 0 || type >= config.typeVocabSize()) {
+                throw new IllegalArgumentException("token type " + type + " is none of the model's "
+                        + config.typeVocabSize() + " (type_vocab_size); does tokenizer.json belong to this model?");
+            }
+        }
+        for (ForwardContext.Segment segment : context.segments()) {
+            int room = config.maxPositionEmbeddings() - ForwardContext.before(segment);
+            for (int s = segment.first(); s < segment.last(); s++) {
+                if (packing.length(s) == 0 || packing.length(s) > room) {
+                    throw new IllegalArgumentException("sequence " + s + " must have 1 to " + room
+                            + " tokens (max_position_embeddings less what its adapters take), has "
+                            + packing.length(s));
+                }
+            }
+        }
+    }
+
+    @Override
+    public List<Block> blocks() {
+        return List.copyOf(blocks);
+    }
+
+    /** BERT's blocks end with a norm of their own. */
+    @Override
+    public Tensor finish(Tensor h, Packing rows, ForwardContext context) {
+        return h.alias();
+    }
+
+    @Override
+    public Optional<HeadLayout> headLayout(HeadKind kind) {
+        return switch (kind) {
+            case SEQUENCE ->
+                Optional.of(new HeadLayout(
+                        "BertForSequenceClassification",
+                        ReadRows.FIRST,
+                        POOLER,
+                        true,
+                        CLASSIFIER,
+                        true,
+                        config.classifierDropout(),
+                        config.initializerRange()));
+            case TOKENS ->
+                Optional.of(new HeadLayout(
+                        "BertForTokenClassification",
+                        ReadRows.ALL,
+                        null,
+                        false,
+                        CLASSIFIER,
+                        true,
+                        config.classifierDropout(),
+                        config.initializerRange()));
+            case NONE ->
+                Optional.of(new HeadLayout(
+                        "BertModel", ReadRows.ALL, POOLER, false, null, false, 0, config.initializerRange()));
+            case LANGUAGE -> Optional.empty();
+        };
+    }
+
+    @Override
+    public Head head(HeadKind kind, HeadOptions of) {
+        HeadLayout layout = headLayout(kind)
+                .orElseThrow(() -> new ConfigException("a model of the family bert cannot be " + kind.words()
+                        + ": its rows see what comes after them; take a model that was made for it, such as a Llama"));
+        try {
+            return new LinearHead(
+                    layout, of, directory, new FrozenTensors(directory, PREFIX, options, changed), points);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Override
+    public Model withTensors(Map<String, Tensor> other) {
+        try {
+            return new BertModel(directory, options, other);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Override
+    public void close() {
+        blocks.forEach(BertBlock::close);
+        tensors.close();
+    }
+}

@@ -1,0 +1,91 @@
+package org.peft4j.nn.seam;
+
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.Tensors;
+
+/**
+ * Which rows of each sequence somebody reads behind a block: a run of neighbouring ones. What nobody reads is not computed.
+ * In a model whose rows see only what is before them the run has to end with the sequence ({@link #ALL}, {@link #last}),
+ * because attention aligns queries with the last keys.
+ */
+public final class ReadRows {
+    /** Every row. */
+    public static final ReadRows ALL = new ReadRows((context, s) -> 0, (context, s) -> length(context, s));
+
+    /** The first row of each sequence, where encoders pool. */
+    public static final ReadRows FIRST = new ReadRows((context, s) -> 0, (context, s) -> 1);
+
+    private final Bound begin;
+    private final Bound end;
+
+    private ReadRows(Bound begin, Bound end) {
+        this.begin = begin;
+        this.end = end;
+    }
+
+    /** The last n rows of each sequence, which has at least as many. */
+    public static ReadRows last(int n) {
+        return new ReadRows((context, s) -> length(context, s) - n, (context, s) -> length(context, s));
+    }
+
+    /** The last rows of each sequence, as many as the list says for it. */
+    public static ReadRows last(List<Integer> counts) {
+        return new ReadRows((context, s) -> length(context, s) - counts.get(s), (context, s) -> length(context, s));
+    }
+
+    /** For each sequence its own, as many as the context has. */
+    public static ReadRows bySequence(List<ReadRows> of) {
+        return new ReadRows(
+                (context, s) -> of.get(s).begin.of(context, s),
+                (context, s) -> of.get(s).end.of(context, s));
+    }
+
+    /** A row's number within its sequence. */
+    @FunctionalInterface
+    private interface Bound {
+        int of(ForwardContext context, int sequence);
+    }
+
+    private static int length(ForwardContext context, int sequence) {
+        return context.packing().length(sequence);
+    }
+
+    /** Whether these are all rows there are. */
+    public boolean isAll(ForwardContext context) {
+        for (int s = 0; s < context.packing().sequences(); s++) {
+            if (begin.of(context, s) > 0 || end.of(context, s) < length(context, s)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** How the read rows lie when they are put one behind the other; the context's own packing if they are all. */
+    public Packing packing(ForwardContext context) {
+        if (isAll(context)) {
+            return context.packing();
+        }
+        int[] lengths = new int[context.packing().sequences()];
+        for (int s = 0; s < lengths.length; s++) {
+            lengths[s] = end.of(context, s) - begin.of(context, s);
+        }
+        return Packing.of(lengths);
+    }
+
+    /** The read rows of h, [T, …]; h itself if they are all. */
+    public Tensor select(Tensor h, ForwardContext context) {
+        if (isAll(context)) {
+            return h;
+        }
+        Packing all = context.packing();
+        long[] rows = new long[Math.toIntExact(packing(context).rows())];
+        int n = 0;
+        for (int s = 0; s < all.sequences(); s++) {
+            for (int i = begin.of(context, s); i < end.of(context, s); i++) {
+                rows[n++] = all.begin(s) + i;
+            }
+        }
+        return h.index_select(0, Tensors.ofLongs(rows, n));
+    }
+}
