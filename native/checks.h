@@ -28,6 +28,20 @@ inline void check_shape(const char* operation, const char* name, const at::Tenso
               t.sizes());
 }
 
+// x wᵀ + bias for a w that is no Weight; x goes by `name`.
+inline void check_linear(const char* operation, const char* name, const at::Tensor& x, const at::Tensor& w,
+                         const at::Tensor& bias) {
+  check_compute_type(operation, name, x);
+  TORCH_CHECK(x.dim() == 2, operation, ": ", name, " must have shape [T, in], got ", x.sizes());
+  TORCH_CHECK(w.defined() && w.dim() == 2 && w.size(1) == x.size(1), operation, ": w must have shape [out, ", x.size(1),
+              "] (in of ", name, "), got ", w.defined() ? w.sizes() : at::IntArrayRef());
+  check_like(operation, "w", w, name, x);
+  if (bias.defined()) {
+    check_shape(operation, "bias", bias, {w.size(0)}, "[out]");
+    check_like(operation, "bias", bias, name, x);
+  }
+}
+
 inline void check_probability(const char* operation, double p) {
   TORCH_CHECK(p >= 0 && p < 1, operation, ": dropout must be in [0, 1), got ", p);
 }

@@ -51,15 +51,7 @@ struct Linear : torch::autograd::Function<Linear> {
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-  check_compute_type(kName, "x", x);
-  TORCH_CHECK(x.dim() == 2, kName, ": x must have shape [T, in], got ", x.sizes());
-  TORCH_CHECK(w.defined() && w.dim() == 2 && w.size(1) == x.size(1), kName, ": w must have shape [out, ", x.size(1),
-              "] (in of x), got ", w.defined() ? w.sizes() : at::IntArrayRef());
-  check_like(kName, "w", w, "x", x);
-  if (bias.defined()) {
-    check_shape(kName, "bias", bias, {w.size(0)}, "[out]");
-    check_like(kName, "bias", bias, "x", x);
-  }
+  check_linear(kName, "x", x, w, bias);
   return Linear::apply(x, w, optional(bias));
 }
 

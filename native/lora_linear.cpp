@@ -179,7 +179,7 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
                                     const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
                                     at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
                                     int64_t seed) {
-  const std::shared_ptr<Plan> plan = make_plan(x, weight, bias, a, b, place, scale, dropout, seed);
+  const std::shared_ptr<Plan> plan = make_plan("lora_linear", "x", x, weight, bias, a, b, place, scale, dropout, seed);
   switch (provider_of(Operation::kLoraLinear, x)) {
     case Provider::kReference: return eager(x, bias, a, b, *plan);
     case Provider::kOwn:

@@ -6,27 +6,26 @@
 
 namespace peft4j {
 
-std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
-                                const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
-                                at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
-                                int64_t seed) {
-  constexpr const char* kName = "lora_linear";
+std::shared_ptr<Plan> make_plan(const char* operation, const char* name, const at::Tensor& x, const Weight& weight,
+                                const at::Tensor& bias, const std::vector<at::Tensor>& a,
+                                const std::vector<at::Tensor>& b, at::IntArrayRef place, at::ArrayRef<double> scale,
+                                at::ArrayRef<double> dropout, int64_t seed) {
   auto plan = std::make_shared<Plan>();
   plan->weight = weight.impl();
-  check_compute_type(kName, "x", x);
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), kName, ": x must have shape [T, ", weight.in(),
+  check_compute_type(operation, name, x);
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), operation, ": ", name, " must have shape [T, ", weight.in(),
               "] (in of the weight), got ", x.sizes());
-  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), kName, ": x is on ", x.device(), " but the weight on ",
-              plan->weight->parts()[0].device());
+  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), operation, ": ", name, " is on ", x.device(),
+              " but the weight on ", plan->weight->parts()[0].device());
   const int64_t widest = std::max(weight.in(), weight.out());
-  TORCH_CHECK(!on_device(x) || widest <= kMostRankColumns, kName, ": on ", x.device(), " a layer has at most ",
+  TORCH_CHECK(!on_device(x) || widest <= kMostRankColumns, operation, ": on ", x.device(), " a layer has at most ",
               kMostRankColumns, " inputs and outputs, got ", widest);
   if (bias.defined()) {
-    check_shape(kName, "bias", bias, {weight.out()}, "[out]");
-    check_like(kName, "bias", bias, "x", x);
+    check_shape(operation, "bias", bias, {weight.out()}, "[out]");
+    check_like(operation, "bias", bias, name, x);
   }
   const size_t n = a.size();
-  TORCH_CHECK(b.size() == n && scale.size() == n && dropout.size() == n && place.size() == 3 * n, kName, ": ", n,
+  TORCH_CHECK(b.size() == n && scale.size() == n && dropout.size() == n && place.size() == 3 * n, operation, ": ", n,
               " A's need as many B's, scales and dropouts and 3 numbers of place each, got ", b.size(), ", ",
               scale.size(), ", ", dropout.size(), " and ", place.size());
   plan->first_column.push_back(0);
@@ -36,21 +35,21 @@ std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const
   for (size_t j = 0; j < n; ++j) {
     const Adapter adapter{place[3 * j], place[3 * j + 1], place[3 * j + 2], scale[j], dropout[j]};
     const int64_t parts = plan->weight->parts().size();
-    TORCH_CHECK(adapter.part >= 0 && adapter.part < parts, kName, ": adapter ", j, " belongs to part ", adapter.part,
-                " of a weight with ", parts);
-    TORCH_CHECK(0 <= adapter.begin && adapter.begin <= adapter.end && adapter.end <= x.size(0), kName, ": adapter ", j,
-                " applies to rows [", adapter.begin, ", ", adapter.end, ") of ", x.size(0));
+    TORCH_CHECK(adapter.part >= 0 && adapter.part < parts, operation, ": adapter ", j, " belongs to part ",
+                adapter.part, " of a weight with ", parts);
+    TORCH_CHECK(0 <= adapter.begin && adapter.begin <= adapter.end && adapter.end <= x.size(0), operation, ": adapter ",
+                j, " applies to rows [", adapter.begin, ", ", adapter.end, ") of ", x.size(0));
     const int64_t out = plan->weight->parts()[adapter.part].size(0), rank = a[j].dim() == 2 ? a[j].size(0) : -1;
-    TORCH_CHECK(a[j].dim() == 2 && a[j].size(1) == weight.in() && rank > 0, kName, ": A of adapter ", j,
+    TORCH_CHECK(a[j].dim() == 2 && a[j].size(1) == weight.in() && rank > 0, operation, ": A of adapter ", j,
                 " must have shape [r, ", weight.in(), "], got ", a[j].sizes());
-    check_shape(kName, "B", b[j], {out, rank}, "[out, r]");
+    check_shape(operation, "B", b[j], {out, rank}, "[out, r]");
     for (const at::Tensor& factor : {a[j], b[j]}) {
-      TORCH_CHECK(factor.scalar_type() == compute_type(x), kName, ": A and B must be ", compute_type(x), " for x of ",
-                  x.scalar_type(), ", got ", factor.scalar_type());
-      TORCH_CHECK(factor.device() == x.device(), kName, ": x is on ", x.device(), " but adapter ", j, " is on ",
-                  factor.device());
+      TORCH_CHECK(factor.scalar_type() == compute_type(x), operation, ": A and B must be ", compute_type(x), " for ",
+                  name, " of ", x.scalar_type(), ", got ", factor.scalar_type());
+      TORCH_CHECK(factor.device() == x.device(), operation, ": ", name, " is on ", x.device(), " but adapter ", j,
+                  " is on ", factor.device());
     }
-    check_probability(kName, adapter.dropout);
+    check_probability(operation, adapter.dropout);
     plan->adapters.push_back(adapter);
     if (adapter.begin == adapter.end) {
       continue;

@@ -56,11 +56,11 @@ RankSegments segments_of(const Plan& plan, const std::vector<int64_t>& column, i
   return segments_of(plan, column, part, factor, [](int64_t) { return at::Tensor(); });
 }
 
-// Checks every argument of lora_linear (contract: peft4j.h).
-std::shared_ptr<Plan> make_plan(const at::Tensor& x, const Weight& weight, const at::Tensor& bias,
-                                const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
-                                at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
-                                int64_t seed);
+// Checks every argument of lora_linear (contract: peft4j.h), in the name of the operation that has them and calls x by `name`.
+std::shared_ptr<Plan> make_plan(const char* operation, const char* name, const at::Tensor& x, const Weight& weight,
+                                const at::Tensor& bias, const std::vector<at::Tensor>& a,
+                                const std::vector<at::Tensor>& b, at::IntArrayRef place, at::ArrayRef<double> scale,
+                                at::ArrayRef<double> dropout, int64_t seed);
 
 // dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
 // Undefined ones count as 0; undefined if all are.

@@ -163,21 +163,35 @@ PEFT4J_API at::Tensor gelu(const at::Tensor& x);
 PEFT4J_API at::Tensor dropout(const at::Tensor& x, double p, int64_t seed);
 
 /*
-The loss of a language model's head, without logits [T, V] in memory. With z = hidden Wᵀ, then softcap·tanh(z / softcap)
-if softcap is not 0, a labelled row's loss is -(1 - label_smoothing)·log softmax(z)[label] - label_smoothing·mean(log softmax(z)).
+The loss of each row under a head of V classes, without logits [T, V] in memory. With
 
-hidden   [T, d]: float32 or bfloat16 (CUDA also float16; float64 for tests); the only one that gets a gradient.
-weight   [V, d], frozen.
-labels   [T], int64 on the CPU: the class that the row predicts (shifted already), or -100: the row is left out.
-mean     over the labelled rows, of which there must be one; else their sum.
-Result: a scalar, float32. The gradient of hidden is made in the same pass and kept, [labelled rows, d].
+    z = hidden Wᵀ + bias + Σ_j scale_j · (dropout_j(hidden) A_jᵀ) B_jᵀ,  then softcap·tanh(z / softcap) if softcap is not 0,
+
+it is -(1 - label_smoothing)·log softmax(z)[label] - label_smoothing·mean(log softmax(z)). Of z a chunk of rows exists at a time.
+
+hidden   [T, d]: float32 or bfloat16 (CUDA also float16; float64 for tests).
+weight   [V, d], frozen: gets no gradient, and none is computed.
+bias     [V] of hidden's type, or undefined.
+a, b, place, scale, dropout, seed   low-rank updates of the head, as lora_linear takes them; place's rows are rows of hidden. Their
+         rank's own products are libtorch's on every device. An adapter without rows gets no gradient.
+labels   [T], int64 on the CPU: the class of the row (for a language model shifted already), or -100: the row is left out.
+softcap  0: none. label_smoothing from 0 to below 1.
+Result: [T], float32 (float64 if hidden is); 0 where the row is left out, which gets no gradient and gives none.
+
+Differentiable in hidden, bias, the A's and the B's; the incoming gradient is each row's weight. So a mean is losses.sum() / labels, and
+log-probabilities are -losses. As long as neither bias nor a B requires a gradient, those of hidden and of the A's are made in
+forward and kept, [labelled rows, d], and backward multiplies them; else backward makes the logits once more, and kept are
+arguments.
 */
-PEFT4J_API at::Tensor lm_loss(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels, double softcap,
-                              double label_smoothing, bool mean);
+PEFT4J_API at::Tensor token_losses(const at::Tensor& hidden, const Weight& weight, const at::Tensor& bias,
+                                   const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b,
+                                   at::IntArrayRef place, at::ArrayRef<double> scale, at::ArrayRef<double> dropout,
+                                   int64_t seed, const at::Tensor& labels, double softcap, double label_smoothing);
 
-// log softmax(z)[label] of each row, [T] float32; 0 where there is no label. Arguments as lm_loss's; not differentiable.
-PEFT4J_API at::Tensor token_log_probs(const at::Tensor& hidden, const Weight& weight, const at::Tensor& labels,
-                                      double softcap);
+// The same for a head that is trained itself: w [V, d] and bias [V] or undefined, of hidden's type. z = hidden wᵀ + bias, as linear has
+// it; differentiable in all three. The gradient of w is added up in float32 over the chunks.
+PEFT4J_API at::Tensor token_losses(const at::Tensor& hidden, const at::Tensor& w, const at::Tensor& bias,
+                                   const at::Tensor& labels, double softcap, double label_smoothing);
 
 /*
 y = P(x) / Q(x), a learned activation             (Molina et al. 2020; in groups of channels: KAT, Yang & Wang 2024)

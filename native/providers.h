@@ -12,7 +12,7 @@ enum class Operation {
   kLayerNorm,
   kGelu,
   kDropout,
-  kLmLoss,
+  kTokenLosses,
   kAdamW,
   kRational,
   kPromptGenerator,

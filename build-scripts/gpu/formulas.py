@@ -217,20 +217,14 @@ def prompt_generator(h, cu, instruction, down, pool, numerator, denominator, up,
 # ---- loss and optimiser
 
 
-def token_log_probs(hidden, weight, labels, softcap=0.0, smoothing=0.0):
-    """Of the labelled rows, in order."""
+def token_losses(hidden, weight, labels, bias, a, b, place, scale, dropout, seed, softcap, smoothing):
     labels = labels.to(hidden.device)
-    z = hidden[labels != -100] @ weight.t()
+    z = lora_linear(hidden, [weight], bias, a, b, place, scale, dropout, seed)[0]
     if softcap:
         z = softcap * torch.tanh(z / softcap)
     log_p = z.log_softmax(-1)
-    chosen = log_p.gather(1, labels[labels != -100].unsqueeze(1)).squeeze(1)
-    return (1 - smoothing) * chosen + smoothing * log_p.mean(-1)
-
-
-def lm_loss(hidden, weight, labels, softcap=0.0, smoothing=0.0, mean=True):
-    losses = -token_log_probs(hidden, weight, labels, softcap, smoothing)
-    return losses.mean() if mean else losses.sum()
+    chosen = log_p.gather(1, labels.clamp(min=0).unsqueeze(1)).squeeze(1)
+    return -((1 - smoothing) * chosen + smoothing * log_p.mean(-1)) * (labels != -100)
 
 
 def adamw(parameters, gradients, exp_avg, exp_avg_sq, rates, decays, steps, beta1, beta2, eps):

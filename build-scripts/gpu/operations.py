@@ -90,9 +90,9 @@ def dropout(x, p, seed=1):
     return torch.ops.peft4j.dropout(x, p, seed)
 
 
-def lm_loss(hidden, weight, labels, softcap=0.0, label_smoothing=0.0, mean=True):
-    return torch.ops.peft4j.lm_loss(hidden, weight, labels, softcap, label_smoothing, mean)
-
-
-def token_log_probs(hidden, weight, labels, softcap=0.0):
-    return torch.ops.peft4j.token_log_probs(hidden, weight, labels, softcap)
+def token_losses(hidden, weight, labels, bias=None, a=(), b=(), place=(), scale=(), dropout=None, seed=1, softcap=0.0, label_smoothing=0.0):
+    """weight: what weight() gives, or a tensor that is trained."""
+    if isinstance(weight, torch.Tensor):
+        return torch.ops.peft4j.token_losses_of_trained_head(hidden, weight, bias, labels, softcap, label_smoothing)
+    low_rank = list(a), list(b), list(place), list(scale), dropout or [0.0] * len(a), seed
+    return torch.ops.peft4j.token_losses(hidden, weight, bias, *low_rank, labels, softcap, label_smoothing)

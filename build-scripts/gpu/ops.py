@@ -190,18 +190,31 @@ def dropout(quick):
                     lambda t: formulas.dropped(*t, 0.1, 5))  # fmt: skip
 
 
-def lm_loss(quick):
-    for T, d, V in [(1, 3, 5), (7, 16, 33)] if quick else [(1, 3, 5), (130, 64, 1001), (1000, 256, 32000)]:
-        for softcap, smoothing, mean in [(0.0, 0.0, True), (30.0, 0.1, False)]:
-            labels = torch.randint(V, (T,), generator=torch.Generator().manual_seed(1))
-            labels[1::3] = -100
-            inputs = [random(T, d, seed=1), random(V, d, seed=2, deviation=d**-0.5)]
-            yield Check("lm_loss", f"T {T}, d {d}, V {V}, softcap {softcap}, smoothing {smoothing}, mean {mean}", inputs, [0],
-                        lambda t, a=(labels, softcap, smoothing, mean): operations.lm_loss(t[0], operations.weight([t[1]]), *a),
-                        lambda t, a=(labels, softcap, smoothing, mean): formulas.lm_loss(*t, *a))  # fmt: skip
-            yield Check("lm_loss", f"token_log_probs, T {T}, d {d}, V {V}, softcap {softcap}", inputs, [],
-                        lambda t, a=(labels, softcap): operations.token_log_probs(t[0], operations.weight([t[1]]), *a)[a[0] != -100],
-                        lambda t, a=(labels, softcap): formulas.token_log_probs(*t, *a))  # fmt: skip
+def token_losses(quick):
+    shapes = [(1, 3, 5), (7, 16, 33)] if quick else [(1, 3, 5), (130, 64, 1001), (1000, 256, 32000)]
+    for (T, d, V), (softcap, smoothing), kind in itertools.product(shapes, [(0.0, 0.0), (30.0, 0.1)], ["frozen", "low rank", "trained"]):
+        yield _token_losses(f"T {T}, d {d}, V {V}, softcap {softcap}, smoothing {smoothing}, {kind}", T, d, V, kind, softcap, smoothing)
+
+
+def _token_losses(what, T, d, V, kind, softcap, smoothing):
+    labels = torch.randint(V, (T,), generator=torch.Generator().manual_seed(1))
+    labels[1::3] = -100
+    half, n = (T + 1) // 2, 2 if kind == "low rank" else 0
+    place, scale, dropout = [0, 0, T, 0, 0, half][: 3 * n], [2.0, 0.5][:n], [0.1, 0.0][:n]
+    inputs = [random(T, d, seed=1), random(V, d, seed=2, deviation=d**-0.5), None if kind == "frozen" else random(V, seed=3)]
+    inputs += [random(2 + j, d, seed=4 + j, deviation=d**-0.5) for j in range(n)] + [random(V, 2 + j, seed=6 + j) for j in range(n)]
+    settings = (place, scale, dropout, 5, softcap, smoothing)
+
+    def run(t):
+        weight = t[1] if kind == "trained" else operations.weight([t[1]])
+        return operations.token_losses(t[0], weight, labels, t[2], t[3 : 3 + n], t[3 + n :], *settings)
+
+    def formula(t):
+        return formulas.token_losses(t[0], t[1], labels, t[2], t[3 : 3 + n], t[3 + n :], *settings)
+
+    low_rank = list(range(3, 3 + 2 * n))
+    trained = [0] + ([1] if kind == "trained" else []) + ([] if kind == "frozen" else [2]) + low_rank
+    return Check("token_losses", what, inputs, trained, run, formula, wide=tuple(low_rank))
 
 
 def adamw(quick):
@@ -241,7 +254,7 @@ def clip_grad_norm(quick):
 
 OPERATIONS = [
     lora_linear, attention, attention_decode, layer_norm, rms_norm, rotary, gated_mlp, rational, prompt_generator, gelu, dropout,
-    lm_loss, adamw, clip_grad_norm,
+    token_losses, adamw, clip_grad_norm,
 ]  # fmt: skip
 
 # ---- running them

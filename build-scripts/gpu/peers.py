@@ -234,5 +234,5 @@ def gated_mlp(gate, up):
     return F.silu(gate) * up
 
 
-def lm_loss(hidden, weight, labels):
+def mean_loss(hidden, weight, labels):
     return F.cross_entropy(F.linear(hidden, weight).float(), labels)

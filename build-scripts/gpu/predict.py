@@ -139,7 +139,7 @@ def copy(n_bytes):
 # ---- loss and optimiser
 
 
-def lm_loss(T, C, V):
+def token_losses(T, C, V):
     """Logits and dh, W twice; the chunks of logits are written, made gradients in place, and read."""
     return [Step(HALF * (T * C + V * C + T * V), 2 * T * C * V), Step(HALF * 2 * T * V),
             Step(HALF * (T * V + V * C + T * C), 2 * T * C * V)]
@@ -232,7 +232,7 @@ def step_8b(ceilings, linears, layers=32, T=4096, V=128256, C=4096):
     elementwise = HALF * (10 * C * 2 + 4 * (4096 + 1024) + 9 * 14336)  # norms and residuals, rotary, MLP, both ways
     parts = {
         "linears": layers * frozen * linears,
-        "head and loss": seconds(lm_loss(T, C, V), ceilings) / T,
+        "head and loss": seconds(token_losses(T, C, V), ceilings) / T,
         "attention": layers * 3.5 * 4 * (T / 2) * C / attention_rate,
         "elementwise": layers * elementwise / ceilings.copy,
     }
@@ -296,7 +296,7 @@ def catalogue():
         ("rotary, fwd", "8192 x (32 + 8) x 128", elements(T * 40 * 128, 1, 1)),
         ("gated MLP, fwd", "8192 x 14336", elements(wide, 2, 1)),
         ("gated MLP, bwd", "8192 x 14336", elements(wide, 3, 2)),
-        ("lm_loss, fwd + bwd", "T 8192, C 4096, V 128256", lm_loss(T, C, 128256)),
+        ("token_losses, fwd + bwd", "T 8192, C 4096, V 128256", token_losses(T, C, 128256)),
         ("adamw + border", "8B, rank 16: 42 M", adamw(41_943_040, True)),
     ]
 

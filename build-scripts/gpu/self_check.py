@@ -102,7 +102,7 @@ def made_up_run():
         rows += [row("rational", "copy", 100, direction), row("rational", "peft4j kernel", time, direction)]
     rows += [row("rms_norm", "copy", 100), row("rms_norm", "peft4j kernel", 110)]
     rows += [row("gelu", "copy", 100), row("gelu", "peft4j own", 110), row("gelu", "eager", 100, error="not here", microseconds=None)]
-    rows += [row("lm_loss", "eager", 200), row("lm_loss", "peft4j own", 100, peak_bytes=0.5e9)]
+    rows += [row("token_losses", "eager", 200), row("token_losses", "peft4j own", 100, peak_bytes=0.5e9)]
     speed = {"rows": rows, "auto": {"lora_linear": "library", "attention": "library"}, "ceilings": vars(predict.H200)}
     facts = {"multiprocessors": 132, "memory_bytes": 1.5e11, "memcpy_rate": 4e12, "kernel_copy_rate": 4.1e12, "matrix_rate": 7.7e14}
     return {"card": "NVIDIA H200", "commit": "abc", "date": "2026-01-01", "facts": facts, "speed": speed,

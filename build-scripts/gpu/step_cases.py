@@ -77,7 +77,7 @@ def prompt_generator(c):
     yield from each_way("prompt_generator", f"{S} x {n} rows of {d}, m {m}, P {P}", lambda back: predict.prompt_generator(T, d, m, P, back), pairs)
 
 
-def lm_loss(c):
+def token_losses(c):
     """The head of an 8B model: loss and the gradient of the hidden rows."""
     if not c.torch:
         return
@@ -88,14 +88,14 @@ def lm_loss(c):
 
     T, C, V = c.size((8192, 4096, 128256), (10, 16, 40))
     weight, hidden, labels = c.normal(V, C, deviation=C**-0.5), c.normal(T, C).requires_grad_(), torch.randint(V, (T,))
-    there, ours, compiled = labels.to(hidden.device), operations.weight([weight]), c.compiled(peers.lm_loss)
+    there, ours, compiled = labels.to(hidden.device), operations.weight([weight]), c.compiled(peers.mean_loss)
     pairs = {
-        "eager": (lambda: peers.lm_loss(hidden, weight, there), [hidden]),
+        "eager": (lambda: peers.mean_loss(hidden, weight, there), [hidden]),
         "compile": (lambda: compiled(hidden, weight, there), [hidden]),
-        **c.providers("lm_loss", lambda: operations.lm_loss(hidden, ours, labels), [hidden]),
+        **c.providers("token_losses", lambda: operations.token_losses(hidden, ours, labels).sum() / T, [hidden]),
     }
-    steps = lambda back: predict.lm_loss(T, C, V)  # noqa: E731
-    yield from each_way("lm_loss", f"T {T}, C {C}, V {V}", steps, pairs, directions=["forward + backward"], memory=True)
+    steps = lambda back: predict.token_losses(T, C, V)  # noqa: E731
+    yield from each_way("token_losses", f"T {T}, C {C}, V {V}", steps, pairs, directions=["forward + backward"], memory=True)
 
 
 # ---- kernels
@@ -301,7 +301,7 @@ def fixed_order_sum(c):
 
 
 def cross_entropy(c):
-    """Softmax, loss and gradient over the logits in place: a chunk of lm_loss."""
+    """Softmax, loss and gradient over the logits in place: a chunk of token_losses."""
     if not c.has("cross_entropy"):
         return
     T, V = c.size((1000, 128256), (3, 40))
@@ -394,6 +394,6 @@ def clip_grad_norm(c):
 
 
 OPERATIONS = [
-    layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, rational, prompt_generator, fixed_order_sum, lm_loss,
+    layer_norm, gelu, dropout, norm, rotary, gated_mlp, elementwise, rational, prompt_generator, fixed_order_sum, token_losses,
     cross_entropy, adamw, clip_grad_norm,
 ]  # fmt: skip

@@ -88,7 +88,7 @@ def one_pass(rows):
 
 
 def loss_memory(rows):
-    peaks = [r["peak_bytes"] for r in rows.find("lm_loss") if r["contender"].startswith("peft4j") and r.get("peak_bytes")]
+    peaks = [r["peak_bytes"] for r in rows.find("token_losses") if r["contender"].startswith("peft4j") and r.get("peak_bytes")]
     return max(peaks) / 1e9 if peaks else None
 
 
@@ -114,6 +114,6 @@ TARGETS = [
     Target("rational fwd", "copy of the same bytes", 0.92, against("rational", "peft4j kernel", ["copy"], "forward")),
     Target("rational bwd", "copy of the same bytes", 0.55, against("rational", "peft4j kernel", ["copy"], "backward")),
     Target("norm, rotary, MLP activation", "copy of the same bytes", 0.85, one_pass),
-    Target("lm_loss, V 128k, T 8192", "PyTorch eager", 1.5, against("lm_loss", "peft4j own", ["eager"])),
-    Target("lm_loss, peak extra memory", "", 0.6, loss_memory, unit=" GB", at_most=True),
+    Target("token_losses, V 128k, T 8192", "PyTorch eager", 1.5, against("token_losses", "peft4j own", ["eager"])),
+    Target("token_losses, peak extra memory", "", 0.6, loss_memory, unit=" GB", at_most=True),
 ]  # fmt: skip

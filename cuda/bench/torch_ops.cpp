@@ -21,14 +21,17 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const c10::intrusive_pt
   return peft4j::lora_linear(x, w->weight, bias, a, b, place, scale, dropout, seed);
 }
 
-at::Tensor lm_loss(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels,
-                   double softcap, double label_smoothing, bool mean) {
-  return peft4j::lm_loss(hidden, w->weight, labels, softcap, label_smoothing, mean);
+at::Tensor token_losses(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& bias,
+                        const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b, at::IntArrayRef place,
+                        at::ArrayRef<double> scale, at::ArrayRef<double> dropout, int64_t seed,
+                        const at::Tensor& labels, double softcap, double label_smoothing) {
+  return peft4j::token_losses(hidden, w->weight, bias, a, b, place, scale, dropout, seed, labels, softcap,
+                              label_smoothing);
 }
 
-at::Tensor token_log_probs(const at::Tensor& hidden, const c10::intrusive_ptr<Weight>& w, const at::Tensor& labels,
-                           double softcap) {
-  return peft4j::token_log_probs(hidden, w->weight, labels, softcap);
+at::Tensor token_losses_of_trained_head(const at::Tensor& hidden, const at::Tensor& w, const at::Tensor& bias,
+                                        const at::Tensor& labels, double softcap, double label_smoothing) {
+  return peft4j::token_losses(hidden, w, bias, labels, softcap, label_smoothing);
 }
 
 }  // namespace
@@ -48,8 +51,8 @@ TORCH_LIBRARY(peft4j, library) {
   library.def("prompt_generator", peft4j::prompt_generator);
   library.def("gelu", peft4j::gelu);
   library.def("dropout", peft4j::dropout);
-  library.def("lm_loss", lm_loss);
-  library.def("token_log_probs", token_log_probs);
+  library.def("token_losses", token_losses);
+  library.def("token_losses_of_trained_head", token_losses_of_trained_head);
   library.def("adamw", peft4j::adamw);
   library.def("clip_grad_norm", peft4j::clip_grad_norm);
   library.def("set_kernels", peft4j::set_kernels);

@@ -83,11 +83,18 @@ Operation prompt_generator_of() {
   return o;
 }
 
-Operation lm_loss_of() {
-  Operation o = operation_of("lm_loss", {random({5, 16}, 1), random({33, 16}, 2)}, [](const Tensors& in) {
-    return Tensors{lm_loss(in[0], Weight({in[1]}), at::tensor({3, -100, 0, 32, 7}, at::kLong), 0, 0.1, true)};
-  });
-  o.trained[1] = false;
+Operation token_losses_of(bool trained_head) {
+  Operation o =
+      operation_of("token_losses",
+                   {random({5, 16}, 1), random({33, 16}, 2), random({33}, 3), random({2, 16}, 4), random({33, 2}, 5)},
+                   [=](const Tensors& in) {
+                     const at::Tensor labels = at::tensor({3, -100, 0, 32, 7}, at::kLong);
+                     return Tensors{trained_head ? token_losses(in[0], in[1], in[2], labels, 0, 0.1)
+                                                 : token_losses(in[0], Weight({in[1].detach()}), in[2], {in[3]},
+                                                                {in[4]}, {0, 1, 4}, {0.5}, {0.25}, 1, labels, 0, 0.1)};
+                   });
+  o.trained = {true, trained_head, true, !trained_head, !trained_head};
+  o.wide = {false, false, false, true, true};
   return o;
 }
 
@@ -106,7 +113,8 @@ std::vector<Operation> operations() {
       attention_of(true),
       attention_decode_of(),
       prompt_generator_of(),
-      lm_loss_of(),
+      token_losses_of(false),
+      token_losses_of(true),
       turned,
       operation_of("layer_norm", {random({3, 16}, 1), random({3, 16}, 2), random({16}, 3), random({16}, 4)},
                    [](const Tensors& in) { return Tensors{layer_norm(in[0], in[1], in[2], in[3], 1e-5, 0.25, 1)}; }),

@@ -68,7 +68,9 @@ TEST(gapsOfNaNDoNotReachResults) {
   const auto typed = [](at::IntArrayRef shape, uint64_t seed) { return random(shape, seed).to(at::kBFloat16); };
   const at::Tensor x = typed({kRows, kIn}, 1).requires_grad_(true);
   const at::Tensor a = random({kRank, kIn}, 2).to(at::kFloat).requires_grad_(true),
-                   b = random({kOut, kRank}, 3).to(at::kFloat).requires_grad_(true);
+                   b = random({kOut, kRank}, 3).to(at::kFloat).requires_grad_(true),
+                   c = random({257, kRank}, 6).to(at::kFloat).requires_grad_(true),
+                   trained = typed({257, kIn}, 7).requires_grad_(true);
   const Weight linear({typed({kOut, kIn}, 4)}), head({typed({257, kIn}, 5)});
   const at::Tensor labels = at::arange(kRows, at::kLong);
   const auto check = [&] {
@@ -79,9 +81,15 @@ TEST(gapsOfNaNDoNotReachResults) {
         REQUIRE(t.isfinite().all().item<bool>());
       }
     }
-    const at::Tensor loss = lm_loss(x, head, labels, 0, 0, true);
-    REQUIRE(loss.isfinite().item<bool>());
-    REQUIRE(torch::autograd::grad({loss}, {x})[0].isfinite().all().item<bool>());
+    for (const at::Tensor& losses :
+         {token_losses(x, head, at::Tensor(), {a}, {c}, {0, 0, kRows}, {2.0}, {0.25}, 1, labels, 0, 0),
+          token_losses(x, trained, at::Tensor(), labels, 0, 0)}) {
+      REQUIRE(losses.isfinite().all().item<bool>());
+      for (const at::Tensor& gradient :
+           torch::autograd::grad({losses.sum()}, {x, a, c, trained}, {}, std::nullopt, false, true)) {
+        REQUIRE(!gradient.defined() || gradient.isfinite().all().item<bool>());
+      }
+    }
   };
   MemoryIsNaN nan;
   for (const char* provider : {"own", "library"}) {

@@ -14,6 +14,7 @@ module org.peft4j {
     exports org.peft4j.bench;
     exports org.peft4j.config;
     exports org.peft4j.info;
+    exports org.peft4j.metrics;
     exports org.peft4j.report;
     exports org.peft4j.run;
     exports org.peft4j.method;
@@ -23,7 +24,7 @@ module org.peft4j {
     opens org.peft4j.cli to
             info.picocli;
 
-    requires static transitive org.jspecify;
+    requires transitive org.jspecify;
     requires ai.djl.api;
     requires ai.djl.tokenizers;
     requires com.fasterxml.jackson.core;

@@ -13,14 +13,14 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.ModelConfig;
+import org.peft4j.config.ProblemType;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.error.TrainingException;
-import org.peft4j.io.AdapterFile;
-import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
 import org.peft4j.io.AtomicFiles;
-import org.peft4j.io.BaseHash;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.DType;
@@ -28,15 +28,13 @@ import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorSource;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
-import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
+import org.peft4j.model.Model;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
-import org.peft4j.run.files.AdapterSettings;
-import org.peft4j.train.OutputLabels;
+import org.peft4j.task.Task;
+import org.peft4j.train.LoadedTask;
+import org.peft4j.train.OpenedModel;
 
 /** Writes a plain model directory whose weights have an adapter in them. The adapter and the base model stay as they are. */
 public final class Merge {
@@ -57,42 +55,39 @@ public final class Merge {
             throw new ConfigException("out: " + out
                     + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         }
-        ModelDirectory directory = ModelDirectory.open(modelPath);
-        AdapterFile file = AdapterFiles.read(adapterPath);
-        AdapterSettings settings = AdapterSettings.read(file.directory()).orElse(null);
-        List<String> notes = new ArrayList<>();
-        if (settings != null && settings.baseHash() != null) {
-            settings.otherBase(BaseHash.of(directory)).ifPresent(notes::add);
-        }
-        OutputLabels outputs = new OutputLabels(directory, file, settings);
-        List<String> labels = outputs.forUse(List.of()).names();
-        try (HeadedModel model = HeadedModel.open(
-                        directory,
-                        new ModelOptions(false, false, 0),
-                        HeadKind.SEQUENCE,
-                        new HeadOptions(labels.size(), outputs.adapterHead() > 0));
+        OpenedModel base = OpenedModel.open(ModelConfig.of(modelPath).withDropout(ModelConfig.Dropout.OFF), 0);
+        List<String> notes = new ArrayList<>(base.model().notes());
+        try (Model model = base.model();
+                LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);
                 PointerScope scope = new PointerScope()) {
-            Points points = model.points();
-            AdapterStore.Loaded loaded = AdapterStore.read(file, "merged", points);
-            notes.addAll(model.model().notes());
             notes.addAll(loaded.notes());
-            try (var adapter = loaded.adapter()) {
-                Methods.of(loaded.config()).mergeRefusal().ifPresent(reason -> {
-                    throw new ConfigException(
-                            "a " + loaded.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
-                });
-                Map<String, Tensor> changed = Methods.of(loaded.config()).merged(adapter, points);
-                write(directory, points, changed, labels, out, overwrite);
-            }
+            AdapterStore.Loaded stored = Objects.requireNonNull(loaded.stored());
+            merge(base.directory(), loaded.model().points(), stored, loaded.task(), out, overwrite);
         }
         return notes;
+    }
+
+    private static void merge(
+            ModelDirectory directory,
+            Points points,
+            AdapterStore.Loaded stored,
+            Task<?> task,
+            Path out,
+            boolean overwrite)
+            throws IOException {
+        Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
+            throw new ConfigException(
+                    "a " + stored.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
+        });
+        Map<String, Tensor> changed = Methods.of(stored.config()).merged(stored.adapter(), points);
+        write(directory, points, changed, task, out, overwrite);
     }
 
     private static void write(
             ModelDirectory directory,
             Points points,
             Map<String, Tensor> changed,
-            List<String> labels,
+            Task<?> task,
             Path out,
             boolean overwrite)
             throws IOException {
@@ -102,15 +97,8 @@ public final class Merge {
             tensors.add(new Source(point.path(), changed.getOrDefault(point.path(), point.value()), storage));
         }
         Map<String, @Nullable Object> config = new LinkedHashMap<>(directory.config());
-        Map<String, Object> names = new LinkedHashMap<>();
-        Map<String, Object> numbers = new LinkedHashMap<>();
-        for (int i = 0; i < labels.size(); i++) {
-            names.put(String.valueOf(i), labels.get(i));
-            numbers.put(labels.get(i), i);
-        }
         config.put("architectures", List.of(points.architecture()));
-        config.put("id2label", names);
-        config.put("label2id", numbers);
+        putOutputs(config, task);
         config.put("dtype", storage.torchName());
         if (config.containsKey("torch_dtype")) { // transformers before 4.56 reads this one
             config.put("torch_dtype", storage.torchName());
@@ -130,6 +118,28 @@ public final class Merge {
                 }
             }
         });
+    }
+
+    /** What the outputs are, as transformers reads it. */
+    private static void putOutputs(Map<String, @Nullable Object> config, Task<?> task) {
+        List<String> labels = task.labels();
+        if (task.config() instanceof SequenceClassificationConfig classes && classes.problem() != null) {
+            if (config.containsKey("problem_type") || classes.problem() != ProblemType.SINGLE_LABEL) {
+                config.put("problem_type", classes.problem().fileName());
+            }
+            labels = classes.problem() == ProblemType.REGRESSION ? List.of("LABEL_0") : labels;
+        }
+        if (labels.isEmpty()) {
+            return;
+        }
+        Map<String, Object> names = new LinkedHashMap<>();
+        Map<String, Object> numbers = new LinkedHashMap<>();
+        for (int i = 0; i < labels.size(); i++) {
+            names.put(String.valueOf(i), labels.get(i));
+            numbers.put(labels.get(i), i);
+        }
+        config.put("id2label", names);
+        config.put("label2id", numbers);
     }
 
     /** A tensor of the model, in the type that all of the base's have. */

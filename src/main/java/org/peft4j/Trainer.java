@@ -1,95 +1,56 @@
 package org.peft4j;
 
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.time.Instant;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.RunConfig;
-import org.peft4j.config.TrainingConfig;
-import org.peft4j.data.Batches;
-import org.peft4j.error.TrainingException;
-import org.peft4j.info.Machine;
-import org.peft4j.method.spi.AdapterStore;
-import org.peft4j.nn.Dropout;
-import org.peft4j.nn.seam.Parameter;
-import org.peft4j.ops.Ops;
-import org.peft4j.optim.AdamW;
-import org.peft4j.optim.ParameterGroup;
-import org.peft4j.report.Report;
-import org.peft4j.run.Evaluation;
+import org.peft4j.data.RowReader;
+import org.peft4j.error.ConfigException;
+import org.peft4j.lifetime.Lease;
 import org.peft4j.run.RunResult;
-import org.peft4j.run.RunSummary;
-import org.peft4j.run.StepMetrics;
-import org.peft4j.run.files.MetricsFile;
-import org.peft4j.run.files.RunDirectory;
-import org.peft4j.run.files.RunLock;
-import org.peft4j.train.Inference;
+import org.peft4j.run.TrainListener;
+import org.peft4j.task.TaskType;
 import org.peft4j.train.Interrupts;
-import org.peft4j.train.LoadedRun;
-import org.peft4j.train.TrainingStep;
+import org.peft4j.train.RunRows;
+import org.peft4j.train.TrainingRun;
 
 /**
  * Trains an adapter as a {@link RunConfig} says, and writes the run directory: adapter, {@code run.json},
  * {@code metrics.jsonl}, {@code report.html}. The same settings, seed, machine and number of threads give the same adapter,
- * bit for bit. Several threads may train at once, each into a directory of its own.
+ * bit for bit. Several threads may train at once, each with a trainer and a directory of its own.
  *
  * <p>Interrupting the thread ends the run after the current step; the adapter is saved then, too. Before the first step it
  * ends at once and leaves nothing. The result is {@link RunResult.Status#INTERRUPTED}, and the thread is interrupted again when
- * the call returns.
+ * the call returns. {@link TrainingHandle#stop} does the same to a run in the background, without an interrupt.
  *
  * <p>The adapter is saved before each evaluation, and where anything but the training itself fails (the listener, an evaluation,
  * memory for a step) the adapter of the last whole step is.
  */
 public final class Trainer {
-    private static final String TASK_TYPE = "SEQ_CLS";
+    private final RunConfig config;
+    private @Nullable BaseModel base;
+    private TaskType.@Nullable Rows train;
+    private TaskType.@Nullable Rows validation;
+    private boolean overwrite;
+    private TrainListener listener = new TrainListener() {};
 
-    private final LoadedRun run;
-    private final RunDirectory directory;
-    private final TrainListener listener;
-    private final Interrupts interrupts;
-    private final RunSummary summary;
-    private final AdamW optimizer;
-    private final TrainingStep step;
-    private final long begin = System.nanoTime();
-    private MetricsFile metrics;
-    private long steps;
-    private long saved;
-    private long tokens;
-    private double stepSeconds;
+    private Trainer(RunConfig config) {
+        this.config = Objects.requireNonNull(config, "config");
+    }
 
-    private Trainer(LoadedRun run, RunDirectory directory, TrainListener listener, Interrupts interrupts)
-            throws IOException {
-        this.run = run;
-        this.directory = directory;
-        this.listener = listener;
-        this.interrupts = interrupts;
-        TrainingConfig training = run.config.training();
-        summary = new RunSummary(
-                run.config,
-                Instant.now(),
-                run.train.size(),
-                run.train.cut(),
-                run.labelCounts(),
-                training.totalSteps(run.train.size()),
-                run.adapter.elements(),
-                run.modelParameters(),
-                Machine.compute(training.dtype()),
-                run.notes,
-                Machine.versions());
-        interrupts.undisturbed(() -> directory.write(summary, null));
-        metrics = MetricsFile.append(directory.metricsFile());
-        optimizer = new AdamW(run.groups);
-        step = new TrainingStep(run.model, run.adapter, optimizer, training.maxGradNorm(), training.seed());
+    /** A trainer to be told more; for one run and one thread. */
+    public static Trainer of(RunConfig config) {
+        return new Trainer(config);
     }
 
     /** Trains into a directory that holds no other run. */
     public static RunResult train(RunConfig config) throws IOException {
-        return train(config, false, new TrainListener() {});
+        return of(config).train();
     }
 
     /**
@@ -97,279 +58,104 @@ public final class Trainer {
      *
      * @param overwrite whether a former run in the output directory may be replaced; it stays until the new one first saves
      * @param listener hears of every step, on this thread
+     * @throws IOException if a file cannot be read or written; see {@link #train()} for the others
+     */
+    public static RunResult train(RunConfig config, boolean overwrite, TrainListener listener) throws IOException {
+        return of(config).overwrite(overwrite).listener(listener).train();
+    }
+
+    /** Trains on a model that is open already and stays so; the config's path and dtype have to be its. */
+    public Trainer on(BaseModel opened) {
+        base = Objects.requireNonNull(opened, "base");
+        return this;
+    }
+
+    /**
+     * Rows to train on in place of the config's file: columns by name, as a row of JSONL has them. Read once, when training
+     * begins, and closed; all of them are tokenised before the first step.
+     */
+    public Trainer rows(Stream<? extends Map<String, ? extends @Nullable Object>> rows) {
+        Objects.requireNonNull(rows, "rows");
+        train = columns -> RowReader.of(rows);
+        return this;
+    }
+
+    /** Rows to evaluate on, as {@link #rows}. */
+    public Trainer validationRows(Stream<? extends Map<String, ? extends @Nullable Object>> rows) {
+        Objects.requireNonNull(rows, "rows");
+        validation = columns -> RowReader.of(rows);
+        return this;
+    }
+
+    /** Whether a former run in the output directory may be replaced; it stays until the new one first saves. */
+    public Trainer overwrite(boolean value) {
+        overwrite = value;
+        return this;
+    }
+
+    /** Hears of every step, on the thread that trains. */
+    public Trainer listener(TrainListener value) {
+        listener = Objects.requireNonNull(value, "listener");
+        return this;
+    }
+
+    /**
+     * Trains on this thread.
+     *
      * @throws org.peft4j.error.ConfigException if a setting does not fit the model or data, or the output directory holds
      *     another run or is being written; nothing is written then
      * @throws IllegalArgumentException if an argument is wrong by itself; nothing is written then
      * @throws IOException if a file cannot be read or written
-     * @throws TrainingException if the loss is no longer finite; what was saved is the adapter of an earlier step
+     * @throws org.peft4j.error.TrainingException if the loss is no longer finite; what was saved is the adapter of an earlier
+     *     step
      */
-    public static RunResult train(RunConfig config, boolean overwrite, TrainListener listener) throws IOException {
-        Objects.requireNonNull(config, "config");
-        Objects.requireNonNull(listener, "listener");
+    public RunResult train() throws IOException {
         try (Interrupts interrupts = new Interrupts()) {
-            try (LoadedRun run = load(config, overwrite, interrupts)) {
-                return run == null ? nothingDone() : train(run, overwrite, listener, interrupts);
-            }
+            return train(interrupts);
         }
-    }
-
-    /** Null if an interrupt came. */
-    private static @Nullable LoadedRun load(RunConfig config, boolean overwrite, Interrupts interrupts)
-            throws IOException {
-        LoadedRun run = null;
-        try {
-            if (!interrupts.seen()) {
-                RunLock.check(config.output()); // both before the work of loading
-                RunDirectory.check(config.output(), overwrite);
-                run = LoadedRun.load(config);
-            }
-        } catch (IOException | RuntimeException e) {
-            if (!interrupts.seen()) {
-                throw e;
-            }
-        }
-        if (run != null && interrupts.seen()) {
-            run.close();
-            return null;
-        }
-        return run;
-    }
-
-    private static RunResult train(LoadedRun run, boolean overwrite, TrainListener listener, Interrupts interrupts)
-            throws IOException {
-        Path output = run.config.output();
-        checkDropout(run);
-        boolean made = !Files.isDirectory(output); // a link to one is one
-        if (made) {
-            Files.createDirectories(output);
-        }
-        try {
-            return train(run, output, overwrite, listener, interrupts);
-        } finally {
-            if (made) {
-                deleteIfEmpty(output);
-            }
-        }
-    }
-
-    /** What was made for a run that left nothing goes again. */
-    private static void deleteIfEmpty(Path output) {
-        try {
-            Files.delete(output);
-        } catch (IOException e) {
-            // it has files, as it should
-        }
-    }
-
-    private static RunResult train(
-            LoadedRun run, Path output, boolean overwrite, TrainListener listener, Interrupts interrupts)
-            throws IOException {
-        try (RunLock lock = interrupts.undisturbedly(() -> RunLock.take(output))) {
-            RunDirectory directory = interrupts.undisturbedly(() -> RunDirectory.create(output, overwrite));
-            Trainer trainer;
-            try {
-                trainer = new Trainer(run, directory, listener, interrupts);
-            } catch (IOException | RuntimeException e) {
-                directory.abandon();
-                throw e;
-            }
-            return trainer.run();
-        }
-    }
-
-    private static void checkDropout(LoadedRun run) {
-        String setting = run.config.adapter() == null ? "method.dropout" : "dropout of adapter " + run.config.adapter();
-        run.adapter.lowRanks().values().forEach(claim -> Dropout.check(setting, claim.dropout()));
-    }
-
-    private static RunResult nothingDone() {
-        return new RunResult(RunResult.Status.INTERRUPTED, Instant.now(), 0, 0, 0, null);
-    }
-
-    private RunResult run() throws IOException {
-        RunResult result;
-        try (optimizer) {
-            listener.started(summary);
-            if (!interrupts.seen()) {
-                epochs();
-            }
-            if (steps == 0) {
-                metrics.close();
-                directory.abandon();
-                return nothingDone();
-            }
-            save();
-            result = end(interrupts.seen() ? RunResult.Status.INTERRUPTED : RunResult.Status.FINISHED, null);
-        } catch (IOException | RuntimeException | Error e) {
-            attempt(e, () -> {
-                if (!(e instanceof TrainingException) && !step.changing()) {
-                    save();
-                }
-            });
-            attempt(e, () -> listener.finished(end(RunResult.Status.FAILED, e.getMessage())));
-            throw e;
-        }
-        listener.finished(result);
-        return result;
-    }
-
-    /** Does what a failure leaves to do; it matters more than what fails then. */
-    private static void attempt(Throwable failure, Interrupts.FileWork work) {
-        try {
-            work.run();
-        } catch (IOException | RuntimeException | Error second) {
-            if (second != failure) {
-                failure.addSuppressed(second);
-            }
-        }
-    }
-
-    /** Trains until all steps are done or an interrupt comes. */
-    private void epochs() throws IOException {
-        TrainingConfig training = run.config.training();
-        for (int epoch = 0; epoch < training.epochs() && steps < summary.totalSteps(); epoch++) {
-            List<int[]> batches = training.shuffle()
-                    ? Batches.shuffled(run.train.size(), training.batchSize(), training.seed(), epoch)
-                    : Batches.inOrder(run.train.size(), training.batchSize());
-            int accumulate = training.gradientAccumulation();
-            for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
-                List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
-                double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
-                step(micro, seen);
-                if (interrupts.seen()) {
-                    return;
-                }
-                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
-                if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
-                    save();
-                }
-                if (training.evaluateEvery() > 0 && steps % training.evaluateEvery() == 0 && !last) {
-                    evaluate();
-                }
-            }
-            save();
-            evaluate();
-            if (interrupts.seen()) {
-                return;
-            }
-        }
-    }
-
-    private void step(List<int[]> micro, double epoch) throws IOException {
-        TrainingConfig training = run.config.training();
-        long started = System.nanoTime();
-        double factor = training.schedule().factor(steps, training.warmupSteps(), summary.totalSteps());
-        TrainingStep.Outcome outcome = step.run(run.train, micro, steps + 1, factor);
-        steps++;
-        double seconds = seconds(started);
-        tokens += outcome.tokens();
-        stepSeconds += seconds;
-        Map<String, Double> rates = new LinkedHashMap<>();
-        for (ParameterGroup group : run.groups) {
-            rates.put(group.name(), group.learningRate() * factor);
-        }
-        StepMetrics done = new StepMetrics(
-                steps,
-                epoch,
-                outcome.loss(),
-                rates,
-                outcome.gradNorm(),
-                outcome.tokens(),
-                outcome.tokens() / seconds,
-                seconds(begin));
-        metrics.write(done);
-        listener.step(done, summary.totalSteps());
-    }
-
-    /** Saves before: whatever goes wrong in it, the steps so far are kept. */
-    private void evaluate() throws IOException {
-        if (run.validation == null) {
-            return;
-        }
-        save();
-        if (interrupts.seen()) {
-            return;
-        }
-        Evaluation evaluation = Ops.checked(() -> Inference.evaluate(
-                run.model,
-                run.adapter,
-                run.validation,
-                run.labels,
-                run.config.training().batchSize()));
-        metrics.write("validation", steps, evaluation);
-        listener.evaluated("validation", steps, evaluation);
-    }
-
-    /** Saves the adapter as it is after the last step, if it is not saved yet. */
-    private void save() throws IOException {
-        if (saved == steps) {
-            return;
-        }
-        checkFinite();
-        boolean moves = directory.isBesideFormer();
-        if (moves) {
-            metrics.close();
-        }
-        interrupts.undisturbed(() -> directory.save(this::write));
-        if (moves) {
-            metrics = MetricsFile.append(directory.metricsFile());
-        }
-        saved = steps;
-        listener.saved(directory.path());
-    }
-
-    /** A step with a finite loss can still end beyond the numbers of float32. */
-    private void checkFinite() {
-        for (Parameter parameter : run.adapter.parameters().values()) {
-            if (!Ops.isFinite(parameter.value())) {
-                throw new TrainingException(
-                        parameter.path() + " is not finite after step " + steps
-                                + "; try a lower learning_rate or a longer warm-up. What was saved is the adapter of an earlier step");
-            }
-        }
-    }
-
-    private void write(Path to) throws IOException {
-        run.settings().write(to);
-        AdapterStore.write(
-                to,
-                run.adapter,
-                run.method,
-                run.model.points(),
-                run.config.model().path().toString(),
-                TASK_TYPE);
     }
 
     /**
-     * Writes what belongs behind training, the report and then {@code run.json} with the result. A report that fails is told in
-     * the result's message; the adapter is there, and the run is what it was. A run that failed before it saved leaves a
-     * former one as it is.
+     * Trains in the background.
+     *
+     * @return to stop it and to wait for its end
      */
-    private RunResult end(RunResult.Status status, @Nullable String message) throws IOException {
-        metrics.close();
-        // Tokens a second are those of the steps: evaluation and saving are no training.
-        RunResult result = new RunResult(status, Instant.now(), steps, tokens, stepSeconds, message);
-        if (directory.isBesideFormer()) {
-            directory.abandon();
-            return result;
-        }
-        String trouble = report(result);
-        RunResult told = message == null ? result.withMessage(trouble) : result;
-        interrupts.undisturbed(() -> directory.write(summary, told));
-        return told;
+    public TrainingHandle start(Executor executor) {
+        AtomicBoolean stop = new AtomicBoolean();
+        CompletableFuture<RunResult> result = new CompletableFuture<>();
+        executor.execute(() -> {
+            try (Interrupts interrupts = Interrupts.orStop(stop)) {
+                result.complete(train(interrupts));
+            } catch (IOException | RuntimeException | Error e) {
+                result.completeExceptionally(e);
+            }
+        });
+        return new TrainingHandle(stop, result);
     }
 
-    /** Returns what went wrong, or null. */
-    private @Nullable String report(RunResult result) throws IOException {
-        try {
-            interrupts.undisturbed(() -> Report.write(directory.path(), RunDirectory.json(summary, result)));
-            return null;
-        } catch (IOException | RuntimeException | LinkageError e) {
-            return "the report could not be written: " + (e.getMessage() == null ? e : e.getMessage());
+    /** Trains in the background into a directory that holds no other run. */
+    public static TrainingHandle start(RunConfig config, Executor executor) {
+        return of(config).start(executor);
+    }
+
+    private RunResult train(Interrupts interrupts) throws IOException {
+        BaseModel on = base;
+        if (on == null) {
+            return TrainingRun.train(config, null, runRows(), overwrite, listener, interrupts);
+        }
+        try (Lease.Held held = on.take()) {
+            on.checkSame(config.model());
+            return TrainingRun.train(config, on.opened(), runRows(), overwrite, listener, interrupts);
         }
     }
 
-    private static double seconds(long since) {
-        return (System.nanoTime() - since) / 1e9;
+    private RunRows runRows() {
+        if (train == null && config.data() == null) {
+            throw new ConfigException("a run needs rows to train on: data in its config, or rows(…)");
+        }
+        RunRows files = config.data() == null ? null : RunRows.of(config.data());
+        return new RunRows(
+                train != null ? train : Objects.requireNonNull(files).train(),
+                validation != null ? validation : files == null || train != null ? null : files.validation());
     }
 }

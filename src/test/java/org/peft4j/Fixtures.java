@@ -14,6 +14,7 @@ import org.peft4j.nn.seam.Packing;
 public final class Fixtures {
     public static final Path ROOT = Path.of("src/test/resources/fixtures");
     public static final Path TINY_BERT = ROOT.resolve("tiny-bert");
+    public static final Path TINY_LLAMA = ROOT.resolve("tiny-llama");
     public static final Path ADAPTERS = ROOT.resolve("adapters");
 
     private Fixtures() {}

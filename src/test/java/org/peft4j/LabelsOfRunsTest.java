@@ -25,6 +25,7 @@ import org.peft4j.io.Json;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.run.RunSummary;
+import org.peft4j.run.TrainListener;
 
 /**
  * Whole runs: row i of the trained head, which is what Hugging Face PEFT reads, is the class that the labels say. The words
@@ -53,9 +54,12 @@ class LabelsOfRunsTest {
     private RunConfig config(
             Path rows, String output, int steps, @Nullable Path adapter, @Nullable MethodConfig method) {
         return RunConfig.builder()
-                .model(new ModelConfig(Fixtures.TINY_BERT, ModelConfig.Dropout.OFF))
-                .task(new SequenceClassificationConfig(adapter == null))
-                .data(new DataConfig(rows, null, "text", "label", 16))
+                .model(ModelConfig.of(Fixtures.TINY_BERT).withDropout(ModelConfig.Dropout.OFF))
+                .task(SequenceClassificationConfig.builder()
+                        .maxLength(16)
+                        .newHead(adapter == null)
+                        .build())
+                .data(new DataConfig(rows, null))
                 .method(method)
                 .adapter(adapter)
                 .training(TrainingConfig.builder()
@@ -120,10 +124,13 @@ class LabelsOfRunsTest {
     void goingOnFromAnAdapterKeepsItsLabelsAndItsSettings() throws IOException {
         Path rows = rows(List.of("good", "bad"), 400);
         RunConfig first = RunConfig.builder()
-                .model(new ModelConfig(Fixtures.TINY_BERT, ModelConfig.Dropout.OFF))
-                .task(new SequenceClassificationConfig(true))
-                .labels("good", "bad") // not sorted
-                .data(new DataConfig(rows, null, "text", "label", 16))
+                .model(ModelConfig.of(Fixtures.TINY_BERT).withDropout(ModelConfig.Dropout.OFF))
+                .task(SequenceClassificationConfig.builder()
+                        .labels("good", "bad") // not sorted
+                        .maxLength(16)
+                        .newHead(true)
+                        .build())
+                .data(new DataConfig(rows, null))
                 .method(lora())
                 .training(TrainingConfig.builder()
                         .epochs(1)
@@ -166,6 +173,7 @@ class LabelsOfRunsTest {
         RunConfig config = config(rows, "run", 2, null, lora());
         RunSummary run = train(RunConfig.builder()
                 .model(config.model())
+                .task(SequenceClassificationConfig.builder().maxLength(16).build())
                 .data(config.data())
                 .method(config.method())
                 .training(TrainingConfig.builder().maxSteps(2).warmupSteps(100).build())

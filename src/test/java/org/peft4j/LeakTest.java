@@ -10,30 +10,33 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 
 /** Tensors live as long as they are needed, without help of the garbage collector. */
 class LeakTest {
     @TempDir
     Path directory;
 
-    private List<Long> liveBytesOfSteps(MethodConfig method, TrainingConfig.Dtype dtype) throws Exception {
+    private List<Long> liveBytesOfSteps(MethodConfig method, Dtype dtype) throws Exception {
         RunConfig config = RunConfig.builder()
-                .model(ModelConfig.of(Fixtures.TINY_BERT))
-                .data(new DataConfig(Fixtures.ROOT.resolve("loss-parity/tiny/rows.jsonl"), null, "text", "label", 40))
+                .model(ModelConfig.of(Fixtures.TINY_BERT).withDtype(dtype))
+                .task(SequenceClassificationConfig.builder().maxLength(40).build())
+                .data(new DataConfig(Fixtures.ROOT.resolve("loss-parity/tiny/rows.jsonl"), null))
                 .method(method)
                 .training(TrainingConfig.builder()
                         .epochs(100)
                         .maxSteps(60)
                         .batchSize(8)
-                        .dtype(dtype)
                         .build())
                 .output(directory.resolve("run"))
                 .build();
@@ -49,7 +52,7 @@ class LeakTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"FLOAT32", "BFLOAT16"})
-    void loraHoldsTheSameBytesAfterStep60AsAfterStep10(TrainingConfig.Dtype dtype) throws Exception {
+    void loraHoldsTheSameBytesAfterStep60AsAfterStep10(Dtype dtype) throws Exception {
         List<Long> live = liveBytesOfSteps(
                 LoraConfig.builder().dropout(0.1).targets("query", "value").build(), dtype);
         assertThat(live).hasSize(60);
@@ -59,18 +62,17 @@ class LeakTest {
     @Test
     void aProjectedPrefixHoldsTheSameBytesToo() throws Exception {
         List<Long> live = liveBytesOfSteps(
-                new PrefixConfig(3, true, 8, org.peft4j.method.prefix.InitPrefix.RANDOM, List.of()),
-                TrainingConfig.Dtype.FLOAT32);
+                new PrefixConfig(3, true, 8, org.peft4j.method.prefix.InitPrefix.RANDOM, List.of()), Dtype.FLOAT32);
         assertThat(live.get(59)).isEqualTo(live.get(9));
     }
 
     @Test
     void nothingIsLeftWhenARunIsOver() throws Exception {
         LoraConfig method = LoraConfig.builder().targets("query").build();
-        liveBytesOfSteps(method, TrainingConfig.Dtype.FLOAT32); // what libtorch itself makes once
+        liveBytesOfSteps(method, Dtype.FLOAT32); // what libtorch itself makes once
         long before = Ops.liveBytes();
         directory = directory.resolve("second");
-        liveBytesOfSteps(method, TrainingConfig.Dtype.FLOAT32);
+        liveBytesOfSteps(method, Dtype.FLOAT32);
         assertThat(Ops.liveBytes()).isEqualTo(before);
     }
 }

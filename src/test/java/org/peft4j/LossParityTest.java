@@ -16,6 +16,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
@@ -23,6 +24,7 @@ import org.peft4j.method.MethodConfig;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 
 /** From the same start, without dropout and in file order, the losses are Hugging Face PEFT's. */
 class LossParityTest {
@@ -34,10 +36,12 @@ class LossParityTest {
     private List<Double> train(Path model, Path rows, Path losses, Path start, MethodConfig method) throws Exception {
         JsonNode settings = new ObjectMapper().readTree(losses.toFile()).get("settings");
         RunConfig config = RunConfig.builder()
-                .model(new ModelConfig(model, ModelConfig.Dropout.OFF))
-                .labels("ham", "spam")
-                .data(new DataConfig(
-                        rows, null, "text", "label", settings.get("max_length").asInt()))
+                .model(ModelConfig.of(model).withDropout(ModelConfig.Dropout.OFF))
+                .task(SequenceClassificationConfig.builder()
+                        .labels("ham", "spam")
+                        .maxLength(settings.get("max_length").asInt())
+                        .build())
+                .data(new DataConfig(rows, null))
                 .method(method)
                 .adapter(start)
                 .training(TrainingConfig.builder()

@@ -74,7 +74,7 @@ class TextClassifierTest {
                     assertThatThrownBy(call::get)
                             .isInstanceOf(ExecutionException.class)
                             .hasRootCauseInstanceOf(IllegalStateException.class)
-                            .hasMessageContaining("this classifier is closed");
+                            .hasMessageContaining("is closed");
                 }
             }
         } finally {
@@ -87,7 +87,7 @@ class TextClassifierTest {
     void classifierCannotBeClosedByTheCallThatUsesIt() throws IOException {
         Path data = Files.writeString(temporary.resolve("rows.jsonl"), "{\"text\": \"a\"}\n");
         try (TextClassifier classifier = TextClassifier.open(Fixtures.TINY_BERT, ADAPTER)) {
-            assertThatThrownBy(() -> classifier.predict(data, null, (row, prediction) -> classifier.close()))
+            assertThatThrownBy(() -> classifier.predict(data, (row, prediction) -> classifier.close()))
                     .isInstanceOf(IllegalStateException.class);
             assertThat(classifier.predict("a").logits()).hasSize(2);
         }
@@ -106,7 +106,7 @@ class TextClassifierTest {
             assertThatThrownBy(() -> classifier.evaluate(data))
                     .isInstanceOf(TrainingException.class)
                     .hasMessageContaining("rows.jsonl, line 1");
-            assertThatThrownBy(() -> classifier.predict(data, null, (row, prediction) -> {}))
+            assertThatThrownBy(() -> classifier.predict(data, (row, prediction) -> {}))
                     .isInstanceOf(TrainingException.class)
                     .hasMessageContaining("rows.jsonl, line 1");
         }

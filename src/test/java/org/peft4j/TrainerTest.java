@@ -30,6 +30,7 @@ import org.peft4j.config.DataConfig;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.Schedule;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.TrainingException;
@@ -37,11 +38,12 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.FileChangePoints;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.run.Evaluation;
+import org.peft4j.metrics.Evaluation;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.RunResult.Status;
 import org.peft4j.run.RunSummary;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.train.Generation;
 
@@ -71,9 +73,12 @@ class TrainerTest {
     private static RunConfig config(
             Path rows, Path output, double dropout, UnaryOperator<TrainingConfig.Builder> training) {
         return RunConfig.builder()
-                .model(new ModelConfig(Fixtures.TINY_BERT, ModelConfig.Dropout.OFF))
-                .labels("ham", "spam")
-                .data(new DataConfig(rows, rows, "text", "label", 32))
+                .model(ModelConfig.of(Fixtures.TINY_BERT).withDropout(ModelConfig.Dropout.OFF))
+                .task(SequenceClassificationConfig.builder()
+                        .labels("ham", "spam")
+                        .maxLength(32)
+                        .build())
+                .data(new DataConfig(rows, rows))
                 .method(LoraConfig.builder()
                         .r(2)
                         .dropout(dropout)

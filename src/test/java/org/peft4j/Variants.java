@@ -28,6 +28,12 @@ public final class Variants {
         return copy(Fixtures.TINY_BERT, "config.json", "model.safetensors", into, names, tensors, keys);
     }
 
+    /** The same of a Llama. */
+    public static Path tinyLlama(Path into, Consumer<List<TensorData>> tensors, Consumer<Map<String, Object>> keys)
+            throws IOException {
+        return copy(Fixtures.TINY_LLAMA, "config.json", "model.safetensors", into, name -> name, tensors, keys);
+    }
+
     /** An adapter with other names and settings. */
     public static Path adapter(
             String fixture,

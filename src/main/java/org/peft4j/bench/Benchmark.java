@@ -9,9 +9,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.Schedule;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.data.Batches;
 import org.peft4j.host.MachineFacts;
@@ -19,7 +21,9 @@ import org.peft4j.info.Machine;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
+import org.peft4j.task.Example;
 import org.peft4j.train.LoadedRun;
+import org.peft4j.train.RunRows;
 import org.peft4j.train.TrainingStep;
 
 /** Measurements on this machine: {@code peft4j bench}. */
@@ -42,11 +46,12 @@ public final class Benchmark {
      * @param warmup steps before
      */
     public static Map<String, Object> train(
-            Path model, Path data, TrainingConfig.Dtype dtype, ModelConfig.Dropout dropout, int steps, int warmup)
-            throws IOException {
+            Path model, Path data, Dtype dtype, ModelConfig.Dropout dropout, int steps, int warmup) throws IOException {
         RunConfig config = RunConfig.builder()
-                .model(new ModelConfig(model, dropout))
-                .data(new DataConfig(data, null, DataConfig.TEXT, DataConfig.LABEL, MAX_LENGTH))
+                .model(ModelConfig.of(model).withDtype(dtype).withDropout(dropout))
+                .task(SequenceClassificationConfig.builder()
+                        .maxLength(MAX_LENGTH)
+                        .build())
                 .method(LoraConfig.builder()
                         .r(8)
                         .alpha(16)
@@ -55,18 +60,18 @@ public final class Benchmark {
                 .training(TrainingConfig.builder()
                         .batchSize(BATCH)
                         .schedule(Schedule.CONSTANT)
-                        .dtype(dtype)
                         .build())
                 .output(Path.of("not-written"))
                 .build();
-        try (LoadedRun run = LoadedRun.load(config);
+        try (LoadedRun<?> run = LoadedRun.load(config, null, RunRows.of(new DataConfig(data, null)));
                 AdamW optimizer = new AdamW(run.groups)) {
             return measure(run, optimizer, steps, warmup);
         }
     }
 
-    private static Map<String, Object> measure(LoadedRun run, AdamW optimizer, int steps, int warmup) {
-        TrainingStep step = new TrainingStep(run.model, run.adapter, optimizer, 1.0, 0);
+    private static <E extends Example> Map<String, Object> measure(
+            LoadedRun<E> run, AdamW optimizer, int steps, int warmup) {
+        TrainingStep<E> step = new TrainingStep<>(run, optimizer);
         List<int[]> batches = Batches.inOrder(run.train.size(), BATCH);
         List<Double> seconds = new ArrayList<>();
         List<Double> losses = new ArrayList<>();
@@ -79,7 +84,7 @@ public final class Benchmark {
             long live = Ops.liveBytes();
             Ops.resetPeakBytes();
             long begin = System.nanoTime();
-            TrainingStep.Outcome outcome = step.run(run.train, batch, i + 1L, 1);
+            TrainingStep.Outcome outcome = step.run(batch, i + 1L, 1);
             double time = (System.nanoTime() - begin) / 1e9;
             losses.add(outcome.loss());
             if (i < warmup) {
@@ -109,9 +114,9 @@ public final class Benchmark {
         result.put(
                 "memory",
                 MemoryTable.rows(
-                        run.model.points(), run.adapter, run.config.training().dtype()));
+                        run.model.points(), run.adapter, run.config.model().dtype()));
         result.put("live_tensor_mb", Ops.liveBytes() / 1e6);
-        result.put("compute", Machine.compute(run.config.training().dtype()));
+        result.put("compute", Machine.compute(run.config.model().dtype()));
         result.put("machine", MachineFacts.read());
         result.put("versions", Machine.versions());
         return result;

@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.config.TrainingConfig;
+import org.peft4j.config.Dtype;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
@@ -18,8 +18,8 @@ import org.peft4j.ops.Ops;
 final class MemoryTable {
     private MemoryTable() {}
 
-    static List<Map<String, Object>> rows(Points points, Adapter adapter, TrainingConfig.Dtype dtype) {
-        long element = dtype == TrainingConfig.Dtype.BFLOAT16 && Ops.hasNativeBfloat16() ? 2 : Float.BYTES;
+    static List<Map<String, Object>> rows(Points points, Adapter adapter, Dtype dtype) {
+        long element = dtype == Dtype.BFLOAT16 && Ops.hasNativeBfloat16() ? 2 : Float.BYTES;
         long hidden = points.hiddenSize();
         long inner = points.linears().stream()
                 .filter(point -> point.path().contains(".layer.0."))

@@ -10,7 +10,7 @@ final class DeviceOption {
             paramLabel = "D",
             converter = Device.Converter.class,
             completionCandidates = Device.Names.class,
-            defaultValue = "cpu",
+            defaultValue = "auto",
             description = "Where to compute: ${COMPLETION-CANDIDATES} (default ${DEFAULT-VALUE}).")
     @SuppressWarnings("UnusedVariable") // its converter says all there is to say
     private Device device;

@@ -2,10 +2,11 @@ package org.peft4j.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.TextClassifier;
-import org.peft4j.run.Evaluation;
+import org.peft4j.metrics.Evaluation;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -15,8 +16,8 @@ import picocli.CommandLine.ParentCommand;
 @Command(
         name = "evaluate",
         description =
-                "Measures a classifier on labelled rows; prints accuracy, F1, loss, the scores of each class and the"
-                        + " confusion matrix as JSON.",
+                "Measures a model on rows whose right answer is known; prints loss and the task's numbers (of a classifier"
+                        + " accuracy, F1, the scores of each class and the confusion matrix) as JSON.",
         footer = {
             "  peft4j evaluate --model models/all-MiniLM-L6-v2 --adapter runs/spam-lora \\",
             "      --data src/examples/data/spamassassin/test.jsonl",
@@ -28,7 +29,7 @@ final class EvaluateCommand implements Callable<Integer> {
     private Main main;
 
     @Mixin
-    private ClassifierOptions classifier;
+    private ModelUseOptions use;
 
     @Option(
             names = "--data",
@@ -52,9 +53,12 @@ final class EvaluateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Inputs.isData(data, "--data");
-        try (TextClassifier opened = classifier.open(main.err())) {
-            Evaluation evaluation = opened.evaluate(data, text, label);
-            ClassifierOptions.tellCut(evaluation.cut(), evaluation.examples(), opened, main.err());
+        Map<String, @Nullable Object> columns = new LinkedHashMap<>();
+        columns.put("text", text);
+        columns.put("label", label);
+        try (ModelUseOptions.Opened opened = use.open(null, columns, main.err())) {
+            Evaluation evaluation = opened.adapter().evaluate(data, use.batchSize());
+            ModelUseOptions.tellCut(evaluation.cut(), evaluation.examples(), opened.adapter(), main.err());
             main.out().println(JsonOutput.pretty(evaluation.toMap()));
         }
         return 0;

@@ -3,8 +3,8 @@ package org.peft4j.cli;
 import java.io.PrintStream;
 import java.lang.reflect.Proxy;
 import java.util.concurrent.CountDownLatch;
-import org.peft4j.TrainListener;
 import org.peft4j.run.RunSummary;
+import org.peft4j.run.TrainListener;
 
 /**
  * Ctrl-C (or a plain kill) during training: the run ends after the current step with its adapter saved, and only then

@@ -49,6 +49,7 @@ import picocli.CommandLine.Spec;
             TrainCommand.class,
             EvaluateCommand.class,
             PredictCommand.class,
+            EmbedCommand.class,
             MergeCommand.class,
             MethodsCommand.class,
             BenchCommand.class

@@ -1,22 +1,17 @@
 package org.peft4j.cli;
 
-import java.io.BufferedOutputStream;
 import java.io.IOException;
-import java.io.InterruptedIOException;
-import java.io.OutputStream;
-import java.io.PrintStream;
-import java.io.UncheckedIOException;
-import java.nio.channels.Channels;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.TextClassifier;
-import org.peft4j.io.AtomicFiles;
-import org.peft4j.io.Streams;
+import org.peft4j.LoadedAdapter;
+import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TokenClassificationConfig;
+import org.peft4j.error.ConfigException;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -26,8 +21,10 @@ import picocli.CommandLine.ParentCommand;
 @Command(
         name = "predict",
         description = {
-            "Classifies rows. Writes JSONL: each row as it is, plus \"label\" (the class) and \"logits\" (one number for"
-                    + " each class). A row's own \"label\" or \"logits\" is kept as \"input_label\" or \"input_logits\".",
+            "Classifies rows. Writes JSONL: each row as it is, plus \"label\" (the class; a list of them for a multi-label"
+                    + " model, a number for a regression), \"logits\" and \"probabilities\" (one number for each class), or"
+                    + " plus \"tags\" (one for each word; null where a word was cut). A row's own column of such a name is"
+                    + " kept with \"input_\" before it.",
             "",
             "The output file is whole or absent; a former one is replaced. Numbers that JSON does not have (NaN and Infinity in"
                     + " a row) are written as null."
@@ -39,17 +36,20 @@ import picocli.CommandLine.ParentCommand;
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class PredictCommand implements Callable<Integer> {
+    private static final List<String> TASKS =
+            List.of(SequenceClassificationConfig.TYPE, TokenClassificationConfig.TYPE);
+
     @ParentCommand
     private Main main;
 
     @Mixin
-    private ClassifierOptions classifier;
+    private ModelUseOptions use;
 
     @Option(
             names = "--data",
             paramLabel = "FILE",
             required = true,
-            description = "Rows with a text: .jsonl, .csv or .tsv; - is standard input.")
+            description = "Rows with a text, or with words: .jsonl, .csv, .tsv or .conll; - is standard input.")
     private Path data;
 
     @Option(
@@ -66,97 +66,42 @@ final class PredictCommand implements Callable<Integer> {
     private @Nullable String text;
 
     private final Map<String, Long> counts = new LinkedHashMap<>();
+    private long rows;
     private long cut;
 
     @Override
     @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
         Inputs.isData(data, "--data");
-        if (!Streams.isStandardOutput(out)) {
-            Inputs.canBecomeFile(out, "--out");
-            Inputs.isNot(out, "--out", data);
-        }
+        RowsOutput.check(out, data);
+        Map<String, @Nullable Object> columns = new HashMap<>();
+        columns.put("text", text);
         try (CleanStop stop = new CleanStop();
-                TextClassifier opened = classifier.open(main.err())) {
-            opened.labels().forEach(label -> counts.put(label, 0L));
-            if (Streams.isStandardOutput(out)) {
-                write(opened, new Checked(main.out()));
-            } else if (Streams.isPipe(out)) {
-                try (OutputStream pipe = Files.newOutputStream(out)) {
-                    write(opened, pipe);
-                }
-            } else {
-                AtomicFiles.write(out, file -> write(opened, Channels.newOutputStream(file)));
+                ModelUseOptions.Opened opened = use.open(null, columns, main.err())) {
+            LoadedAdapter adapter = opened.adapter();
+            if (!TASKS.contains(adapter.task().type())) {
+                throw new ConfigException("the adapter was trained for the task "
+                        + adapter.task().type() + ", not for one of " + TASKS + "; peft4j embed gives embeddings");
             }
-            ClassifierOptions.tellCut(cut, rows(), opened, main.err());
+            adapter.labels().forEach(label -> counts.put(label, 0L));
+            RowsOutput.write(
+                    out,
+                    main.out(),
+                    to -> adapter.answer(data, use.batchSize(), (row, said, wasCut) -> {
+                        to.add(row, said);
+                        count(said);
+                        rows++;
+                        cut += wasCut ? 1 : 0;
+                    }));
+            ModelUseOptions.tellCut(cut, rows, adapter, main.err());
         }
-        main.err().println(rows() + " rows: " + counts);
+        main.err().println(rows + " rows" + (counts.isEmpty() ? "" : ": " + counts));
         return 0;
     }
 
-    private long rows() {
-        return counts.values().stream().mapToLong(Long::longValue).sum();
-    }
-
-    /** Writes to a stream that is not ours to close. */
-    private void write(TextClassifier opened, OutputStream stream) throws IOException {
-        OutputStream to = new BufferedOutputStream(stream, 1 << 16);
-        try {
-            opened.predict(data, text, (row, prediction) -> {
-                try {
-                    if (Thread.currentThread().isInterrupted()) { // the stream would notice when its buffer is full
-                        throw new InterruptedIOException();
-                    }
-                    to.write((JsonOutput.line(line(row, prediction)) + "\n").getBytes(StandardCharsets.UTF_8));
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-            });
-            to.flush();
-        } catch (UncheckedIOException e) {
-            throw e.getCause();
-        }
-    }
-
-    private Map<String, @Nullable Object> line(
-            Map<String, @Nullable Object> row, TextClassifier.Prediction prediction) {
-        Map<String, @Nullable Object> line = new LinkedHashMap<>();
-        row.forEach(
-                (key, value) -> line.put(key.equals("label") || key.equals("logits") ? free(row, key) : key, value));
-        line.put("label", prediction.label());
-        line.put("logits", prediction.logits());
-        counts.merge(prediction.label(), 1L, Long::sum);
-        cut += prediction.cut() ? 1 : 0;
-        return line;
-    }
-
-    /** A print stream that tells of errors at once: who reads it may have gone ({@code | head}). */
-    private static final class Checked extends OutputStream {
-        private final PrintStream out;
-
-        Checked(PrintStream out) {
-            this.out = out;
-        }
-
-        @Override
-        public void write(int b) throws IOException {
-            write(new byte[] {(byte) b}, 0, 1);
-        }
-
-        @Override
-        public void write(byte[] bytes, int offset, int length) throws IOException {
-            out.write(bytes, offset, length);
-            if (out.checkError()) {
-                throw new IOException("standard output could not be written; is its reader gone?");
-            }
-        }
-    }
-
-    private static String free(Map<String, ?> row, String key) {
-        String name = "input_" + key;
-        while (row.containsKey(name)) {
-            name = "input_" + name;
-        }
-        return name;
+    private void count(Map<String, @Nullable Object> said) {
+        Object labels = said.getOrDefault("label", said.get("tags"));
+        List<?> all = labels instanceof List<?> several ? several : List.of(String.valueOf(labels));
+        all.forEach(label -> counts.computeIfPresent(String.valueOf(label), (name, n) -> n + 1));
     }
 }

@@ -6,10 +6,10 @@ import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Locale;
-import org.peft4j.TrainListener;
-import org.peft4j.run.Evaluation;
+import org.peft4j.metrics.Evaluation;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 
 /**
  * Shows how training goes: on a terminal one line that is written over and over; elsewhere one plain line every

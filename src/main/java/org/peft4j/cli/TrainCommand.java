@@ -3,8 +3,10 @@ package org.peft4j.cli;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.peft4j.Trainer;
+import org.peft4j.config.DataConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.run.RunConfigFile;
 import org.peft4j.run.RunResult;
@@ -57,8 +59,9 @@ final class TrainCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         RunConfig run = RunConfigFile.read(config, overrides);
         Inputs.exists(run.model().path(), "model");
-        Inputs.isData(run.data().train(), "data.train");
-        Inputs.isData(run.data().validation(), "data.validation");
+        DataConfig files = Objects.requireNonNull(run.data()); // a run file has them
+        Inputs.isData(files.train(), "data.train");
+        Inputs.isData(files.validation(), "data.validation");
         Inputs.exists(run.adapter(), "adapter");
         main.out().print(SettingsText.of(RunConfigFile.toMap(run), ""));
         main.out().println();

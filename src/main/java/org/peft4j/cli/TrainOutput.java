@@ -4,15 +4,17 @@ import java.io.PrintStream;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.TrainListener;
+import org.peft4j.config.DataConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.method.PeftType;
+import org.peft4j.metrics.Evaluation;
 import org.peft4j.report.Report;
-import org.peft4j.run.Evaluation;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.RunSummary;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 
 /** What {@code peft4j train} prints: what is about to happen, how it goes, what came out and what to try next. */
 final class TrainOutput implements TrainListener {
@@ -62,12 +64,12 @@ final class TrainOutput implements TrainListener {
 
     private String cut(RunSummary run) {
         return run.trainCut() == 0
-                ? "none is longer than " + config.data().maxLength() + " tokens"
+                ? "none is longer than " + config.task().maxLength() + " tokens"
                 : String.format(
                         Locale.ROOT,
-                        "%,d are cut to %d tokens (data.max_length)",
+                        "%,d are cut to %d tokens (task.max_length)",
                         run.trainCut(),
-                        config.data().maxLength());
+                        config.task().maxLength());
     }
 
     @Override
@@ -118,9 +120,8 @@ final class TrainOutput implements TrainListener {
     private void next() {
         String model = Shell.quote(config.model().path());
         String adapter = Shell.quote(config.output());
-        Path data = config.data().validation() == null
-                ? config.data().train()
-                : config.data().validation();
+        DataConfig files = Objects.requireNonNull(config.data()); // a run file has them
+        Path data = files.validation() == null ? files.train() : files.validation();
         print("");
         print("next");
         print("  peft4j evaluate --model %s --adapter %s --data %s", model, adapter, Shell.quote(data));

@@ -11,11 +11,11 @@ import org.jspecify.annotations.Nullable;
 public record GroupOverride(
         @Nullable Double learningRate, @Nullable Double weightDecay) {
     public GroupOverride {
-        if (learningRate != null && !(learningRate >= 0 && learningRate < Double.POSITIVE_INFINITY)) {
-            throw new IllegalArgumentException("learningRate must be at least 0, got " + learningRate);
+        if (learningRate != null) {
+            Checks.atLeastZero(learningRate, "learningRate");
         }
-        if (weightDecay != null && !(weightDecay >= 0 && weightDecay < Double.POSITIVE_INFINITY)) {
-            throw new IllegalArgumentException("weightDecay must be at least 0, got " + weightDecay);
+        if (weightDecay != null) {
+            Checks.atLeastZero(weightDecay, "weightDecay");
         }
     }
 }

@@ -7,9 +7,14 @@ import java.util.Objects;
  * The base model.
  *
  * @param path a Hugging Face model directory: config.json, model.safetensors, tokenizer.json
+ * @param dtype form of the frozen weights
+ * @param device where it computes: {@code cpu}, or {@code auto}, which is the CPU today
  * @param dropout the dropout inside the frozen model while training
  */
-public record ModelConfig(Path path, Dropout dropout) {
+public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout) {
+    /** The device where nothing is said. */
+    public static final String AUTO = "auto";
+
     /** Dropout of the base model; an adapter's own is a setting of its method. */
     public enum Dropout {
         /** As the model's config.json says, which is how transformers trains. */
@@ -20,11 +25,42 @@ public record ModelConfig(Path path, Dropout dropout) {
 
     public ModelConfig {
         Objects.requireNonNull(path, "path");
+        Objects.requireNonNull(dtype, "dtype");
+        checkDevice(device);
         Objects.requireNonNull(dropout, "dropout");
     }
 
-    /** A model with the dropout of its config. */
+    /** A model with float32 weights and the dropout of its config, on the device that there is. */
     public static ModelConfig of(Path path) {
-        return new ModelConfig(path, Dropout.CONFIG);
+        return new ModelConfig(path, Dtype.FLOAT32, AUTO, Dropout.CONFIG);
+    }
+
+    public ModelConfig withDtype(Dtype value) {
+        return new ModelConfig(path, value, device, dropout);
+    }
+
+    public ModelConfig withDevice(String value) {
+        return new ModelConfig(path, dtype, value, dropout);
+    }
+
+    public ModelConfig withDropout(Dropout value) {
+        return new ModelConfig(path, dtype, device, value);
+    }
+
+    /**
+     * Checks the name of a device.
+     *
+     * @throws IllegalArgumentException if nothing can be computed there
+     */
+    public static void checkDevice(String device) {
+        if (device.equals("cuda") || device.matches("cuda:\\d{1,9}")) {
+            throw new IllegalArgumentException(
+                    "device cuda is not offered from Java yet: choose cpu, or auto (which is the" + " cpu today), got '"
+                            + device + "'");
+        }
+        if (!device.equals("cpu") && !device.equals(AUTO)) {
+            throw new IllegalArgumentException(
+                    "device must be cpu, or auto (which is the cpu today), got '" + device + "'");
+        }
     }
 }

@@ -1,8 +1,6 @@
 package org.peft4j.config;
 
 import java.nio.file.Path;
-import java.util.HashSet;
-import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
@@ -11,10 +9,8 @@ import org.peft4j.method.MethodConfig;
  * Everything that a training run is told. {@link org.peft4j.run.RunConfigFile} reads it from YAML, with the same names.
  *
  * @param model the base model
- * @param task what it is trained to do
- * @param labels the classes in the order of the outputs; empty takes the adapter's, else the model's, else those found in
- *     the training data, numbers by size and texts by their letters
- * @param data the data files
+ * @param task what it is trained to do, with its labels and the columns that it reads
+ * @param data the data files; may be null where rows are given in memory
  * @param method the adapter method and its settings; may be null where there is an adapter to start from, whose method it
  *     is then
  * @param adapter an adapter directory to start from, or null for fresh weights
@@ -24,8 +20,7 @@ import org.peft4j.method.MethodConfig;
 public record RunConfig(
         ModelConfig model,
         TaskConfig task,
-        List<String> labels,
-        DataConfig data,
+        @Nullable DataConfig data,
         @Nullable MethodConfig method,
         @Nullable Path adapter,
         TrainingConfig training,
@@ -33,26 +28,22 @@ public record RunConfig(
     public RunConfig {
         Objects.requireNonNull(model, "model");
         Objects.requireNonNull(task, "task");
-        labels = List.copyOf(labels);
-        Objects.requireNonNull(data, "data");
         Objects.requireNonNull(training, "training");
         Objects.requireNonNull(output, "output");
         if (method == null && adapter == null) {
             throw new IllegalArgumentException(
                     "missing 'method': give one, such as {type: lora}, or an adapter to start from");
         }
-        if (labels.size() == 1) {
-            throw new IllegalArgumentException(
-                    "labels must be at least two, or none to find them in the data, got " + labels);
-        }
-        if (new HashSet<>(labels).size() != labels.size()) {
-            throw new IllegalArgumentException("labels must differ, got " + labels);
-        }
+    }
+
+    /** The same run with another task. */
+    public RunConfig withTask(TaskConfig other) {
+        return new RunConfig(model, other, data, method, adapter, training, output);
     }
 
     /** The same run with another method. */
     public RunConfig withMethod(MethodConfig other) {
-        return new RunConfig(model, task, labels, data, other, adapter, training, output);
+        return new RunConfig(model, task, data, other, adapter, training, output);
     }
 
     /** The method. */
@@ -68,7 +59,6 @@ public record RunConfig(
     public static final class Builder {
         private @Nullable ModelConfig model;
         private TaskConfig task = SequenceClassificationConfig.defaults();
-        private List<String> labels = List.of();
         private @Nullable DataConfig data;
         private @Nullable MethodConfig method;
         private @Nullable Path adapter;
@@ -82,7 +72,7 @@ public record RunConfig(
             return this;
         }
 
-        /** A model directory, with the dropout of its config. */
+        /** A model directory, with the settings of {@link ModelConfig#of}. */
         public Builder model(Path directory) {
             return model(ModelConfig.of(directory));
         }
@@ -90,15 +80,6 @@ public record RunConfig(
         public Builder task(TaskConfig value) {
             task = value;
             return this;
-        }
-
-        public Builder labels(List<String> value) {
-            labels = value;
-            return this;
-        }
-
-        public Builder labels(String... names) {
-            return labels(List.of(names));
         }
 
         public Builder data(DataConfig value) {
@@ -130,8 +111,7 @@ public record RunConfig(
             return new RunConfig(
                     given(model, "model"),
                     task,
-                    labels,
-                    given(data, "data"),
+                    data,
                     adapter == null ? given(method, "method") : method,
                     adapter,
                     training,

@@ -1,4 +1,16 @@
 package org.peft4j.config;
 
-/** What a model is trained to do: one record for each task, chosen by {@code task.type} in run files. */
-public sealed interface TaskConfig permits SequenceClassificationConfig {}
+/**
+ * What a model is trained to do, and which columns of the data say so: one record for each task, chosen by {@code task.type}
+ * in run files. Beside an adapter the same record stands in {@code peft4j.json}.
+ */
+public interface TaskConfig {
+    /** How many tokens of a text are read where nothing is said. */
+    int MAX_LENGTH = 256;
+
+    /** The name of the task in files, such as {@code sequence-classification}. */
+    String type();
+
+    /** Most tokens of a row, special tokens included; longer ones are cut and counted. */
+    int maxLength();
+}

@@ -11,15 +11,13 @@ import java.util.Objects;
  * @param epochs how often all of the data is seen
  * @param maxSteps stop after this many optimiser steps; 0 means no limit
  * @param batchSize examples in one forward and backward pass
- * @param learningRate the highest learning rate
- * @param schedule how the learning rate falls
- * @param warmupSteps optimiser steps in which it rises from 0
- * @param weightDecay decay of matrices; norms and biases have none
+ * @param optimizer how parameters are changed by their gradients
+ * @param schedule how the learning rate changes in the course of training
  * @param maxGradNorm gradients are scaled down to this norm; 0 means never
  * @param gradientAccumulation batches whose gradients are added up for one optimiser step
+ * @param checkpointing what is computed again in the backward pass instead of being kept from the forward pass
  * @param seed of initial weights, dropout and order
  * @param shuffle whether each epoch has its own order; else that of the file
- * @param dtype form of the frozen weights
  * @param logEvery optimiser steps between two lines of output; metrics.jsonl has all of them
  * @param saveEvery optimiser steps between two saves of the adapter; 0 means at the end of each epoch only
  * @param evaluateEvery optimiser steps between two evaluations on the validation rows; 0 means at the end of each epoch
@@ -30,53 +28,38 @@ public record TrainingConfig(
         int epochs,
         long maxSteps,
         int batchSize,
-        double learningRate,
-        Schedule schedule,
-        long warmupSteps,
-        double weightDecay,
+        OptimizerConfig optimizer,
+        ScheduleConfig schedule,
         double maxGradNorm,
         int gradientAccumulation,
+        Checkpointing checkpointing,
         long seed,
         boolean shuffle,
-        Dtype dtype,
         int logEvery,
         long saveEvery,
         long evaluateEvery,
         Map<String, GroupOverride> groups) {
-    /** In which form the frozen weights lie in memory; adapters are always float32. */
-    public enum Dtype {
-        FLOAT32,
-        /** Half the memory of the weights; faster too on processors that compute in it. */
-        BFLOAT16
+    /** What is computed again in the backward pass: time for memory. */
+    public enum Checkpointing {
+        /** Nothing. */
+        NONE,
+        /** Each block, from its input. */
+        BLOCK
     }
 
     public TrainingConfig {
-        atLeast(1, epochs, "epochs");
-        atLeast(0, maxSteps, "maxSteps");
-        atLeast(1, batchSize, "batchSize");
-        atLeastZero(learningRate, "learningRate");
+        Checks.atLeast(1, epochs, "epochs");
+        Checks.atLeast(0, maxSteps, "maxSteps");
+        Checks.atLeast(1, batchSize, "batchSize");
+        Objects.requireNonNull(optimizer, "optimizer");
         Objects.requireNonNull(schedule, "schedule");
-        atLeast(0, warmupSteps, "warmupSteps");
-        atLeastZero(weightDecay, "weightDecay");
-        atLeastZero(maxGradNorm, "maxGradNorm");
-        atLeast(1, gradientAccumulation, "gradientAccumulation");
-        Objects.requireNonNull(dtype, "dtype");
-        atLeast(1, logEvery, "logEvery");
-        atLeast(0, saveEvery, "saveEvery");
-        atLeast(0, evaluateEvery, "evaluateEvery");
+        Checks.atLeastZero(maxGradNorm, "maxGradNorm");
+        Checks.atLeast(1, gradientAccumulation, "gradientAccumulation");
+        Objects.requireNonNull(checkpointing, "checkpointing");
+        Checks.atLeast(1, logEvery, "logEvery");
+        Checks.atLeast(0, saveEvery, "saveEvery");
+        Checks.atLeast(0, evaluateEvery, "evaluateEvery");
         groups = Collections.unmodifiableMap(new LinkedHashMap<>(groups));
-    }
-
-    private static void atLeast(long least, long value, String name) {
-        if (value < least) {
-            throw new IllegalArgumentException(name + " must be at least " + least + ", got " + value);
-        }
-    }
-
-    private static void atLeastZero(double value, String name) {
-        if (!(value >= 0 && value < Double.POSITIVE_INFINITY)) { // also refuses NaN
-            throw new IllegalArgumentException(name + " must be at least 0, got " + value);
-        }
     }
 
     /** One epoch, batches of 16, rate 5e-4 falling linearly. */
@@ -101,15 +84,13 @@ public record TrainingConfig(
         private int epochs = 1;
         private long maxSteps;
         private int batchSize = 16;
-        private double learningRate = 5e-4;
-        private Schedule schedule = Schedule.LINEAR;
-        private long warmupSteps;
-        private double weightDecay = 0.01;
+        private OptimizerConfig optimizer = OptimizerConfig.defaults();
+        private ScheduleConfig schedule = ScheduleConfig.defaults();
         private double maxGradNorm = 1.0;
         private int gradientAccumulation = 1;
+        private Checkpointing checkpointing = Checkpointing.NONE;
         private long seed;
         private boolean shuffle = true;
-        private Dtype dtype = Dtype.FLOAT32;
         private int logEvery = 10;
         private long saveEvery;
         private long evaluateEvery;
@@ -132,24 +113,42 @@ public record TrainingConfig(
             return this;
         }
 
-        public Builder learningRate(double value) {
-            learningRate = value;
+        public Builder optimizer(OptimizerConfig value) {
+            optimizer = value;
             return this;
         }
 
-        public Builder schedule(Schedule value) {
+        /** The optimizer's highest learning rate. */
+        public Builder learningRate(double value) {
+            return optimizer(optimizer.withLearningRate(value));
+        }
+
+        /** The optimizer's decay of matrices. */
+        public Builder weightDecay(double value) {
+            return optimizer(optimizer.withWeightDecay(value));
+        }
+
+        public Builder schedule(ScheduleConfig value) {
             schedule = value;
             return this;
         }
 
-        public Builder warmupSteps(long value) {
-            warmupSteps = value;
-            return this;
+        /** A schedule of this type with the warm-up that is set already. */
+        public Builder schedule(Schedule type) {
+            return schedule(ScheduleConfig.builder(type)
+                    .warmupSteps(schedule.warmupSteps())
+                    .warmupRatio(schedule.warmupRatio())
+                    .build());
         }
 
-        public Builder weightDecay(double value) {
-            weightDecay = value;
-            return this;
+        /** The schedule's warm-up in steps. */
+        public Builder warmupSteps(long value) {
+            return schedule(schedule.withWarmupSteps(value));
+        }
+
+        /** The schedule's warm-up as a share of all steps. */
+        public Builder warmupRatio(double value) {
+            return schedule(schedule.withWarmupRatio(value));
         }
 
         public Builder maxGradNorm(double value) {
@@ -162,6 +161,11 @@ public record TrainingConfig(
             return this;
         }
 
+        public Builder checkpointing(Checkpointing value) {
+            checkpointing = value;
+            return this;
+        }
+
         public Builder seed(long value) {
             seed = value;
             return this;
@@ -169,11 +173,6 @@ public record TrainingConfig(
 
         public Builder shuffle(boolean value) {
             shuffle = value;
-            return this;
-        }
-
-        public Builder dtype(Dtype value) {
-            dtype = value;
             return this;
         }
 
@@ -202,15 +201,13 @@ public record TrainingConfig(
                     epochs,
                     maxSteps,
                     batchSize,
-                    learningRate,
+                    optimizer,
                     schedule,
-                    warmupSteps,
-                    weightDecay,
                     maxGradNorm,
                     gradientAccumulation,
+                    checkpointing,
                     seed,
                     shuffle,
-                    dtype,
                     logEvery,
                     saveEvery,
                     evaluateEvery,

@@ -19,7 +19,7 @@ public record Dataset(Path file, List<Example> examples, long cut) {
      *
      * @param tokens special tokens included; not to be changed
      * @param label index into the labels
-     * @param line of the file, from 1
+     * @param line of the file, or place in the stream, from 1
      */
     @SuppressWarnings("ArrayRecordComponent") // a list of boxes would take five times the memory
     public record Example(int[] tokens, int label, long line) {
@@ -42,9 +42,9 @@ public record Dataset(Path file, List<Example> examples, long cut) {
         return examples.stream().mapToLong(Example::length).sum();
     }
 
-    /** {@code "train.jsonl, line 12"} for messages. */
+    /** {@code "train.jsonl, line 12"} or {@code "row 12 of the stream"}, for messages. */
     public String where(int example) {
-        return file + ", line " + examples.get(example).line();
+        return RowPlaces.where(file, examples.get(example).line());
     }
 
     /**

@@ -6,10 +6,9 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.error.MalformedFileException;
 
 /**
- * The tokenised texts of a file, each with its label as the file writes it. A file is read once, from the front to the end,
+ * The tokenised texts of a file or a stream, each with its label as the file writes it. Rows are read once, from the front to the end,
  * so that it may be a pipe; what the labels mean is decided when all of them are known: {@link #dataset}.
  */
 public final class LabelledTexts {
@@ -29,18 +28,24 @@ public final class LabelledTexts {
 
     /** Reads and tokenises a file; rows as in {@link RowReader}. */
     public static LabelledTexts read(Path file, String text, String label, TextTokenizer tokenizer) throws IOException {
-        LabelledTexts all = new LabelledTexts(file);
+        try (RowReader reader = RowReader.open(file, List.of(text, label))) {
+            return read(reader, text, label, tokenizer);
+        }
+    }
+
+    /** Reads and tokenises all rows that a reader gives. */
+    public static LabelledTexts read(RowReader reader, String text, String label, TextTokenizer tokenizer)
+            throws IOException {
+        LabelledTexts all = new LabelledTexts(reader.file());
         List<String> texts = new ArrayList<>();
         long characters = 0;
-        try (RowReader reader = RowReader.open(file, text, label)) {
-            for (Row row = reader.next(); row != null; row = reader.next()) {
-                all.addLabel(row, label);
-                texts.add(row.text());
-                characters += row.text().length();
-                if (texts.size() == ROWS_AT_ONCE || characters > CHARACTERS_AT_ONCE) {
-                    all.addTexts(texts, tokenizer);
-                    characters = 0;
-                }
+        for (Row row = reader.next(); row != null; row = reader.next()) {
+            texts.add(row.text(text));
+            all.addLabel(row, label);
+            characters += texts.get(texts.size() - 1).length();
+            if (texts.size() == ROWS_AT_ONCE || characters > CHARACTERS_AT_ONCE) {
+                all.addTexts(texts, tokenizer);
+                characters = 0;
             }
         }
         all.addTexts(texts, tokenizer);
@@ -48,13 +53,10 @@ public final class LabelledTexts {
     }
 
     private void addLabel(Row row, String column) {
-        String label = String.valueOf(row.label());
+        String label = row.label(column);
         if (counts.size() == Labels.MAX && !counts.containsKey(label)) {
-            throw new MalformedFileException(
-                    file,
-                    -1,
-                    "more than " + Labels.MAX + " different labels in column '" + column + "' up to line " + row.line()
-                            + "; is it the label column?");
+            throw row.wrong("up to here more than " + Labels.MAX + " different labels in column '" + column
+                    + "'; is it the label column?");
         }
         counts.merge(label, 1L, Long::sum);
         labels.add(label);
@@ -64,13 +66,14 @@ public final class LabelledTexts {
     /** Moves the texts to the tokens. */
     private void addTexts(List<String> texts, TextTokenizer tokenizer) {
         int first = tokens.size();
-        for (TextTokenizer.Tokens encoded : tokenizer.encode(texts, i -> file + ", line " + lines.get(first + i))) {
+        for (TextTokenizer.Tokens encoded : tokenizer.encode(texts, i -> RowPlaces.where(file, lines.get(first + i)))) {
             tokens.add(encoded.tokens());
             cut += encoded.cut() ? 1 : 0;
         }
         texts.clear();
     }
 
+    /** Where they come from, for messages. */
     public Path file() {
         return file;
     }
@@ -83,12 +86,12 @@ public final class LabelledTexts {
     /**
      * The texts with the index of each one's label.
      *
-     * @throws MalformedFileException if a label is none of the given; says in which line
+     * @throws org.peft4j.error.MalformedFileException if a label is none of the given; says in which line
      */
     public Dataset dataset(Labels classes) {
         List<Dataset.Example> examples = new ArrayList<>();
         for (int i = 0; i < tokens.size(); i++) {
-            int label = classes.index(file, "line " + lines.get(i), labels.get(i));
+            int label = classes.index(file, lines.get(i), labels.get(i));
             examples.add(new Dataset.Example(tokens.get(i), label, lines.get(i)));
         }
         return new Dataset(file, examples, cut);

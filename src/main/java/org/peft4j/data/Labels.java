@@ -2,6 +2,7 @@ package org.peft4j.data;
 
 import java.math.BigDecimal;
 import java.math.BigInteger;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -30,6 +31,9 @@ public final class Labels {
     private static final Pattern WHOLE = Pattern.compile("-?(0|[1-9]\\d{0,17})(\\.0{1,18})?");
     private static final Pattern NUMBER = Pattern.compile("-?(0|[1-9]\\d{0,17})(\\.\\d{1,18})?([eE][-+]?\\d{1,3})?");
 
+    /** Where outputs are no classes. */
+    public static final Labels NONE = new Labels(List.of());
+
     private final List<String> names;
     private final Map<String, Integer> indexes = new HashMap<>();
     private final Map<String, Integer> canonical = new HashMap<>();
@@ -37,10 +41,6 @@ public final class Labels {
 
     private Labels(List<String> names) {
         this.names = List.copyOf(names);
-        if (names.size() < 2 || names.size() > MAX) {
-            throw new ConfigException("labels must be 2 to " + MAX + " names, got " + names.size() + " of them"
-                    + (names.size() == 1 ? " (" + quoted(names) + ")" : ""));
-        }
         for (String name : names) {
             Integer same = canonical.putIfAbsent(canonical(name), indexes.size());
             if (same != null) {
@@ -55,6 +55,10 @@ public final class Labels {
 
     /** The given names in the given order. */
     public static Labels of(List<String> names) {
+        if (names.size() < 2 || names.size() > MAX) {
+            throw new ConfigException("labels must be 2 to " + MAX + " names, got " + names.size() + " of them"
+                    + (names.size() == 1 ? " (" + quoted(names) + ")" : ""));
+        }
         return new Labels(names);
     }
 
@@ -133,19 +137,23 @@ public final class Labels {
     /**
      * The index of a row's label.
      *
-     * @param where the row, for the message: {@code "line 12"}
+     * @param file where the row comes from
+     * @param line its line, or place in a stream
      * @throws MalformedFileException if the label is not one of the names
      */
-    int index(java.nio.file.Path file, String where, String label) throws MalformedFileException {
-        return find(label)
-                .orElseThrow(() -> new MalformedFileException(
-                        file,
-                        -1,
-                        where + ": label '" + label + "' is not in the labels " + this
-                                + NearestName.of(label, names)
-                                        .map(name -> "; did you mean '" + name + "'?")
-                                        .orElse("; give the rows' names of the classes in the order of the outputs"
-                                                + " (labels in a run file, --labels, Options.withLabels)")));
+    public int index(Path file, long line, String label) {
+        OptionalInt index = find(label);
+        if (index.isEmpty()) {
+            throw RowPlaces.wrong(
+                    file,
+                    line,
+                    "label '" + label + "' is not in the labels " + this
+                            + NearestName.of(label, names)
+                                    .map(name -> "; did you mean '" + name + "'?")
+                                    .orElse("; give the rows' names of the classes in the order of the outputs"
+                                            + " (labels in a run file, --labels, Options.withLabels)"));
+        }
+        return index.getAsInt();
     }
 
     /** Names for a message: in quotes, so that blanks are seen, and only the first of many. */

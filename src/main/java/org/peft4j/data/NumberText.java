@@ -9,12 +9,14 @@ final class NumberText {
 
     private NumberText() {}
 
+    /** @param number a finite one */
     static String of(Number number) {
-        if (!(number instanceof BigDecimal decimal)) {
-            return number.toString();
-        }
-        BigDecimal shortest = decimal.stripTrailingZeros();
+        BigDecimal shortest = decimal(number).stripTrailingZeros();
         boolean plain = Math.abs((long) shortest.scale()) <= MOST_DIGITS;
         return plain ? shortest.toPlainString() : shortest.toString();
+    }
+
+    private static BigDecimal decimal(Number number) {
+        return number instanceof BigDecimal decimal ? decimal : new BigDecimal(number.toString());
     }
 }

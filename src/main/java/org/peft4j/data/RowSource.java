@@ -5,12 +5,12 @@ import java.io.IOException;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** A file format: gives rows as maps from column to value, in the order of the file. */
+/** A file format, or rows from memory: gives rows as maps from column to value, in the order of the file. */
 interface RowSource extends Closeable {
     /** The columns of the next row, or null after the last one. */
     @Nullable
     Map<String, @Nullable Object> next() throws IOException;
 
-    /** The line that the last row given began at, from 1. */
+    /** The line that the last row given began at, or its place, from 1. */
     long line();
 }

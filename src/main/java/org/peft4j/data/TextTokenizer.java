@@ -6,11 +6,14 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.OptionalInt;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.data.tokenizer.NativeTokenizer;
-import org.peft4j.data.tokenizer.SafeCuts;
+import org.peft4j.data.tokenizer.Template;
+import org.peft4j.data.tokenizer.TokenDecoder;
 import org.peft4j.data.tokenizer.TokenizerDocument;
 import org.peft4j.data.tokenizer.TokenizerFiles;
 import org.peft4j.error.ConfigException;
@@ -21,29 +24,28 @@ import org.peft4j.lifetime.Lease;
 /**
  * Turns texts into tokens as a model's files say: with its special tokens, cut to {@code maxLength} so that the special
  * tokens stay (at the end, or at the beginning where {@code truncation_side} is left), never padded. Lengths and padding in
- * the files do not apply. Types of tokens are not given: for single texts they are all zero.
+ * the files do not apply. Of two texts the longer one is cut until both are as long, then both in turn.
  *
  * <p>Of a long text only as much is tokenized as is kept, where it is certain that the rest changes nothing.
  *
  * <p>Safe from many threads. {@link #close} waits for calls that run; later ones get an {@link IllegalStateException}.
  */
 public final class TextTokenizer implements AutoCloseable {
-    /** Characters of the first piece of a long text for each token that is kept. */
-    private static final int CHARACTERS_PER_TOKEN = 8;
-
-    private static final int SHORT_TEXT = 4096;
-
     /**
-     * The tokens of one text.
+     * The tokens of one text or of a pair of texts.
      *
      * @param tokens their numbers, special tokens included
-     * @param cut whether the text was longer
+     * @param types their types; null if all are 0
+     * @param cut whether the text was longer, or one of the two was
      */
     @SuppressWarnings("ArrayRecordComponent") // equals and hashCode know it
-    public record Tokens(int[] tokens, boolean cut) {
+    public record Tokens(int[] tokens, int @Nullable [] types, boolean cut) {
         @Override
         public boolean equals(Object other) {
-            return other instanceof Tokens that && cut == that.cut && Arrays.equals(tokens, that.tokens);
+            return other instanceof Tokens that
+                    && cut == that.cut
+                    && Arrays.equals(tokens, that.tokens)
+                    && Arrays.equals(types, that.types);
         }
 
         @Override
@@ -52,20 +54,48 @@ public final class TextTokenizer implements AutoCloseable {
         }
     }
 
+    /**
+     * The tokens of a text that is given as words.
+     *
+     * @param tokens their numbers, special tokens included
+     * @param wordOf number of the word that each is of, from 0; -1 for special tokens. A word that is not in it has no token:
+     *     it is of blanks or control characters, or was cut off
+     * @param cutWords how many words were cut off: they had tokens, of which none is left
+     */
+    @SuppressWarnings("ArrayRecordComponent") // equals and hashCode know it
+    public record WordTokens(int[] tokens, int[] wordOf, int cutWords) {
+        @Override
+        public boolean equals(Object other) {
+            return other instanceof WordTokens that
+                    && cutWords == that.cutWords
+                    && Arrays.equals(tokens, that.tokens)
+                    && Arrays.equals(wordOf, that.wordOf);
+        }
+
+        @Override
+        public int hashCode() {
+            return Arrays.hashCode(tokens) * 31 + cutWords;
+        }
+    }
+
     private final TokenizerDocument document;
+    private final TokenDecoder decoder;
+    private final Map<String, Integer> specialIds;
     private final List<String> notes;
     private final OptionalInt modelMaxLength;
-    private final SafeCuts cuts;
+    private final TextPieces pieces;
     private final NativeTokenizer tokenizer;
     private final Lease lease;
     private final int maxLength;
 
     private TextTokenizer(TokenizerFiles files, OptionalInt modelMaxLength, int maxLength) {
         this.document = files.document();
+        this.decoder = files.decoder();
+        this.specialIds = files.specialIds();
         this.notes = files.notes();
         this.modelMaxLength = modelMaxLength;
-        this.cuts = SafeCuts.of(document);
         this.tokenizer = NativeTokenizer.open(document);
+        this.pieces = new TextPieces(document, tokenizer);
         this.lease = new Lease("this tokenizer", tokenizer::close);
         this.maxLength = maxLength;
     }
@@ -130,6 +160,15 @@ public final class TextTokenizer implements AutoCloseable {
         return notes;
     }
 
+    /**
+     * The number of a special token that the model's files beside tokenizer.json name: "bos", "eos", "unk", "pad", "cls",
+     * "sep", "mask", or another one without its "_token". Empty if they name none.
+     */
+    public OptionalInt specialId(String name) {
+        Integer id = specialIds.get(name + "_token");
+        return id == null ? OptionalInt.empty() : OptionalInt.of(id);
+    }
+
     /** The tokens of one text. */
     public int[] encode(String text) {
         return encodeWithCut(text).tokens();
@@ -154,75 +193,122 @@ public final class TextTokenizer implements AutoCloseable {
      * @throws ConfigException if the tokenizer has no tokens for one of them
      */
     public List<Tokens> encode(List<String> texts, IntFunction<String> where) {
+        return all(texts.size(), i -> tokens(texts.get(i)), where);
+    }
+
+    /**
+     * The tokens of two texts in one sequence, with the special tokens and the types that the tokenizer gives to pairs.
+     *
+     * @throws MalformedFileException if the tokenizer has no form for pairs
+     */
+    public Tokens encodePair(String text, String pair) {
         try (Lease.Held held = lease.take()) {
-            return IntStream.range(0, texts.size())
-                    .parallel()
-                    .mapToObj(i -> tokens(texts.get(i), where, i))
-                    .toList();
+            return pairTokens(text, pair);
         }
     }
 
-    private Tokens tokens(String text, IntFunction<String> where, int i) {
-        try {
-            return tokens(text);
-        } catch (MalformedFileException e) {
-            throw new ConfigException(where.apply(i) + ": " + e.reason() + " (" + e.file() + ")", e);
+    /** The same for many pairs; {@code pairs} has as many texts as {@code texts}, {@code where} names one for messages. */
+    public List<Tokens> encodePairs(List<String> texts, List<String> pairs, IntFunction<String> where) {
+        if (texts.size() != pairs.size()) {
+            throw new IllegalArgumentException(texts.size() + " texts, but " + pairs.size() + " to pair them with");
+        }
+        return all(texts.size(), i -> pairTokens(texts.get(i), pairs.get(i)), where);
+    }
+
+    /** The tokens of a text that is given as words, each tokenized by itself; cut as texts are. */
+    public WordTokens encodeWords(List<String> words) {
+        try (Lease.Held held = lease.take()) {
+            return wordTokens(words);
+        }
+    }
+
+    /** The same for many texts; {@code where} names one for messages. */
+    public List<WordTokens> encodeWords(List<? extends List<String>> texts, IntFunction<String> where) {
+        return all(texts.size(), i -> wordTokens(texts.get(i)), where);
+    }
+
+    /** The tokens of a text without special tokens around it, at most {@link #maxLength}: of a prompt, or a response. */
+    public Tokens encodePlain(String text) {
+        try (Lease.Held held = lease.take()) {
+            return plainTokens(text);
+        }
+    }
+
+    /** The same for many texts; {@code where} names one for messages. */
+    public List<Tokens> encodePlain(List<String> texts, IntFunction<String> where) {
+        return all(texts.size(), i -> plainTokens(texts.get(i)), where);
+    }
+
+    /**
+     * The text of tokens, as transformers gives it.
+     *
+     * @param skipSpecial whether special tokens give no text
+     * @throws ConfigException if the vocabulary has no such token
+     */
+    public String decode(int[] ids, boolean skipSpecial) {
+        try (Lease.Held held = lease.take()) {
+            return decoder.decode(ids, skipSpecial);
+        }
+    }
+
+    /** The text of tokens that come one after the other. */
+    public TokenStream stream(boolean skipSpecial) {
+        try (Lease.Held held = lease.take()) {
+            return new TokenStream(decoder.new Run(skipSpecial));
+        }
+    }
+
+    private <T> List<T> all(int count, IntFunction<T> encode, IntFunction<String> where) {
+        try (Lease.Held held = lease.take()) {
+            return IntStream.range(0, count)
+                    .parallel()
+                    .mapToObj(i -> {
+                        try {
+                            return encode.apply(i);
+                        } catch (MalformedFileException e) {
+                            throw new ConfigException(where.apply(i) + ": " + e.reason() + " (" + e.file() + ")", e);
+                        }
+                    })
+                    .toList();
         }
     }
 
     private Tokens tokens(String text) {
         int room = maxLength - document.specialTokens();
-        int[] tokens = document.cutsLeft() ? endOf(text, room) : beginningOf(text, room);
-        boolean cut = tokens.length > room;
-        if (cut) {
-            tokens = document.cutsLeft()
-                    ? Arrays.copyOfRange(tokens, tokens.length - room, tokens.length)
-                    : Arrays.copyOf(tokens, room);
-        }
-        return new Tokens(document.around(tokens), cut);
+        int[] tokens = pieces.moreThan(text, room);
+        return new Tokens(document.template().tokens(pieces.cut(tokens, room)), null, tokens.length > room);
     }
 
-    /** All tokens of a text, or its first ones, more than {@code room}. */
-    private int[] beginningOf(String text, int room) {
-        for (long piece = firstPiece(room); piece < text.length(); piece *= 2) {
-            int end = cuts.before(text, (int) piece);
-            if (end >= 0) {
-                int[] tokens = whole(text.substring(0, end));
-                if (tokens.length > room) {
-                    return tokens;
-                }
-            }
-        }
-        return whole(text);
+    private Tokens plainTokens(String text) {
+        int[] tokens = pieces.moreThan(text, maxLength);
+        return new Tokens(pieces.cut(tokens, maxLength), null, tokens.length > maxLength);
     }
 
-    /** All tokens of a text, or its last ones, more than {@code room}. */
-    private int[] endOf(String text, int room) {
-        for (long piece = firstPiece(room); piece < text.length(); piece *= 2) {
-            int start = cuts.after(text, (int) (text.length() - piece));
-            if (start >= 0) {
-                int[] tokens = whole(text.substring(start));
-                if (tokens.length > room) {
-                    return tokens;
-                }
-            }
+    private Tokens pairTokens(String text, String pair) {
+        Template template = document.pairTemplate();
+        int room = maxLength - template.specialTokens();
+        if (room < 1) {
+            throw new ConfigException("max_length must be more than the " + template.specialTokens()
+                    + " special tokens that " + document.file() + " adds to two texts, got " + maxLength);
         }
-        return whole(text);
+        TextPieces.Two two = pieces.longestFirst(text, pair, room, maxLength);
+        int[] types = template.types(two.first(), two.second());
+        return new Tokens(
+                template.tokens(two.first(), two.second()),
+                Arrays.stream(types).allMatch(type -> type == 0) ? null : types,
+                two.cut());
     }
 
-    private static long firstPiece(int room) {
-        return Math.max(SHORT_TEXT, (long) room * CHARACTERS_PER_TOKEN);
-    }
-
-    private int[] whole(String text) {
-        if (!document.takes(text)) {
-            throw new MalformedFileException(
-                    document.file(),
-                    -1,
-                    "this tokenizer cannot take a text of " + text.length()
-                            + " characters at once, and it has no place where it could be cut; split it");
-        }
-        return tokenizer.encode(text);
+    private WordTokens wordTokens(List<String> words) {
+        int room = maxLength - document.specialTokens();
+        NativeTokenizer.Words all = pieces.words(words);
+        int[] wordOf = pieces.cut(all.wordOf(), room);
+        long cut = Arrays.stream(all.wordOf()).distinct().count()
+                - Arrays.stream(wordOf).distinct().count();
+        return new WordTokens(
+                document.template().tokens(pieces.cut(all.tokens(), room)),
+                document.template().tokensOr(-1, wordOf),
+                Math.toIntExact(cut));
     }
 
     @Override

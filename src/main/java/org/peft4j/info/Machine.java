@@ -10,7 +10,7 @@ import java.util.Properties;
 import java.util.TreeMap;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
-import org.peft4j.config.TrainingConfig;
+import org.peft4j.config.Dtype;
 import org.peft4j.error.ConfigException;
 import org.peft4j.host.CLibrary;
 import org.peft4j.host.NativeCache;
@@ -54,8 +54,8 @@ public final class Machine {
     }
 
     /** One line: device, threads, types, instruction set. */
-    public static String compute(TrainingConfig.Dtype dtype) {
-        boolean bfloat16 = dtype == TrainingConfig.Dtype.BFLOAT16;
+    public static String compute(Dtype dtype) {
+        boolean bfloat16 = dtype == Dtype.BFLOAT16;
         String types = !bfloat16
                 ? "float32"
                 : Ops.hasNativeBfloat16()

@@ -57,19 +57,27 @@ public final class Json {
         return readObject(path, Bytes.readFile(path, MAX_BYTES));
     }
 
+    /** Reads a file that holds a list of objects. */
+    public static List<Map<String, @Nullable Object>> readObjects(Path path) throws IOException {
+        Object value = readValue(path, Bytes.readFile(path, MAX_BYTES));
+        List<Map<String, @Nullable Object>> objects = new ArrayList<>();
+        if (!(value instanceof List<?> list)) {
+            throw new MalformedFileException(
+                    path, 0, "file must hold a JSON array of objects, […], got " + shown(value));
+        }
+        for (Object item : list) {
+            if (!(item instanceof Map<?, ?> object)) {
+                throw new MalformedFileException(
+                        path, 0, "file must hold a JSON array of objects, got " + shown(item) + " in it");
+            }
+            objects.add(frozenObject(path, object));
+        }
+        return objects;
+    }
+
     /** The same for bytes that are in memory already; {@code path} is for messages. */
     public static Map<String, @Nullable Object> readObject(Path path, byte[] bytes) throws MalformedFileException {
-        checkIsText(path, bytes);
-        Object value;
-        try {
-            value = READER.readValue(bytes);
-        } catch (JacksonException e) {
-            long offset = e.getLocation() == null ? -1 : e.getLocation().getByteOffset();
-            throw new MalformedFileException(
-                    path, offset, "no valid JSON" + place(e) + ": " + SyntaxErrors.describe(e), e);
-        } catch (IOException e) {
-            throw new AssertionError("reading from memory failed", e);
-        }
+        Object value = readValue(path, bytes);
         if (!(value instanceof Map<?, ?> object)) {
             throw new MalformedFileException(
                     path,
@@ -78,6 +86,19 @@ public final class Json {
                             + (value instanceof List ? "an array" : value == null ? "null" : "a single value"));
         }
         return frozenObject(path, object);
+    }
+
+    private static @Nullable Object readValue(Path path, byte[] bytes) throws MalformedFileException {
+        checkIsText(path, bytes);
+        try {
+            return READER.readValue(bytes);
+        } catch (JacksonException e) {
+            long offset = e.getLocation() == null ? -1 : e.getLocation().getByteOffset();
+            throw new MalformedFileException(
+                    path, offset, "no valid JSON" + place(e) + ": " + SyntaxErrors.describe(e), e);
+        } catch (IOException e) {
+            throw new AssertionError("reading from memory failed", e);
+        }
     }
 
     /** Says by name what people have instead of JSON: pointers, pages, archives, other encodings. */

@@ -1,6 +1,11 @@
 package org.peft4j.model;
 
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
@@ -8,12 +13,42 @@ import org.peft4j.io.ModelDirectory;
 
 /** Reads settings of a model's config.json with bounds, so that no shape made from them is absurd. */
 public final class ConfigReader {
-    private final ModelDirectory directory;
-    private final Map<String, @Nullable Object> config;
+    private final Path file;
+    private final String within;
+    private final Map<String, ? extends @Nullable Object> config;
 
     public ConfigReader(ModelDirectory directory) {
-        this.directory = directory;
-        config = directory.config();
+        this(directory.configFile(), "", directory.config());
+    }
+
+    private ConfigReader(Path file, String within, Map<String, ? extends @Nullable Object> config) {
+        this.file = file;
+        this.within = within;
+        this.config = config;
+    }
+
+    /** The value as it is; null where the key is missing. */
+    public @Nullable Object get(String key) {
+        return config.get(key);
+    }
+
+    /** A reader of the settings under a key; empty where the key is missing or null. */
+    public Optional<ConfigReader> inner(String key) throws MalformedFileException {
+        Object value = config.get(key);
+        if (value == null) {
+            return Optional.empty();
+        }
+        if (!(value instanceof Map<?, ?> map)) {
+            throw wrong(key, "must be an object with settings", value);
+        }
+        Map<String, @Nullable Object> settings = new LinkedHashMap<>();
+        map.forEach((name, setting) -> settings.put(String.valueOf(name), setting));
+        return Optional.of(new ConfigReader(file, within + key + ".", settings));
+    }
+
+    /** Keys that are there. */
+    public Set<String> keys() {
+        return config.keySet();
     }
 
     /** A whole number from 1 to most; fallback where the key is missing or null. */
@@ -43,8 +78,31 @@ public final class ConfigReader {
         return number.doubleValue();
     }
 
+    /** True or false; fallback where the key is missing or null. */
+    public boolean flag(String key, boolean fallback) throws MalformedFileException {
+        Object value = config.get(key);
+        if (value == null) {
+            return fallback;
+        }
+        if (!(value instanceof Boolean flag)) {
+            throw wrong(key, "must be true or false", value);
+        }
+        return flag;
+    }
+
+    /** One of these words; the first where the key is missing or null. */
+    public String word(String key, List<String> words) throws MalformedFileException {
+        Object value = config.get(key);
+        if (value == null) {
+            return words.get(0);
+        }
+        if (!(value instanceof String word) || !words.contains(word)) {
+            throw wrong(key, "must be one of " + words, value);
+        }
+        return word;
+    }
+
     public MalformedFileException wrong(String key, String expected, @Nullable Object value) {
-        return new MalformedFileException(
-                directory.configFile(), -1, key + " " + expected + ", got " + Json.shown(value));
+        return new MalformedFileException(file, -1, within + key + " " + expected + ", got " + Json.shown(value));
     }
 }

@@ -55,6 +55,11 @@ public final class FrozenTensors implements AutoCloseable {
         return get(path, options.storage(), locate(path), null, shape);
     }
 
+    /** A matrix that the directory has under another name. */
+    public Tensor matrixAs(String path, String name, long... shape) throws IOException {
+        return get(path, options.storage(), locate(name), null, shape);
+    }
+
     /** A bias or a norm's scale, in the type of the activations. */
     public Tensor vector(String path, long... shape) throws IOException {
         return get(path, options.compute(), locate(path), null, shape);

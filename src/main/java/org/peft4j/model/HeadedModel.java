@@ -8,16 +8,18 @@ import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Points;
 
-/** A model and one head behind it: what a run trains and a single adapter uses. Owns both. */
+/** A model and one head behind it: what a run trains and a single adapter uses. Owns the head, and the model if it opened it. */
 public final class HeadedModel implements AutoCloseable {
     private final Model model;
     private final Head head;
     private final HeadKind kind;
     private final HeadOptions options;
     private final Points points;
+    private final boolean ownsModel;
 
-    private HeadedModel(Model model, HeadKind kind, HeadOptions options) {
+    private HeadedModel(Model model, HeadKind kind, HeadOptions options, boolean ownsModel) {
         this.model = model;
+        this.ownsModel = ownsModel;
         this.kind = kind;
         this.options = options;
         head = model.head(kind, options);
@@ -27,11 +29,16 @@ public final class HeadedModel implements AutoCloseable {
     /** Puts a head behind a model; both are closed with it, and at once if there is no such head. */
     public static HeadedModel of(Model model, HeadKind kind, HeadOptions options) {
         try {
-            return new HeadedModel(model, kind, options);
+            return new HeadedModel(model, kind, options, true);
         } catch (RuntimeException e) {
             model.close();
             throw e;
         }
+    }
+
+    /** Puts a head behind a model that others use, too. */
+    public static HeadedModel behind(Model model, HeadKind kind, HeadOptions options) {
+        return new HeadedModel(model, kind, options, false);
     }
 
     /** Opens a model with a head. */
@@ -70,6 +77,8 @@ public final class HeadedModel implements AutoCloseable {
     @Override
     public void close() {
         head.close();
-        model.close();
+        if (ownsModel) {
+            model.close();
+        }
     }
 }

@@ -27,7 +27,6 @@ import org.peft4j.ops.Ops;
  * as transformers does: normal with the layout's standard deviation, biases 0.
  */
 public final class LinearHead implements Head {
-    private static final String PROBLEM = "problem_type";
     private static final String COUNT = "num_labels";
     private static final String WAY_OUT = "to train a new head write task.new_head: true (--set task.new_head=true),"
             + " else give an adapter that brings its own head, or as many labels as the head has";
@@ -86,14 +85,6 @@ public final class LinearHead implements Head {
 
     private static void check(ModelDirectory directory, OptionalLong rows, HeadOptions options)
             throws MalformedFileException {
-        Object problem = directory.config().get(PROBLEM);
-        if (problem != null && !problem.equals("single_label_classification")) {
-            throw new MalformedFileException(
-                    directory.configFile(),
-                    -1,
-                    PROBLEM + " " + problem + " is not supported: each row has one label of several"
-                            + " (single_label_classification)");
-        }
         if (options.anew() || rows.isEmpty()) {
             return;
         }
@@ -104,12 +95,6 @@ public final class LinearHead implements Head {
                     -1,
                     COUNT + " is " + Json.shown(count) + ", but the model's head has " + rows.getAsLong() + " outputs; "
                             + WAY_OUT);
-        }
-        if (rows.getAsLong() == 1) {
-            throw new MalformedFileException(
-                    directory.directory(),
-                    -1,
-                    "the model's head has one output, so it is a regression, which is not supported; " + WAY_OUT);
         }
         if (rows.getAsLong() != options.outputs()) {
             throw new MalformedFileException(

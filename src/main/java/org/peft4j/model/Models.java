@@ -7,13 +7,14 @@ import java.util.TreeMap;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.bert.BertFamily;
+import org.peft4j.model.llama.LlamaFamily;
 
 /** The architectures we know, by {@code model_type}. A new one is added here. */
 public final class Models {
     private static final Map<String, ModelFamily> FAMILIES = new TreeMap<>();
 
     static {
-        for (ModelFamily family : List.of(new BertFamily())) {
+        for (ModelFamily family : List.of(new BertFamily(), new LlamaFamily())) {
             FAMILIES.put(family.modelType(), family);
         }
     }

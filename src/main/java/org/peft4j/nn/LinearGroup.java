@@ -65,6 +65,11 @@ public final class LinearGroup implements AutoCloseable {
         return layers;
     }
 
+    /** The joined frozen matrix. */
+    public Weight weight() {
+        return weight;
+    }
+
     /** The points of these layers. */
     public List<LinearPoint> points(boolean head) {
         return layers.stream()

@@ -9,6 +9,7 @@ import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.DoubleArrayRef;
 import org.bytedeco.pytorch.LongArrayRef;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +35,8 @@ public final class Ops {
         setDeterministic(deterministic.equals("true"));
     }
 
+    private static final long IGNORED = -100; // the label of a row that is left out
+
     private Ops() {}
 
     /**
@@ -44,6 +47,30 @@ public final class Ops {
      * @param b [out, r], float32
      */
     public record LowRank(int part, long begin, long end, Tensor a, Tensor b, double scale, double dropout) {}
+
+    /** Updates as the native operations take them. */
+    private static final class Updates {
+        private final TensorVector a = new TensorVector(), b = new TensorVector();
+        private final long[] place;
+        private final double[] scale, dropout;
+
+        private Updates(List<LowRank> updates) {
+            int n = updates.size();
+            place = new long[3 * n];
+            scale = new double[n];
+            dropout = new double[n];
+            for (int j = 0; j < n; j++) {
+                LowRank update = updates.get(j);
+                a.push_back(update.a());
+                b.push_back(update.b());
+                place[3 * j] = update.part();
+                place[3 * j + 1] = update.begin();
+                place[3 * j + 2] = update.end();
+                scale[j] = update.scale();
+                dropout[j] = update.dropout();
+            }
+        }
+    }
 
     /** One line of {@link #kernels()}. */
     public record Kernel(String operation, String provider, String reason) {}
@@ -58,22 +85,17 @@ public final class Ops {
     public static Tensor[] loraLinear(
             Tensor x, Weight weight, @Nullable Tensor bias, List<LowRank> updates, long seed) {
         return checked(() -> {
-            int n = updates.size();
-            TensorVector a = new TensorVector(), b = new TensorVector();
-            long[] place = new long[3 * n];
-            double[] scale = new double[n], dropout = new double[n];
-            for (int j = 0; j < n; j++) {
-                LowRank update = updates.get(j);
-                a.push_back(update.a());
-                b.push_back(update.b());
-                place[3 * j] = update.part();
-                place[3 * j + 1] = update.begin();
-                place[3 * j + 2] = update.end();
-                scale[j] = update.scale();
-                dropout[j] = update.dropout();
-            }
+            Updates all = new Updates(updates);
             TensorVector results = PeftNative.lora_linear(
-                    x, weight.handle(), orUndefined(bias), a, b, longs(place), doubles(scale), doubles(dropout), seed);
+                    x,
+                    weight.handle(),
+                    orUndefined(bias),
+                    all.a,
+                    all.b,
+                    longs(all.place),
+                    doubles(all.scale),
+                    doubles(all.dropout),
+                    seed);
             Tensor[] parts = new Tensor[(int) results.size()];
             for (int i = 0; i < parts.length; i++) {
                 parts[i] = new Tensor(results.get(i)); // get() points into the vector, which dies with this scope
@@ -384,6 +406,66 @@ public final class Ops {
         return checked(() -> PeftNative.linear(x, w, orUndefined(bias)));
     }
 
+    /**
+     * What {@link #tokenLosses} does with a logit z.
+     *
+     * @param softcap c of {@code c tanh(z / c)} in z's place, 0 for none
+     * @param labelSmoothing share of the probability that all classes have in equal parts, 0 to below 1
+     */
+    public record LossSettings(double softcap, double labelSmoothing) {
+        /** Neither of the two. */
+        public static final LossSettings PLAIN = new LossSettings(0, 0);
+    }
+
+    /**
+     * The cross-entropy {@code -log softmax(z)[label]} of each row under a frozen head of V classes, without the logits
+     * {@code z = hidden wᵀ + bias + Σ scale (dropout(hidden) Aᵀ) Bᵀ} [T, V] in memory. The gradient that comes in is the weight of
+     * each row: a mean is the sum over the number of labels, and log-probabilities are the negative losses. Differentiable in
+     * hidden, bias, A and B. As soon as bias or a B is trained, backward makes the logits a second time.
+     *
+     * @param hidden [T, d]
+     * @param weight the head [V, d]
+     * @param bias [V] of hidden's type, or null
+     * @param updates of the head, whose rows are rows of hidden
+     * @param seed of the updates' dropout
+     * @param labels int64 [T] on the CPU: the class of the row (for a language model shifted already), or -100 for a row
+     *     that is left out
+     * @return [T], float32; 0 for a row that is left out, which has no part in any gradient
+     * @throws IllegalArgumentException if a shape, type or label does not fit; the message names it
+     */
+    public static Tensor tokenLosses(
+            Tensor hidden,
+            Weight weight,
+            @Nullable Tensor bias,
+            List<LowRank> updates,
+            long seed,
+            Tensor labels,
+            LossSettings settings) {
+        return checked(() -> {
+            Updates all = new Updates(updates);
+            return PeftNative.token_losses(
+                    hidden,
+                    weight.handle(),
+                    orUndefined(bias),
+                    all.a,
+                    all.b,
+                    longs(all.place),
+                    doubles(all.scale),
+                    doubles(all.dropout),
+                    seed,
+                    labels,
+                    settings.softcap(),
+                    settings.labelSmoothing());
+        });
+    }
+
+    /** The same for a head that is trained itself: w [V, d] of hidden's type; differentiable in hidden, w and bias. */
+    public static Tensor tokenLosses(
+            Tensor hidden, Tensor w, @Nullable Tensor bias, Tensor labels, LossSettings settings) {
+        return checked(() -> PeftNative.token_losses(
+                hidden, w, orUndefined(bias), labels, settings.softcap(), settings.labelSmoothing()));
+    }
+
     /** How {@link #lmLoss} adds the losses of the labelled rows. */
     public enum Reduction {
         /** There must be a labelled row. */
@@ -391,29 +473,27 @@ public final class Ops {
         SUM
     }
 
-    /**
-     * Cross-entropy of a language model's head, without the logits [T, vocabulary] in memory: {@code -log softmax(z)[label]}
-     * over the rows that carry a label, {@code z = hidden wᵀ}. Differentiable in hidden.
-     *
-     * @param hidden [T, d]
-     * @param weight the head [vocabulary, d]
-     * @param labels int64 [T] on the CPU: the class that the row predicts, or -100 for a row that does not count
-     * @param softcap c of {@code c tanh(z / c)} in z's place, 0 for none
-     * @param labelSmoothing share of the probability that all classes have in equal parts, 0 to below 1
-     * @return one number, float32
-     */
+    /** The sum or mean of {@link #tokenLosses} under a plain frozen head: one number, float32. */
     public static Tensor lmLoss(
             Tensor hidden, Weight weight, Tensor labels, double softcap, double labelSmoothing, Reduction reduction) {
-        return checked(() -> PeftNative.lm_loss(
-                hidden, weight.handle(), labels, softcap, labelSmoothing, reduction == Reduction.MEAN));
+        LossSettings settings = new LossSettings(softcap, labelSmoothing);
+        Tensor sum = tokenLosses(hidden, weight, null, List.of(), 0, labels, settings)
+                .sum();
+        if (reduction == Reduction.SUM) {
+            return sum;
+        }
+        long count = labels.ne(new Scalar(IGNORED)).sum().item_long();
+        if (count == 0) {
+            throw new IllegalArgumentException(
+                    "lmLoss: a mean needs at least one label, all " + labels.size(0) + " rows are left out");
+        }
+        return sum.div(new Scalar((double) count));
     }
 
-    /**
-     * {@code log softmax(z)[label]} of each row, float32 [T], 0 where there is no label; not differentiable. Arguments as
-     * those of {@link #lmLoss}.
-     */
+    /** {@code log softmax(z)[label]} of each row: the negative {@link #tokenLosses} under a plain frozen head. */
     public static Tensor tokenLogProbs(Tensor hidden, Weight weight, Tensor labels, double softcap) {
-        return checked(() -> PeftNative.token_log_probs(hidden, weight.handle(), labels, softcap));
+        return tokenLosses(hidden, weight, null, List.of(), 0, labels, new LossSettings(softcap, 0))
+                .neg();
     }
 
     /**

@@ -129,16 +129,27 @@ public final class PeftNative {
 
     static native @ByVal Tensor dropout(@Const @ByRef Tensor x, double p, @Cast("int64_t") long seed);
 
-    static native @ByVal Tensor lm_loss(
+    static native @ByVal Tensor token_losses(
             @Const @ByRef Tensor hidden,
             @Const @ByRef Weight weight,
+            @Const @ByRef Tensor bias,
+            @Const @ByRef TensorVector a,
+            @Const @ByRef TensorVector b,
+            @ByVal LongArrayRef place,
+            @ByVal DoubleArrayRef scale,
+            @ByVal DoubleArrayRef dropout,
+            @Cast("int64_t") long seed,
             @Const @ByRef Tensor labels,
             double softcap,
-            double label_smoothing,
-            @Cast("bool") boolean mean);
+            double label_smoothing);
 
-    static native @ByVal Tensor token_log_probs(
-            @Const @ByRef Tensor hidden, @Const @ByRef Weight weight, @Const @ByRef Tensor labels, double softcap);
+    static native @ByVal Tensor token_losses(
+            @Const @ByRef Tensor hidden,
+            @Const @ByRef Tensor w,
+            @Const @ByRef Tensor bias,
+            @Const @ByRef Tensor labels,
+            double softcap,
+            double label_smoothing);
 
     static native @ByVal Tensor rational(
             @Const @ByRef Tensor x,

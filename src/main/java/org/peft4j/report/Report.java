@@ -149,16 +149,12 @@ public final class Report {
                 all == 0 ? "" : percent((double) trained / all) + " of " + compact(all));
         long cut = files.run.path("train_cut").asLong();
         long texts = files.run.path("train_examples").asLong();
+        JsonNode length = files.run.path("settings").path("task").path("max_length");
         card(
                 "card",
                 whole(cut),
                 "training texts cut",
-                "of " + whole(texts) + ", at "
-                        + whole(files.run
-                                .path("settings")
-                                .path("data")
-                                .path("max_length")
-                                .asLong()) + " tokens");
+                "of " + whole(texts) + (length.isNumber() ? ", at " + whole(length.asLong()) + " tokens" : ""));
         page.add("</div>");
     }
 

@@ -11,6 +11,8 @@ import org.peft4j.run.files.RunFiles;
 
 /** The report's tables of settings, machine and versions. */
 final class ReportSettings {
+    private static final String TYPE = "type";
+
     private final RunFiles files;
     private final Html page;
 
@@ -44,7 +46,18 @@ final class ReportSettings {
 
     private static List<Map.Entry<String, JsonNode>> entries(JsonNode object) {
         List<Map.Entry<String, JsonNode>> entries = new ArrayList<>();
-        entries.addAll(object.properties());
+        for (Map.Entry<String, JsonNode> entry : object.properties()) {
+            JsonNode value = entry.getValue();
+            if (value.has(TYPE)) { // a part that has a name of its own: optimizer: adamw, then its settings
+                entries.add(Map.entry(entry.getKey(), value.path(TYPE)));
+                value.properties().stream()
+                        .filter(part ->
+                                !part.getKey().equals(TYPE) && !part.getValue().isNull())
+                        .forEach(entries::add);
+            } else {
+                entries.add(entry);
+            }
+        }
         return entries;
     }
 

@@ -3,11 +3,17 @@ package org.peft4j.run;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import org.peft4j.config.DataConfig;
+import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.Dtype;
+import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.OptimizerConfig;
+import org.peft4j.config.ProblemType;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.yaml.StrictYaml;
 import org.peft4j.io.yaml.YamlNode;
@@ -20,32 +26,58 @@ import org.peft4j.method.prefix.PrefixConfig;
 
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
- * for {@code model: {path: DIR}} and {@code task: NAME} for {@code task: {type: NAME}}; {@code method.type} chooses the method. Relative paths are relative to the working
- * directory. PEFT's names of settings are refused with ours.
+ * for {@code model: {path: DIR}}, {@code task: NAME} for {@code task: {type: NAME}}, and so for {@code training.optimizer} and
+ * {@code training.schedule}; {@code task.type} and {@code method.type} choose the record. Relative paths are relative to the
+ * working directory. Keys of earlier run files are read where they stand now; PEFT's names of settings are refused with ours.
  */
 public final class RunConfigFile {
+    private static final Map<String, Class<? extends Record>> TASKS = Map.of(
+            SequenceClassificationConfig.TYPE, SequenceClassificationConfig.class,
+            TokenClassificationConfig.TYPE, TokenClassificationConfig.class,
+            EmbeddingConfig.TYPE, EmbeddingConfig.class,
+            CausalLmConfig.TYPE, CausalLmConfig.class);
+
+    /** Keys of earlier run files, and where they stand now. */
+    private static final Map<String, String> MOVED = Map.of(
+            "labels", "task.labels",
+            "data.text", "task.text",
+            "data.label", "task.label",
+            "data.max_length", "task.max_length",
+            "training.learning_rate", "training.optimizer.learning_rate",
+            "training.weight_decay", "training.optimizer.weight_decay",
+            "training.warmup_steps", "training.schedule.warmup_steps",
+            "training.dtype", "model.dtype");
+
     private static final YamlSchema SCHEMA = YamlSchema.builder()
+            .moved(MOVED)
             .defaults(
                     RunConfig.class,
-                    Map.of(
-                            "task", SequenceClassificationConfig.defaults(),
-                            "labels", List.of(),
-                            "training", TrainingConfig.defaults()))
-            .choice(
-                    TaskConfig.class,
-                    "type",
-                    Map.of(SequenceClassificationConfig.TYPE, SequenceClassificationConfig.class))
+                    Map.of("task", SequenceClassificationConfig.defaults(), "training", TrainingConfig.defaults()))
+            .choice(TaskConfig.class, "type", TASKS)
             .scalarKey(TaskConfig.class, "type")
             .defaults(SequenceClassificationConfig.defaults())
-            .defaults(ModelConfig.class, Map.of("dropout", ModelConfig.Dropout.CONFIG))
+            .names(ProblemType.class, ProblemType::fileName)
+            .renamed(
+                    SequenceClassificationConfig.class,
+                    Map.of("problem_type", "problem", "max_seq_length", "max_length"))
+            .defaults(TokenClassificationConfig.defaults())
+            .defaults( // without the loss, which the score chooses
+                    EmbeddingConfig.class,
+                    Map.of(
+                            "text", EmbeddingConfig.defaults().text(),
+                            "positive", EmbeddingConfig.defaults().positive(),
+                            "scale", EmbeddingConfig.defaults().scale(),
+                            "max_length", EmbeddingConfig.MAX_LENGTH))
+            .defaults(CausalLmConfig.defaults())
+            .defaults(
+                    ModelConfig.class,
+                    Map.of(
+                            "dtype", Dtype.FLOAT32,
+                            "device", ModelConfig.AUTO,
+                            "dropout", ModelConfig.Dropout.CONFIG))
+            .renamed(ModelConfig.class, Map.of("torch_dtype", "dtype"))
             .scalarKey(ModelConfig.class, "path")
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
-            .defaults(
-                    DataConfig.class,
-                    Map.of(
-                            "text", DataConfig.TEXT,
-                            "label", DataConfig.LABEL,
-                            "max_length", DataConfig.MAX_LENGTH))
             .choice(
                     MethodConfig.class,
                     "type",
@@ -78,7 +110,22 @@ public final class RunConfigFile {
                             "lr_scheduler_type", "schedule",
                             "gradient_accumulation_steps", "gradient_accumulation",
                             "logging_steps", "log_every",
-                            "save_steps", "save_every"))
+                            "save_steps", "save_every",
+                            "warmup_ratio", "schedule.warmup_ratio"))
+            .defaults(OptimizerConfig.defaults())
+            .scalarKey(OptimizerConfig.class, "type")
+            .renamed(OptimizerConfig.class, Map.of("lr", "learning_rate"))
+            .defaults(ScheduleConfig.defaults())
+            .scalarKey(ScheduleConfig.class, "type")
+            .names(ScheduleConfig.Decay.class, ScheduleConfig.Decay::fileName)
+            .renamed(
+                    ScheduleConfig.class,
+                    Map.of(
+                            "num_warmup_steps", "warmup_steps",
+                            "min_lr_rate", "min_rate",
+                            "min_lr_ratio", "min_rate",
+                            "num_decay_steps", "decay_steps",
+                            "decay_type", "decay"))
             .build();
 
     private RunConfigFile() {}
@@ -101,6 +148,21 @@ public final class RunConfigFile {
     /** The settings of a method, as {@code method} has them. */
     public static Map<String, Object> methodMap(MethodConfig method) {
         return StrictYaml.toMap((Record) method, SCHEMA);
+    }
+
+    /** The settings of a task, as {@code task} has them. */
+    public static Map<String, Object> taskMap(TaskConfig task) {
+        return StrictYaml.toMap((Record) task, SCHEMA);
+    }
+
+    /**
+     * The task that {@link #taskMap} gave the settings for.
+     *
+     * @param where the place of the settings, for errors
+     * @throws org.peft4j.error.ConfigException if anything in it is wrong
+     */
+    public static TaskConfig task(Map<String, ?> settings, String where) {
+        return StrictYaml.fromMap(settings, where, TaskConfig.class, SCHEMA);
     }
 
     /** The settings of a method of which nothing is said. */

@@ -1,95 +1,170 @@
 package org.peft4j.train;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.function.BiConsumer;
+import java.util.Map;
 import java.util.function.IntFunction;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Batches;
-import org.peft4j.data.Dataset;
-import org.peft4j.data.Labels;
-import org.peft4j.error.TrainingException;
-import org.peft4j.model.HeadedModel;
+import org.peft4j.data.Row;
+import org.peft4j.metrics.Evaluation;
+import org.peft4j.model.BlockRunner;
+import org.peft4j.model.Head;
+import org.peft4j.model.Model;
 import org.peft4j.model.Tokens;
-import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
-import org.peft4j.run.Evaluation;
+import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Ops;
+import org.peft4j.task.Batch;
+import org.peft4j.task.Dataset;
+import org.peft4j.task.Evaluator;
+import org.peft4j.task.Example;
+import org.peft4j.task.Task;
 
 /** Forward passes without gradients. */
 public final class Inference {
     private Inference() {}
 
-    /**
-     * The logits of each text, in order; texts go through the model in batches.
-     *
-     * @param where names a text for messages
-     * @throws TrainingException if a text's logits are not finite
-     */
-    public static void forEach(
-            HeadedModel model,
-            @Nullable Adapter adapter,
-            List<int[]> texts,
-            int batchSize,
-            IntFunction<String> where,
-            BiConsumer<Integer, float[]> receiver) {
-        for (int[] batch : Batches.inOrder(texts.size(), batchSize)) {
-            float[] logits = logits(model, adapter, batch, texts);
-            int labels = logits.length / batch.length;
-            for (int i = 0; i < batch.length; i++) {
-                float[] own = Arrays.copyOfRange(logits, i * labels, (i + 1) * labels);
-                for (float logit : own) {
-                    if (!Float.isFinite(logit)) {
-                        throw new TrainingException(where.apply(batch[i]) + ": the logits are not finite, got "
-                                + Arrays.toString(own) + "; the model's or the adapter's weights are not finite or too"
-                                + " large, try dtype float32");
-                    }
-                }
-                receiver.accept(batch[i], own);
+    /** Evaluates a task on rows with answers, in batches. */
+    public static <E extends Example> Evaluation evaluate(
+            Model model, Task<E> task, Head head, @Nullable Adapter adapter, Dataset<E> data, int batchSize) {
+        Evaluator<E> evaluator = task.evaluator();
+        for (int[] numbers : Batches.inOrder(data.size(), batchSize)) {
+            List<E> examples =
+                    Arrays.stream(numbers).mapToObj(data.examples()::get).toList();
+            Part<E> part = new Part<>(task, head, adapter, examples, i -> data.where(numbers[i]));
+            try (PointerScope scope = new PointerScope()) {
+                Bound<E> bound = part.bound();
+                forward(model, List.of(bound), (ignored, h, context) -> evaluator.add(head, h, bound.batch(), context));
             }
         }
+        return evaluator.evaluation();
     }
 
-    private static float[] logits(HeadedModel model, @Nullable Adapter adapter, int[] batch, List<int[]> texts) {
-        Adapter[] adapters = adapter == null ? new Adapter[0] : new Adapter[] {adapter};
-        try (PointerScope scope = new PointerScope();
-                NoGradGuard noGrad = new NoGradGuard()) {
-            PackedBatch packed =
-                    PackedBatch.of(Arrays.stream(batch).mapToObj(texts::get).toList());
-            return logits(model, packed, adapters);
+    /** Neighbouring rows of one task and adapter. */
+    public static final class Part<E extends Example> {
+        private final Task<E> task;
+        private final Head head;
+        private final @Nullable Adapter adapter;
+        private final List<E> examples;
+        private final IntFunction<String> where;
+
+        private Part(Task<E> task, Head head, @Nullable Adapter adapter, List<E> examples, IntFunction<String> where) {
+            this.task = task;
+            this.head = head;
+            this.adapter = adapter;
+            this.examples = examples;
+            this.where = where;
+        }
+
+        /** Rows without answers, tokenised; {@code where} names them for messages. */
+        public static <E extends Example> Part<E> of(LoadedTask<E> loaded, List<Row> rows, IntFunction<String> where) {
+            List<E> examples = loaded.task().examples(rows, loaded.tokenizer());
+            int vocabulary = loaded.model().model().info().vocabulary();
+            for (int i = 0; i < examples.size(); i++) {
+                Dataset.checkVocabulary(examples.get(i), vocabulary, where, i);
+            }
+            return new Part<>(loaded.task(), loaded.model().head(), loaded.adapter(), examples, where);
+        }
+
+        /** For each row whether it was longer than the limit. */
+        public List<Boolean> cut() {
+            return examples.stream().map(Example::cut).toList();
+        }
+
+        /** As a model takes it; its tensors belong to the caller's scope. */
+        private Bound<E> bound() {
+            return new Bound<>(this, Batch.of(examples, where));
         }
     }
 
-    private static float[] logits(HeadedModel model, PackedBatch packed, Adapter[] adapters) {
-        try (ForwardContext context = ForwardContext.inference(packed.packing(), adapters)) {
-            Tensor logits = model.outputs(Tokens.of(packed.tokens()), context);
-            return Tensors.toFloats(logits);
+    /** A part as a batch. */
+    private record Bound<E extends Example>(Part<E> part, Batch<E> batch) {
+        List<Map<String, @Nullable Object>> outputs(Tensor h, ForwardContext context) {
+            return part.task.outputs(part.head, h, batch, context);
+        }
+
+        ReadRows.Group reads() {
+            return new ReadRows.Group(
+                    part.task.reads(part.head, batch), batch.packing().sequences());
+        }
+
+        @Nullable
+        Adapter adapter() {
+            return part.adapter;
         }
     }
 
-    public static Evaluation evaluate(
-            HeadedModel model, @Nullable Adapter adapter, Dataset data, Labels labels, int batchSize) {
-        Metrics metrics = new Metrics(labels.names());
-        forEach(
-                model,
-                adapter,
-                data.examples().stream().map(Dataset.Example::tokens).toList(),
-                batchSize,
-                data::where,
-                (i, logits) -> metrics.add(logits, data.examples().get(i).label()));
-        return metrics.evaluation(data.cut());
+    /**
+     * What is said of each row, all parts in one pass over the blocks; results in the order of the parts.
+     *
+     * @throws org.peft4j.error.TrainingException if a number is not finite
+     */
+    public static List<Map<String, @Nullable Object>> outputs(Model model, List<Part<?>> parts) {
+        List<Map<String, @Nullable Object>> all = new ArrayList<>();
+        try (PointerScope scope = new PointerScope()) {
+            List<Bound<?>> bound = new ArrayList<>();
+            parts.forEach(part -> bound.add(part.bound()));
+            forward(model, bound, (part, h, context) -> all.addAll(part.outputs(h, context)));
+        }
+        return all;
     }
 
-    /** Texts one after the other, as the model takes them. */
-    record PackedBatch(int[] tokens, Packing packing) {
-        static PackedBatch of(List<int[]> texts) {
-            int[] lengths = texts.stream().mapToInt(text -> text.length).toArray();
-            int[] tokens = texts.stream().flatMapToInt(Arrays::stream).toArray();
-            return new PackedBatch(tokens, Packing.of(lengths));
+    @FunctionalInterface
+    private interface Receiver {
+        void accept(Bound<?> part, Tensor h, ForwardContext context);
+    }
+
+    private static void forward(Model model, List<? extends Bound<?>> parts, Receiver receiver) {
+        Ops.checked(() -> {
+            try (PointerScope scope = new PointerScope();
+                    NoGradGuard noGrad = new NoGradGuard();
+                    ForwardContext context = context(parts)) {
+                List<ReadRows.Group> groups = new ArrayList<>();
+                parts.forEach(part -> groups.add(part.reads()));
+                ReadRows reads = ReadRows.joined(groups);
+                Tensor h = BlockRunner.plain().forward(model, tokens(parts), reads, context);
+                Packing rows = reads.packing(context);
+                int first = 0;
+                for (Bound<?> part : parts) {
+                    int last = first + part.batch().packing().sequences();
+                    long begin = rows.begin(first);
+                    try (ForwardContext own = context.slice(first, last)) {
+                        receiver.accept(part, h.narrow(0, begin, rows.end(last - 1) - begin), own);
+                    }
+                    first = last;
+                }
+            }
+            return parts;
+        });
+    }
+
+    private static Tokens tokens(List<? extends Bound<?>> parts) {
+        List<int[]> ids = new ArrayList<>();
+        List<int @Nullable []> types = new ArrayList<>();
+        for (Bound<?> part : parts) {
+            ids.add(part.batch().inputs().ids());
+            types.add(part.batch().inputs().types());
         }
+        return Tokens.joined(ids, types);
+    }
+
+    private static ForwardContext context(List<? extends Bound<?>> parts) {
+        List<Integer> lengths = new ArrayList<>();
+        List<@Nullable Adapter> adapterOf = new ArrayList<>();
+        for (Bound<?> part : parts) {
+            for (int s = 0; s < part.batch().packing().sequences(); s++) {
+                lengths.add(part.batch().packing().length(s));
+                adapterOf.add(part.adapter());
+            }
+        }
+        return ForwardContext.inference(
+                Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adapterOf);
     }
 }

@@ -1,6 +1,7 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.peft4j.lifetime.Interruption;
 
 /**
@@ -9,6 +10,21 @@ import org.peft4j.lifetime.Interruption;
  */
 public final class Interrupts implements AutoCloseable {
     private boolean seen;
+    private final AtomicBoolean stop;
+
+    /** Interrupts of this thread. */
+    public Interrupts() {
+        this(new AtomicBoolean());
+    }
+
+    private Interrupts(AtomicBoolean stop) {
+        this.stop = stop;
+    }
+
+    /** Interrupts of this thread, and a stop that any thread may set, which is not given on to the thread. */
+    public static Interrupts orStop(AtomicBoolean stop) {
+        return new Interrupts(stop);
+    }
 
     /** Writes or reads files; begins anew each time it is called. */
     @FunctionalInterface
@@ -16,10 +32,10 @@ public final class Interrupts implements AutoCloseable {
         void run() throws IOException;
     }
 
-    /** Whether an interrupt has come since this was made. */
+    /** Whether an interrupt or a stop has come since this was made. */
     public boolean seen() {
         seen |= Thread.interrupted();
-        return seen;
+        return seen || stop.get();
     }
 
     /** As {@link FileWork}, with a result. */
@@ -52,7 +68,8 @@ public final class Interrupts implements AutoCloseable {
 
     @Override
     public void close() {
-        if (seen()) {
+        seen();
+        if (seen) {
             Thread.currentThread().interrupt();
         }
     }

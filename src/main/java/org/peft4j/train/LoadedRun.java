@@ -7,20 +7,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.config.DataConfig;
 import org.peft4j.config.GroupOverride;
-import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
-import org.peft4j.data.Dataset;
-import org.peft4j.data.LabelledTexts;
-import org.peft4j.data.Labels;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.NearestName;
 import org.peft4j.method.MethodConfig;
@@ -28,44 +24,46 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
+import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.optim.ParameterGroup;
 import org.peft4j.run.files.AdapterSettings;
+import org.peft4j.task.Dataset;
+import org.peft4j.task.Example;
+import org.peft4j.task.Origin;
+import org.peft4j.task.Task;
+import org.peft4j.task.TaskType;
+import org.peft4j.task.TaskTypes;
 
 /** Everything a run needs, read and checked before anything is written: data, model, adapter, parameter groups. */
-public final class LoadedRun implements AutoCloseable {
-    /** What is in force: the method is the adapter's where the run goes on from one. */
+public final class LoadedRun<E extends Example> implements AutoCloseable {
+    /** What is in force: the method is the adapter's where the run goes on from one, the task is decided. */
     public final RunConfig config;
 
-    public final Labels labels;
-    public final Dataset train;
-    public final @Nullable Dataset validation;
+    public final Task<E> task;
+    public final Dataset<E> train;
+    public final @Nullable Dataset<E> validation;
     public final HeadedModel model;
     public final Adapter adapter;
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
-    final String baseHash;
+    public final String baseHash;
     public final List<String> notes;
 
     private LoadedRun(
             RunConfig config,
-            Labels labels,
-            Dataset train,
-            @Nullable Dataset validation,
+            TaskType.Prepared<E> prepared,
             HeadedModel model,
             AdapterStore.Loaded adapter,
             String baseHash,
             List<String> notes) {
         this.config = config;
-        this.labels = labels;
-        this.train = train;
-        this.validation = validation;
+        this.task = prepared.task();
+        this.train = prepared.train();
+        this.validation = prepared.validation();
         this.model = model;
         this.adapter = adapter.adapter();
         this.baseHash = baseHash;
@@ -74,94 +72,128 @@ public final class LoadedRun implements AutoCloseable {
         groups = groups(config.training(), this.adapter);
     }
 
-    public static LoadedRun load(RunConfig config) throws IOException {
-        DataConfig data = config.data();
-        ModelDirectory directory = ModelDirectory.open(config.model().path());
-        String baseHash = BaseHash.of(directory);
+    /**
+     * Loads a run.
+     *
+     * @param base an opened model, which stays open; null opens the run's own
+     * @param rows where the rows come from
+     */
+    public static LoadedRun<?> load(RunConfig config, @Nullable OpenedModel base, RunRows rows) throws IOException {
+        OpenedModel opened = base == null
+                ? OpenedModel.open(config.model(), config.training().seed())
+                : base;
+        try {
+            return load(config, opened, rows, base == null);
+        } catch (IOException | RuntimeException e) {
+            if (base == null) {
+                opened.model().close();
+            }
+            throw e;
+        }
+    }
+
+    private static LoadedRun<?> load(RunConfig config, OpenedModel opened, RunRows rows, boolean owned)
+            throws IOException {
+        ModelDirectory directory = opened.directory();
         List<String> notes = new ArrayList<>();
         AdapterFile start = config.adapter() == null ? null : AdapterFiles.read(config.adapter());
         AdapterSettings settings =
                 start == null ? null : AdapterSettings.read(start.directory()).orElse(null);
         if (settings != null) {
-            settings.otherBase(baseHash).ifPresent(notes::add);
+            settings.otherBase(opened.hash()).ifPresent(notes::add);
+            if (!settings.task().type().equals(config.task().type())) {
+                throw new ConfigException("task is " + config.task().type() + ", but the adapter " + config.adapter()
+                        + " was trained for " + settings.task().type() + "; choose that, or train without an adapter to"
+                        + " start from");
+            }
         }
-        LabelledTexts rows;
-        LabelledTexts validationRows;
-        try (TextTokenizer tokenizer = TextTokenizer.open(directory, data.maxLength())) {
+        checkNewHead(config.task(), start);
+        Origin origin = new Origin(opened.model(), directory, start, settings == null ? null : settings.task(), notes);
+        TaskType.Prepared<?> prepared;
+        try (TextTokenizer tokenizer =
+                TextTokenizer.open(directory, config.task().maxLength())) {
             notes.addAll(tokenizer.notes());
-            rows = LabelledTexts.read(data.train(), data.text(), data.label(), tokenizer);
-            validationRows = data.validation() == null
-                    ? null
-                    : LabelledTexts.read(data.validation(), data.text(), data.label(), tokenizer);
+            prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        boolean newHead = newHead(config, start);
-        OutputLabels outputs = new OutputLabels(directory, start, settings);
-        Labels labels = outputs.forTraining(config.labels(), newHead, rows, notes);
-        Dataset train = rows.dataset(labels);
-        Dataset validation = validationRows == null ? null : validationRows.dataset(labels);
-        HeadedModel model = HeadedModel.open(
-                directory,
-                options(config),
-                HeadKind.SEQUENCE,
-                new HeadOptions(labels.size(), newHead || outputs.adapterHead() > 0));
-        notes.addAll(model.model().notes());
+        return load(config, opened, owned, origin, prepared);
+    }
+
+    private static <C extends TaskConfig> TaskType.Prepared<?> prepare(
+            TaskType<C> type, TaskConfig config, Origin origin, RunRows rows, TextTokenizer tokenizer)
+            throws IOException {
+        return type.prepare(type.configType().cast(config), origin, rows.train(), rows.validation(), tokenizer);
+    }
+
+    private static <E extends Example> LoadedRun<E> load(
+            RunConfig config, OpenedModel opened, boolean owned, Origin origin, TaskType.Prepared<E> prepared)
+            throws IOException {
+        Task<E> task = prepared.task();
+        List<String> notes = origin.notes();
+        HeadedModel model = owned
+                ? HeadedModel.of(opened.model(), task.headKind(), task.headOptions())
+                : HeadedModel.behind(opened.model(), task.headKind(), task.headOptions());
+        notes.addAll(opened.model().notes());
         AdapterStore.Loaded adapter = null;
         try {
+            AdapterFile start = origin.adapter();
             adapter = start == null
-                    ? attach(Methods.of(config.chosenMethod()), config, model.points())
+                    ? attach(Methods.of(config.chosenMethod()), config, model.points(), task.trainsHead())
                     : read(start, config, model.points());
             notes.addAll(adapter.notes());
-            RunConfig inForce = start == null ? config : config.withMethod(adapter.config());
-            if (start != null && config.method() != null) {
-                notes.addAll(StartingAdapter.differences(config, adapter.config()));
+            RunConfig inForce = config.withTask(task.config());
+            if (start != null) {
+                if (config.method() != null) {
+                    notes.addAll(StartingAdapter.differences(config, adapter.config()));
+                }
+                inForce = inForce.withMethod(adapter.config());
             }
-            check(data, model, adapter.adapter(), train);
-            if (validation != null) {
-                check(data, model, adapter.adapter(), validation);
+            check(config.task(), model, adapter.adapter(), prepared.train());
+            if (prepared.validation() != null) {
+                check(config.task(), model, adapter.adapter(), prepared.validation());
             }
-            warmup(config.training(), train.size()).ifPresent(notes::add);
-            return new LoadedRun(inForce, labels, train, validation, model, adapter, baseHash, notes);
+            warmup(config.training(), prepared.train().size()).ifPresent(notes::add);
+            if (!task.sumsOverRows() && config.training().gradientAccumulation() > 1) {
+                notes.add("each row's loss sees the other rows of its batch: gradient_accumulation "
+                        + config.training().gradientAccumulation() + " is not the same as a larger batch_size here");
+            }
+            return new LoadedRun<>(inForce, prepared, model, adapter, opened.hash(), notes);
         } catch (IOException | RuntimeException e) {
             if (adapter != null) {
                 adapter.adapter().close();
             }
-            model.close();
+            model.head().close();
             throw e;
         }
     }
 
-    private static ModelOptions options(RunConfig config) {
-        boolean dropout = config.model().dropout() == ModelConfig.Dropout.CONFIG;
-        boolean bfloat16 = config.training().dtype() == TrainingConfig.Dtype.BFLOAT16;
-        return new ModelOptions(bfloat16, dropout, config.training().seed());
-    }
-
-    private static boolean newHead(RunConfig config, @Nullable AdapterFile start) {
-        boolean newHead = config.task() instanceof SequenceClassificationConfig task && task.newHead();
+    private static void checkNewHead(TaskConfig task, @Nullable AdapterFile start) {
+        boolean newHead = task instanceof SequenceClassificationConfig classes && classes.newHead()
+                || task instanceof TokenClassificationConfig tags && tags.newHead();
         if (newHead && start != null) {
             throw new ConfigException("task.new_head is true, but the run goes on from the adapter " + start.directory()
                     + ", whose head it keeps; leave one of them out");
         }
-        return newHead;
     }
 
-    private static void check(DataConfig data, HeadedModel model, Adapter adapter, Dataset rows) {
-        int room = model.model().info().maxPositions() - adapter.positions();
-        if (data.maxLength() > room) {
-            throw new ConfigException("data.max_length must be at most " + room + " for this model and method ("
-                    + model.model().info().maxPositions() + " positions, " + adapter.positions()
-                    + " taken by the method), got "
-                    + data.maxLength());
+    private static void check(TaskConfig task, HeadedModel model, Adapter adapter, Dataset<?> rows) {
+        ModelInfo info = model.model().info();
+        int room = info.maxPositions() - adapter.positions();
+        if (info.limited() && task.maxLength() > room) {
+            throw new ConfigException("task.max_length must be at most " + room + " for this model and method ("
+                    + info.maxPositions() + " positions, " + adapter.positions() + " taken by the method), got "
+                    + task.maxLength());
         }
-        rows.checkVocabulary(model.model().info().vocabulary());
+        rows.checkVocabulary(info.vocabulary());
     }
 
     private static Optional<String> warmup(TrainingConfig training, int rows) {
         long steps = training.totalSteps(rows);
-        return training.warmupSteps() <= steps
+        long warmup = training.schedule().warmup(steps);
+        return warmup <= steps
                 ? Optional.empty()
-                : Optional.of("training.warmup_steps " + training.warmupSteps() + " are more than the run's " + steps
-                        + " steps: the learning rate never reaches " + training.learningRate());
+                : Optional.of("training.schedule.warmup_steps " + warmup + " are more than the run's " + steps
+                        + " steps: the learning rate never reaches "
+                        + training.optimizer().learningRate());
     }
 
     private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
@@ -177,7 +209,7 @@ public final class LoadedRun implements AutoCloseable {
     }
 
     private static <C extends MethodConfig> AdapterStore.Loaded attach(
-            Method<C> method, RunConfig config, Points points) {
+            Method<C> method, RunConfig config, Points points, boolean withHead) {
         MethodConfig chosen = config.chosenMethod();
         List<String> saved = new ArrayList<>(chosen.modulesToSave());
         for (String name : saved) {
@@ -187,7 +219,7 @@ public final class LoadedRun implements AutoCloseable {
             }
         }
         points.linears().stream()
-                .filter(point -> point.head() && !saved.contains(point.path()))
+                .filter(point -> withHead && point.head() && !saved.contains(point.path()))
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(chosen.withModulesToSave(saved));
@@ -202,19 +234,7 @@ public final class LoadedRun implements AutoCloseable {
 
     /** What stands beside the adapter. */
     public AdapterSettings settings() {
-        DataConfig data = config.data();
-        return new AdapterSettings(labels.names(), data.maxLength(), data.text(), data.label(), baseHash);
-    }
-
-    /** How many texts to train on have each label, in the order of the outputs. */
-    public Map<String, Long> labelCounts() {
-        long[] counts = new long[labels.size()];
-        train.examples().forEach(example -> counts[example.label()]++);
-        Map<String, Long> byName = new LinkedHashMap<>();
-        for (int i = 0; i < counts.length; i++) {
-            byName.put(labels.names().get(i), counts[i]);
-        }
-        return byName;
+        return new AdapterSettings(task.config(), baseHash);
     }
 
     private static List<ParameterGroup> groups(TrainingConfig training, Adapter adapter) {
@@ -235,8 +255,8 @@ public final class LoadedRun implements AutoCloseable {
             Double decay = own == null ? null : own.weightDecay();
             groups.add(new ParameterGroup(
                     name,
-                    rate == null ? training.learningRate() : rate,
-                    decay == null ? training.weightDecay() : decay,
+                    rate == null ? training.optimizer().learningRate() : rate,
+                    decay == null ? training.optimizer().weightDecay() : decay,
                     parameters));
         });
         return groups;

@@ -1,54 +1,50 @@
 package org.peft4j.train;
 
-import java.util.Arrays;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptional;
-import org.bytedeco.pytorch.global.torch;
-import org.peft4j.data.Dataset;
+import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
-import org.peft4j.model.HeadedModel;
-import org.peft4j.model.Tokens;
-import org.peft4j.nn.Tensors;
-import org.peft4j.nn.seam.Adapter;
+import org.peft4j.model.BlockRunner;
+import org.peft4j.model.RecomputedBlocks;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
+import org.peft4j.task.Batch;
+import org.peft4j.task.Example;
 
 /**
- * One optimiser step: forward and backward of its micro-batches, whose gradients add up, then the optimiser. The loss is
- * that of all rows together: the sum of the rows' losses over their number, so each row counts alike in whichever
- * micro-batch it comes (the mean of the means would weigh the rows of a small one more). Owns backward; what has to happen
- * between backward and the optimiser, or behind it, has its place here.
+ * One optimiser step: forward and backward of its micro-batches, whose gradients add up, then the optimiser. The loss is the sum
+ * of the losses of all of them over the sum of their weights, so what counts alike counts alike in whichever micro-batch it
+ * comes (the mean of the means would weigh the rows of a small one more). Owns backward; what has to happen between backward and
+ * the optimiser, or behind it, has its place here.
  */
-public final class TrainingStep {
-    private static final long SUM = 2; // at::Reduction::Sum
-    private static final long IGNORED = -100; // no row has this label
-
-    private final HeadedModel model;
-    private final Adapter adapter;
+public final class TrainingStep<E extends Example> {
+    private final LoadedRun<E> run;
     private final AdamW optimizer;
     private final double maxGradNorm;
     private final long seed;
+    private final TrainingConfig.Checkpointing checkpointing;
     private long keptForBackward;
     private boolean changing;
 
-    public TrainingStep(HeadedModel model, Adapter adapter, AdamW optimizer, double maxGradNorm, long seed) {
-        this.model = model;
-        this.adapter = adapter;
+    public TrainingStep(LoadedRun<E> run, AdamW optimizer) {
+        this.run = run;
         this.optimizer = optimizer;
-        this.maxGradNorm = maxGradNorm;
-        this.seed = seed;
+        TrainingConfig training = run.config.training();
+        maxGradNorm = training.maxGradNorm();
+        seed = training.seed();
+        checkpointing = training.checkpointing();
     }
 
     /**
      * What a step did.
      *
-     * @param loss mean of the losses of all rows
+     * @param loss mean over all that counts in it
      * @param gradNorm joint norm of all gradients before clipping
      */
     public record Outcome(double loss, double gradNorm, long tokens) {}
@@ -56,20 +52,24 @@ public final class TrainingStep {
     /**
      * Runs the step.
      *
+     * @param microBatches numbers of the training examples of each
      * @param step number of the step from 1, for messages and seeds
      * @param factor of the learning-rate schedule
      * @throws TrainingException if loss or gradients are not finite; the parameters are those before the step then
      */
-    public Outcome run(Dataset data, List<int[]> microBatches, long step, double factor) {
-        int rows = microBatches.stream().mapToInt(batch -> batch.length).sum();
-        double loss = 0;
+    public Outcome run(List<int[]> microBatches, long step, double factor) {
+        double weight = 0;
         long tokens = 0;
-        for (int i = 0; i < microBatches.size(); i++) {
-            int[] batch = microBatches.get(i);
-            loss += backward(data, batch, step, i, rows);
-            for (int example : batch) {
-                tokens += data.examples().get(example).length();
+        for (int[] numbers : microBatches) {
+            for (int number : numbers) {
+                E example = run.train.examples().get(number);
+                weight += run.task.weight(example);
+                tokens += example.tokens();
             }
+        }
+        double loss = 0;
+        for (int i = 0; i < microBatches.size(); i++) {
+            loss += backward(microBatches.get(i), step, i, weight == 0 ? 1 : weight);
         }
         if (!Double.isFinite(loss)) {
             throw notFinite("loss", loss, step);
@@ -99,18 +99,11 @@ public final class TrainingStep {
         return keptForBackward;
     }
 
-    private double backward(Dataset data, int[] batch, long step, int micro, int rows) {
-        List<int[]> texts = Arrays.stream(batch)
-                .mapToObj(example -> data.examples().get(example).tokens())
-                .toList();
-        long[] labels = new long[batch.length];
-        for (int i = 0; i < batch.length; i++) {
-            labels[i] = data.examples().get(batch[i]).label();
-        }
+    private double backward(int[] numbers, long step, int micro, double weight) {
         try {
             return Ops.checked(() -> {
                 try (PointerScope scope = new PointerScope()) {
-                    return backward(Inference.PackedBatch.of(texts), labels, Seeds.of(seed, step, micro), rows);
+                    return backward(run.train.batch(numbers), Seeds.of(seed, step, micro), weight);
                 }
             });
         } catch (DeviceException e) {
@@ -118,18 +111,25 @@ public final class TrainingStep {
         }
     }
 
-    /** The micro-batch's part of the step's loss: the sum over its rows, divided by all rows of the step. */
-    private double backward(Inference.PackedBatch packed, long[] labels, long callSeed, int rows) {
-        try (ForwardContext context = ForwardContext.training(packed.packing(), callSeed, adapter)) {
-            long before = Ops.liveBytes();
-            Tensor logits = model.outputs(Tokens.of(packed.tokens()), context);
-            keptForBackward = Ops.liveBytes() - before;
-            Tensor sum = torch.cross_entropy_loss(
-                    logits, Tensors.ofLongs(labels, labels.length), new TensorOptional(), SUM, IGNORED, 0);
-            Tensor loss = sum.div(new Scalar((double) rows));
-            loss.backward();
-            context.backward();
-            return loss.item_double();
+    /** The micro-batch's part of the step's loss: its sum, divided by the weight of the whole step. */
+    private double backward(Batch<E> batch, long callSeed, double weight) {
+        try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)) {
+            if (checkpointing == TrainingConfig.Checkpointing.BLOCK) {
+                try (RecomputedBlocks blocks = new RecomputedBlocks()) {
+                    return backward(blocks, batch, context, weight);
+                }
+            }
+            return backward(BlockRunner.plain(), batch, context, weight);
         }
+    }
+
+    private double backward(BlockRunner blocks, Batch<E> batch, ForwardContext context, double weight) {
+        long before = Ops.liveBytes();
+        ReadRows reads = run.task.reads(run.model.head(), batch);
+        Tensor h = blocks.forward(run.model.model(), batch.inputs(), reads, context);
+        Tensor loss = run.task.loss(run.model.head(), h, batch, context).div(new Scalar(weight));
+        keptForBackward = Ops.liveBytes() - before;
+        blocks.backward(loss, context);
+        return loss.item_double();
     }
 }

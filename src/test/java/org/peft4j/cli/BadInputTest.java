@@ -69,6 +69,10 @@ class BadInputTest {
                 "method.r=0 | r must be at least 1 | got 0",
                 "data.max_length=100000 | max_length | at most",
                 "labels=[ham] | labels | at least two",
+                "task.text_pair=b | no column 'b' | known: label, text",
+                "task.problem=regression | problem | regression",
+                "task=embedding | no column 'positive' | known: label, text",
+                "model.device=cuda:0 | device | not offered from Java yet",
                 "labels=[ham, ham] | labels | differ",
                 "training | key=value | training",
                 "training.groups={nonsense: {learning_rate: 1}} | nonsense | parameter group"

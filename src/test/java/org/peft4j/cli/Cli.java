@@ -44,8 +44,8 @@ final class Cli {
                 directory.resolve("run.yaml"),
                 """
                 model: {path: %s, dropout: 0}
-                labels: [ham, spam]
-                data: {train: %s, validation: %s, max_length: 32}
+                task: {type: sequence-classification, labels: [ham, spam], max_length: 32}
+                data: {train: %s, validation: %s}
                 method: {type: lora, r: 4, alpha: 8, targets: [query, value]}
                 training: {epochs: 2, batch_size: 20, log_every: 2}
                 output: %s

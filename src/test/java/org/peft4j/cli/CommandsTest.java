@@ -39,7 +39,7 @@ class CommandsTest {
         assertThat(trained.status()).isZero();
         List<String> lines = trained.out().lines().toList();
         assertThat(lines.get(0)).isEqualTo("model:");
-        assertThat(lines).contains("  r: 4", "labels: [ham, spam]", "  batch_size: 20", "output: " + adapter);
+        assertThat(lines).contains("  r: 4", "  labels: [ham, spam]", "  batch_size: 20", "output: " + adapter);
         assertThat(trained.out())
                 .containsSubsequence(
                         "80 texts, 8 steps of 20 texts",

@@ -33,6 +33,7 @@ class HelpTest {
                         "train",
                         "evaluate",
                         "predict",
+                        "embed",
                         "merge",
                         "methods",
                         "bench",

@@ -9,9 +9,9 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
+import org.peft4j.metrics.ClassMetrics;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
-import org.peft4j.train.Metrics;
 
 class ProgressBarTest {
     private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
@@ -64,7 +64,7 @@ class ProgressBarTest {
     void evaluationStandsOnALineOfItsOwn() {
         ProgressBar bar = new ProgressBar(out, true, 10);
         bar.step(step(100), 100);
-        Metrics metrics = new Metrics(List.of("a", "b"));
+        ClassMetrics metrics = new ClassMetrics(List.of("a", "b"));
         metrics.add(new float[] {1, 0}, 0);
         bar.evaluated("validation", 100, metrics.evaluation(1));
         bar.finished(new RunResult(RunResult.Status.FINISHED, Instant.EPOCH, 100, 1, 1, null));

@@ -98,7 +98,7 @@ class CsvRowsTest {
     void longFieldsAreReadAndJudgedAsShortOnes(int length) throws IOException {
         String text = "x".repeat(length);
         assertThat(read(csv("text,label~\"" + text + "\"\"~\",0~" + text + ",1~")))
-                .extracting(Row::text)
+                .extracting(LabelledRow::text)
                 .containsExactly(text + "\"\n", text);
         Path wrong = csv("text,label~\"" + text + "\"b,0~");
         assertThatThrownBy(() -> read(wrong)).hasMessageContaining("line 2: 'b' behind a closing quote");
@@ -119,9 +119,11 @@ class CsvRowsTest {
                 }
             };
             InputStream in = new SequenceInputStream(new ByteArrayInputStream(rows), failing);
-            try (RowReader reader = RowReader.of(Path.of("a.csv"), in, "text", "label")) {
+            try (RowReader reader = RowReader.of(Path.of("a.csv"), in, List.of("text", "label"))) {
                 for (String text : List.of("a", "b", "c")) {
-                    assertThat(reader.next()).extracting(Row::text).isEqualTo(text);
+                    assertThat(reader.next())
+                            .extracting(row -> row.text("text"))
+                            .isEqualTo(text);
                 }
                 assertThatThrownBy(reader::next).isSameAs(failure);
             }
@@ -131,7 +133,7 @@ class CsvRowsTest {
     @Test
     void readsTabsWhereTheNameSaysSo() throws IOException {
         Path file = Files.writeString(temporary.resolve("a.tsv"), "text\tlabel\na, b\t0\n\"c\td\"\t1\n");
-        assertThat(read(file)).extracting(Row::text).containsExactly("a, b", "c\td");
+        assertThat(read(file)).extracting(LabelledRow::text).containsExactly("a, b", "c\td");
 
         Path commas = Files.writeString(temporary.resolve("b.tsv"), "text,label\na,0\n");
         assertThatThrownBy(() -> read(commas)).hasMessageContaining("separated by commas; expected tabs");
@@ -157,8 +159,8 @@ class CsvRowsTest {
         });
     }
 
-    private static List<Row> read(Path file) throws IOException {
-        return RowReader.readAll(file, "text", "label");
+    private static List<LabelledRow> read(Path file) throws IOException {
+        return LabelledRow.readAll(file, "text", "label");
     }
 
     private Path csv(String content) throws IOException {

@@ -78,7 +78,7 @@ class DataSourcesTest {
     @Test
     void columnThatIsCalledAsAFormatIsNoSuchFile() throws IOException {
         Path file = bytes("a.csv", latin("FEA1,text,label\n1,a,0\n"));
-        assertThat(RowReader.readAll(file, "text", "label")).hasSize(1);
+        assertThat(LabelledRow.readAll(file, "text", "label")).hasSize(1);
     }
 
     @ParameterizedTest
@@ -94,7 +94,7 @@ class DataSourcesTest {
     @Test
     void numbersThatJsonHasNotArePassedOverWhereNobodyReadsThem() throws IOException {
         Path file = bytes("a.jsonl", latin("{\"text\":\"a\",\"x\":NaN,\"y\":[Infinity,-Infinity]}\n"));
-        assertThat(RowReader.readAll(file, "text", null).get(0).fields()).containsEntry("x", Double.NaN);
+        assertThat(LabelledRow.readAll(file, "text", null).get(0).fields()).containsEntry("x", Double.NaN);
     }
 
     @ParameterizedTest
@@ -112,9 +112,9 @@ class DataSourcesTest {
     })
     void equalNumbersAreOneLabel(String number, String label) throws IOException {
         Path file = bytes("a.jsonl", latin("{\"text\":\"a\",\"label\":" + number + "}\n"));
-        assertThat(RowReader.readAll(file, "text", "label").get(0).label()).isEqualTo(label);
+        assertThat(LabelledRow.readAll(file, "text", "label").get(0).label()).isEqualTo(label);
         Path cell = bytes("a.csv", latin("text,label\na," + number + "\n"));
-        assertThat(RowReader.readAll(cell, "text", "label").get(0).label()).isEqualTo(number);
+        assertThat(LabelledRow.readAll(cell, "text", "label").get(0).label()).isEqualTo(number);
     }
 
     @ParameterizedTest
@@ -122,12 +122,12 @@ class DataSourcesTest {
     void standardInputIsReadOnceByItsName(String name) throws Exception {
         Path path = Path.of(name);
         for (String content : List.of(JSON, CSV, CSV.replace(',', '\t'))) {
-            List<Row> rows = withInput(content, () -> RowReader.readAll(path, "text", "label"));
-            assertThat(rows).extracting(Row::text).containsExactly("a", "b");
+            List<LabelledRow> rows = withInput(content, () -> LabelledRow.readAll(path, "text", "label"));
+            assertThat(rows).extracting(LabelledRow::text).containsExactly("a", "b");
             assertThat(rows.get(0).where()).startsWith("standard input, line ");
         }
         withInput(JSON, () -> {
-            RowReader.readAll(path, "text", null);
+            LabelledRow.readAll(path, "text", null);
             refused(path, "standard input: it can be read only once");
             return null;
         });
@@ -165,8 +165,8 @@ class DataSourcesTest {
                 }
             });
             writer.start();
-            assertThat(RowReader.readAll(pipe, "text", "label"))
-                    .extracting(Row::label)
+            assertThat(LabelledRow.readAll(pipe, "text", "label"))
+                    .extracting(LabelledRow::label)
                     .containsExactly("1", "0");
             writer.join();
         }
@@ -187,14 +187,14 @@ class DataSourcesTest {
     }
 
     private static void absent(Path file, String reason) {
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", null))
                 .isInstanceOf(NoSuchFileException.class)
                 .hasMessageStartingWith(file + ": ")
                 .hasMessageContaining(reason);
     }
 
     private static void refused(Path file, String... parts) {
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", "label"))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", "label"))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContainingAll(parts);
     }

@@ -67,11 +67,11 @@ class LabelsTest {
     void labelThatIsNotListedNamesFileAndLine() {
         Labels labels = Labels.of(List.of("ham", "spam"));
 
-        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), "line 12", "spma"))
+        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), 12, "spma"))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessage("train.jsonl: line 12: label 'spma' is not in the labels ['ham', 'spam'];"
                         + " did you mean 'spam'?");
-        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), "line 12", "positive"))
+        assertThatThrownBy(() -> labels.index(Path.of("train.jsonl"), 12, "positive"))
                 .hasMessageContaining("--labels");
     }
 

@@ -27,11 +27,11 @@ class RowReaderTest {
                 "a.jsonl",
                 "\uFEFF{\"text\": \"hällo\", \"label\": \"x\", \"id\": 1.10}\r\n\n{\"label\":true,\"text\":\"\"}");
 
-        List<Row> rows = RowReader.readAll(file, "text", "label");
+        List<LabelledRow> rows = LabelledRow.readAll(file, "text", "label");
 
-        assertThat(rows).extracting(Row::text).containsExactly("hällo", "");
-        assertThat(rows).extracting(Row::label).containsExactly("x", "true");
-        assertThat(rows).extracting(Row::line).containsExactly(1L, 3L);
+        assertThat(rows).extracting(LabelledRow::text).containsExactly("hällo", "");
+        assertThat(rows).extracting(LabelledRow::label).containsExactly("x", "true");
+        assertThat(rows).extracting(LabelledRow::line).containsExactly(1L, 3L);
         assertThat(rows.get(0).fields().keySet()).containsExactly("text", "label", "id");
         assertThat(rows.get(0).fields().get("id")).as("all digits kept").hasToString("1.10");
         assertThat(rows.get(0).where()).isEqualTo(file + ", line 1");
@@ -41,17 +41,17 @@ class RowReaderTest {
     void readsCsvWithQuotesAndLineBreaks() throws IOException {
         Path file = write("a.CSV", "\uFEFFtext,label\r\n\"one, \"\"two\"\"\nthree\",0\r\nfour,1\r\n");
 
-        List<Row> rows = RowReader.readAll(file, "text", "label");
+        List<LabelledRow> rows = LabelledRow.readAll(file, "text", "label");
 
-        assertThat(rows).extracting(Row::text).containsExactly("one, \"two\"\nthree", "four");
-        assertThat(rows).extracting(Row::label).containsExactly("0", "1");
-        assertThat(rows).extracting(Row::line).containsExactly(2L, 4L);
+        assertThat(rows).extracting(LabelledRow::text).containsExactly("one, \"two\"\nthree", "four");
+        assertThat(rows).extracting(LabelledRow::label).containsExactly("0", "1");
+        assertThat(rows).extracting(LabelledRow::line).containsExactly(2L, 4L);
     }
 
     @Test
     void givesNoLabelWhereNoneIsAskedFor() throws IOException {
         Path file = write("a.jsonl", "{\"text\":\"x\"}");
-        assertThat(RowReader.readAll(file, "text", null).get(0).label()).isNull();
+        assertThat(LabelledRow.readAll(file, "text", null).get(0).label()).isNull();
     }
 
     @ParameterizedTest
@@ -81,7 +81,7 @@ class RowReaderTest {
     void badRowIsAnErrorWithFileAndLine(String row, String message) throws IOException {
         Path file = write("a.jsonl", "{\"text\":\"x\",\"label\":\"a\"}\n" + row + "\n");
 
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", "label"))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", "label"))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageStartingWith(file + ": " + message);
     }
@@ -89,7 +89,7 @@ class RowReaderTest {
     @Test
     void deeplyNestedRowIsAnErrorAndNoStackOverflow() throws IOException {
         Path file = write("a.jsonl", "{\"text\":" + "[".repeat(100_000));
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", null))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("line 1");
     }
@@ -98,7 +98,7 @@ class RowReaderTest {
     @CsvSource({"a.jsonl,''", "a.jsonl,' \n\n'", "a.csv,''", "a.csv,'text,label\n'"})
     void fileWithoutARowIsAnError(String name, String content) throws IOException {
         Path file = write(name, content);
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", "label"))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", "label"))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining(file + ": no row in the file");
     }
@@ -111,7 +111,7 @@ class RowReaderTest {
         try (OutputStream out = Files.newOutputStream(file, java.nio.file.StandardOpenOption.APPEND)) {
             out.write("{\"text\":\"ä\"}\n".getBytes(StandardCharsets.ISO_8859_1));
         }
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", null))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining(where)
                 .hasMessageContaining("not UTF-8");
@@ -130,7 +130,7 @@ class RowReaderTest {
             }
             out.write((name.endsWith("csv") ? "\"\n" : "\"}\n").getBytes(StandardCharsets.UTF_8));
         }
-        assertThatThrownBy(() -> RowReader.readAll(file, "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(file, "text", null))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining(message);
     }
@@ -138,10 +138,10 @@ class RowReaderTest {
     @Test
     void otherEndingsAndMissingFilesAreErrors() throws IOException {
         Path parquet = write("a.parquet", "x");
-        assertThatThrownBy(() -> RowReader.readAll(parquet, "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(parquet, "text", null))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining(".jsonl, .ndjson, .csv or .tsv");
-        assertThatThrownBy(() -> RowReader.readAll(temporary.resolve("no.jsonl"), "text", null))
+        assertThatThrownBy(() -> LabelledRow.readAll(temporary.resolve("no.jsonl"), "text", null))
                 .isInstanceOf(NoSuchFileException.class)
                 .hasMessageContaining("no such file");
     }

@@ -17,7 +17,7 @@ final class SpamFilter {
         // README begins
         RunConfig config = RunConfig.builder()
                 .model(model)
-                .data(DataConfig.of(mails.resolve("train.jsonl"), mails.resolve("validation.jsonl")))
+                .data(new DataConfig(mails.resolve("train.jsonl"), mails.resolve("validation.jsonl")))
                 .method(LoraConfig.builder()
                         .r(8)
                         .alpha(16)

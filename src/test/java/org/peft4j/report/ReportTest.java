@@ -15,12 +15,12 @@ import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.metrics.ClassMetrics;
 import org.peft4j.run.RunResult.Status;
 import org.peft4j.run.SampleRun;
 import org.peft4j.run.StepMetrics;
 import org.peft4j.run.files.MetricsFile;
 import org.peft4j.run.files.RunDirectory;
-import org.peft4j.train.Metrics;
 
 class ReportTest {
     @TempDir
@@ -92,7 +92,7 @@ class ReportTest {
     void escapesLabelsFromFiles() throws IOException {
         RunDirectory run = RunDirectory.create(temporary.resolve("run"), false);
         run.write(SampleRun.summary(run.path()), null);
-        Metrics metrics = new Metrics(List.of("<script>alert(1)</script>", "b"));
+        ClassMetrics metrics = new ClassMetrics(List.of("<script>alert(1)</script>", "b"));
         metrics.add(new float[] {1, 0}, 0);
         try (MetricsFile file = MetricsFile.append(run.metricsFile())) {
             file.write("validation", 1, metrics.evaluation(0));

@@ -2,6 +2,7 @@ package org.peft4j.run;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.InstanceOfAssertFactories.MAP;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -15,14 +16,19 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.Dtype;
+import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.GroupOverride;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.OptimizerConfig;
+import org.peft4j.config.ProblemType;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.Schedule;
+import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
-import org.peft4j.config.TrainingConfig.Dtype;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
@@ -34,15 +40,14 @@ import org.peft4j.method.prefix.PrefixConfig;
 class RunConfigFileTest {
     private static final String SPAM = """
             # train a spam filter
-            model: models/all-MiniLM-L6-v2
-            task: sequence-classification
-            labels: [ham, spam]
-            data: {train: d/train.jsonl, validation: d/validation.jsonl, text: text, label: label, max_length: 256}
+            model: {path: models/all-MiniLM-L6-v2, dtype: float32, device: auto, dropout: config}
+            task: {type: sequence-classification, labels: [ham, spam], text: text, label: label, max_length: 256}
+            data: {train: d/train.jsonl, validation: d/validation.jsonl}
             method: {type: lora, r: 8, alpha: 16, dropout: 0.0, targets: [query, value]}
             adapter: null
-            training: {epochs: 1, batch_size: 16, learning_rate: 5e-4, schedule: linear, warmup_steps: 0, weight_decay: 0.01,
-                       max_grad_norm: 1.0, gradient_accumulation: 1, seed: 0, shuffle: true, dtype: float32, log_every: 10,
-                       groups: {}}
+            training: {epochs: 1, batch_size: 16, optimizer: {type: adamw, learning_rate: 5e-4, weight_decay: 0.01},
+                       schedule: {type: linear, warmup_steps: 0}, max_grad_norm: 1.0, gradient_accumulation: 1,
+                       checkpointing: none, seed: 0, shuffle: true, log_every: 10, groups: {}}
             output: runs/spam-lora
             """;
 
@@ -61,8 +66,10 @@ class RunConfigFileTest {
         assertThat(read(SPAM))
                 .isEqualTo(RunConfig.builder()
                         .model(Path.of("models/all-MiniLM-L6-v2"))
-                        .labels("ham", "spam")
-                        .data(DataConfig.of(Path.of("d/train.jsonl"), Path.of("d/validation.jsonl")))
+                        .task(SequenceClassificationConfig.builder()
+                                .labels("ham", "spam")
+                                .build())
+                        .data(new DataConfig(Path.of("d/train.jsonl"), Path.of("d/validation.jsonl")))
                         .method(LoraConfig.builder()
                                 .r(8)
                                 .alpha(16)
@@ -77,7 +84,7 @@ class RunConfigFileTest {
         assertThat(read(SHORT))
                 .isEqualTo(RunConfig.builder()
                         .model(ModelConfig.of(Path.of("m")))
-                        .data(DataConfig.of(Path.of("t.csv"), null))
+                        .data(new DataConfig(Path.of("t.csv"), null))
                         .method(LoraConfig.defaults())
                         .output(Path.of("o"))
                         .build());
@@ -86,18 +93,26 @@ class RunConfigFileTest {
     @Test
     void everySettingIsRead() throws IOException {
         RunConfig config = read("""
-                model: {path: m, dropout: 0}
-                data: {train: t, text: body, label: class, max_length: 9}
+                model: {path: m, dtype: bfloat16, device: cpu, dropout: 0}
+                task: {type: sequence-classification, labels: [a, b], text: body, text_pair: other, label: class, max_length: 9,
+                       new_head: true, problem: multi_label_classification}
+                data: {train: t}
                 method: {type: lora, r: 2, rslora: true, bias: lora_only, targets: '.*query', exclude_modules: [x],
                          rank_pattern: {'b.*': 1, a: 2}, alpha_pattern: {c: 3}, modules_to_save: [head], init: gaussian}
                 adapter: a
-                training: {max_steps: 7, schedule: cosine, dtype: bfloat16, save_every: 5, shuffle: false,
+                training: {max_steps: 7, save_every: 5, shuffle: false, checkpointing: block,
+                           optimizer: {learning_rate: 0.1, weight_decay: 0.2},
+                           schedule: {type: warmup-stable-decay, warmup_ratio: 0.1, min_rate: 0.3, decay_steps: 5, decay: 1-sqrt},
                            groups: {lora: {learning_rate: 1e-3}, head: {weight_decay: 0, learning_rate: null}}}
                 output: o
                 """);
 
-        assertThat(config.model().dropout()).isEqualTo(ModelConfig.Dropout.OFF);
-        assertThat(config.data()).isEqualTo(new DataConfig(Path.of("t"), null, "body", "class", 9));
+        assertThat(config.model())
+                .isEqualTo(new ModelConfig(Path.of("m"), Dtype.BFLOAT16, "cpu", ModelConfig.Dropout.OFF));
+        assertThat(config.task())
+                .isEqualTo(new SequenceClassificationConfig(
+                        List.of("a", "b"), "body", "other", "class", 9, true, ProblemType.MULTI_LABEL));
+        assertThat(config.data()).isEqualTo(new DataConfig(Path.of("t"), null));
         LoraConfig lora = (LoraConfig) config.method();
         assertThat(lora.bias()).isEqualTo(Bias.LORA_ONLY);
         assertThat(lora.init()).isEqualTo(InitLora.GAUSSIAN);
@@ -106,8 +121,15 @@ class RunConfigFileTest {
         assertThat(lora.alphaPattern()).isEqualTo(Map.of("c", 3.0));
         assertThat(config.adapter()).isEqualTo(Path.of("a"));
         assertThat(config.training().maxSteps()).isEqualTo(7);
-        assertThat(config.training().schedule()).isEqualTo(Schedule.COSINE);
-        assertThat(config.training().dtype()).isEqualTo(Dtype.BFLOAT16);
+        assertThat(config.training().checkpointing()).isEqualTo(TrainingConfig.Checkpointing.BLOCK);
+        assertThat(config.training().optimizer()).isEqualTo(new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.1, 0.2));
+        assertThat(config.training().schedule())
+                .isEqualTo(ScheduleConfig.builder(Schedule.WARMUP_STABLE_DECAY)
+                        .warmupRatio(0.1)
+                        .minRate(0.3)
+                        .decaySteps(5)
+                        .decay(ScheduleConfig.Decay.ONE_MINUS_SQRT)
+                        .build());
         assertThat(config.training().groups())
                 .isEqualTo(Map.of("lora", new GroupOverride(1e-3, null), "head", new GroupOverride(null, 0.0)));
     }
@@ -119,8 +141,15 @@ class RunConfigFileTest {
                 SHORT,
                 SPAM.replace(
                         "lora, r: 8, alpha: 16, dropout: 0.0, targets: [query, value]", "prefix-tuning, init: zero"),
-                SHORT.replace("model: m", "model: {path: m, dropout: 0}")
-                        .replace("lora", "lora, targets: all-linear"))) {
+                SHORT.replace("model: m", "model: {path: m, dropout: 0}").replace("lora", "lora, targets: all-linear"),
+                SHORT + "training: {schedule: {type: warmup-stable-decay, decay_steps: 3, decay: 1-sqrt}}",
+                SHORT + "training: {schedule: {type: polynomial, power: 2, min_rate: 0.1, warmup_ratio: 0.2}}",
+                SHORT + "task: {type: sequence-classification, problem: regression, text_pair: b}",
+                SHORT + "task: {type: token-classification, labels: [O, B-X], words: w, tags: t, new_head: true}",
+                SHORT + "task: embedding",
+                SHORT + "task: {type: embedding, score: s, pooling: last, normalize: false, scale: 10, positive: p}",
+                SHORT
+                        + "task: {type: causal-lm, prompt: p, response: r, loss_on: all, packing: true, max_length: 9}")) {
             RunConfig config = read(yaml);
             String json = new ObjectMapper().writeValueAsString(RunConfigFile.toMap(config));
             assertThat(read(json)).as("JSON is YAML").isEqualTo(config);
@@ -130,10 +159,10 @@ class RunConfigFileTest {
     @Test
     void optionsReachIntoTheShortFormOfTheModel() throws IOException {
         assertThat(read(SHORT, "model.dropout=0").model())
-                .isEqualTo(new ModelConfig(Path.of("m"), ModelConfig.Dropout.OFF));
+                .isEqualTo(ModelConfig.of(Path.of("m")).withDropout(ModelConfig.Dropout.OFF));
         assertThat(read(SHORT.replace("model: m", "model: {path: m, dropout: 0}"), "model=n")
                         .model())
-                .isEqualTo(new ModelConfig(Path.of("n"), ModelConfig.Dropout.OFF));
+                .isEqualTo(ModelConfig.of(Path.of("n")).withDropout(ModelConfig.Dropout.OFF));
     }
 
     @Test
@@ -161,8 +190,20 @@ class RunConfigFileTest {
             delimiter = '|',
             quoteCharacter = '"',
             value = {
-                "training.learning_rat=1 | unknown key 'learning_rat' in training",
-                "task=causal-lm | expected one of sequence-classification for 'type' in task (--set task=causal-lm)",
+                "training.learning_rat=1 | unknown key 'learning_rat' in training (--set training.learning_rat=1); did you mean 'training.optimizer.learning_rate'?",
+                "training.optimizer.learning_rat=1 | unknown key 'learning_rat' in training.optimizer",
+                "task=causal | expected one of causal-lm, embedding, sequence-classification, token-classification for 'type' in task (--set task=causal)",
+                "task.problem=regresion | expected one of single_label_classification, multi_label_classification, regression, received 'regresion'",
+                "task={type: embedding, loss: cosine} | score must name the column",
+                "task={type: embedding, score: s, loss: in-batch-negatives} | score has no meaning where loss is in-batch-negatives",
+                "model.device=cuda | device cuda is not offered from Java yet",
+                "model.device=cuda:1 | device cuda is not offered from Java yet",
+                "model.device=gpu | device must be cpu, or auto",
+                "training.schedule.power=2 | power means nothing for the schedule linear, got 2.0; leave it out in training.schedule",
+                "training.schedule=warmup-stable-decay | decay_steps must say",
+                "training.schedule={type: warmup-stable-decay, decay_steps: 3, decay: sqrt} | expected one of linear, cosine, 1-sqrt, received 'sqrt'",
+                "training.num_train_epochs=2 | it is called 'epochs' here",
+                "training.schedule.num_warmup_steps=2 | it is called 'warmup_steps' here",
                 "task.new_head=yes | expected true or false for 'new_head' in task",
                 "model.dropout=0.5 | dropout must be config or 0, received '0.5' in model.dropout",
                 "method.type=lorra | expected one of lora, prefix-tuning for 'type' in method",
@@ -174,7 +215,7 @@ class RunConfigFileTest {
                 "method.r= | no value for 'method.r' (--set method.r=); to take the setting back write method.r=null",
                 "labels=[a] | labels must be at least two",
                 "labels=[a, a] | labels must differ",
-                "data.max_length=0 | max_length must be at least 1, got 0 in data",
+                "data.max_length=0 | max_length must be at least 1, got 0 in task (--set data.max_length=0)",
                 "training.epochs=0 | epochs must be at least 1, got 0 in training",
                 "training.groups.lora.learning_rate=-1 | learning_rate must be at least 0, got -1.0 in training.groups.lora",
                 "training.schedule=linaer | did you mean 'linear'?",
@@ -196,13 +237,137 @@ class RunConfigFileTest {
     void taskIsANameOrARecordAndOptionsChangeBoth(String task) throws IOException {
         String text = SHORT + task;
 
-        assertThat(read(text).task()).isEqualTo(new SequenceClassificationConfig(false));
-        assertThat(read(text, "task.new_head=true").task()).isEqualTo(new SequenceClassificationConfig(true));
+        SequenceClassificationConfig newHead =
+                SequenceClassificationConfig.builder().newHead(true).build();
+        assertThat(read(text).task()).isEqualTo(SequenceClassificationConfig.defaults());
+        assertThat(read(text, "task.new_head=true").task()).isEqualTo(newHead);
         assertThat(read(text, "task.new_head=true", "task=sequence-classification")
                         .task())
-                .isEqualTo(new SequenceClassificationConfig(true));
-        assertThat(RunConfigFile.toMap(read(text, "task.new_head=true")).get("task"))
-                .isEqualTo(Map.of("type", "sequence-classification", "new_head", true));
+                .isEqualTo(newHead);
+        assertThat(RunConfigFile.toMap(read(text, "task.new_head=true")))
+                .extractingByKey("task", MAP)
+                .containsEntry("type", "sequence-classification")
+                .containsEntry("new_head", true)
+                .containsEntry("max_length", 256);
+    }
+
+    private static final String EARLIER = """
+            model: m
+            task: sequence-classification
+            labels: [ham, spam]
+            data: {train: t.csv, text: body, label: class, max_length: 9}
+            method: {type: lora}
+            training: {learning_rate: 1e-3, weight_decay: 0.5, warmup_steps: 3, schedule: cosine, dtype: bfloat16}
+            output: o
+            """;
+
+    private static final String TODAY = """
+            model: {path: m, dtype: bfloat16}
+            task: {type: sequence-classification, labels: [ham, spam], text: body, label: class, max_length: 9}
+            data: {train: t.csv}
+            method: {type: lora}
+            training: {optimizer: {learning_rate: 1e-3, weight_decay: 0.5}, schedule: {type: cosine, warmup_steps: 3}}
+            output: o
+            """;
+
+    @Test
+    void filesOfEarlierVersionsMeanWhatTheyMeant() throws IOException {
+        assertThat(read(EARLIER)).isEqualTo(read(TODAY));
+        assertThat(read(EARLIER.replace("task: sequence-classification\n", ""))).isEqualTo(read(TODAY));
+        assertThat(read(EARLIER + "adapter: null\n")).isEqualTo(read(TODAY));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '"',
+            value = {
+                "labels=[a, b] | task.labels=[a, b]",
+                "data.text=x | task.text=x",
+                "data.label=x | task.label=x",
+                "data.max_length=5 | task.max_length=5",
+                "training.learning_rate=5 | training.optimizer.learning_rate=5",
+                "training.weight_decay=5 | training.optimizer.weight_decay=5",
+                "training.warmup_steps=5 | training.schedule.warmup_steps=5",
+                "training.dtype=float32 | model.dtype=float32",
+                "training.schedule=constant | training.schedule.type=constant",
+                "task=sequence-classification | task.type=sequence-classification",
+                "labels=null | task.labels=null",
+                "training.dtype=null | model.dtype=null",
+            })
+    void optionsOfEarlierVersionsMeanWhatTheyMeant(String earlier, String today) throws IOException {
+        RunConfig wanted = read(TODAY, today);
+
+        assertThat(read(TODAY, earlier)).isEqualTo(wanted);
+        assertThat(read(EARLIER, earlier)).isEqualTo(wanted);
+        assertThat(read(EARLIER, today)).as("the later layer wins").isEqualTo(wanted);
+    }
+
+    @Test
+    void bothNamesOfASettingMayStandInAFileIfTheySayTheSame() throws IOException {
+        String both = TODAY.replace("data: {", "data: {max_length: 9, ")
+                .replace("training: {", "training: {learning_rate: 0.001, warmup_steps: 3, dtype: bfloat16, ");
+
+        assertThat(read(both + "labels: [ham, spam]\n")).isEqualTo(read(TODAY));
+        for (String other : List.of(
+                both.replace("max_length: 9, ", "max_length: 10, "),
+                both.replace("learning_rate: 0.001", "learning_rate: 0.002"),
+                both.replace("warmup_steps: 3, ", "warmup_steps: 4, "),
+                both.replace("dtype: bfloat16, ", "dtype: float32, "),
+                both + "labels: [spam, ham]\n",
+                both + "labels: [ham, spam, eggs]\n")) {
+            assertThatThrownBy(() -> read(other))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining("they are the same setting; keep ");
+        }
+        assertThatThrownBy(() -> read(both.replace("max_length: 9, ", "max_length: 10, ")))
+                .hasMessage("'data.max_length' is '10' (" + file()
+                        + ", line 3, as data.max_length) and 'task.max_length' is '9'" + " (" + file()
+                        + ", line 2), but they are the same setting; keep task.max_length");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "data: {train: t.csv, text: x} | token-classification | unknown key 'text' in task (FILE, line 2, as data.text)",
+                "data: {train: t.csv, label: x} | causal-lm | unknown key 'label' in task (FILE, line 2, as data.label)",
+                "data: {train: t.csv, max_length: x} | causal-lm | expected a whole number below 2^31 for 'max_length' in task (FILE, line 2)",
+                "data: {train: t.csv, max_length: 0} | causal-lm | max_length must be at least 1, got 0 in task (FILE, line 2, as data.max_length)",
+            })
+    void earlierKeyThatTheTaskDoesNotHaveIsNamedAsItWasWritten(String data, String task, String message) {
+        assertThatThrownBy(() -> read(SHORT.replace("data: {train: t.csv}", data) + "task: " + task))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining(message.replace("FILE", file().toString()));
+    }
+
+    @Test
+    void settingsShowTheFormOfToday() throws IOException {
+        assertThat(RunConfigFile.toMap(read(EARLIER)).keySet())
+                .containsExactly("model", "task", "data", "method", "adapter", "training", "output");
+        assertThat(RunConfigFile.toMap(read(EARLIER)))
+                .extractingByKey("data", MAP)
+                .containsOnlyKeys("train", "validation");
+        assertThat(RunConfigFile.toMap(read(EARLIER)))
+                .extractingByKey("training", MAP)
+                .doesNotContainKeys("dtype", "learning_rate", "weight_decay", "warmup_steps");
+    }
+
+    @Test
+    void lossOfEmbeddingsFollowsFromTheScore() throws IOException {
+        assertThat(((EmbeddingConfig) read(SHORT + "task: embedding").task()).loss())
+                .isEqualTo(EmbeddingConfig.Loss.IN_BATCH_NEGATIVES);
+        assertThat(((EmbeddingConfig)
+                                read(SHORT + "task: embedding", "task.score=s").task())
+                        .loss())
+                .isEqualTo(EmbeddingConfig.Loss.COSINE);
+        assertThat(read(SHORT + "task: embedding").task()).isEqualTo(EmbeddingConfig.defaults());
+    }
+
+    @Test
+    void optionForAnotherTaskDropsTheSettingsOfTheFormerOne() throws IOException {
+        assertThat(read(TODAY, "task=causal-lm", "data.max_length=7").task())
+                .isEqualTo(CausalLmConfig.defaults().withMaxLength(7));
     }
 
     @Test
@@ -232,7 +397,7 @@ class RunConfigFileTest {
     void builderSaysWhatIsMissing() {
         assertThatThrownBy(() -> RunConfig.builder().model(Path.of("m")).build())
                 .isInstanceOf(IllegalStateException.class)
-                .hasMessageContaining("data");
+                .hasMessageContaining("method");
     }
 
     @Test
@@ -254,8 +419,12 @@ class RunConfigFileTest {
                 .totalSteps(examples);
     }
 
+    private Path file() {
+        return temporary.resolve("spam.yaml");
+    }
+
     private RunConfig read(String yaml, String... overrides) throws IOException {
-        Path file = Files.writeString(temporary.resolve("spam.yaml"), yaml);
+        Path file = Files.writeString(file(), yaml);
         return RunConfigFile.read(file, new ArrayList<>(List.of(overrides)));
     }
 }

@@ -8,12 +8,14 @@ import java.util.Map;
 import java.util.SplittableRandom;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.metrics.ClassMetrics;
+import org.peft4j.metrics.Evaluation;
 import org.peft4j.run.RunResult.Status;
 import org.peft4j.run.files.MetricsFile;
 import org.peft4j.run.files.RunDirectory;
-import org.peft4j.train.Metrics;
 
 /** The files of a run that looks like a real one, without a model. */
 public final class SampleRun {
@@ -22,8 +24,10 @@ public final class SampleRun {
     static RunConfig config(Path output) {
         return RunConfig.builder()
                 .model(Path.of("models/all-MiniLM-L6-v2"))
-                .labels("ham", "spam")
-                .data(DataConfig.of(Path.of("data/train.jsonl"), Path.of("data/validation.jsonl")))
+                .task(SequenceClassificationConfig.builder()
+                        .labels("ham", "spam")
+                        .build())
+                .data(new DataConfig(Path.of("data/train.jsonl"), Path.of("data/validation.jsonl")))
                 .method(LoraConfig.builder()
                         .r(8)
                         .alpha(16)
@@ -76,7 +80,7 @@ public final class SampleRun {
     }
 
     public static Evaluation evaluation(int wrong) {
-        Metrics metrics = new Metrics(List.of("ham", "spam"));
+        ClassMetrics metrics = new ClassMetrics(List.of("ham", "spam"));
         for (int i = 0; i < 400; i++) {
             int label = i < 284 ? 0 : 1;
             boolean right = i % (400 / wrong) != 3;

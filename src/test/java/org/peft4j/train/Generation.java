@@ -6,6 +6,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskConfig;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
@@ -19,7 +21,11 @@ public final class Generation {
 
     /** Writes an adapter of a save. */
     public static void write(int number, Path to) throws IOException {
-        new AdapterSettings(labels(number), number, "text", "label", null).write(to);
+        TaskConfig task = SequenceClassificationConfig.builder()
+                .labels(labels(number))
+                .maxLength(number)
+                .build();
+        new AdapterSettings(task, null).write(to);
         float[] values = new float[1000];
         Arrays.fill(values, number);
         AdapterFiles.write(
@@ -40,9 +46,10 @@ public final class Generation {
         for (float value : file.tensors().get(TENSOR).toFloats()) {
             same(directory, number, value);
         }
-        same(directory, number, settings.maxLength());
-        if (!settings.labels().equals(labels(number))) {
-            throw new AssertionError(directory + ": labels of another save: " + settings.labels());
+        same(directory, number, settings.task().maxLength());
+        if (!settings.classification().labels().equals(labels(number))) {
+            throw new AssertionError(directory + ": labels of another save: "
+                    + settings.classification().labels());
         }
         return number;
     }

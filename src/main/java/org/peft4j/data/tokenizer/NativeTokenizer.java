@@ -2,6 +2,10 @@ package org.peft4j.data.tokenizer;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.LongFunction;
+import java.util.function.LongSupplier;
 import org.peft4j.error.MalformedFileException;
 
 /**
@@ -38,22 +42,55 @@ public final class NativeTokenizer implements AutoCloseable {
      * @throws MalformedFileException if the tokenizer has no token for something in it
      */
     public int[] encode(String text) {
+        String whole = whole(text);
+        return encoded(
+                () -> TokenizersLibrary.LIB.encode(handle, whole, false),
+                encoding -> numbers(TokenizersLibrary.LIB.getTokenIds(encoding)));
+    }
+
+    /**
+     * The tokens of words, each of which is a text by itself.
+     *
+     * @param tokens their numbers
+     * @param wordOf number of the word that each is of
+     */
+    @SuppressWarnings("ArrayRecordComponent") // never compared
+    public record Words(int[] tokens, int[] wordOf) {}
+
+    /** The tokens of words; as {@link #encode}. */
+    public Words encodeWords(List<String> words) {
+        String[] whole = words.stream().map(NativeTokenizer::whole).toArray(String[]::new);
+        return encoded(() -> TokenizersLibrary.LIB.encodeList(handle, whole, false), NativeTokenizer::words);
+    }
+
+    /** The tokens of a text, with the parts that they are of in place of words: the pre-tokenizer's, or added tokens. */
+    public Words encodeParts(String text) {
+        String whole = whole(text);
+        return encoded(() -> TokenizersLibrary.LIB.encode(handle, whole, false), NativeTokenizer::words);
+    }
+
+    private static Words words(long encoding) {
+        return new Words(
+                numbers(TokenizersLibrary.LIB.getTokenIds(encoding)),
+                numbers(TokenizersLibrary.LIB.getWordIds(encoding)));
+    }
+
+    private <T> T encoded(LongSupplier encode, LongFunction<T> read) {
         long encoding;
         try {
-            encoding = TokenizersLibrary.LIB.encode(handle, whole(text), false);
+            encoding = encode.getAsLong();
         } catch (RuntimeException e) { // likewise
             throw new MalformedFileException(file, -1, "cannot tokenize a text: " + e.getMessage(), e);
         }
         try {
-            long[] ids = TokenizersLibrary.LIB.getTokenIds(encoding);
-            int[] tokens = new int[ids.length];
-            for (int i = 0; i < ids.length; i++) {
-                tokens[i] = Math.toIntExact(ids[i]);
-            }
-            return tokens;
+            return read.apply(encoding);
         } finally {
             TokenizersLibrary.LIB.deleteEncoding(encoding);
         }
+    }
+
+    private static int[] numbers(long[] numbers) {
+        return Arrays.stream(numbers).mapToInt(Math::toIntExact).toArray();
     }
 
     private static String whole(String text) {

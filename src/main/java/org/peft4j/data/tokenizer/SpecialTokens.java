@@ -5,7 +5,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.TreeMap;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -135,6 +137,13 @@ final class SpecialTokens {
         named.values().forEach(t -> all.putIfAbsent(t.content(), t));
         extra.forEach(t -> all.putIfAbsent(t.content(), t));
         return List.copyOf(all.values());
+    }
+
+    /** The numbers of the tokens that have a name, by that name, where the vocabulary has them. */
+    Map<String, Integer> named(Function<String, OptionalInt> vocabulary) {
+        Map<String, Integer> ids = new LinkedHashMap<>();
+        named.forEach((name, token) -> vocabulary.apply(token.content()).ifPresent(id -> ids.put(name, id)));
+        return ids;
     }
 
     /** The numbers that the files give to tokens. */

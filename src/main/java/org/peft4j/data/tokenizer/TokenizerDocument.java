@@ -16,7 +16,7 @@ import org.peft4j.error.MalformedFileException;
 /**
  * A tokenizer that was judged: every component is known, every number and token that it names exists. The library gets
  * {@link #json}, which says only what was understood, and neither cuts, pads, nor adds tokens around a text: that is done
- * here, by {@link #template}.
+ * here, by {@link #template} and {@link #pairTemplate}.
  */
 public final class TokenizerDocument {
     private static final JsonMapper MAPPER = JsonMapper.builder().build();
@@ -26,7 +26,11 @@ public final class TokenizerDocument {
     private final @Nullable Map<String, @Nullable Object> normalizer;
     private final @Nullable Map<String, @Nullable Object> preTokenizer;
     private final Map<AddedToken, Integer> added;
-    private final Template template;
+    private final Set<Integer> addedIds;
+    private final Vocabulary vocabulary;
+    private final Templates templates;
+    private final List<DecodeStep> decoder;
+    private final Map<AddedToken, Integer> decodable;
     private final TextLimit limit;
     private final boolean cutsLeft;
 
@@ -36,7 +40,10 @@ public final class TokenizerDocument {
             @Nullable Map<String, @Nullable Object> normalizer,
             @Nullable Map<String, @Nullable Object> preTokenizer,
             Map<AddedToken, Integer> added,
-            Template template,
+            Vocabulary vocabulary,
+            Templates templates,
+            List<DecodeStep> decoder,
+            Map<AddedToken, Integer> decodable,
             TextLimit limit,
             boolean cutsLeft) {
         this.file = file;
@@ -44,7 +51,16 @@ public final class TokenizerDocument {
         this.normalizer = normalizer;
         this.preTokenizer = preTokenizer;
         this.added = added;
-        this.template = template;
+        this.vocabulary = vocabulary;
+        this.addedIds = new HashSet<>(added.values());
+        if (model.get("unk_token") instanceof String unknown) {
+            vocabulary.id(unknown).ifPresent(addedIds::remove);
+        } else if (model.get("unk_id") instanceof Number unknown) {
+            addedIds.remove(unknown.intValue());
+        }
+        this.templates = templates;
+        this.decoder = decoder;
+        this.decodable = decodable;
         this.limit = limit;
         this.cutsLeft = cutsLeft;
     }
@@ -78,7 +94,8 @@ public final class TokenizerDocument {
         Map<String, @Nullable Object> preTokenizer = root.find("pre_tokenizer")
                 .map(p -> PreTokenizers.judge(p, limit))
                 .orElse(null);
-        root.find("decoder").ifPresent(Decoders::judge);
+        List<DecodeStep> decoder =
+                root.find("decoder").map(Decoders::judge).orElse(List.of(DecodeSteps.blanksBetween()));
         List<AddedToken> tokens = new ArrayList<>();
         Map<String, Long> ids = new LinkedHashMap<>();
         for (Part token : root.find("added_tokens").map(Part::list).orElse(List.of())) {
@@ -94,9 +111,9 @@ public final class TokenizerDocument {
         }
         Map<AddedToken, Integer> added =
                 added(root, merged(root, tokens, reading.more), ids, model.vocabulary(), normalizer);
-        Template template = root.find("post_processor")
+        Templates templates = root.find("post_processor")
                 .map(p -> PostProcessors.judge(p, model.vocabulary()))
-                .orElse(Template.NONE);
+                .orElse(Templates.NONE);
         boolean cutsLeft = reading.cutsLeft != null ? reading.cutsLeft : directionLeft(root);
         return new TokenizerDocument(
                 root.file(),
@@ -104,7 +121,10 @@ public final class TokenizerDocument {
                 normalizer,
                 preTokenizer,
                 reading.splitSpecialTokens ? withoutSpecial(root, added, model.vocabulary()) : added,
-                template,
+                model.vocabulary(),
+                templates,
+                decoder,
+                added,
                 limit,
                 cutsLeft);
     }
@@ -203,6 +223,30 @@ public final class TokenizerDocument {
         return kept;
     }
 
+    /**
+     * Whether a number is that of an added token, which is found in a text before the model sees it. The unknown token is
+     * taken for the model's, which gives it more often.
+     */
+    public boolean isAdded(int token) {
+        return addedIds.contains(token);
+    }
+
+    /** The number of a token, added or not. */
+    OptionalInt id(String token) {
+        return vocabulary.id(token);
+    }
+
+    /**
+     * What makes text of tokens.
+     *
+     * @param cleanUp whether tokenizer_config.json wants blanks taken away
+     * @param evenOfBpe whether it insists on that for BPE, too, where transformers passes over it
+     */
+    TokenDecoder decoder(boolean cleanUp, boolean evenOfBpe) {
+        boolean bpe = "BPE".equals(model.get("type"));
+        return new TokenDecoder(file, model, decodable, decoder, cleanUp && (!bpe || evenOfBpe));
+    }
+
     /** The file it is from, for messages. */
     public Path file() {
         return file;
@@ -210,7 +254,7 @@ public final class TokenizerDocument {
 
     /** How many special tokens stand around a text. */
     public int specialTokens() {
-        return template.size();
+        return templates.single().specialTokens();
     }
 
     /** Whether the beginning of a text that is too long goes, instead of its end. */
@@ -220,7 +264,29 @@ public final class TokenizerDocument {
 
     /** The special tokens around the tokens of a text. */
     public int[] around(int[] tokens) {
-        return template.around(tokens);
+        return templates.single().tokens(tokens);
+    }
+
+    /** What stands where around one text. */
+    public Template template() {
+        return templates.single();
+    }
+
+    /**
+     * What stands where around two texts.
+     *
+     * @throws MalformedFileException if the file does not say it
+     */
+    public Template pairTemplate() {
+        Template pair = templates.pair();
+        if (pair == null) {
+            throw new MalformedFileException(
+                    file,
+                    -1,
+                    "it has no place for a second text: post_processor must have a pair with each of both texts once;"
+                            + " this tokenizer cannot take pairs of texts");
+        }
+        return pair;
     }
 
     /** Whether the library may get this text; else it is too long. */

@@ -24,10 +24,13 @@ import org.peft4j.io.ModelDirectory;
  * normalizer, splitting and special tokens around a text come from {@code tokenizer_config.json} and BERT's defaults. For
  * other classes {@code tokenizer.json} counts as it is.
  *
- * @param document the judged tokenizer
- * @param notes    what a user should know
+ * @param document   the judged tokenizer
+ * @param decoder    what makes text of tokens
+ * @param specialIds numbers of the special tokens that the files beside tokenizer.json name, by name: {@code bos_token}
+ * @param notes      what a user should know
  */
-public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
+public record TokenizerFiles(
+        TokenizerDocument document, TokenDecoder decoder, Map<String, Integer> specialIds, List<String> notes) {
     private static final String TOKENIZER = "tokenizer.json";
     private static final String VOCABULARY = "vocab.txt";
     private static final String CONFIG = "tokenizer_config.json";
@@ -79,8 +82,9 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
 
     /** A single {@code tokenizer.json} that counts as it is. */
     public static TokenizerFiles read(Path tokenizerJson) throws IOException {
-        return new TokenizerFiles(
-                TokenizerDocument.of(tokenizerJson, json(tokenizerJson).map()), List.of());
+        TokenizerDocument document =
+                TokenizerDocument.of(tokenizerJson, json(tokenizerJson).map());
+        return new TokenizerFiles(document, document.decoder(false, false), Map.of(), List.of());
     }
 
     /** {@code model_max_length} of a directory's tokenizer_config.json, if it says one. */
@@ -156,7 +160,7 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
             TokenizerDocument document = tokenizerClass.equals(BERT)
                     ? bert(tokens)
                     : tokenizer == null ? vocabularyAlone(tokens) : asItIs(tokenizer, tokens);
-            return new TokenizerFiles(document, List.copyOf(notes));
+            return new TokenizerFiles(document, decoder(document), tokens.named(document::id), List.copyOf(notes));
         }
 
         /** The class that transformers takes, without "Fast". */
@@ -206,8 +210,8 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
             Map<String, @Nullable Object> normalizer = Normalizers.judge(root.at("normalizer"), limit);
             Map<AddedToken, Integer> added =
                     TokenizerDocument.added(root, tokens.all(), tokens.ids(), vocabulary, normalizer);
-            Template template = new Template(
-                    new int[] {id(vocabulary, tokens, "cls_token")}, new int[] {id(vocabulary, tokens, "sep_token")});
+            Templates templates =
+                    Templates.bert(id(vocabulary, tokens, "cls_token"), id(vocabulary, tokens, "sep_token"));
             Boolean side = cutsLeft();
             TokenizerDocument document = new TokenizerDocument(
                     root.file(),
@@ -215,7 +219,10 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
                     normalizer,
                     PreTokenizers.judge(root.at("pre_tokenizer"), limit),
                     splitSpecialTokens() ? TokenizerDocument.withoutSpecial(root, added, vocabulary) : added,
-                    template,
+                    vocabulary,
+                    templates,
+                    List.of(DecodeSteps.wordPiece("##", true)),
+                    added,
                     limit,
                     side != null ? side : tokenizer != null && TokenizerDocument.directionLeft(tokenizer));
             if (tokenizer != null) {
@@ -295,6 +302,13 @@ public record TokenizerFiles(TokenizerDocument document, List<String> notes) {
             return config == null || !config.map().containsKey(key)
                     ? absent
                     : config.at(key).value() == null ? absent : config.at(key).bool();
+        }
+
+        private TokenDecoder decoder(TokenizerDocument document) {
+            String cleanUp = "clean_up_tokenization_spaces";
+            return document.decoder(
+                    config != null && config.bool(cleanUp, false),
+                    config != null && config.bool(cleanUp + "_for_bpe_even_though_it_will_corrupt_output", false));
         }
 
         private boolean splitSpecialTokens() {

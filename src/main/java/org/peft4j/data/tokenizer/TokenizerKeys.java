@@ -24,17 +24,18 @@ final class TokenizerKeys {
                     "additional_special_tokens",
                     "extra_special_tokens",
                     "model_specific_special_tokens",
-                    "split_special_tokens")
+                    "split_special_tokens",
+                    "clean_up_tokenization_spaces",
+                    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")
             .obeyed(SpecialTokens.NAMES.toArray(String[]::new))
             .harmless("nothing is padded", "padding_side", "pad_token_type_id", "pad_to_multiple_of")
-            .harmless("there is one text, of type 0", "token_type_ids_pattern")
+            .harmless("types of tokens come from tokenizer.json, in transformers too", "token_type_ids_pattern")
             .harmless("the run's max_length counts", "max_length")
-            .harmless("there is one text to cut", "truncation_strategy")
+            .harmless(
+                    "of two texts the longer one is cut first, as transformers does unless told", "truncation_strategy")
             .harmless("what is cut off is not read", "stride")
             .harmless(
-                    "it is about making text from tokens",
-                    "clean_up_tokenization_spaces",
-                    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
+                    "tokenizer.json says how tokens become text, in transformers too",
                     "spaces_between_special_tokens",
                     "errors")
             .harmless("where tokens stand in the text is not asked", "trim_offsets")

@@ -157,8 +157,8 @@ final class RecordBinder {
         }
         if (name == null) {
             YamlNode first = layers.get(0);
-            throw new ConfigException("missing '" + choice.key() + "' in " + path + " (" + first.where() + "): one of "
-                    + String.join(", ", choice.records().keySet()));
+            throw new ConfigException("missing '" + choice.key() + "'" + YamlValues.in(path) + " (" + first.where()
+                    + "): one of " + String.join(", ", choice.records().keySet()));
         }
         return record(choice.records().get(name), rest, base, path);
     }
@@ -169,14 +169,8 @@ final class RecordBinder {
         return new YamlNode.Mapping(mapping.where(), values, mapping.keys());
     }
 
-    /** The layers, with {@code {key: value}} for a single value where the type has such a short form. */
     private List<YamlNode> spelledOut(Class<?> type, List<YamlNode> layers) {
-        String key = schema.scalarKeys.get(type);
-        return layers.stream()
-                .map(layer -> layer instanceof YamlNode.Scalar && key != null && !layer.isNull()
-                        ? new YamlNode.Mapping(layer.where(), Map.of(key, layer), Map.of(key, layer.where()))
-                        : layer)
-                .toList();
+        return layers.stream().map(layer -> schema.spelledOut(type, layer)).toList();
     }
 
     private List<YamlNode.Mapping> mappings(Class<?> type, List<YamlNode> layers, String path) {
@@ -215,9 +209,25 @@ final class RecordBinder {
                 String newName = schema.renamed.getOrDefault(type, Map.of()).get(key);
                 throw new ConfigException("unknown key '" + key + "'" + YamlValues.in(path) + " ("
                         + map.keys().get(key) + ")"
-                        + (newName == null ? NearestName.hint(key, known) : "; it is called '" + newName + "' here"));
+                        + (newName == null ? hint(key, known, path) : "; it is called '" + newName + "' here"));
             }
         }
+    }
+
+    /** What was probably meant: a key of this place, or one that stood here in earlier files. */
+    private String hint(String key, List<String> known, String path) {
+        String parent = path.isEmpty() ? "" : path + ".";
+        Map<String, String> near = new LinkedHashMap<>();
+        schema.moved.forEach((from, to) -> {
+            String last = from.substring(from.lastIndexOf('.') + 1);
+            if (from.equals(parent + last)) {
+                near.put(last, to);
+            }
+        });
+        known.forEach(name -> near.put(name, name));
+        return NearestName.of(key, near.keySet())
+                .map(name -> "; did you mean '" + near.get(name) + "'?")
+                .orElseGet(() -> NearestName.hint(key, known));
     }
 
     private static ConfigException missing(String key, List<YamlNode.Mapping> maps, String path) {

@@ -42,7 +42,17 @@ public final class StrictYaml {
         List<YamlNode> layers = new ArrayList<>();
         layers.add(YamlReader.read(file));
         overrides.forEach(override -> layers.add(override(override)));
-        return type.cast(new RecordBinder(schema).record(type, layers, (Record) defaults, ""));
+        MovedKeys moved = new MovedKeys(schema, type);
+        List<YamlNode> now = layers.stream().map(moved::apply).toList();
+        return type.cast(new RecordBinder(schema).record(type, now, (Record) defaults, ""));
+    }
+
+    /**
+     * The record, or one of the choice, that {@link #toMap} gave the tree for; {@code where} names the place of the tree in
+     * errors.
+     */
+    public static <T> T fromMap(Map<String, ?> tree, String where, Class<T> type, YamlSchema schema) {
+        return type.cast(new RecordBinder(schema).record(type, List.of(YamlNode.of(tree, where)), null, ""));
     }
 
     /** The tree of maps, lists and values that {@link #read} would give the record for; in the order of components. */

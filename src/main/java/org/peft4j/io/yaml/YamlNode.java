@@ -1,5 +1,7 @@
 package org.peft4j.io.yaml;
 
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -42,6 +44,25 @@ public sealed interface YamlNode {
         public String received() {
             return "nothing";
         }
+    }
+
+    /** The node of a tree of maps, lists and values, all of which stand at one place. */
+    static YamlNode of(@Nullable Object tree, String where) {
+        if (tree instanceof Map<?, ?> map) {
+            Map<String, YamlNode> values = new LinkedHashMap<>();
+            Map<String, String> keys = new LinkedHashMap<>();
+            map.forEach((key, value) -> {
+                values.put(String.valueOf(key), of(value, where));
+                keys.put(String.valueOf(key), where);
+            });
+            return new Mapping(where, values, keys);
+        }
+        if (tree instanceof List<?> list) {
+            List<YamlNode> items = new ArrayList<>();
+            list.forEach(item -> items.add(of(item, where)));
+            return new Sequence(where, items);
+        }
+        return new Scalar(where, tree == null ? null : String.valueOf(tree));
     }
 
     /** Whether this is YAML's null. */

@@ -37,6 +37,7 @@ public final class YamlSchema {
     final Map<Class<?>, Choice> choices;
     final Map<Class<?>, Form<?>> forms;
     final Map<Class<?>, Map<String, String>> renamed;
+    final Map<String, String> moved;
 
     private YamlSchema(Builder builder) {
         defaults = Map.copyOf(builder.defaults);
@@ -44,6 +45,7 @@ public final class YamlSchema {
         choices = Map.copyOf(builder.choices);
         forms = Map.copyOf(builder.forms);
         renamed = Map.copyOf(builder.renamed);
+        moved = Collections.unmodifiableMap(new TreeMap<>(builder.moved));
     }
 
     /** A schema for records that need no more than their components. */
@@ -53,6 +55,14 @@ public final class YamlSchema {
 
     public static Builder builder() {
         return new Builder();
+    }
+
+    /** The node, as {@code {key: value}} for a single value where the type has such a short form. */
+    YamlNode spelledOut(Class<?> type, YamlNode node) {
+        String key = scalarKeys.get(type);
+        return node instanceof YamlNode.Scalar && key != null && !node.isNull()
+                ? new YamlNode.Mapping(node.where(), Map.of(key, node), Map.of(key, node.where()))
+                : node;
     }
 
     /** {@code learningRate} → {@code learning_rate}. */
@@ -77,6 +87,7 @@ public final class YamlSchema {
         private final Map<Class<?>, Choice> choices = new HashMap<>();
         private final Map<Class<?>, Form<?>> forms = new HashMap<>();
         private final Map<Class<?>, Map<String, String>> renamed = new HashMap<>();
+        private final Map<String, String> moved = new TreeMap<>();
 
         private Builder() {}
 
@@ -106,6 +117,22 @@ public final class YamlSchema {
 
         public <T> Builder form(Class<T> type, Function<YamlNode, T> read, Function<T, @Nullable Object> write) {
             forms.put(type, new Form<>(read, write));
+            return this;
+        }
+
+        /** An enum whose constants have names of their own in files. */
+        public <E extends Enum<E>> Builder names(Class<E> type, Function<E, String> name) {
+            Map<String, E> constants = Arrays.stream(type.getEnumConstants())
+                    .collect(Collectors.toMap(name, Function.identity(), (a, b) -> a, LinkedHashMap::new));
+            return form(type, node -> YamlValues.named(constants, node), name::apply);
+        }
+
+        /**
+         * Keys of earlier files that stand elsewhere now, as paths from the file's top ({@code training.dtype} →
+         * {@code model.dtype}). They are read as if they stood there.
+         */
+        public Builder moved(Map<String, String> newPaths) {
+            moved.putAll(newPaths);
             return this;
         }
 

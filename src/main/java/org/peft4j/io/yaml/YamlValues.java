@@ -53,6 +53,17 @@ final class YamlValues {
         return number(type, text, node, path);
     }
 
+    /** The constant that a value names. */
+    static <E> E named(Map<String, E> constants, YamlNode node) {
+        E constant =
+                node instanceof YamlNode.Scalar scalar && scalar.text() != null ? constants.get(scalar.text()) : null;
+        if (constant == null) {
+            throw new IllegalArgumentException(
+                    "expected one of " + String.join(", ", constants.keySet()) + ", received " + node.received());
+        }
+        return constant;
+    }
+
     private static Object number(Class<?> type, String text, YamlNode node, String path) {
         try {
             String digits = text.replace("_", "");

@@ -45,9 +45,16 @@ public final class ForwardContext implements AutoCloseable {
     private final List<Segment> segments;
     private final boolean training;
     private final long seed;
+    private final @Nullable KeyValueCache cache;
     private final Map<Object, Shared> made = new HashMap<>();
 
     private ForwardContext(Packing packing, List<Segment> segments, boolean training, long seed) {
+        this(packing, segments, training, seed, null);
+    }
+
+    private ForwardContext(
+            Packing packing, List<Segment> segments, boolean training, long seed, @Nullable KeyValueCache cache) {
+        this.cache = cache;
         this.packing = packing;
         this.segments = List.copyOf(segments);
         this.training = training;
@@ -66,6 +73,16 @@ public final class ForwardContext implements AutoCloseable {
      */
     public static ForwardContext inference(Packing packing, List<@Nullable Adapter> adapterOf) {
         return new ForwardContext(packing, segments(packing, adapterOf), false, 0);
+    }
+
+    /**
+     * The same for rows that come behind those of earlier calls.
+     *
+     * @param packing this call's rows
+     * @param cache the earlier calls' rows, and those of this one for the next
+     */
+    public static ForwardContext continued(Packing packing, List<@Nullable Adapter> adapterOf, KeyValueCache cache) {
+        return new ForwardContext(packing, segments(packing, adapterOf), false, 0, cache);
     }
 
     /** @param seed of this micro-batch, see {@link Seeds} */
@@ -95,6 +112,19 @@ public final class ForwardContext implements AutoCloseable {
         return segments;
     }
 
+    /** Sequences [first, last) of this call by themselves, for what comes behind the blocks. To be closed, too. */
+    public ForwardContext slice(int first, int last) {
+        List<Segment> own = new ArrayList<>();
+        for (Segment segment : segments) {
+            int from = Math.max(first, segment.first());
+            int to = Math.min(last, segment.last());
+            if (from < to) {
+                own.add(new Segment(from - first, to - first, segment.adapters()));
+            }
+        }
+        return new ForwardContext(packing.slice(first, last), own, training, seed);
+    }
+
     public Packing packing() {
         return packing;
     }
@@ -107,23 +137,37 @@ public final class ForwardContext implements AutoCloseable {
         return segments;
     }
 
+    /** Where rows of earlier calls are; null if each sequence is here as a whole. */
+    public @Nullable KeyValueCache cache() {
+        return cache;
+    }
+
     /** The seed of a dropout mask: this call's, mixed with the place. */
     public long seed(String place) {
         return Seeds.mix(seed, place);
     }
 
-    /** For each row its position in the model's table: 0, 1, … behind the positions that the sequence's adapters take. */
+    /** For each row its position: 0, 1, … behind what the sequence's adapters take and earlier calls had. */
     public long[] positions() {
         long[] positions = new long[Math.toIntExact(packing.rows())];
-        for (Segment segment : segments) {
-            int before = before(segment);
-            for (int s = segment.first(); s < segment.last(); s++) {
-                for (int i = 0; i < packing.length(s); i++) {
-                    positions[(int) packing.begin(s) + i] = before + i;
-                }
+        for (int s = 0; s < packing.sequences(); s++) {
+            long first = firstPosition(s);
+            for (int i = 0; i < packing.length(s); i++) {
+                positions[(int) packing.begin(s) + i] = first + i;
             }
         }
         return positions;
+    }
+
+    /** The position of a sequence's first row in this call. */
+    public long firstPosition(int sequence) {
+        int earlier = cache == null ? 0 : cache.length(sequence);
+        for (Segment segment : segments) {
+            if (sequence >= segment.first() && sequence < segment.last()) {
+                return before(segment) + (long) earlier;
+            }
+        }
+        throw new IllegalArgumentException("there is no sequence " + sequence);
     }
 
     /** Positions that adapters take before each text of a segment. */

@@ -1,6 +1,7 @@
 package org.peft4j.nn.seam;
 
 import java.util.List;
+import java.util.function.ToIntBiFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Tensors;
 
@@ -11,10 +12,10 @@ import org.peft4j.nn.Tensors;
  */
 public final class ReadRows {
     /** Every row. */
-    public static final ReadRows ALL = new ReadRows((context, s) -> 0, (context, s) -> length(context, s));
+    public static final ReadRows ALL = new ReadRows((context, s, i) -> 0, (context, s, i) -> length(context, s));
 
     /** The first row of each sequence, where encoders pool. */
-    public static final ReadRows FIRST = new ReadRows((context, s) -> 0, (context, s) -> 1);
+    public static final ReadRows FIRST = new ReadRows((context, s, i) -> 0, (context, s, i) -> 1);
 
     private final Bound begin;
     private final Bound end;
@@ -26,25 +27,40 @@ public final class ReadRows {
 
     /** The last n rows of each sequence, which has at least as many. */
     public static ReadRows last(int n) {
-        return new ReadRows((context, s) -> length(context, s) - n, (context, s) -> length(context, s));
+        return new ReadRows((context, s, i) -> length(context, s) - n, (context, s, i) -> length(context, s));
     }
 
     /** The last rows of each sequence, as many as the list says for it. */
     public static ReadRows last(List<Integer> counts) {
-        return new ReadRows((context, s) -> length(context, s) - counts.get(s), (context, s) -> length(context, s));
-    }
-
-    /** For each sequence its own, as many as the context has. */
-    public static ReadRows bySequence(List<ReadRows> of) {
         return new ReadRows(
-                (context, s) -> of.get(s).begin.of(context, s),
-                (context, s) -> of.get(s).end.of(context, s));
+                (context, s, i) -> length(context, s) - counts.get(i), (context, s, i) -> length(context, s));
     }
 
-    /** A row's number within its sequence. */
+    /** Those of several groups of sequences, one behind the other. */
+    public static ReadRows joined(List<Group> groups) {
+        return new ReadRows(
+                (context, s, i) -> in(groups, i, (reads, own) -> reads.begin.of(context, s, own)),
+                (context, s, i) -> in(groups, i, (reads, own) -> reads.end.of(context, s, own)));
+    }
+
+    /** Neighbouring sequences of which the same rows are read. */
+    public record Group(ReadRows reads, int sequences) {}
+
+    private static int in(List<Group> groups, int index, ToIntBiFunction<ReadRows, Integer> bound) {
+        int own = index;
+        for (Group group : groups) {
+            if (own < group.sequences()) {
+                return bound.applyAsInt(group.reads(), own);
+            }
+            own -= group.sequences();
+        }
+        throw new IllegalArgumentException("sequence " + index + " belongs to none of the groups " + groups);
+    }
+
+    /** A row's number within its sequence; index is the sequence's number among those that this was made for. */
     @FunctionalInterface
     private interface Bound {
-        int of(ForwardContext context, int sequence);
+        int of(ForwardContext context, int sequence, int index);
     }
 
     private static int length(ForwardContext context, int sequence) {
@@ -54,7 +70,17 @@ public final class ReadRows {
     /** Whether these are all rows there are. */
     public boolean isAll(ForwardContext context) {
         for (int s = 0; s < context.packing().sequences(); s++) {
-            if (begin.of(context, s) > 0 || end.of(context, s) < length(context, s)) {
+            if (begin.of(context, s, s) > 0 || end.of(context, s, s) < length(context, s)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** Whether the read rows of each sequence end with it. */
+    public boolean toTheEnd(ForwardContext context) {
+        for (int s = 0; s < context.packing().sequences(); s++) {
+            if (end.of(context, s, s) < length(context, s)) {
                 return false;
             }
         }
@@ -68,7 +94,7 @@ public final class ReadRows {
         }
         int[] lengths = new int[context.packing().sequences()];
         for (int s = 0; s < lengths.length; s++) {
-            lengths[s] = end.of(context, s) - begin.of(context, s);
+            lengths[s] = end.of(context, s, s) - begin.of(context, s, s);
         }
         return Packing.of(lengths);
     }
@@ -82,7 +108,7 @@ public final class ReadRows {
         long[] rows = new long[Math.toIntExact(packing(context).rows())];
         int n = 0;
         for (int s = 0; s < all.sequences(); s++) {
-            for (int i = begin.of(context, s); i < end.of(context, s); i++) {
+            for (int i = begin.of(context, s, s); i < end.of(context, s, s); i++) {
                 rows[n++] = all.begin(s) + i;
             }
         }

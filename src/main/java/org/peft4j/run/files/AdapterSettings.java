@@ -3,15 +3,16 @@ package org.peft4j.run.files;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.config.DataConfig;
+import org.peft4j.config.ProblemType;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskConfig;
 import org.peft4j.data.Labels;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
@@ -19,40 +20,33 @@ import org.peft4j.io.AtomicFileSets;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.NearestName;
+import org.peft4j.run.RunConfigFile;
 
 /**
  * {@code peft4j.json} beside an adapter: what is needed to use it and what PEFT's files do not say. The settings are
  * defaults, the caller's override them. We are its only writer and reader, so an unknown key is refused.
  *
- * @param labels names of the classes, in the order of the logits
- * @param maxLength most tokens of a text, special tokens included
- * @param text column of the text
- * @param label column of the label
+ * <p>Earlier versions wrote the settings of sequence classification beside the task's name instead of in it; those files are
+ * read, too.
+ *
+ * @param task what the adapter was trained to do: labels in the order of the outputs, columns, length
  * @param baseHash {@link org.peft4j.io.BaseHash} of the model that it was trained on; null in files of earlier versions
  */
-public record AdapterSettings(
-        List<String> labels,
-        int maxLength,
-        String text,
-        String label,
-        @Nullable String baseHash) {
+public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
     public static final String FILE = "peft4j.json";
 
-    private static final Set<String> KEYS = Set.of("task", "labels", "max_length", "text", "label", "base_sha256");
-
-    public AdapterSettings {
-        labels = List.copyOf(labels);
-    }
+    private static final String TASK = "task";
+    private static final String HASH = "base_sha256";
+    private static final Set<String> KEYS = Set.of(TASK, HASH);
+    private static final Set<String> EARLIER_KEYS = Set.of(TASK, "labels", "max_length", "text", "label", HASH);
 
     public void write(Path adapter) throws IOException {
+        Map<String, @Nullable Object> settings = new LinkedHashMap<>(RunConfigFile.taskMap(task));
+        settings.values().removeIf(Objects::isNull);
         Map<String, @Nullable Object> map = new LinkedHashMap<>();
-        map.put("task", SequenceClassificationConfig.TYPE);
-        map.put("labels", labels);
-        map.put("max_length", maxLength);
-        map.put("text", text);
-        map.put("label", label);
+        map.put(TASK, settings);
         if (baseHash != null) {
-            map.put("base_sha256", baseHash);
+            map.put(HASH, baseHash);
         }
         AtomicFiles.writeString(adapter.resolve(FILE), Json.write(map));
     }
@@ -63,56 +57,68 @@ public record AdapterSettings(
             return Optional.empty();
         }
         Map<String, @Nullable Object> map = Json.readObject(file);
+        boolean earlier = !(map.get(TASK) instanceof Map);
+        Set<String> keys = earlier ? EARLIER_KEYS : KEYS;
         for (String key : map.keySet()) {
-            if (!KEYS.contains(key)) {
+            if (!keys.contains(key)) {
                 throw wrong(
                         file,
-                        "unknown key '" + key + "'" + NearestName.hint(key, KEYS)
+                        "unknown key '" + key + "'" + NearestName.hint(key, keys)
                                 + "; is it written by a newer peft4j?");
             }
         }
-        Object task = map.getOrDefault("task", SequenceClassificationConfig.TYPE);
-        if (!SequenceClassificationConfig.TYPE.equals(task)) {
-            throw wrong(file, "task must be " + SequenceClassificationConfig.TYPE + ", got " + task);
-        }
-        return Optional.of(new AdapterSettings(
-                labels(file, map.get("labels")),
-                maxLength(file, map.get("max_length")),
-                column(file, map, "text", DataConfig.TEXT),
-                column(file, map, "label", DataConfig.LABEL),
-                hash(file, map.get("base_sha256"))));
+        Map<String, @Nullable Object> settings = earlier ? earlier(file, map) : ofTask(map);
+        return Optional.of(new AdapterSettings(task(file, settings), hash(file, map.get(HASH))));
     }
 
-    private static List<String> labels(Path file, @Nullable Object value) {
-        List<String> labels = new ArrayList<>();
-        if (value instanceof List<?> list) {
+    private static Map<String, @Nullable Object> ofTask(Map<String, @Nullable Object> map) {
+        Map<String, @Nullable Object> settings = new LinkedHashMap<>();
+        ((Map<?, ?>) Objects.requireNonNull(map.get(TASK)))
+                .forEach((key, value) -> settings.put(String.valueOf(key), value));
+        return settings;
+    }
+
+    private static Map<String, @Nullable Object> earlier(Path file, Map<String, @Nullable Object> map) {
+        Map<String, @Nullable Object> settings = new LinkedHashMap<>(map);
+        settings.remove(HASH);
+        Object task = settings.remove(TASK);
+        if (map.containsKey(TASK) && !SequenceClassificationConfig.TYPE.equals(task)) {
+            throw wrong(
+                    file,
+                    "task must be " + SequenceClassificationConfig.TYPE + ", or an object with type and settings, got "
+                            + Json.shown(task));
+        }
+        settings.put("type", SequenceClassificationConfig.TYPE);
+        return settings;
+    }
+
+    /** The checks that JSON needs and a run file, which people write, does not: nothing is missing, nothing is a text that is a number. */
+    private static TaskConfig task(Path file, Map<String, @Nullable Object> settings) {
+        Object maxLength = settings.get("max_length");
+        if (!(maxLength instanceof Integer)) {
+            throw wrong(
+                    file,
+                    "max_length must be a whole number from 1 to " + (1 << 24) + ", got " + Json.shown(maxLength));
+        }
+        Object labels = settings.get("labels");
+        if (labels instanceof List<?> list) {
             for (Object item : list) {
                 if (!(item instanceof String || item instanceof Integer)) {
                     throw wrong(file, "labels must be a list of names, got " + item + " in it");
                 }
-                labels.add(String.valueOf(item));
             }
         }
         try {
-            return Labels.of(labels).names();
+            TaskConfig task = RunConfigFile.task(settings, FILE);
+            if (task instanceof SequenceClassificationConfig classes
+                    && (classes.problem() == null || classes.problem() == ProblemType.SINGLE_LABEL)) {
+                Labels.of(classes.labels());
+            }
+            return task;
         } catch (ConfigException e) {
-            throw wrong(file, e.getMessage() + (value instanceof List ? "" : " (" + value + ")"));
+            throw new MalformedFileException(
+                    file, -1, String.valueOf(e.getMessage()).replace(" (" + FILE + ")", ""), e);
         }
-    }
-
-    private static int maxLength(Path file, @Nullable Object value) {
-        if (!(value instanceof Integer length) || length < 1 || length > 1 << 24) {
-            throw wrong(file, "max_length must be a whole number from 1 to " + (1 << 24) + ", got " + value);
-        }
-        return length;
-    }
-
-    private static String column(Path file, Map<String, @Nullable Object> map, String key, String fallback) {
-        Object value = map.getOrDefault(key, fallback);
-        if (!(value instanceof String name) || name.isEmpty()) {
-            throw wrong(file, key + " must be the name of a column, got " + value);
-        }
-        return name;
     }
 
     private static @Nullable String hash(Path file, @Nullable Object value) {
@@ -124,6 +130,19 @@ public record AdapterSettings(
 
     private static MalformedFileException wrong(Path file, String reason) {
         return new MalformedFileException(file, -1, reason);
+    }
+
+    /**
+     * The task, for those who can do this one only.
+     *
+     * @throws ConfigException if the adapter was trained for another one
+     */
+    public SequenceClassificationConfig classification() {
+        if (task instanceof SequenceClassificationConfig classes) {
+            return classes;
+        }
+        throw new ConfigException("the adapter was trained for the task " + task.type() + ", not for "
+                + SequenceClassificationConfig.TYPE);
     }
 
     /** A sentence for the user where the adapter was trained on another model than the one with this hash. */

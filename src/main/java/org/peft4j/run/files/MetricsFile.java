@@ -8,7 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import org.peft4j.run.Evaluation;
+import org.peft4j.metrics.Evaluation;
 import org.peft4j.run.StepMetrics;
 
 /**

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.TextClassifier;
 import org.peft4j.Trainer;
 import org.peft4j.config.TrainingConfig;
@@ -16,7 +17,8 @@ public final class Consumer {
         Path model = Path.of(args[0]), rows = Path.of(args[1]), output = Path.of(args[2]);
         RunConfig config = RunConfig.builder()
                 .model(model)
-                .data(new DataConfig(rows, null, DataConfig.TEXT, DataConfig.LABEL, 32))
+                .task(SequenceClassificationConfig.builder().maxLength(32).build())
+                .data(new DataConfig(rows, null))
                 .method(LoraConfig.builder().r(4).alpha(8).targets("query", "value").build())
                 .training(TrainingConfig.builder().maxSteps(2).build())
                 .output(output)

@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.TokenStream;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
@@ -215,9 +216,59 @@ public final class TokenizerFuzz {
                             + Arrays.toString(expected) + " of " + text);
                 }
             }
+            tryPairsAndWords(cutting, texts);
+            tryDecoding(whole, texts);
             return true;
         } catch (MalformedFileException | ConfigException e) {
             return false;
+        }
+    }
+
+    private static void tryPairsAndWords(TextTokenizer tokenizer, List<String> texts) {
+        for (int i = 0; i < texts.size(); i++) {
+            String text = texts.get(i);
+            try {
+                int[] tokens = tokenizer
+                        .encodePair(text, texts.get(texts.size() - 1 - i))
+                        .tokens();
+                TextTokenizer.WordTokens words = tokenizer.encodeWords(List.of(text.split(" ", 50)));
+                if (tokens.length > 24
+                        || words.tokens().length > 24
+                        || words.wordOf().length != words.tokens().length) {
+                    throw new AssertionError(tokens.length + " tokens of a pair, " + words + " of words of " + text);
+                }
+            } catch (MalformedFileException | ConfigException e) {
+                // refused, as it may be
+            }
+        }
+    }
+
+    private static void tryDecoding(TextTokenizer tokenizer, List<String> texts) {
+        int[] numbers = {0, 1, 2, 3, 4, 250, 255, 300, -1, Integer.MAX_VALUE, Integer.MIN_VALUE};
+        List<int[]> rows = new ArrayList<>();
+        for (int number : numbers) {
+            rows.add(new int[] {number});
+        }
+        for (String text : texts.subList(0, 20)) {
+            try {
+                rows.add(tokenizer.encode(text));
+            } catch (MalformedFileException e) {
+                continue;
+            }
+        }
+        for (int[] row : rows) {
+            try {
+                TokenStream stream = tokenizer.stream(true);
+                StringBuilder text = new StringBuilder();
+                for (int id : row) {
+                    text.append(stream.feed(id));
+                }
+                if (!text.append(stream.end()).toString().equals(tokenizer.decode(row, true))) {
+                    throw new AssertionError("the stream gives '" + text + "' of " + Arrays.toString(row));
+                }
+            } catch (MalformedFileException | ConfigException e) {
+                // refused, as it may be
+            }
         }
     }
 

@@ -184,24 +184,6 @@ class BertFilesTest {
         }
     }
 
-    @Test
-    void aHeadOfOneOutputIsARegression() throws Exception {
-        Variants.tinyBert(
-                dir,
-                name -> name,
-                tensors -> {
-                    tensors.removeIf(data -> data.name().startsWith("classifier."));
-                    tensors.add(TensorData.ofFloats("classifier.weight", List.of(1L, 32L), new float[32]));
-                    tensors.add(TensorData.ofFloats("classifier.bias", List.of(1L), new float[1]));
-                },
-                keys -> {});
-        for (int labels : List.of(1, 2)) {
-            assertThatThrownBy(() -> open(labels, ModelOptions.defaults()))
-                    .isInstanceOf(MalformedFileException.class)
-                    .hasMessageContaining("one output, so it is a regression");
-        }
-    }
-
     @ParameterizedTest
     @ValueSource(
             strings = {

@@ -111,7 +111,8 @@ class RunDirectoryTest {
 
         JsonNode json = new ObjectMapper().readTree(run.runFile().toFile());
         assertThat(json.at("/settings/method/targets").toString()).isEqualTo("[\"query\",\"value\"]");
-        assertThat(json.at("/settings/training/learning_rate").asDouble()).isEqualTo(5e-4);
+        assertThat(json.at("/settings/training/optimizer/learning_rate").asDouble())
+                .isEqualTo(5e-4);
         assertThat(json.path("seed").asInt()).isZero();
         assertThat(json.at("/versions/pytorch").asText()).isEqualTo("2.13.0");
         assertThat(json.at("/machine/threads").asInt()).isPositive();

@@ -1,0 +1,223 @@
+package org.peft4j;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.data.Row;
+import org.peft4j.data.RowReader;
+import org.peft4j.lifetime.Lease;
+import org.peft4j.metrics.Evaluation;
+import org.peft4j.task.Dataset;
+import org.peft4j.task.Example;
+import org.peft4j.task.TaskType;
+import org.peft4j.train.Inference;
+import org.peft4j.train.LoadedTask;
+
+/**
+ * An adapter on a {@link BaseModel}, with the head and the settings of its task. Safe from many threads. {@link #close} waits for
+ * calls that use it; later ones are refused with an {@link IllegalStateException}. Closing the model closes it, too.
+ */
+public final class LoadedAdapter implements AutoCloseable {
+    /**
+     * How to use an adapter. What is not said is taken from the adapter's own settings ({@code peft4j.json}), else from the
+     * model's files.
+     *
+     * @param task name of the task, or null for the one that it was trained for
+     * @param settings of the task, named as in a run file: {@code max_length}, {@code labels}, {@code text}, …
+     */
+    public record Options(@Nullable String task, Map<String, Object> settings) {
+        public Options {
+            settings = Collections.unmodifiableMap(new LinkedHashMap<>(settings));
+        }
+
+        public static Options defaults() {
+            return new Options(null, Map.of());
+        }
+
+        public Options withTask(@Nullable String value) {
+            return new Options(value, settings);
+        }
+
+        /** Most tokens of a row, special tokens included. */
+        public Options withMaxLength(int value) {
+            if (value < 1) {
+                throw new IllegalArgumentException("maxLength must be at least 1, got " + value);
+            }
+            return with("max_length", value);
+        }
+
+        /** Names of the classes, in the order of the outputs. */
+        public Options withLabels(List<String> value) {
+            return with("labels", List.copyOf(value));
+        }
+
+        /** A setting of the task, named as in a run file. */
+        public Options with(String key, Object value) {
+            Map<String, Object> all = new LinkedHashMap<>(settings);
+            all.put(key, value);
+            return new Options(task, all);
+        }
+    }
+
+    private final String name;
+    private final BaseModel base;
+    private final LoadedTask<?> loaded;
+    private final Lease lease;
+    private volatile boolean closed;
+
+    LoadedAdapter(String name, BaseModel base, LoadedTask<?> loaded) {
+        this.name = name;
+        this.base = base;
+        this.loaded = loaded;
+        lease = new Lease("adapter '" + name + "'", loaded::close);
+    }
+
+    /** What it was called when it was loaded. */
+    public String name() {
+        return name;
+    }
+
+    /** The model that it is loaded on. */
+    public BaseModel base() {
+        return base;
+    }
+
+    /** Its task, with everything decided. */
+    public TaskConfig task() {
+        return loaded.task().config();
+    }
+
+    /** Names of the outputs, in their order; empty for tasks without classes. */
+    public List<String> labels() {
+        return loaded.task().labels();
+    }
+
+    /** Most tokens of a row that are read, special tokens included. */
+    public int maxLength() {
+        return loaded.tokenizer().maxLength();
+    }
+
+    /** What a user should know about the adapter. */
+    public List<String> notes() {
+        return loaded.notes();
+    }
+
+    /** Hears of rows with what is said of them. */
+    @FunctionalInterface
+    public interface Receiver {
+        /**
+         * @param row the row's own columns
+         * @param columns those to be added
+         * @param cut whether the row was longer than the limit of tokens
+         */
+        void accept(Map<String, @Nullable Object> row, Map<String, @Nullable Object> columns, boolean cut);
+    }
+
+    /**
+     * What is said of the rows of a file (JSONL, CSV, TSV, CoNLL; {@code -} is standard input), batch by batch, in order.
+     *
+     * @param batchSize rows that go through the model at once
+     */
+    public void answer(Path data, int batchSize, Receiver receiver) throws IOException {
+        Objects.requireNonNull(data, "data");
+        try (Lease.Held held = lease.take();
+                RowReader rows = RowReader.open(data, loaded.task().columns())) {
+            answer(rows, batchSize, receiver);
+        }
+    }
+
+    /** As {@link #answer(Path, int, Receiver)}, of rows from memory; the stream is read once and closed. */
+    public void answer(Stream<? extends Map<String, ? extends @Nullable Object>> data, int batchSize, Receiver receiver)
+            throws IOException {
+        Objects.requireNonNull(data, "data");
+        try (Lease.Held held = lease.take();
+                RowReader rows = RowReader.of(data)) {
+            answer(rows, batchSize, receiver);
+        }
+    }
+
+    private void answer(RowReader reader, int batchSize, Receiver receiver) throws IOException {
+        if (batchSize < 1) {
+            throw new IllegalArgumentException("batchSize must be at least 1, got " + batchSize);
+        }
+        Objects.requireNonNull(receiver, "receiver");
+        List<Row> rows = new ArrayList<>();
+        Row row = reader.next();
+        while (row != null) {
+            rows.add(row);
+            row = reader.next();
+            if (row == null || rows.size() == batchSize) {
+                List<BaseModel.Answer> answers = answer(rows);
+                for (int i = 0; i < rows.size(); i++) {
+                    receiver.accept(
+                            rows.get(i).fields(),
+                            answers.get(i).columns(),
+                            answers.get(i).cut());
+                }
+                rows.clear();
+            }
+        }
+    }
+
+    List<BaseModel.Answer> answer(List<Row> rows) {
+        return base.answer(
+                Collections.nCopies(rows.size(), this), rows, i -> rows.get(i).where());
+    }
+
+    /** How well it does on rows with answers, in the columns it was trained on. */
+    public Evaluation evaluate(Path data, int batchSize) throws IOException {
+        Objects.requireNonNull(data, "data");
+        return evaluate(loaded, columns -> RowReader.open(data, columns), batchSize);
+    }
+
+    /** As {@link #evaluate(Path, int)}, of rows from memory; the stream is read once and closed. */
+    public Evaluation evaluate(Stream<? extends Map<String, ? extends @Nullable Object>> data, int batchSize)
+            throws IOException {
+        Objects.requireNonNull(data, "data");
+        return evaluate(loaded, columns -> RowReader.of(data), batchSize);
+    }
+
+    private <E extends Example> Evaluation evaluate(LoadedTask<E> task, TaskType.Rows rows, int batchSize)
+            throws IOException {
+        try (Lease.Held model = base.take();
+                Lease.Held held = lease.take();
+                RowReader reader = rows.open(task.task().answeredColumns())) {
+            Dataset<E> data = task.task().read(reader, task.tokenizer());
+            data.checkVocabulary(base.opened().model().info().vocabulary());
+            return Inference.evaluate(
+                    base.opened().model(), task.task(), task.model().head(), task.adapter(), data, batchSize);
+        }
+    }
+
+    LoadedTask<?> loaded() {
+        return loaded;
+    }
+
+    Lease.Held take() {
+        return lease.take();
+    }
+
+    boolean isClosed() {
+        return closed;
+    }
+
+    /** Waits for calls that use it and frees its memory; the model stays. Closing twice does nothing. */
+    @Override
+    public void close() {
+        lease.close();
+        closed = true;
+    }
+
+    @Override
+    public String toString() {
+        return "LoadedAdapter[" + name + ", " + task().type() + "]";
+    }
+}

@@ -1,0 +1,65 @@
+package org.peft4j.task;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.function.IntFunction;
+import org.peft4j.error.ConfigException;
+
+/**
+ * Tokenised rows, in their order.
+ *
+ * @param file where they come from
+ * @param labelCounts how often each label occurs, in the order of the outputs; empty for tasks without labels
+ */
+public record Dataset<E extends Example>(Path file, List<E> examples, java.util.Map<String, Long> labelCounts) {
+    public Dataset {
+        examples = List.copyOf(examples);
+        labelCounts = java.util.Collections.unmodifiableMap(new java.util.LinkedHashMap<>(labelCounts));
+    }
+
+    public int size() {
+        return examples.size();
+    }
+
+    /** How many rows were longer than the limit of tokens. */
+    public long cut() {
+        return examples.stream().filter(Example::cut).count();
+    }
+
+    /** {@code "train.jsonl, line 12"} for messages. */
+    public String where(int example) {
+        return file + ", line " + examples.get(example).line();
+    }
+
+    /** These examples as a batch. */
+    public Batch<E> batch(int[] numbers) {
+        List<E> chosen =
+                java.util.Arrays.stream(numbers).mapToObj(examples::get).toList();
+        return Batch.of(chosen, i -> where(numbers[i]));
+    }
+
+    /**
+     * Refuses tokens that a model does not have.
+     *
+     * @param vocabulary token numbers are below it
+     * @throws ConfigException naming the first such row
+     */
+    public void checkVocabulary(int vocabulary) {
+        for (int i = 0; i < size(); i++) {
+            checkVocabulary(examples.get(i), vocabulary, this::where, i);
+        }
+    }
+
+    /** The same for one row, which {@code where} names for the message. */
+    public static void checkVocabulary(Example example, int vocabulary, IntFunction<String> where, int row) {
+        for (var sequence : example.sequences()) {
+            for (int token : sequence.tokens()) {
+                if (token < 0 || token >= vocabulary) {
+                    throw new ConfigException(where.apply(row) + ": the text has the token " + token
+                            + ", but the model's embedding has only " + vocabulary
+                            + " rows; does the tokenizer belong to this model?");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+package org.peft4j.task;
+
+import java.io.IOException;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.data.Row;
+import org.peft4j.data.RowReader;
+import org.peft4j.data.TextTokenizer;
+import org.peft4j.model.Head;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.ReadRows;
+
+/**
+ * A task with everything decided. Immutable, safe from many threads.
+ *
+ * @param <E> what a row becomes
+ */
+public interface Task<E extends Example> {
+    /** The settings, decided: labels are there. They stand beside the adapter. */
+    TaskConfig config();
+
+    /** Hugging Face PEFT's name of it, such as {@code SEQ_CLS}. */
+    String peftName();
+
+    /** What stands behind the model. */
+    HeadKind headKind();
+
+    /** Whether its output layer is trained with the adapter, as one that was made anew has to be. */
+    default boolean trainsHead() {
+        return headKind() == HeadKind.SEQUENCE || headKind() == HeadKind.TOKENS;
+    }
+
+    /** How that is made. */
+    HeadOptions headOptions();
+
+    /** Names of the outputs, where they are classes. */
+    default List<String> labels() {
+        return List.of();
+    }
+
+    /** The columns of rows without answers. */
+    List<String> columns();
+
+    /** What rows without answers become; {@code tokenizer} cuts at the task's length. */
+    List<E> examples(List<Row> rows, TextTokenizer tokenizer);
+
+    /** Reads rows with answers. Does not close the reader. */
+    Dataset<E> read(RowReader reader, TextTokenizer tokenizer) throws IOException;
+
+    /** The columns of rows with answers. */
+    List<String> answeredColumns();
+
+    /** The rows that are read behind the last block. */
+    default ReadRows reads(Head head, Batch<E> batch) {
+        return head.reads();
+    }
+
+    /** How much an example counts in the mean: the loss of a step is the sum of losses over the sum of these. */
+    double weight(E example);
+
+    /** Whether the loss of a batch is a sum over its rows, so that batches of 4 and 4 are one of 8. */
+    default boolean sumsOverRows() {
+        return true;
+    }
+
+    /**
+     * The summed loss of a batch, one number.
+     *
+     * @param h the read rows behind the model, [R, C]
+     */
+    Tensor loss(Head head, Tensor h, Batch<E> batch, ForwardContext context);
+
+    /** A fresh one; for one thread. */
+    Evaluator<E> evaluator();
+
+    /**
+     * What is said of each example, as columns to be added to its row.
+     *
+     * @param h the read rows behind the model, [R, C]
+     * @throws org.peft4j.error.TrainingException if a number is not finite
+     */
+    List<Map<String, @Nullable Object>> outputs(Head head, Tensor h, Batch<E> batch, ForwardContext context);
+}

@@ -1,0 +1,200 @@
+package org.peft4j.train;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.data.TextTokenizer;
+import org.peft4j.error.ConfigException;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.model.HeadedModel;
+import org.peft4j.model.ModelInfo;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.run.RunConfigFile;
+import org.peft4j.run.files.AdapterSettings;
+import org.peft4j.task.Example;
+import org.peft4j.task.Origin;
+import org.peft4j.task.Task;
+import org.peft4j.task.TaskType;
+import org.peft4j.task.TaskTypes;
+
+/**
+ * A task ready to be used on a base: its head, its adapter, its tokenizer. Owns these, not the base. Immutable, safe from many
+ * threads until closed.
+ */
+public final class LoadedTask<E extends Example> implements AutoCloseable {
+    private static final String MAX_LENGTH = "max_length";
+
+    private final Task<E> task;
+    private final HeadedModel model;
+    private final AdapterStore.@Nullable Loaded adapter;
+    private final @Nullable TextTokenizer tokenizer;
+    private final List<String> notes;
+
+    private LoadedTask(
+            Task<E> task,
+            HeadedModel model,
+            AdapterStore.@Nullable Loaded adapter,
+            @Nullable TextTokenizer tokenizer,
+            List<String> notes) {
+        this.task = task;
+        this.model = model;
+        this.adapter = adapter;
+        this.tokenizer = tokenizer;
+        this.notes = List.copyOf(notes);
+    }
+
+    /**
+     * Loads a task onto a base.
+     *
+     * @param adapterPath the adapter, or null for the base with a head of its own
+     * @param type name of the task, or null for the one that the adapter was trained for, else the one that the model's class
+     *     says, else sequence classification
+     * @param settings of the task, as in a run file, over those that stand beside the adapter
+     * @throws ConfigException if a setting does not fit, or the adapter was trained for another task
+     * @throws MalformedFileException if base and adapter do not fit, or a file is not what it should be
+     */
+    public static LoadedTask<?> load(
+            OpenedModel base, @Nullable Path adapterPath, @Nullable String type, Map<String, ?> settings)
+            throws IOException {
+        return load(base, adapterPath, type, settings, true);
+    }
+
+    /** As {@link #load}, for what reads no text: there need not be a tokenizer. */
+    public static LoadedTask<?> loadWithoutTokenizer(OpenedModel base, @Nullable Path adapterPath) throws IOException {
+        return load(base, adapterPath, null, Map.of(), false);
+    }
+
+    private static LoadedTask<?> load(
+            OpenedModel base, @Nullable Path adapterPath, @Nullable String type, Map<String, ?> settings, boolean texts)
+            throws IOException {
+        AdapterFile file = adapterPath == null ? null : AdapterFiles.read(adapterPath);
+        AdapterSettings beside =
+                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        List<String> notes = new ArrayList<>();
+        if (beside != null) {
+            beside.otherBase(base.hash()).ifPresent(notes::add);
+        }
+        String name = TaskNames.choose(base.directory(), file, beside, type);
+        Map<String, @Nullable Object> all = new LinkedHashMap<>();
+        if (beside != null) {
+            all.putAll(RunConfigFile.taskMap(beside.task()));
+        }
+        all.put("type", name);
+        all.putAll(settings);
+        TaskConfig config = RunConfigFile.task(all, "task settings");
+        Origin origin = new Origin(base.model(), base.directory(), file, beside == null ? null : beside.task(), notes);
+        boolean lengthSaid = beside != null || settings.containsKey(MAX_LENGTH);
+        return load(
+                base,
+                origin,
+                use(TaskTypes.of(config), config, origin),
+                lengthSaid ? OptionalInt.of(config.maxLength()) : OptionalInt.empty(),
+                settings.containsKey(MAX_LENGTH),
+                texts);
+    }
+
+    private static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin)
+            throws IOException {
+        return type.use(type.configType().cast(config), origin);
+    }
+
+    private static <E extends Example> LoadedTask<E> load(
+            OpenedModel base, Origin origin, Task<E> task, OptionalInt length, boolean lengthAsked, boolean texts)
+            throws IOException {
+        HeadedModel model = HeadedModel.behind(base.model(), task.headKind(), task.headOptions());
+        List<String> notes = origin.notes();
+        AdapterStore.Loaded loaded = null;
+        try {
+            AdapterFile file = origin.adapter();
+            if (file != null) {
+                loaded = AdapterStore.read(file, "default", model.points());
+                notes.addAll(loaded.notes());
+            } else if (!model.points().fresh().isEmpty()) {
+                throw new MalformedFileException(
+                        base.directory().directory(),
+                        -1,
+                        "model has no " + String.join(" and no ", model.points().fresh()) + ", so it cannot do "
+                                + task.config().type() + " by itself; give an adapter trained on it (--adapter)");
+            }
+            TextTokenizer tokenizer = null;
+            if (texts) {
+                int maxLength = maxLength(base, loaded == null ? null : loaded.adapter(), length, lengthAsked);
+                tokenizer = TextTokenizer.open(base.directory(), maxLength);
+                notes.addAll(tokenizer.notes());
+            }
+            return new LoadedTask<>(task, model, loaded, tokenizer, notes);
+        } catch (IOException | RuntimeException e) {
+            if (loaded != null) {
+                loaded.adapter().close();
+            }
+            model.close();
+            throw e;
+        }
+    }
+
+    private static int maxLength(OpenedModel base, @Nullable Adapter adapter, OptionalInt length, boolean asked)
+            throws IOException {
+        ModelInfo info = base.model().info();
+        int room = info.maxPositions() - (adapter == null ? 0 : adapter.positions());
+        if (length.isEmpty()) {
+            return Math.min(room, TextTokenizer.modelMaxLength(base.directory()).orElse(room));
+        }
+        if (info.limited() && length.getAsInt() > room) {
+            throw new ConfigException("max_length must be at most " + room + " for this model and adapter, got "
+                    + length.getAsInt()
+                    + (asked
+                            ? ""
+                            : " from the adapter's " + AdapterSettings.FILE
+                                    + "; give a smaller one (--max-length, Options.withMaxLength)"));
+        }
+        return length.getAsInt();
+    }
+
+    public Task<E> task() {
+        return task;
+    }
+
+    public HeadedModel model() {
+        return model;
+    }
+
+    /** The adapter, or null. */
+    public @Nullable Adapter adapter() {
+        return adapter == null ? null : adapter.adapter();
+    }
+
+    /** The adapter with its method's settings, or null. */
+    public AdapterStore.@Nullable Loaded stored() {
+        return adapter;
+    }
+
+    public TextTokenizer tokenizer() {
+        return Objects.requireNonNull(tokenizer, "loaded without a tokenizer");
+    }
+
+    /** What a user should know about adapter, tokenizer and task. */
+    public List<String> notes() {
+        return notes;
+    }
+
+    @Override
+    public void close() {
+        if (tokenizer != null) {
+            tokenizer.close();
+        }
+        if (adapter != null) {
+            adapter.adapter().close();
+        }
+        model.close();
+    }
+}

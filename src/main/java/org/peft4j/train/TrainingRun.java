@@ -1,0 +1,361 @@
+package org.peft4j.train;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.data.Batches;
+import org.peft4j.error.TrainingException;
+import org.peft4j.info.Machine;
+import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.metrics.Evaluation;
+import org.peft4j.nn.Dropout;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.ops.Ops;
+import org.peft4j.optim.AdamW;
+import org.peft4j.optim.ParameterGroup;
+import org.peft4j.report.Report;
+import org.peft4j.run.RunResult;
+import org.peft4j.run.RunSummary;
+import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
+import org.peft4j.run.files.MetricsFile;
+import org.peft4j.run.files.RunDirectory;
+import org.peft4j.run.files.RunLock;
+import org.peft4j.task.Example;
+
+/**
+ * A run from its first step to its report: the loop over batches, saves, evaluations and files.
+ *
+ * <p>The adapter is saved before each evaluation, and where anything but the training itself fails (the listener, an evaluation,
+ * memory for a step) the adapter of the last whole step is.
+ */
+public final class TrainingRun<E extends Example> {
+    private final LoadedRun<E> run;
+    private final RunDirectory directory;
+    private final TrainListener listener;
+    private final Interrupts interrupts;
+    private final RunSummary summary;
+    private final AdamW optimizer;
+    private final TrainingStep<E> step;
+    private final long begin = System.nanoTime();
+    private MetricsFile metrics;
+    private long steps;
+    private long saved;
+    private long tokens;
+    private double stepSeconds;
+
+    private TrainingRun(LoadedRun<E> run, RunDirectory directory, TrainListener listener, Interrupts interrupts)
+            throws IOException {
+        this.run = run;
+        this.directory = directory;
+        this.listener = listener;
+        this.interrupts = interrupts;
+        TrainingConfig training = run.config.training();
+        summary = new RunSummary(
+                run.config,
+                Instant.now(),
+                run.train.size(),
+                run.train.cut(),
+                run.train.labelCounts(),
+                training.totalSteps(run.train.size()),
+                run.adapter.elements(),
+                run.modelParameters(),
+                Machine.compute(run.config.model().dtype()),
+                run.notes,
+                Machine.versions());
+        interrupts.undisturbed(() -> directory.write(summary, null));
+        metrics = MetricsFile.append(directory.metricsFile());
+        optimizer = new AdamW(run.groups);
+        step = new TrainingStep<>(run, optimizer);
+    }
+
+    /**
+     * Loads and trains.
+     *
+     * @param base an opened model to train on, or null to open the run's own
+     * @param rows where the rows come from
+     * @param overwrite whether a former run in the output directory may be replaced
+     * @param interrupts end the run after the current step
+     */
+    public static RunResult train(
+            RunConfig config,
+            @Nullable OpenedModel base,
+            RunRows rows,
+            boolean overwrite,
+            TrainListener listener,
+            Interrupts interrupts)
+            throws IOException {
+        try (LoadedRun<?> run = load(config, base, rows, overwrite, interrupts)) {
+            return run == null ? nothingDone() : train(run, overwrite, listener, interrupts);
+        }
+    }
+
+    /** Null if an interrupt came. */
+    private static @Nullable LoadedRun<?> load(
+            RunConfig config, @Nullable OpenedModel base, RunRows rows, boolean overwrite, Interrupts interrupts)
+            throws IOException {
+        LoadedRun<?> run = null;
+        try {
+            if (!interrupts.seen()) {
+                RunLock.check(config.output()); // both before the work of loading
+                RunDirectory.check(config.output(), overwrite);
+                run = LoadedRun.load(config, base, rows);
+            }
+        } catch (IOException | RuntimeException e) {
+            if (!interrupts.seen()) {
+                throw e;
+            }
+        }
+        if (run != null && interrupts.seen()) {
+            run.close();
+            return null;
+        }
+        return run;
+    }
+
+    private static <E extends Example> RunResult train(
+            LoadedRun<E> run, boolean overwrite, TrainListener listener, Interrupts interrupts) throws IOException {
+        Path output = run.config.output();
+        checkDropout(run);
+        boolean made = !Files.isDirectory(output); // a link to one is one
+        if (made) {
+            Files.createDirectories(output);
+        }
+        try {
+            return train(run, output, overwrite, listener, interrupts);
+        } finally {
+            if (made) {
+                deleteIfEmpty(output);
+            }
+        }
+    }
+
+    /** What was made for a run that left nothing goes again. */
+    private static void deleteIfEmpty(Path output) {
+        try {
+            Files.delete(output);
+        } catch (IOException e) {
+            // it has files, as it should
+        }
+    }
+
+    private static <E extends Example> RunResult train(
+            LoadedRun<E> run, Path output, boolean overwrite, TrainListener listener, Interrupts interrupts)
+            throws IOException {
+        try (RunLock lock = interrupts.undisturbedly(() -> RunLock.take(output))) {
+            RunDirectory directory = interrupts.undisturbedly(() -> RunDirectory.create(output, overwrite));
+            TrainingRun<E> trainer;
+            try {
+                trainer = new TrainingRun<>(run, directory, listener, interrupts);
+            } catch (IOException | RuntimeException e) {
+                directory.abandon();
+                throw e;
+            }
+            return trainer.run();
+        }
+    }
+
+    private static void checkDropout(LoadedRun<?> run) {
+        String setting = run.config.adapter() == null ? "method.dropout" : "dropout of adapter " + run.config.adapter();
+        run.adapter.lowRanks().values().forEach(claim -> Dropout.check(setting, claim.dropout()));
+    }
+
+    private static RunResult nothingDone() {
+        return new RunResult(RunResult.Status.INTERRUPTED, Instant.now(), 0, 0, 0, null);
+    }
+
+    private RunResult run() throws IOException {
+        RunResult result;
+        try (optimizer) {
+            listener.started(summary);
+            if (!interrupts.seen()) {
+                epochs();
+            }
+            if (steps == 0) {
+                metrics.close();
+                directory.abandon();
+                return nothingDone();
+            }
+            save();
+            result = end(interrupts.seen() ? RunResult.Status.INTERRUPTED : RunResult.Status.FINISHED, null);
+        } catch (IOException | RuntimeException | Error e) {
+            attempt(e, () -> {
+                if (!(e instanceof TrainingException) && !step.changing()) {
+                    save();
+                }
+            });
+            attempt(e, () -> listener.finished(end(RunResult.Status.FAILED, e.getMessage())));
+            throw e;
+        }
+        listener.finished(result);
+        return result;
+    }
+
+    /** Does what a failure leaves to do; it matters more than what fails then. */
+    private static void attempt(Throwable failure, Interrupts.FileWork work) {
+        try {
+            work.run();
+        } catch (IOException | RuntimeException | Error second) {
+            if (second != failure) {
+                failure.addSuppressed(second);
+            }
+        }
+    }
+
+    /** Trains until all steps are done or an interrupt comes. */
+    private void epochs() throws IOException {
+        TrainingConfig training = run.config.training();
+        for (int epoch = 0; epoch < training.epochs() && steps < summary.totalSteps(); epoch++) {
+            List<int[]> batches = training.shuffle()
+                    ? Batches.shuffled(run.train.size(), training.batchSize(), training.seed(), epoch)
+                    : Batches.inOrder(run.train.size(), training.batchSize());
+            int accumulate = training.gradientAccumulation();
+            for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
+                List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
+                double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
+                step(micro, seen);
+                if (interrupts.seen()) {
+                    return;
+                }
+                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
+                if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
+                    save();
+                }
+                if (training.evaluateEvery() > 0 && steps % training.evaluateEvery() == 0 && !last) {
+                    evaluate();
+                }
+            }
+            save();
+            evaluate();
+            if (interrupts.seen()) {
+                return;
+            }
+        }
+    }
+
+    private void step(List<int[]> micro, double epoch) throws IOException {
+        TrainingConfig training = run.config.training();
+        long started = System.nanoTime();
+        double factor = training.schedule().factor(steps, summary.totalSteps());
+        TrainingStep.Outcome outcome = step.run(micro, steps + 1, factor);
+        steps++;
+        double seconds = seconds(started);
+        tokens += outcome.tokens();
+        stepSeconds += seconds;
+        Map<String, Double> rates = new LinkedHashMap<>();
+        for (ParameterGroup group : run.groups) {
+            rates.put(group.name(), group.learningRate() * factor);
+        }
+        StepMetrics done = new StepMetrics(
+                steps,
+                epoch,
+                outcome.loss(),
+                rates,
+                outcome.gradNorm(),
+                outcome.tokens(),
+                outcome.tokens() / seconds,
+                seconds(begin));
+        metrics.write(done);
+        listener.step(done, summary.totalSteps());
+    }
+
+    /** Saves before: whatever goes wrong in it, the steps so far are kept. */
+    private void evaluate() throws IOException {
+        if (run.validation == null) {
+            return;
+        }
+        save();
+        if (interrupts.seen()) {
+            return;
+        }
+        Evaluation evaluation = Ops.checked(() -> Inference.evaluate(
+                run.model.model(),
+                run.task,
+                run.model.head(),
+                run.adapter,
+                run.validation,
+                run.config.training().batchSize()));
+        metrics.write("validation", steps, evaluation);
+        listener.evaluated("validation", steps, evaluation);
+    }
+
+    /** Saves the adapter as it is after the last step, if it is not saved yet. */
+    private void save() throws IOException {
+        if (saved == steps) {
+            return;
+        }
+        checkFinite();
+        boolean moves = directory.isBesideFormer();
+        if (moves) {
+            metrics.close();
+        }
+        interrupts.undisturbed(() -> directory.save(this::write));
+        if (moves) {
+            metrics = MetricsFile.append(directory.metricsFile());
+        }
+        saved = steps;
+        listener.saved(directory.path());
+    }
+
+    /** A step with a finite loss can still end beyond the numbers of float32. */
+    private void checkFinite() {
+        for (Parameter parameter : run.adapter.parameters().values()) {
+            if (!Ops.isFinite(parameter.value())) {
+                throw new TrainingException(
+                        parameter.path() + " is not finite after step " + steps
+                                + "; try a lower learning_rate or a longer warm-up. What was saved is the adapter of an earlier step");
+            }
+        }
+    }
+
+    private void write(Path to) throws IOException {
+        run.settings().write(to);
+        AdapterStore.write(
+                to,
+                run.adapter,
+                run.method,
+                run.model.points(),
+                run.config.model().path().toString(),
+                run.task.peftName());
+    }
+
+    /**
+     * Writes what belongs behind training, the report and then {@code run.json} with the result. A report that fails is told in
+     * the result's message; the adapter is there, and the run is what it was. A run that failed before it saved leaves a
+     * former one as it is.
+     */
+    private RunResult end(RunResult.Status status, @Nullable String message) throws IOException {
+        metrics.close();
+        // Tokens a second are those of the steps: evaluation and saving are no training.
+        RunResult result = new RunResult(status, Instant.now(), steps, tokens, stepSeconds, message);
+        if (directory.isBesideFormer()) {
+            directory.abandon();
+            return result;
+        }
+        String trouble = report(result);
+        RunResult told = message == null ? result.withMessage(trouble) : result;
+        interrupts.undisturbed(() -> directory.write(summary, told));
+        return told;
+    }
+
+    /** Returns what went wrong, or null. */
+    private @Nullable String report(RunResult result) throws IOException {
+        try {
+            interrupts.undisturbed(() -> Report.write(directory.path(), RunDirectory.json(summary, result)));
+            return null;
+        } catch (IOException | RuntimeException | LinkageError e) {
+            return "the report could not be written: " + (e.getMessage() == null ? e : e.getMessage());
+        }
+    }
+
+    private static double seconds(long since) {
+        return (System.nanoTime() - since) / 1e9;
+    }
+}
