@@ -26,6 +26,13 @@ public final class MachineFacts {
         return facts;
     }
 
+    /** Bytes of memory that this process can have at most, as far as the machine or container says so. */
+    public static long memoryBytes() {
+        return ManagementFactory.getOperatingSystemMXBean() instanceof com.sun.management.OperatingSystemMXBean os
+                ? os.getTotalMemorySize()
+                : Long.MAX_VALUE;
+    }
+
     private static Optional<String> processor() {
         Path file = Path.of("/proc/cpuinfo");
         if (!Files.isReadable(file)) {

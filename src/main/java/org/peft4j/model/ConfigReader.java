@@ -21,6 +21,11 @@ public final class ConfigReader {
         this(directory.configFile(), "", directory.config());
     }
 
+    /** @param config what the file has in it */
+    public ConfigReader(Path file, Map<String, ? extends @Nullable Object> config) {
+        this(file, "", config);
+    }
+
     private ConfigReader(Path file, String within, Map<String, ? extends @Nullable Object> config) {
         this.file = file;
         this.within = within;

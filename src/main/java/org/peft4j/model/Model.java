@@ -44,6 +44,14 @@ public interface Model extends AutoCloseable {
      */
     Tensor finish(Tensor h, Packing rows, ForwardContext context);
 
+    /**
+     * Positions up to which rows stay what they are when their sequence grows, so that keys and values can be kept. A longer
+     * sequence is computed as a whole for each token.
+     */
+    default long keptPositions() {
+        return info().causal() ? Long.MAX_VALUE : 0;
+    }
+
     /** What transformers puts behind this model for a kind of output; empty if it has no such class. */
     Optional<HeadLayout> headLayout(HeadKind kind);
 

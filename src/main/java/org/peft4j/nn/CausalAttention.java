@@ -1,6 +1,5 @@
 package org.peft4j.nn;
 
-import java.util.Arrays;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -34,13 +33,6 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
             Packing read = rows.packing(context);
             Tensor positions = context.once(Rotary.class, () -> positions(context));
             KeyValueCache cache = context.cache();
-            if (cache != null && rotary.byLength()) {
-                cache.write(point.layer(), k, v);
-                Tensor turned = rotary.turn(q, rows.select(positions, context), read, context);
-                return cache.filled()
-                        ? decodeAnew(turned, context, cache)
-                        : prompts(turned, rotary.turn(k, positions, all, context), v, read, context, cache);
-            }
             Ops.Rotated turned = read == all
                     ? rotary.turn(q, k, positions, all, context)
                     : new Ops.Rotated(
@@ -117,24 +109,5 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
                 scale,
                 0,
                 0);
-    }
-
-    /** With keys that are turned for the sequence as long as it is now; those of prefixes are as the adapter has them. */
-    private Tensor decodeAnew(Tensor q, ForwardContext context, KeyValueCache cache) {
-        KeyValueCache.Rows rows = cache.gather(point.layer());
-        Packing packing = rows.packing();
-        long[] positions = new long[Math.toIntExact(packing.rows())];
-        for (int s = 0; s < packing.sequences(); s++) {
-            int text = cache.length(s) + context.packing().length(s);
-            int prefix = packing.length(s) - text;
-            int begin = Math.toIntExact(packing.begin(s));
-            Arrays.fill(positions, begin, begin + prefix, 0); // position 0 turns nothing
-            long first = context.firstPosition(s) - cache.length(s);
-            for (int i = 0; i < text; i++) {
-                positions[begin + prefix + i] = first + i;
-            }
-        }
-        Tensor keys = rotary.turn(rows.keys(), Tensors.ofLongs(positions, positions.length), packing, context);
-        return decode(q, new KeyValueCache.Rows(keys, rows.values(), packing, null));
     }
 }

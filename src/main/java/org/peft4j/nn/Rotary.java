@@ -25,9 +25,9 @@ public final class Rotary implements AutoCloseable {
         return Tensors.ofFloats(values, values.length);
     }
 
-    /** Whether a key is turned differently when its sequence has grown, so that a cache has to keep it as it was before. */
-    public boolean byLength() {
-        return frequencies.extension().sameUpTo() < Long.MAX_VALUE;
+    /** Positions up to which rows are turned the same however long their sequence is. */
+    public long sameUpTo() {
+        return frequencies.extension().sameUpTo();
     }
 
     /**
@@ -76,7 +76,7 @@ public final class Rotary implements AutoCloseable {
     /** The length of a sequence that has frequencies of its own, else 0. */
     private long grown(ForwardContext context, int sequence) {
         long length = context.firstPosition(sequence) + context.packing().length(sequence);
-        return length > frequencies.extension().sameUpTo() ? length : 0;
+        return length > sameUpTo() ? length : 0;
     }
 
     @Override

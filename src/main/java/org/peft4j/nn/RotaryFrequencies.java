@@ -52,7 +52,7 @@ public record RotaryFrequencies(double theta, int size, Extension extension) {
 
     /**
      * A base that grows with the sequence once it is longer than the model's positions. So the frequencies belong to a whole
-     * sequence: keys that were turned for a shorter one have to be turned anew.
+     * sequence: each longer one has other hidden states in all of its rows.
      */
     public record Dynamic(double factor, long positions) implements Extension {
         @Override

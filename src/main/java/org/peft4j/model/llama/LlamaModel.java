@@ -148,6 +148,11 @@ final class LlamaModel implements Model {
     }
 
     @Override
+    public long keptPositions() {
+        return rotary.sameUpTo();
+    }
+
+    @Override
     public Optional<HeadLayout> headLayout(HeadKind kind) {
         LlamaConfig.Heads heads = config.heads();
         double std = heads.initializerRange();

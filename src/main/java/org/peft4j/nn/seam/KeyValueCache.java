@@ -1,7 +1,6 @@
 package org.peft4j.nn.seam;
 
 import org.bytedeco.pytorch.Tensor;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What rows of earlier calls leave for those that come behind them: the keys and values of each block, for the sequences of
@@ -12,15 +11,11 @@ public interface KeyValueCache {
     /**
      * Keys and values of sequences, the prefix of each first.
      *
-     * @param keys [blocks, block size, heads, D], or packed [T, heads, D]; values alike
+     * @param keys [blocks, block size, heads, D]; values alike
      * @param packing how many rows each sequence has
-     * @param blockTable int32 [sequences, blocks], or null: packed
+     * @param blockTable int32 [sequences, blocks]: which blocks are whose
      */
-    record Rows(
-            Tensor keys,
-            Tensor values,
-            Packing packing,
-            @Nullable Tensor blockTable) {}
+    record Rows(Tensor keys, Tensor values, Packing packing, Tensor blockTable) {}
 
     /** Whether there were calls before; else this one reads the prompts. */
     boolean filled();
@@ -40,7 +35,4 @@ public interface KeyValueCache {
 
     /** Where the rows are, this call's too. */
     Rows read(int layer);
-
-    /** A packed copy of the rows. */
-    Rows gather(int layer);
 }

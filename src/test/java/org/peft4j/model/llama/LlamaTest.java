@@ -96,6 +96,47 @@ class LlamaTest {
         }
     }
 
+    /** Of tied tensors one is replaced and the other stays, as in PEFT; norms and the head are adapted like any. */
+    @ParameterizedTest
+    @ValueSource(strings = {"saved-head", "saved-embedding", "lora-head"})
+    void tiedTensorsAreReplacedOneByOneAsInPeft(String name) throws Exception {
+        Path directory = Fixtures.ROOT.resolve("tiny-llama-odd");
+        float[] expected = Fixtures.read(directory.resolve(name).resolve("expected.safetensors"))
+                .get("logits")
+                .toFloats();
+        try (HeadedModel model = open(directory, HeadKind.LANGUAGE);
+                Adapter adapter = AdapterStore.read(AdapterFiles.read(directory.resolve(name)), name, model.points())
+                        .adapter()) {
+            assertThat(maxDifference(outputs(model, adapter), expected)).isLessThan(1e-4);
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.inference(
+                            TEXTS.packing(), Arrays.asList(null, adapter, adapter, null, adapter))) {
+                float[] mixed = Tensors.toFloats(model.outputs(Tokens.of(TEXTS.tokens()), context));
+                float[] plain = outputs(model);
+                for (int s = 0; s < 5; s++) {
+                    int from = (int) TEXTS.packing().begin(s) * 200;
+                    int to = (int) TEXTS.packing().end(s) * 200;
+                    assertThat(maxDifference(
+                                    Arrays.copyOfRange(mixed, from, to),
+                                    Arrays.copyOfRange(s == 0 || s == 3 ? plain : expected, from, to)))
+                            .isLessThan(1e-4);
+                }
+                Tensor h = hidden(model, ReadRows.ALL, context);
+                LanguageHead head = (LanguageHead) model.head();
+                long[] labels = labels();
+                float[] ours = Tensors.toFloats(
+                        head.losses(h, Tensors.ofLongs(labels, labels.length), context.packing(), context)
+                                .neg());
+                float[] all = Tensors.toFloats(
+                        head.forward(h, context.packing(), context).log_softmax(1));
+                for (int row = 0; row < labels.length; row++) {
+                    double value = labels[row] < 0 ? 0 : all[row * 200 + (int) labels[row]];
+                    assertThat((double) ours[row]).isCloseTo(value, within());
+                }
+            }
+        }
+    }
+
     private static Map<String, TensorData> expected(String adapter) {
         return Fixtures.read(Fixtures.TINY_LLAMA.resolve(adapter).resolve("expected.safetensors"));
     }

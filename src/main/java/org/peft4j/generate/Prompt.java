@@ -1,0 +1,14 @@
+package org.peft4j.generate;
+
+import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.Adapter;
+
+/**
+ * What is to be continued.
+ *
+ * @param ids its tokens, at least one
+ * @param adapter with which it is read and continued; null: the plain model
+ * @param number of the prompt, which together with the settings' seed says what is drawn for it
+ */
+@SuppressWarnings("ArrayRecordComponent") // read, and never changed
+public record Prompt(int[] ids, @Nullable Adapter adapter, long number) {}
