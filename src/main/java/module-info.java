@@ -18,8 +18,14 @@ module org.peft4j {
     exports org.peft4j.report;
     exports org.peft4j.run;
     exports org.peft4j.method;
+    exports org.peft4j.method.bitfit;
+    exports org.peft4j.method.bottleneck;
+    exports org.peft4j.method.ia3;
     exports org.peft4j.method.lora;
     exports org.peft4j.method.prefix;
+    exports org.peft4j.method.prompt;
+    exports org.peft4j.method.ptuning;
+    exports org.peft4j.method.tokens;
 
     opens org.peft4j.cli to
             info.picocli;

@@ -88,7 +88,7 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j",
                     names(
-                            "BaseModel LoadedAdapter Merge TextClassifier TextEmbedder TokenTagger Trainer TrainingHandle")),
+                            "BaseModel LoadedAdapter Merge TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
                     names("ClassMetrics EntityScores Evaluation MultiLabelMetrics RegressionMetrics TagAccuracy")),
@@ -104,7 +104,13 @@ class ArchitectureTest {
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
             Map.entry("org.peft4j.method", names("MethodConfig ModulePattern PeftType Targets")),
             Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
-            Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")));
+            Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
+            Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
+            Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
+            Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
+            Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
+            Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")));
 
     static Stream<String> layers() {
         return KNOWS.keySet().stream();

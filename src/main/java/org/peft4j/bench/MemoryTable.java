@@ -28,9 +28,9 @@ final class MemoryTable {
                 .orElse(0);
         long rank = points.linears().stream()
                 .filter(point -> point.path().contains(".layer.0."))
-                .map(point -> adapter.lowRank(point.path()))
-                .flatMap(java.util.Optional::stream)
-                .mapToLong(MemoryTable::rank)
+                .flatMap(point -> adapter.at(point).stream())
+                .filter(LowRank.class::isInstance)
+                .mapToLong(claim -> rank((LowRank) claim))
                 .sum();
         List<Map<String, Object>> rows = new ArrayList<>();
         add(rows, "block input x", "A's gradient; also the residual", hidden * element);

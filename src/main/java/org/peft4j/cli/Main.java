@@ -50,6 +50,8 @@ import picocli.CommandLine.Spec;
             EvaluateCommand.class,
             PredictCommand.class,
             EmbedCommand.class,
+            ScoreCommand.class,
+            GenerateCommand.class,
             MergeCommand.class,
             MethodsCommand.class,
             BenchCommand.class

@@ -1,7 +1,6 @@
 package org.peft4j.generate;
 
 import java.util.Arrays;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Adapter;
 
@@ -11,7 +10,7 @@ final class Continuation {
     private final Prompt prompt;
     private final GenerationSettings settings;
     private final int room;
-    private final @Nullable Function<int[], String> decoder;
+    private final @Nullable Decoder decoder;
     private final StopStrings stops;
     private final Sampler sampler;
     private int[] ids = new int[16];
@@ -19,12 +18,7 @@ final class Continuation {
     private @Nullable Generated result;
 
     /** @param room how many tokens can be new */
-    Continuation(
-            int index,
-            Prompt prompt,
-            GenerationSettings settings,
-            int room,
-            @Nullable Function<int[], String> decoder) {
+    Continuation(int index, Prompt prompt, GenerationSettings settings, int room, @Nullable Decoder decoder) {
         this.index = index;
         this.prompt = prompt;
         this.settings = settings;
@@ -87,7 +81,7 @@ final class Continuation {
         }
         ids[length++] = token;
         listener.token(index, token);
-        int stop = decoder == null || settings.stop().isEmpty() ? -1 : stops.find(decoder.apply(taken()));
+        int stop = decoder == null || settings.stop().isEmpty() ? -1 : stops.find(decoder.text(prompt, taken()));
         if (stop >= 0) {
             end(Generated.Reason.STOP_STRING, stop, listener);
         } else if (length == room) {
@@ -101,7 +95,7 @@ final class Continuation {
 
     /** @param cut where the text ends, or -1: behind the last token */
     private void end(Generated.Reason reason, int cut, GenerationListener listener) {
-        String text = decoder == null ? null : decoder.apply(taken());
+        String text = decoder == null ? null : decoder.text(prompt, taken());
         Generated generated = new Generated(taken(), text == null || cut < 0 ? text : text.substring(0, cut), reason);
         result = generated;
         listener.done(index, generated);

@@ -6,7 +6,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.function.Function;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -55,10 +54,7 @@ public final class Generator {
      * @throws TrainingException if logits are not finite
      */
     public List<Generated> generate(
-            List<Prompt> prompts,
-            GenerationSettings settings,
-            @Nullable Function<int[], String> decoder,
-            GenerationListener listener) {
+            List<Prompt> prompts, GenerationSettings settings, @Nullable Decoder decoder, GenerationListener listener) {
         if (decoder == null && !settings.stop().isEmpty()) {
             throw new IllegalArgumentException("stop strings need a decoder");
         }
@@ -95,8 +91,9 @@ public final class Generator {
     private Cache.Place place(Continuation one) {
         Adapter adapter = one.prompt().adapter();
         int taken = adapter == null ? 0 : adapter.positions();
-        int prefix = adapter == null || adapter.prefixes().isEmpty() ? 0 : taken;
-        long rows = Math.min(one.prompt().ids().length + (long) one.room(), model.keptPositions() - taken);
+        int inserted = adapter == null ? 0 : adapter.inserted();
+        int prefix = taken - inserted;
+        long rows = inserted + Math.min(one.prompt().ids().length + (long) one.room(), model.keptPositions() - taken);
         return new Cache.Place(prefix, prefix == 0 ? null : adapter, Math.max(0, rows));
     }
 

@@ -7,8 +7,6 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.HeadKind;
@@ -16,7 +14,6 @@ import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.seam.Points;
-import org.peft4j.run.RunConfigFile;
 
 /**
  * One method, for the overview that {@code peft4j methods} prints.
@@ -53,28 +50,22 @@ public record MethodOverview(
     private static List<MethodOverview> rows(@Nullable Points points) {
         List<MethodOverview> rows = new ArrayList<>();
         for (Method<?> method : Methods.all()) {
-            MethodConfig config = RunConfigFile.methodDefaults(method.type());
-            String refusal = method.mergeRefusal().orElse("");
-            rows.add(new MethodOverview(
-                    method.type().yamlName(),
-                    method.summary(),
-                    "Hugging Face PEFT, " + method.type().fileName(),
-                    refusal.isEmpty(),
-                    refusal,
-                    points == null ? null : count(Methods.of(config), config, points),
-                    settings(config)));
+            rows.add(row(method, points));
         }
         return rows;
     }
 
-    private static String settings(MethodConfig config) {
-        if (config instanceof LoraConfig lora) {
-            return "r " + lora.r() + ", the model's usual targets";
-        }
-        return config instanceof PrefixConfig prefix ? prefix.virtualTokens() + " virtual tokens" : "defaults";
-    }
-
-    private static <C extends MethodConfig> long count(Method<C> method, MethodConfig config, Points points) {
-        return method.parameterCount(method.configType().cast(config), points);
+    private static <C extends MethodConfig> MethodOverview row(Method<C> method, @Nullable Points points) {
+        C config = method.defaults();
+        String refusal = method.mergeRefusal().orElse("");
+        return new MethodOverview(
+                method.type().yamlName(),
+                method.summary(),
+                (method.type().isPefts() ? "Hugging Face PEFT, " : "peft4j, ")
+                        + method.type().fileName(),
+                refusal.isEmpty(),
+                refusal,
+                points == null ? null : method.parameterCount(config, points),
+                method.settings(config));
     }
 }

@@ -9,14 +9,25 @@ import java.util.Locale;
  */
 public enum PeftType {
     LORA,
-    PREFIX_TUNING;
+    IA3,
+    PREFIX_TUNING,
+    PROMPT_TUNING,
+    P_TUNING,
+    TRAINABLE_TOKENS,
+    BITFIT,
+    BOTTLENECK;
 
     /** The name in run files: {@code lora}, {@code prefix-tuning}. */
     public String yamlName() {
         return name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 
-    /** The name in {@code adapter_config.json}, as Hugging Face PEFT writes it: {@code LORA}. */
+    /** Whether Hugging Face PEFT has the method, so that it reads and writes the same files. */
+    public boolean isPefts() {
+        return this != BITFIT && this != BOTTLENECK;
+    }
+
+    /** The name in {@code adapter_config.json}, as Hugging Face PEFT writes it if it has the method: {@code LORA}. */
     public String fileName() {
         return name();
     }

@@ -3,14 +3,17 @@ package org.peft4j.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.error.ConfigException;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
-import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearClaim;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
@@ -26,6 +29,8 @@ import org.peft4j.ops.Weight;
 public final class LinearLanguageHead implements LanguageHead {
     private final Linear layer;
     private final LinearGroup output;
+    private final LinearPoint linear;
+    private final TensorPoint matrix;
     private final FrozenTensors owned;
     private final Points points;
 
@@ -39,15 +44,17 @@ public final class LinearLanguageHead implements LanguageHead {
         this.layer = layer;
         this.owned = owned;
         output = LinearGroup.of(layer);
+        linear = output.points(true).get(0);
+        matrix = new TensorPoint(layer.weightPath(), layer.weight());
         points = new Points(
                 base.modelType(),
                 architecture,
                 base.hiddenSize(),
                 base.layers(),
                 base.queryHeads(),
-                output.points(true),
+                List.of(linear),
                 List.of(),
-                Map.of(layer.weightPath(), new TensorPoint(layer.weightPath(), layer.weight())),
+                Map.of(layer.weightPath(), matrix),
                 List.of());
     }
 
@@ -78,11 +85,11 @@ public final class LinearLanguageHead implements LanguageHead {
 
     @Override
     public Tensor losses(Tensor h, Tensor labels, Packing rows, ForwardContext context) {
+        Claims<Parameter> weights = context.at(matrix);
         return Scopes.scoped(() -> context.bySegment(h, rows, segment -> segment, (segment, part, firstRow) -> {
             Tensor own = labels.narrow(0, firstRow, part.size(0));
-            Optional<Parameter> replaced = ForwardContext.replacement(segment, layer.weightPath());
-            if (replaced.isPresent()) {
-                Tensor trained = replaced.get().value().to(part.scalar_type());
+            Tensor trained = weights.one(segment, parameter -> parameter.value().to(part.scalar_type()), null);
+            if (trained != null) {
                 return Ops.tokenLosses(part, trained, null, own, Ops.LossSettings.PLAIN);
             }
             long seed = context.seed(layer.path() + "#" + firstRow);
@@ -90,19 +97,23 @@ public final class LinearLanguageHead implements LanguageHead {
                     part,
                     output.weight(),
                     null,
-                    updates(segment, part.size(0), context.training()),
+                    updates(segment, part.size(0), context),
                     seed,
                     own,
                     Ops.LossSettings.PLAIN);
         }));
     }
 
-    private List<Ops.LowRank> updates(ForwardContext.Segment segment, long rows, boolean training) {
+    private List<Ops.LowRank> updates(ForwardContext.Segment segment, long rows, ForwardContext context) {
         List<Ops.LowRank> updates = new ArrayList<>();
-        for (Adapter adapter : segment.adapters()) {
-            adapter.lowRank(layer.path())
-                    .ifPresent(claim -> updates.add(new Ops.LowRank(
-                            0, 0, rows, claim.a(), claim.b(), claim.scale(), training ? claim.dropout() : 0)));
+        for (LinearClaim claim : context.at(linear).of(segment)) {
+            if (!(claim instanceof LowRank update)) {
+                throw new ConfigException(
+                        "a language model's head " + layer.path() + " takes low-rank updates alone, not "
+                                + claim.getClass().getSimpleName() + "; leave it out of the targets");
+            }
+            updates.add(new Ops.LowRank(
+                    0, 0, rows, update.a(), update.b(), update.scale(), context.training() ? update.dropout() : 0));
         }
         return updates;
     }

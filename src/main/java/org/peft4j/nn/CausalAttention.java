@@ -1,9 +1,9 @@
 package org.peft4j.nn;
 
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValueCache;
 import org.peft4j.nn.seam.KeyValuePoint;
@@ -57,14 +57,14 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
     private Tensor prompts(
             Tensor q, Tensor k, Tensor v, Packing read, ForwardContext context, @Nullable KeyValueCache cache) {
         Packing all = context.packing();
-        return context.bySegment(q, read, this::prefix, (segment, part, firstRow) -> {
+        Claims<PrefixKeyValues> prefixes = context.at(point);
+        return context.bySegment(q, read, prefixes::of, (segment, part, firstRow) -> {
             boolean whole = segment.first() == 0 && segment.last() == all.sequences();
             Packing keys = whole ? all : all.slice(segment.first(), segment.last());
             Packing queries = whole ? read : read.slice(segment.first(), segment.last());
             long begin = all.begin(segment.first());
             ScalarType type = q.scalar_type();
-            PrefixKeyValues.KeyValues prefix =
-                    prefix(segment).map(claim -> claim.keyValues(context)).orElse(null);
+            PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
             Tensor prefixKeys = prefix == null ? null : prefix.keys().to(type);
             Tensor prefixValues = prefix == null ? null : prefix.values().to(type);
             if (cache != null && prefixKeys != null && prefixValues != null) {
@@ -90,10 +90,6 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
                             context.training() ? dropout : 0,
                             context.seed(point.path() + "#" + firstRow)));
         });
-    }
-
-    private Optional<PrefixKeyValues> prefix(ForwardContext.Segment segment) {
-        return ForwardContext.prefix(segment, point.path());
     }
 
     private Tensor decode(Tensor q, KeyValueCache.Rows rows) {

@@ -2,16 +2,13 @@ package org.peft4j.nn;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
-import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Ops;
 import org.peft4j.ops.Weight;
 
@@ -23,6 +20,7 @@ import org.peft4j.ops.Weight;
  */
 public final class LinearGroup implements AutoCloseable {
     private final List<Linear> layers;
+    private final List<LinearClaims.Place> places;
     private final Weight weight;
     private final @Nullable Tensor bias;
     private final List<LinearGroup> singles;
@@ -30,11 +28,11 @@ public final class LinearGroup implements AutoCloseable {
     private LinearGroup(List<Linear> layers) {
         this.layers = List.copyOf(layers);
         checkBiases(layers);
+        places = layers.stream().map(LinearClaims.Place::of).toList();
         weight = Weight.of(layers.stream().map(Linear::weight).toList());
         bias = layers.get(0).bias() == null
                 ? null
-                : Scopes.owned(
-                        () -> joinedBias(layers.stream().map(Linear::bias).toList()));
+                : Scopes.owned(() -> joined(layers.stream().map(Linear::bias).toList()));
         singles = layers.size() == 1
                 ? List.of(this)
                 : layers.stream().map(LinearGroup::of).toList();
@@ -79,34 +77,24 @@ public final class LinearGroup implements AutoCloseable {
     }
 
     /**
+     * {@code y_i = o_i ∘ (W_i (s_i ∘ x) + b_i + Σ scale B A dropout(s_i ∘ x))} for each layer i. W and b are frozen or replaced;
+     * factors o and s, and low-rank updates, are there where adapters claim them.
+     *
      * @param x [T, in]
      * @param rows how the rows of x belong to the context's sequences
      * @return [T, out] of each layer
      */
     public Tensor[] forward(Tensor x, Packing rows, ForwardContext context) {
         return Scopes.scopedAll(() -> {
-            if (replacements(context.segments().get(0)).stream().allMatch(Optional::isEmpty) && sameForAll(context)) {
-                return Ops.loraLinear(
-                        x,
-                        weight,
-                        bias,
-                        updates(rows, context),
-                        context.seed(layers.get(0).path()));
+            List<LinearClaims> runs = context.plan(this, () -> LinearClaims.runs(places, context));
+            if (runs.size() == 1) {
+                return forward(x, runs.get(0), rows, context);
             }
-            if (sameForAll(context) && !replacesWeight(context.segments().get(0))) {
-                Tensor joined = joinedBias(biases(context.segments().get(0), x));
-                return Ops.loraLinear(
-                        x,
-                        weight,
-                        joined,
-                        updates(rows, context),
-                        context.seed(layers.get(0).path()));
+            List<Tensor[]> parts = new ArrayList<>();
+            for (LinearClaims run : runs) {
+                parts.add(forward(run.rowsOf(x, rows), run, rows, context));
             }
-            Tensor[] results = new Tensor[layers.size()];
-            for (int i = 0; i < results.length; i++) {
-                results[i] = singles.get(i).bySegment(x, rows, context);
-            }
-            return results;
+            return concatenated(parts);
         });
     }
 
@@ -115,95 +103,57 @@ public final class LinearGroup implements AutoCloseable {
         return forward(x, rows, context)[0];
     }
 
-    // Rows whose adapters replace the weight or bias differently go through products of their own.
-    private Tensor bySegment(Tensor x, Packing rows, ForwardContext context) {
-        return context.bySegment(x, rows, segment -> segment, (segment, part, firstRow) -> {
-            Optional<Parameter> replaced =
-                    ForwardContext.replacement(segment, layers.get(0).weightPath());
-            Tensor ownBias = biases(segment, part).get(0);
-            if (replaced.isPresent()) {
-                return Ops.linear(part, replaced.get().value().to(part.scalar_type()), ownBias);
+    /** The rows of one run of sequences, which share everything but low-rank updates. */
+    private Tensor[] forward(Tensor x, LinearClaims run, Packing rows, ForwardContext context) {
+        Tensor[] y = new Tensor[layers.size()];
+        if (layers.size() > 1 && !run.joint()) {
+            for (int i = 0; i < y.length; i++) {
+                y[i] = singles.get(i).forward(x, run.only(i), rows, context)[0];
             }
-            List<Ops.LowRank> updates = new ArrayList<>();
-            addUpdates(updates, segment, 0, part.size(0), context.training());
-            return Ops.loraLinear(
-                    part, weight, ownBias, updates, context.seed(layers.get(0).path() + "#" + firstRow))[0];
-        });
-    }
-
-    private List<Ops.LowRank> updates(Packing rows, ForwardContext context) {
-        List<Ops.LowRank> updates = new ArrayList<>();
-        for (ForwardContext.Segment segment : context.segments()) {
-            if (segment.last() > segment.first()) {
-                addUpdates(
-                        updates,
-                        segment,
-                        rows.begin(segment.first()),
-                        rows.end(segment.last() - 1),
-                        context.training());
-            }
+            return y;
         }
-        return updates;
-    }
-
-    private void addUpdates(
-            List<Ops.LowRank> updates, ForwardContext.Segment segment, long begin, long end, boolean training) {
-        for (Adapter adapter : segment.adapters()) {
-            for (int i = 0; i < layers.size(); i++) {
-                int part = i;
-                adapter.lowRank(layers.get(i).path())
-                        .ifPresent(claim -> updates.add(new Ops.LowRank(
-                                part,
-                                begin,
-                                end,
-                                claim.a(),
-                                claim.b(),
-                                claim.scale(),
-                                training ? claim.dropout() : 0)));
-            }
+        Tensor scaled = run.scaleInput(0, x);
+        Tensor replaced = run.weight(0);
+        if (replaced != null) {
+            y[0] = Ops.linear(scaled, replaced.to(x.scalar_type()), run.bias(0, x));
+        } else {
+            Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
+            y = Ops.loraLinear(scaled, weight, b, run.updates(rows, context.training()), seed(run, rows, context));
         }
-    }
-
-    private List<Optional<Parameter>> replacements(ForwardContext.Segment segment) {
-        List<Optional<Parameter>> found = new ArrayList<>();
-        for (Linear layer : layers) {
-            found.add(ForwardContext.replacement(segment, layer.weightPath()));
-            found.add(ForwardContext.replacement(segment, layer.biasPath()));
+        for (int i = 0; i < y.length; i++) {
+            y[i] = run.scaleOutput(i, y[i]);
         }
-        return found;
+        return y;
     }
 
-    private boolean sameForAll(ForwardContext context) {
-        List<ForwardContext.Segment> segments = context.segments();
-        if (segments.size() == 1) {
-            return true;
+    private long seed(LinearClaims run, Packing rows, ForwardContext context) {
+        if (!context.training()) {
+            return 0;
         }
-        List<Optional<Parameter>> first = replacements(segments.get(0));
-        return segments.stream().allMatch(segment -> replacements(segment).equals(first));
+        String path = layers.get(0).path();
+        long first = run.firstRow(rows);
+        return context.seed(first == 0 ? path : path + "#" + first);
     }
 
-    private boolean replacesWeight(ForwardContext.Segment segment) {
-        return layers.stream()
-                .anyMatch(layer ->
-                        ForwardContext.replacement(segment, layer.weightPath()).isPresent());
-    }
-
-    private List<@Nullable Tensor> biases(ForwardContext.Segment segment, Tensor x) {
-        List<@Nullable Tensor> biases = new ArrayList<>();
-        for (Linear layer : layers) {
-            Optional<Parameter> replaced = ForwardContext.replacement(segment, layer.biasPath());
-            biases.add(replaced.isPresent() ? replaced.get().value().to(x.scalar_type()) : layer.bias());
-        }
-        return biases;
-    }
-
-    private static Tensor joinedBias(List<@Nullable Tensor> biases) {
+    private static Tensor joined(List<Tensor> biases) {
         if (biases.size() == 1) {
             return biases.get(0).alias();
         }
         TensorVector all = new TensorVector();
         biases.forEach(all::push_back);
         return torch.cat(all, 0);
+    }
+
+    private static Tensor[] concatenated(List<Tensor[]> parts) {
+        Tensor[] results = new Tensor[parts.get(0).length];
+        for (int i = 0; i < results.length; i++) {
+            TensorVector own = new TensorVector();
+            for (Tensor[] part : parts) {
+                own.push_back(part[i]);
+            }
+            results[i] = torch.cat(own, 0);
+        }
+        return results;
     }
 
     @Override

@@ -1,6 +1,7 @@
 package org.peft4j.run;
 
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.config.CausalLmConfig;
@@ -21,8 +22,8 @@ import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
-import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.Methods;
 
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
@@ -48,7 +49,7 @@ public final class RunConfigFile {
             "training.warmup_steps", "training.schedule.warmup_steps",
             "training.dtype", "model.dtype");
 
-    private static final YamlSchema SCHEMA = YamlSchema.builder()
+    private static final YamlSchema SCHEMA = methods(YamlSchema.builder())
             .moved(MOVED)
             .defaults(
                     RunConfig.class,
@@ -78,29 +79,8 @@ public final class RunConfigFile {
             .renamed(ModelConfig.class, Map.of("torch_dtype", "dtype"))
             .scalarKey(ModelConfig.class, "path")
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
-            .choice(
-                    MethodConfig.class,
-                    "type",
-                    Map.of(
-                            PeftType.LORA.yamlName(), LoraConfig.class,
-                            PeftType.PREFIX_TUNING.yamlName(), PrefixConfig.class))
-            .defaults(LoraConfig.defaults())
-            .renamed(
-                    LoraConfig.class,
-                    Map.of(
-                            "lora_alpha", "alpha",
-                            "lora_dropout", "dropout",
-                            "target_modules", "targets",
-                            "use_rslora", "rslora",
-                            "init_lora_weights", "init"))
+            .choice(MethodConfig.class, "type", methodTypes())
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
-            .defaults(PrefixConfig.defaults())
-            .renamed(
-                    PrefixConfig.class,
-                    Map.of(
-                            "num_virtual_tokens", "virtual_tokens",
-                            "prefix_projection", "projection",
-                            "init_weights", "init"))
             .defaults(TrainingConfig.defaults())
             .renamed(
                     TrainingConfig.class,
@@ -167,10 +147,22 @@ public final class RunConfigFile {
 
     /** The settings of a method of which nothing is said. */
     public static MethodConfig methodDefaults(PeftType type) {
-        return switch (type) {
-            case LORA -> LoraConfig.defaults();
-            case PREFIX_TUNING -> PrefixConfig.defaults();
-        };
+        return Methods.of(type).defaults();
+    }
+
+    /** What every method says of its own settings. */
+    private static YamlSchema.Builder methods(YamlSchema.Builder schema) {
+        for (Method<?> method : Methods.all()) {
+            Record defaults = (Record) method.defaults();
+            schema.defaults(defaults).renamed(defaults.getClass(), method.renamedSettings());
+        }
+        return schema;
+    }
+
+    private static Map<String, Class<? extends Record>> methodTypes() {
+        Map<String, Class<? extends Record>> types = new LinkedHashMap<>();
+        Methods.all().forEach(method -> types.put(method.type().yamlName(), ((Record) method.defaults()).getClass()));
+        return types;
     }
 
     private static ModelConfig.Dropout readDropout(YamlNode node) {

@@ -164,7 +164,7 @@ public final class TrainingRun<E extends Example> {
 
     private static void checkDropout(LoadedRun<?> run) {
         String setting = run.config.adapter() == null ? "method.dropout" : "dropout of adapter " + run.config.adapter();
-        run.adapter.lowRanks().values().forEach(claim -> Dropout.check(setting, claim.dropout()));
+        run.adapter.lowRanks().forEach(claim -> Dropout.check(setting, claim.dropout()));
     }
 
     private static RunResult nothingDone() {

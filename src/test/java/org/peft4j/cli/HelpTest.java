@@ -34,6 +34,8 @@ class HelpTest {
                         "evaluate",
                         "predict",
                         "embed",
+                        "score",
+                        "generate",
                         "merge",
                         "methods",
                         "bench",

@@ -307,7 +307,7 @@ class GeneratorTest {
                         List.of(prompts(Arrays.asList(null, null, null, null, null))
                                 .get(2)),
                         new GenerationSettings(NEW, Sampling.GREEDY, List.of("ZZ", stop), List.of()),
-                        GeneratorTest::text,
+                        (prompt, ids) -> text(ids),
                         new GenerationListener() {
                             @Override
                             public void token(int prompt, int id) {

@@ -67,7 +67,7 @@ class StoriesTest {
                     .generate(
                             List.of(new Prompt(new int[] {1}, null, 0)),
                             settings,
-                            ids -> text(pieces, ids),
+                            (prompt, ids) -> text(pieces, ids),
                             GenerationListener.NONE)
                     .get(0);
             assertThat(story.text()).isEqualTo(STORY);

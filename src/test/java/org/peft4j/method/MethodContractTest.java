@@ -25,23 +25,33 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.bitfit.BitFitConfig;
+import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.prompt.PromptConfig;
+import org.peft4j.method.ptuning.Encoder;
+import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.tokens.TrainableTokensConfig;
+import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
+import org.peft4j.model.RecomputedBlocks;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.TensorPoint;
 
 /** What every method has to satisfy. A new method adds its rows to {@link #rows()}. */
@@ -52,8 +62,13 @@ class MethodContractTest {
      * One method with settings.
      *
      * @param identity whether a fresh adapter changes nothing
+     * @param random whether something of a fresh adapter depends on the seed
      */
-    record Row(String name, MethodConfig config, boolean identity) {
+    record Row(String name, MethodConfig config, boolean identity, boolean random) {
+        Row(String name, MethodConfig config, boolean identity) {
+            this(name, config, identity, true);
+        }
+
         @Override
         public String toString() {
             return name;
@@ -85,8 +100,47 @@ class MethodContractTest {
                                 .modulesToSave(List.of("classifier", "pooler"))
                                 .build(),
                         true),
+                new Row(
+                        "lora on words",
+                        LoraConfig.builder()
+                                .r(2)
+                                .targets("word_embeddings", "value")
+                                .modulesToSave(head)
+                                .build(),
+                        true),
+                new Row("(IA)³", Ia3Config.defaults().withModulesToSave(head), true, false),
+                new Row(
+                        "(IA)³ of some inputs",
+                        new Ia3Config(
+                                Targets.names("query", "intermediate.dense"), Targets.regex(".*query"), null, head),
+                        true,
+                        false),
+                new Row("prompt tuning", new PromptConfig(3, head), false),
+                new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
+                new Row(
+                        "trainable tokens",
+                        new TrainableTokensConfig(List.of(49, 2, 38, 3), Targets.modelDefault(), head),
+                        true,
+                        false),
+                new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
+                new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
+                new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
+    }
+
+    static Stream<Row> rowsAndOnesWithDropout() {
+        return Stream.concat(
+                rows(),
+                Stream.of(
+                        new Row(
+                                "lora with dropout",
+                                LoraConfig.builder().dropout(0.3).build(),
+                                true),
+                        new Row(
+                                "bottleneck with dropout",
+                                new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.3, List.of()),
+                                false)));
     }
 
     private final Fixtures.Sentences sentences = Fixtures.tinySentences();
@@ -194,7 +248,7 @@ class MethodContractTest {
                                     Tensors.toFloats(one.parameters()
                                             .get(parameter.path())
                                             .value()))))
-                    .isTrue();
+                    .isEqualTo(row.random());
         }
     }
 
@@ -438,6 +492,78 @@ class MethodContractTest {
                             .isTrue();
                 }
             });
+        }
+    }
+
+    /** One batch with rows of every method, each as if it were alone. */
+    @Test
+    void rowsOfAllMethodsMixInOneBatch() {
+        List<Adapter> all = new ArrayList<>();
+        rows().forEach(row -> all.add(trained(row, 4)));
+        try {
+            List<Adapter> adapterOf = new ArrayList<>(all);
+            adapterOf.add(3, null);
+            int[] lengths = new int[adapterOf.size()];
+            List<Integer> tokens = new ArrayList<>();
+            List<Fixtures.Sentences> texts = new ArrayList<>();
+            for (int s = 0; s < lengths.length; s++) {
+                Fixtures.Sentences own = sentences.only(s % sentences.lengths().length);
+                texts.add(own);
+                lengths[s] = own.tokens().length;
+                Arrays.stream(own.tokens()).forEach(tokens::add);
+            }
+            float[] mixed;
+            int[] joined = tokens.stream().mapToInt(Integer::intValue).toArray();
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.inference(Packing.of(lengths), adapterOf)) {
+                mixed = Tensors.toFloats(model.outputs(Tokens.of(joined), context));
+            }
+            for (int s = 0; s < lengths.length; s++) {
+                Adapter adapter = adapterOf.get(s);
+                Adapter[] adapters = adapter == null ? new Adapter[0] : new Adapter[] {adapter};
+                try (PointerScope scope = new PointerScope();
+                        ForwardContext context = ForwardContext.inference(Packing.of(lengths[s]), adapters)) {
+                    float[] alone = Tensors.toFloats(
+                            model.outputs(Tokens.of(texts.get(s).tokens()), context));
+                    assertThat(maxDifference(alone, Arrays.copyOfRange(mixed, 2 * s, 2 * s + 2)))
+                            .as(adapter == null ? "the base" : adapter.name())
+                            .isLessThan(TOLERANCE);
+                }
+            }
+        } finally {
+            all.forEach(Adapter::close);
+        }
+    }
+
+    /** Blocks that are computed again in backward give the same bits, dropout and all. */
+    @ParameterizedTest
+    @MethodSource("rowsAndOnesWithDropout")
+    void recomputedBlocksGiveTheSameGradients(Row row) {
+        try (Adapter one = trained(row, 1);
+                Adapter two = trained(row, 1);
+                RecomputedBlocks recomputed = new RecomputedBlocks()) {
+            float[] plain = through(BlockRunner.plain(), one);
+            assertThat(through(recomputed, two)).isEqualTo(plain);
+            one.parameters().forEach((path, parameter) -> {
+                try (PointerScope scope = new PointerScope()) {
+                    assertThat(Tensors.toFloats(
+                                    two.parameters().get(path).value().grad()))
+                            .as(path)
+                            .isEqualTo(Tensors.toFloats(parameter.value().grad()));
+                }
+            });
+        }
+    }
+
+    private float[] through(BlockRunner runner, Adapter adapter) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.training(sentences.packing(), 9, adapter)) {
+            ReadRows reads = model.head().reads();
+            Tensor h = runner.forward(model.model(), Tokens.of(sentences.tokens()), reads, context);
+            Tensor logits = model.head().forward(h, reads.packing(context), context);
+            float[] values = Tensors.toFloats(logits);
+            runner.backward(torch.cross_entropy_loss(logits, Tensors.ofLongs(new long[] {0, 1, 0, 1, 1}, 5)), context);
+            return values;
         }
     }
 }

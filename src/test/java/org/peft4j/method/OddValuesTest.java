@@ -62,7 +62,16 @@ class OddValuesTest {
     Path dir;
 
     @ParameterizedTest
-    @ValueSource(strings = {"lora-query-value", "lora-patterns", "prefix"})
+    @ValueSource(
+            strings = {
+                "lora-query-value",
+                "lora-patterns",
+                "ia3",
+                "prompt-tuning",
+                "p-tuning",
+                "trainable-tokens",
+                "prefix"
+            })
     void ofAnAdapter(String fixture) throws Exception {
         ModelDirectory tiny = Fixtures.tinyBert();
         Map<String, Object> config =

@@ -29,6 +29,7 @@ import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearPoint;
 
 /** Adapters that Hugging Face PEFT wrote give here what they give there, and are written back as they came. */
 class PeftFilesTest {
@@ -75,6 +76,13 @@ class PeftFilesTest {
                 "lora-regex",
                 "lora-patterns",
                 "lora-modules-to-save",
+                "lora-embedding",
+                "ia3",
+                "ia3-feedforward",
+                "prompt-tuning",
+                "p-tuning",
+                "p-tuning-lstm",
+                "trainable-tokens",
                 "prefix",
                 "prefix-projection"
             })
@@ -89,7 +97,17 @@ class PeftFilesTest {
 
     @ParameterizedTest
     @ValueSource(
-            strings = {"lora-query-value", "lora-all-linear-rslora", "lora-bias-all", "lora-regex", "lora-patterns"})
+            strings = {
+                "lora-query-value",
+                "lora-all-linear-rslora",
+                "lora-bias-all",
+                "lora-regex",
+                "lora-patterns",
+                "lora-embedding",
+                "ia3",
+                "ia3-feedforward",
+                "trainable-tokens"
+            })
     void mergedModelEqualsPefts(String name) throws Exception {
         AdapterStore.Loaded loaded = load(name);
         Map<String, TensorData> expected =
@@ -114,6 +132,12 @@ class PeftFilesTest {
                 "lora-regex",
                 "lora-patterns",
                 "lora-modules-to-save",
+                "lora-embedding",
+                "ia3",
+                "ia3-feedforward",
+                "prompt-tuning",
+                "p-tuning",
+                "trainable-tokens",
                 "prefix"
             })
     void whatPeftWroteIsWrittenBackTheSame(String name) throws Exception {
@@ -127,6 +151,9 @@ class PeftFilesTest {
             assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes());
             assertThat(ours.tensors().get(key).shape()).as(key).isEqualTo(data.shape());
         });
+        assertThat(theirs.config().keySet())
+                .as("PEFT knows every key")
+                .containsAll(ours.config().keySet());
         theirs.config().forEach((key, value) -> {
             if (!key.equals("peft_version")) {
                 assertThat(ours.config()).containsKey(key);
@@ -167,9 +194,7 @@ class PeftFilesTest {
         AdapterStore.Loaded first = load("lora-query-value");
         AdapterStore.Loaded second = load("lora-all-linear-rslora");
         Adapter.Builder bare = Adapter.builder("without its head");
-        second.adapter()
-                .lowRanks()
-                .forEach((path, claim) -> bare.claim(model.points().linear(path), claim));
+        second.adapter().claims(LinearPoint.class).forEach((point, claims) -> bare.claim(point, claims.get(0)));
         Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve("two-adapters.safetensors"));
         assertThat(maxDifference(
                         logits(model, first.adapter(), bare.build()),

@@ -15,6 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
@@ -30,12 +31,17 @@ import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.ConfigException;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
+import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.tokens.TrainableTokensConfig;
 
 class RunConfigFileTest {
     private static final String SPAM = """
@@ -186,6 +192,31 @@ class RunConfigFileTest {
     }
 
     @ParameterizedTest
+    @EnumSource(PeftType.class)
+    void everyMethodIsReadByItsNameAlone(PeftType type) throws IOException {
+        MethodConfig method = read(SHORT.replace("{type: lora}", "{type: " + type.yamlName() + "}"))
+                .method();
+        assertThat(method.peftType()).isEqualTo(type);
+        assertThat(method).isEqualTo(RunConfigFile.methodDefaults(type));
+    }
+
+    @Test
+    void settingsOfOtherMethodsAreRead() throws IOException {
+        assertThat(read(SHORT.replace(
+                                "{type: lora}",
+                                "{type: ia3, targets: [key, output.dense], feedforward: [output.dense]}"))
+                        .method())
+                .isEqualTo(new Ia3Config(
+                        Targets.names("key", "output.dense"), Targets.names("output.dense"), null, List.of()));
+        assertThat(read(SHORT.replace("{type: lora}", "{type: trainable-tokens, tokens: [7, 3]}"))
+                        .method())
+                .isEqualTo(new TrainableTokensConfig(List.of(7, 3), Targets.modelDefault(), List.of()));
+        assertThat(read(SHORT.replace("{type: lora}", "{type: bottleneck, activation: gelu, reduction_factor: 4}"))
+                        .method())
+                .isEqualTo(new BottleneckConfig(4, BottleneckConfig.Activation.GELU, 0, List.of()));
+    }
+
+    @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             quoteCharacter = '"',
@@ -204,9 +235,17 @@ class RunConfigFileTest {
                 "training.schedule={type: warmup-stable-decay, decay_steps: 3, decay: sqrt} | expected one of linear, cosine, 1-sqrt, received 'sqrt'",
                 "training.num_train_epochs=2 | it is called 'epochs' here",
                 "training.schedule.num_warmup_steps=2 | it is called 'warmup_steps' here",
+                "method={type: p-tuning, encoder: lstm} | encoder LSTM is not offered",
+                "method={type: p-tuning, num_virtual_tokens: 3} | it is called 'virtual_tokens' here",
+                "method={type: prompt-tuning, virtual_tokens: 0} | virtual_tokens must be at least 1",
+                "method={type: ia3, targets: [key], feedforward: [value]} | feedforward must only have names that targets have",
+                "method={type: ia3, target_modules: [key]} | it is called 'targets' here",
+                "method={type: trainable-tokens, tokens: [1, 1]} | tokens must have each number once",
+                "method={type: bitfit, terms: [all, query]} | terms must be [all] alone",
+                "method={type: bottleneck, dropout: 1} | dropout must be in [0, 1)",
                 "task.new_head=yes | expected true or false for 'new_head' in task",
                 "model.dropout=0.5 | dropout must be config or 0, received '0.5' in model.dropout",
-                "method.type=lorra | expected one of lora, prefix-tuning for 'type' in method",
+                "method.type=lorra | expected one of bitfit, bottleneck, ia3, lora, p-tuning, prefix-tuning, prompt-tuning, trainable-tokens for 'type'",
                 "method.lora_alpha=3 | unknown key 'lora_alpha' in method (--set method.lora_alpha=3); it is called 'alpha' here",
                 "method.targets=( | '(' is not a regular expression",
                 "method.targets={} | targets must be a list of names, all-linear, or a regular expression",

@@ -21,7 +21,7 @@ import org.peft4j.nn.seam.Points;
  *
  * <pre>
  * base_model.model.x                   what PEFT puts around the model
- * x.lora_A.default.weight              the adapter's name, which PEFT leaves out of its files and other savers do not
+ * x.lora_A.default.weight, x.ia3_l.default   the adapter's name, which PEFT leaves out of its files and others do not
  * x.modules_to_save.default.weight     the same around a saved module; without a name it is a second copy
  * x.original_module.weight             the base's values beside a saved module, which are not the adapter's
  * x.base_layer.bias                    what PEFT puts around an adapted layer
@@ -30,6 +30,9 @@ import org.peft4j.nn.seam.Points;
  */
 public final class AdapterNames {
     private static final Set<String> NAMED = Set.of("lora_A", "lora_B");
+    private static final Set<String> NAMED_LEAVES =
+            Set.of("lora_embedding_A", "lora_embedding_B", "ia3_l", "trainable_tokens_delta");
+    private static final List<String> CLAIMS = List.of(".lora_", ".ia3_l", ".trainable_tokens_delta");
     private static final String SAVED = "modules_to_save";
     private static final String BASE_VALUES = "original_module";
     private static final String ADAPTED = "base_layer";
@@ -80,18 +83,20 @@ public final class AdapterNames {
     /**
      * Without the adapter's name and PEFT's wrappers.
      *
-     * @param named whether the element behind {@code modules_to_save} is the adapter's name
+     * @param savedIsNamed whether the element behind {@code modules_to_save} is the adapter's name
      */
-    private static String path(String name, boolean named) {
+    private static String path(String name, boolean savedIsNamed) {
         String[] parts = name.split("\\.", -1);
         List<String> kept = new ArrayList<>();
         for (int i = 0; i < parts.length; i++) {
             String part = parts[i];
             if (part.equals(SAVED)) {
-                i += named ? 1 : 0;
+                i += savedIsNamed ? 1 : 0;
             } else if (!part.equals(ADAPTED)) {
                 kept.add(part);
-                i += NAMED.contains(part) && i + 2 < parts.length ? 1 : 0;
+                boolean named = NAMED.contains(part) && i + 2 < parts.length
+                        || NAMED_LEAVES.contains(part) && i + 2 == parts.length;
+                i += named ? 1 : 0;
             }
         }
         return String.join(".", kept);
@@ -103,11 +108,13 @@ public final class AdapterNames {
         return isKnown(longer, points) && !isKnown(path, points) ? longer : path;
     }
 
-    /** Whether a tensor of the model, or something at a linear layer of it, has this path. */
+    /** Whether a tensor of the model, or something at a layer of it that has a weight, has this path. */
     private static boolean isKnown(String path, Points points) {
-        int claim = path.indexOf(".lora_");
-        return claim < 0
-                ? points.tensors().containsKey(path)
-                : points.tensors().containsKey(path.substring(0, claim) + ".weight");
+        String own = path;
+        for (String claim : CLAIMS) {
+            int at = path.indexOf(claim);
+            own = at < 0 ? own : path.substring(0, at) + ".weight";
+        }
+        return points.tensors().containsKey(own);
     }
 }

@@ -60,7 +60,11 @@ public final class AdapterStore {
         file.put("auto_mapping", null);
         file.put("base_model_name_or_path", baseModel);
         file.put("inference_mode", true);
-        file.put("modules_to_save", config.modulesToSave().isEmpty() ? null : config.modulesToSave());
+        if (!config.modulesToSave().isEmpty()) {
+            file.put("modules_to_save", config.modulesToSave());
+        } else if (method.peftSavesModules()) {
+            file.put("modules_to_save", null);
+        }
         file.put("peft_type", method.type().fileName());
         file.put("revision", null);
         file.put("task_type", taskType);

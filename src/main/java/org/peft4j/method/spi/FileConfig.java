@@ -10,6 +10,7 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.Json;
+import org.peft4j.method.Targets;
 
 /** Typed access to {@code adapter_config.json}; which keys may be there at all, {@link Method#keys} says. */
 public final class FileConfig {
@@ -19,7 +20,10 @@ public final class FileConfig {
     private static final Map<String, String> KEYS = Map.of(
             "alpha", "lora_alpha",
             "dropout", "lora_dropout",
-            "virtualTokens", "num_virtual_tokens");
+            "virtualTokens", "num_virtual_tokens",
+            "targets", "target_modules",
+            "tokens", "token_indices",
+            "feedforward", "feedforward_modules");
 
     private final AdapterFile file;
 
@@ -75,6 +79,15 @@ public final class FileConfig {
             throw wrong(key, "must be a text", value);
         }
         return (String) value;
+    }
+
+    /** Modules by a list of names or one string; null if missing or empty. */
+    public @Nullable Targets targets(String key) throws MalformedFileException {
+        if (get(key) instanceof String text) {
+            return Targets.of(text);
+        }
+        List<String> names = texts(key);
+        return names.isEmpty() ? null : Targets.names(names);
     }
 
     /** A list of texts without doubles; empty if missing. A single text is a list of one. */

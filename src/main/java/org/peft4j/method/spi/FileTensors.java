@@ -5,7 +5,9 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
@@ -14,6 +16,7 @@ import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
 
 /** Parameters as tensors of an adapter file and back. */
@@ -29,6 +32,52 @@ public final class FileTensors {
             tensors.put(name, new TensorData(name, DType.F32, shape, Tensors.toBytes(parameter.value())));
         }
         return tensors;
+    }
+
+    /**
+     * The names that PEFT's files have: the prefix and the path; what is trained of an adapted layer's own tensors is inside of
+     * PEFT's wrapper there.
+     */
+    public static UnaryOperator<String> key(String prefix, Adapter adapter) {
+        Set<String> adapted = adapter.claims(LinearPoint.class).keySet().stream()
+                .map(LinearPoint::path)
+                .collect(Collectors.toSet());
+        return path -> {
+            String module = path.substring(0, Math.max(0, path.lastIndexOf('.')));
+            return prefix
+                    + (adapted.contains(module) && isOwn(path)
+                            ? module + ".base_layer" + path.substring(module.length())
+                            : path);
+        };
+    }
+
+    private static boolean isOwn(String path) {
+        return path.endsWith(".bias") || path.endsWith(".weight");
+    }
+
+    /** As {@link #load}; returns the adapter, or closes it if the file does not fit. */
+    public static Adapter filled(
+            Adapter adapter,
+            AdapterFile file,
+            Map<String, TensorData> byPath,
+            UnaryOperator<String> key,
+            List<String> notes)
+            throws MalformedFileException {
+        try {
+            load(adapter, file, byPath, key, notes);
+            return adapter;
+        } catch (RuntimeException e) {
+            adapter.close();
+            throw e;
+        }
+    }
+
+    /** As PEFT warns: no linear layer of ours is stored as GPT-2's are. */
+    public static void noteTransposed(AdapterFile file, List<String> notes) throws MalformedFileException {
+        if (new FileConfig(file).flag("fan_in_fan_out")) {
+            notes.add("fan_in_fan_out is true in the adapter's config, but the model's linear layers store [out, in]:"
+                    + " taken as false, as PEFT does");
+        }
     }
 
     /**

@@ -21,7 +21,18 @@ import org.peft4j.nn.seam.Points;
 public interface Method<C extends MethodConfig> {
     PeftType type();
 
-    Class<C> configType();
+    /** Its settings where nothing is said. */
+    C defaults();
+
+    @SuppressWarnings("unchecked") // settings are records, which have no subclasses
+    default Class<C> configType() {
+        return (Class<C>) defaults().getClass();
+    }
+
+    /** Settings that others, PEFT above all, call otherwise: their name → ours. Run files refuse them with ours. */
+    default Map<String, String> renamedSettings() {
+        return Map.of();
+    }
 
     /**
      * A fresh adapter. Modules of {@code config.modulesToSave()} begin with the model's values.
@@ -30,6 +41,11 @@ public interface Method<C extends MethodConfig> {
      * @throws IllegalArgumentException if a target matches nothing of the model
      */
     Adapter attach(String name, C config, Points points, long seed);
+
+    /** Whether PEFT's config of this method has {@code modules_to_save}; where it has not, the key is only written if needed. */
+    default boolean peftSavesModules() {
+        return true;
+    }
 
     /** What each key of the method's {@code adapter_config.json} means. */
     ConfigKeys keys();
@@ -67,4 +83,7 @@ public interface Method<C extends MethodConfig> {
 
     /** One line for the overview of methods: what is trained. */
     String summary();
+
+    /** For which settings {@link #parameterCount} was asked, in a few words. */
+    String settings(C config);
 }

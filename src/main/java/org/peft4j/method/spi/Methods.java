@@ -6,15 +6,29 @@ import java.util.List;
 import java.util.Map;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PeftType;
+import org.peft4j.method.spi.bitfit.BitFitMethod;
+import org.peft4j.method.spi.bottleneck.BottleneckMethod;
+import org.peft4j.method.spi.ia3.Ia3Method;
 import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
+import org.peft4j.method.spi.prompt.PromptMethod;
+import org.peft4j.method.spi.ptuning.PTuningMethod;
+import org.peft4j.method.spi.tokens.TrainableTokensMethod;
 
 /** Every method by its type. A new one is added to {@link PeftType} and here; a test fails if one is forgotten. */
 public final class Methods {
     private static final Map<PeftType, Method<?>> METHODS = new EnumMap<>(PeftType.class);
 
     static {
-        for (Method<?> method : List.of(new LoraMethod(), new PrefixMethod())) {
+        for (Method<?> method : List.of(
+                new LoraMethod(),
+                new Ia3Method(),
+                new PrefixMethod(),
+                new PromptMethod(),
+                new PTuningMethod(),
+                new TrainableTokensMethod(),
+                new BitFitMethod(),
+                new BottleneckMethod())) {
             METHODS.put(method.type(), method);
         }
     }

@@ -3,10 +3,16 @@ package org.peft4j.method.spi;
 import java.util.List;
 import org.peft4j.io.ConfigKeys;
 
-/** Keys of {@code adapter_config.json} that Hugging Face PEFT has for every method. */
+/** Names in Hugging Face PEFT's files that are the same for every method. */
 public final class PeftKeys {
     /** The release whose keys the tables have. */
     public static final String LIBRARY = "PEFT 0.21";
+
+    /** What PEFT puts before the path of every tensor: the tuner inside PeftModel, and the model inside the tuner. */
+    public static final String MODEL = "base_model.model.";
+
+    /** What it puts there where the tuner is PeftModel itself: methods that act on the input alone. */
+    public static final String INPUT = "base_model.";
 
     /** The table of all methods; a method adds its own rows. */
     public static final ConfigKeys COMMON = ConfigKeys.of(LIBRARY)

@@ -3,21 +3,24 @@ package org.peft4j.model.bert;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.nn.Block;
 import org.peft4j.nn.LayerNorm;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.Sublayer;
+import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.ops.Ops;
 
 /**
@@ -36,10 +39,10 @@ final class BertBlock implements Block, AutoCloseable {
     private final LinearGroup query;
     private final LinearGroup keyValue;
     private final LinearGroup attentionOutput;
-    private final LayerNorm attentionNorm;
+    private final Sublayer attentionEnd;
     private final LinearGroup intermediate;
     private final LinearGroup output;
-    private final LayerNorm outputNorm;
+    private final Sublayer outputEnd;
     private final KeyValuePoint keyValuePoint;
 
     BertBlock(BertConfig config, int layer, FrozenTensors tensors) throws IOException {
@@ -54,15 +57,20 @@ final class BertBlock implements Block, AutoCloseable {
         query = LinearGroup.of(q);
         keyValue = LinearGroup.of(k, v);
         attentionOutput = LinearGroup.of(linear(tensors, path + "attention.output.dense", h, h));
-        attentionNorm = norm(tensors, path + "attention.output.LayerNorm", config);
+        attentionEnd = end(tensors, path + "attention.output", layer, SublayerPoint.Kind.ATTENTION);
         intermediate = LinearGroup.of(linear(tensors, path + "intermediate.dense", config.intermediateSize(), h));
         output = LinearGroup.of(linear(tensors, path + "output.dense", h, config.intermediateSize()));
-        outputNorm = norm(tensors, path + "output.LayerNorm", config);
+        outputEnd = end(tensors, path + "output", layer, SublayerPoint.Kind.MLP);
         keyValuePoint = new KeyValuePoint(attention, layer, config.numAttentionHeads(), config.headSize());
     }
 
     static Linear linear(FrozenTensors tensors, String path, long out, long in) throws IOException {
         return new Linear(path, tensors.matrix(path + ".weight", out, in), tensors.vector(path + ".bias", out));
+    }
+
+    private Sublayer end(FrozenTensors tensors, String path, int layer, SublayerPoint.Kind kind) throws IOException {
+        return new Sublayer(
+                new SublayerPoint(path, layer, kind, config.hiddenSize()), norm(tensors, path + ".LayerNorm", config));
     }
 
     static LayerNorm norm(FrozenTensors tensors, String path, BertConfig config) throws IOException {
@@ -85,16 +93,20 @@ final class BertBlock implements Block, AutoCloseable {
         return keyValuePoint;
     }
 
+    List<SublayerPoint> sublayerPoints() {
+        return List.of(attentionEnd.point(), outputEnd.point());
+    }
+
     @Override
     public Tensor forward(Tensor h, ReadRows rows, ForwardContext context) {
         return Scopes.scoped(() -> {
             Packing read = rows.packing(context);
             Tensor kept = rows.select(h, context);
-            Tensor a = attentionNorm.forward(
-                    attend(h, kept, read, context), kept, read, context, config.hiddenDropoutProb());
+            double dropout = config.hiddenDropoutProb();
+            Tensor attended = attend(h, kept, read, context);
+            Tensor a = attentionEnd.forward(kept, attended, kept, read, context, dropout);
             Tensor up = Ops.gelu(intermediate.forwardOne(a, read, context));
-            return outputNorm.forward(
-                    output.forwardOne(up, read, context), a, read, context, config.hiddenDropoutProb());
+            return outputEnd.forward(a, output.forwardOne(up, read, context), a, read, context, dropout);
         });
     }
 
@@ -115,14 +127,16 @@ final class BertBlock implements Block, AutoCloseable {
                 k = heads(kv[0]);
                 v = heads(kv[1]);
             }
-            Tensor o = context.bySegment(q, read, this::prefix, (segment, part, firstRow) -> {
+            Claims<PrefixKeyValues> prefixes = context.at(keyValuePoint);
+            Tensor o = context.bySegment(q, read, prefixes::of, (segment, part, firstRow) -> {
                 boolean whole = segment.first() == 0 && segment.last() == all.sequences();
                 Packing keys = whole ? all : all.slice(segment.first(), segment.last());
                 Packing queries = whole ? read : read.slice(segment.first(), segment.last());
                 long begin = all.begin(segment.first());
                 Tensor ks = whole ? k : k.narrow(0, begin, keys.rows());
                 Tensor vs = whole ? v : v.narrow(0, begin, keys.rows());
-                return attention(part, ks, vs, queries, keys, prefix(segment), context, firstRow);
+                PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
+                return attention(part, ks, vs, queries, keys, prefix, context, firstRow);
             });
             return attentionOutput.forwardOne(o.reshape(o.size(0), config.hiddenSize()), read, context);
         });
@@ -134,7 +148,7 @@ final class BertBlock implements Block, AutoCloseable {
             Tensor v,
             Packing queries,
             Packing keys,
-            Optional<PrefixKeyValues> claim,
+            PrefixKeyValues.@Nullable KeyValues prefix,
             ForwardContext context,
             long firstRow) {
         Ops.AttentionSettings settings = new Ops.AttentionSettings(
@@ -142,8 +156,7 @@ final class BertBlock implements Block, AutoCloseable {
                 1 / Math.sqrt(config.headSize()),
                 0,
                 context.training() ? config.attentionProbsDropoutProb() : 0,
-                context.seed(attention + "#" + firstRow));
-        PrefixKeyValues.KeyValues prefix = claim.map(c -> c.keyValues(context)).orElse(null);
+                context.training() ? context.seed(attention + "#" + firstRow) : 0);
         ScalarType type = q.scalar_type();
         return Ops.attention(
                 q,
@@ -157,10 +170,6 @@ final class BertBlock implements Block, AutoCloseable {
                 prefix == null ? null : prefix.values().to(type),
                 null,
                 settings);
-    }
-
-    private Optional<PrefixKeyValues> prefix(ForwardContext.Segment segment) {
-        return ForwardContext.prefix(segment, attention);
     }
 
     private Tensor heads(Tensor rows) {

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.FrozenTensors;
@@ -30,6 +31,7 @@ import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.ops.Ops;
 
 /** BERT's embeddings and blocks. */
@@ -45,6 +47,7 @@ final class BertModel implements Model {
     private final BertConfig config;
     private final FrozenTensors tensors;
     private final Embedding words;
+    private final SequencePoint front;
     private final Embedding positions;
     private final Embedding tokenTypes;
     private final LayerNorm norm;
@@ -59,7 +62,9 @@ final class BertModel implements Model {
         config = options.dropout() ? read.withDropout() : read.withoutDropout();
         tensors = new FrozenTensors(directory, PREFIX, options, changed);
         int h = config.hiddenSize();
-        words = embedding("word_embeddings", config.vocabSize(), h);
+        String wordsPath = EMBEDDINGS + ".word_embeddings";
+        words = Embedding.ofWords(wordsPath, tensors.matrix(wordsPath + ".weight", config.vocabSize(), h), false);
+        front = new SequencePoint(EMBEDDINGS, h);
         positions = embedding("position_embeddings", config.maxPositionEmbeddings(), h);
         tokenTypes = embedding("token_type_embeddings", config.typeVocabSize(), h);
         norm = BertBlock.norm(tensors, EMBEDDINGS + ".LayerNorm", config);
@@ -67,15 +72,19 @@ final class BertModel implements Model {
             blocks.add(new BertBlock(config, layer, tensors));
         }
         points = new Points(
-                "bert",
-                "BertModel",
-                h,
-                config.numHiddenLayers(),
-                config.numAttentionHeads(),
-                linearPoints(),
-                blocks.stream().map(BertBlock::keyValuePoint).toList(),
-                tensors.points(),
-                tensors.fresh());
+                        "bert",
+                        "BertModel",
+                        h,
+                        config.numHiddenLayers(),
+                        config.numAttentionHeads(),
+                        linearPoints(),
+                        blocks.stream().map(BertBlock::keyValuePoint).toList(),
+                        tensors.points(),
+                        tensors.fresh())
+                .and(List.of(words.point(), positions.point(), tokenTypes.point(), front))
+                .and(blocks.stream()
+                        .flatMap(block -> block.sublayerPoints().stream())
+                        .toList());
     }
 
     private Embedding embedding(String name, long rows, long columns) throws IOException {
@@ -114,18 +123,32 @@ final class BertModel implements Model {
         check(tokens, context);
         return Scopes.scoped(() -> {
             Packing rows = context.packing();
-            int n = tokens.rows();
-            Tensor sum = words.forward(Tensors.ofInts(tokens.ids()), options.compute(), rows, context);
-            sum = sum.add(positions.forward(Tensors.ofLongs(context.positions(), n), options.compute(), rows, context));
-            int[] types = tokens.types() == null ? new int[n] : tokens.types();
-            sum = sum.add(tokenTypes.forward(Tensors.ofInts(types), options.compute(), rows, context));
+            ScalarType type = options.compute();
+            Tensor text = words.forward(Tensors.ofInts(tokens.ids()), type, context.text(), context);
+            Tensor sum = context.insert(front, text);
+            Tensor places = Tensors.ofLongs(context.positions(), Math.toIntExact(rows.rows()));
+            sum = sum.add(positions.forward(places, type, rows, context));
+            sum = sum.add(tokenTypes.forward(Tensors.ofInts(types(tokens, context)), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
             return Ops.dropout(normed, context.training() ? config.hiddenDropoutProb() : 0, context.seed(EMBEDDINGS));
         });
     }
 
+    /** Token types of all rows; inserted ones have type 0. */
+    private static int[] types(Tokens tokens, ForwardContext context) {
+        int[] types = new int[Math.toIntExact(context.packing().rows())];
+        int[] given = tokens.types();
+        if (given != null) {
+            Packing text = context.text();
+            for (int s = 0; s < text.sequences(); s++) {
+                System.arraycopy(given, (int) text.begin(s), types, (int) context.rowOf(s, 0), text.length(s));
+            }
+        }
+        return types;
+    }
+
     private void check(Tokens tokens, ForwardContext context) {
-        Packing packing = context.packing();
+        Packing packing = context.text();
         if (packing.rows() != tokens.rows()) {
             throw new IllegalArgumentException(
                     "the packing has " + packing.rows() + " rows, but there are " + tokens.rows() + " tokens");
@@ -181,7 +204,7 @@ final class BertModel implements Model {
             case TOKENS ->
                 Optional.of(new HeadLayout(
                         "BertForTokenClassification",
-                        ReadRows.ALL,
+                        ReadRows.TEXT,
                         null,
                         false,
                         CLASSIFIER,
@@ -190,7 +213,7 @@ final class BertModel implements Model {
                         config.initializerRange()));
             case NONE ->
                 Optional.of(new HeadLayout(
-                        "BertModel", ReadRows.ALL, POOLER, false, null, false, 0, config.initializerRange()));
+                        "BertModel", ReadRows.TEXT, POOLER, false, null, false, 0, config.initializerRange()));
             case LANGUAGE -> Optional.empty();
         };
     }

@@ -31,6 +31,7 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.SequencePoint;
 
 /** A Llama's embedding, blocks and last norm. */
 final class LlamaModel implements Model {
@@ -45,7 +46,9 @@ final class LlamaModel implements Model {
     private final Map<String, Tensor> changed;
     private final LlamaConfig config;
     private final FrozenTensors tensors;
+    private final Tensor table;
     private final Embedding words;
+    private final SequencePoint front;
     private final Rotary rotary;
     private final List<LlamaBlock> blocks = new ArrayList<>();
     private final RmsNorm norm;
@@ -59,22 +62,27 @@ final class LlamaModel implements Model {
         config = options.dropout() ? read.withDropout() : read.withoutDropout();
         tensors = new FrozenTensors(directory, PREFIX, options, changed);
         ModelInfo.Stack stack = config.stack();
-        words = new Embedding(EMBEDDING, table());
+        table = table();
+        words = Embedding.ofWords(EMBEDDING, table, config.vocabulary().tied());
+        front = new SequencePoint(EMBEDDING, stack.hiddenSize());
         rotary = new Rotary(config.attention().rotary());
         for (int layer = 0; layer < stack.layers(); layer++) {
             blocks.add(new LlamaBlock(config, layer, rotary, tensors));
         }
         norm = LlamaBlock.norm(tensors, NORM, config);
         points = new Points(
-                "llama",
-                "LlamaModel",
-                stack.hiddenSize(),
-                stack.layers(),
-                stack.queryHeads(),
-                blocks.stream().flatMap(block -> block.linearPoints().stream()).toList(),
-                blocks.stream().map(LlamaBlock::keyValuePoint).toList(),
-                tensors.points(),
-                tensors.fresh());
+                        "llama",
+                        "LlamaModel",
+                        stack.hiddenSize(),
+                        stack.layers(),
+                        stack.queryHeads(),
+                        blocks.stream()
+                                .flatMap(block -> block.linearPoints().stream())
+                                .toList(),
+                        blocks.stream().map(LlamaBlock::keyValuePoint).toList(),
+                        tensors.points(),
+                        tensors.fresh())
+                .and(List.of(words.point(), front));
     }
 
     /** The embedding's; of tied ones a file may hold the head's alone. */
@@ -113,9 +121,11 @@ final class LlamaModel implements Model {
     @Override
     public Tensor embed(Inputs inputs, ForwardContext context) {
         Tokens tokens = (Tokens) inputs;
-        check(tokens, context.packing());
-        return Scopes.scoped(
-                () -> words.forward(Tensors.ofInts(tokens.ids()), options.compute(), context.packing(), context));
+        check(tokens, context.text());
+        return Scopes.scoped(() -> {
+            Tensor text = words.forward(Tensors.ofInts(tokens.ids()), options.compute(), context.text(), context);
+            return context.insert(front, text).alias();
+        });
     }
 
     private void check(Tokens tokens, Packing packing) {
@@ -162,13 +172,13 @@ final class LlamaModel implements Model {
                     case TOKENS ->
                         layout(
                                 "LlamaForTokenClassification",
-                                ReadRows.ALL,
+                                ReadRows.TEXT,
                                 SCORE,
                                 heads.tokenBias(),
                                 heads.tokenDropout(),
                                 std);
                     case LANGUAGE -> layout("LlamaForCausalLM", ReadRows.ALL, LANGUAGE, false, 0, std);
-                    case NONE -> new HeadLayout("LlamaModel", ReadRows.ALL, null, false, null, false, 0, std);
+                    case NONE -> new HeadLayout("LlamaModel", ReadRows.TEXT, null, false, null, false, 0, std);
                 });
     }
 
@@ -196,11 +206,11 @@ final class LlamaModel implements Model {
         String path = LANGUAGE + ".weight";
         boolean there = own.rows(path).isPresent() || changed.containsKey(path);
         if (config.vocabulary().tied() && !there) {
-            return words.table();
+            return table;
         }
         Tensor weight =
                 own.matrix(path, config.vocabulary().size(), config.stack().hiddenSize());
-        return config.vocabulary().tied() && weight.equal(words.table()) ? words.table() : weight;
+        return config.vocabulary().tied() && weight.equal(table) ? table : weight;
     }
 
     @Override

@@ -1,9 +1,10 @@
 package org.peft4j.nn.seam;
 
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 
 /**
  * A method attached to a model under a name: its parameters, and what happens at each point it claims. Immutable but for
@@ -14,19 +15,29 @@ import java.util.Optional;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
-    private final Map<String, LowRank> lowRanks;
-    private final Map<String, PrefixKeyValues> prefixes;
-    private final Map<String, Parameter> replacements;
+    private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private boolean closed;
 
+    /** Points of different models are the same place if they are of one kind and path. */
+    private record Place(Class<?> kind, String path) {
+        static Place of(Point<?> point) {
+            return new Place(point.getClass(), point.path());
+        }
+    }
+
+    /** A point and what this adapter claims there. */
+    private record Claimed<C>(Point<C> point, List<C> claims) {}
+
     private Adapter(Builder builder) {
         name = builder.name;
-        positions = builder.positions;
-        lowRanks = Collections.unmodifiableMap(builder.lowRanks);
-        prefixes = Collections.unmodifiableMap(builder.prefixes);
-        replacements = Collections.unmodifiableMap(builder.replacements);
+        claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
+        int inserted = claims(SequencePoint.class).values().stream()
+                .flatMap(List::stream)
+                .mapToInt(InsertedRows::count)
+                .sum();
+        positions = builder.positions + inserted;
     }
 
     public static Builder builder(String name) {
@@ -47,35 +58,52 @@ public final class Adapter implements AutoCloseable {
         return parameters.values().stream().mapToLong(Parameter::elements).sum();
     }
 
-    /** Positions that the method takes before the text's first one. */
+    /** Positions that the method takes before the text's first one, those of inserted rows among them. */
     public int positions() {
         return positions;
     }
 
-    public Optional<LowRank> lowRank(String linearPath) {
-        return Optional.ofNullable(lowRanks.get(linearPath));
+    /** Rows that are inserted before a text. */
+    public int inserted() {
+        return claims(SequencePoint.class).values().stream()
+                .flatMap(List::stream)
+                .mapToInt(InsertedRows::count)
+                .sum();
     }
 
-    public Optional<PrefixKeyValues> prefix(String attentionPath) {
-        return Optional.ofNullable(prefixes.get(attentionPath));
+    /** What this adapter claims at a point, in the order of claiming. */
+    @SuppressWarnings("unchecked") // Builder.claim puts claims of the point's own kind under it
+    public <C> List<C> at(Point<C> point) {
+        Claimed<?> found = claims.get(Place.of(point));
+        return found == null ? List.of() : (List<C>) found.claims();
     }
 
-    public Optional<Parameter> replacement(String tensorPath) {
-        return Optional.ofNullable(replacements.get(tensorPath));
+    /** Every claimed point of a kind and its claims, in the order of claiming. */
+    public <C, P extends Point<C>> Map<P, List<C>> claims(Class<P> kind) {
+        Map<P, List<C>> found = new LinkedHashMap<>();
+        for (Claimed<?> claimed : claims.values()) {
+            if (kind.isInstance(claimed.point())) {
+                P point = kind.cast(claimed.point());
+                found.put(point, at(point));
+            }
+        }
+        return found;
     }
 
-    /** Claimed linear layers by path. */
-    public Map<String, LowRank> lowRanks() {
-        return lowRanks;
+    /** Its low-rank updates of linear layers. */
+    public List<LowRank> lowRanks() {
+        return claims(LinearPoint.class).values().stream()
+                .flatMap(List::stream)
+                .filter(LowRank.class::isInstance)
+                .map(LowRank.class::cast)
+                .toList();
     }
 
-    public Map<String, PrefixKeyValues> prefixes() {
-        return prefixes;
-    }
-
-    /** Claimed tensors by path. */
+    /** The parameters that stand in place of frozen tensors, by the tensors' paths. */
     public Map<String, Parameter> replacements() {
-        return replacements;
+        Map<String, Parameter> found = new LinkedHashMap<>();
+        claims(TensorPoint.class).forEach((point, parameters) -> found.put(point.path(), parameters.get(0)));
+        return found;
     }
 
     @Override
@@ -91,13 +119,11 @@ public final class Adapter implements AutoCloseable {
         return "Adapter[" + name + ", " + elements() + " elements in " + parameters.size() + " tensors]";
     }
 
-    /** Collects a method's claims. A point is claimed at most once by one adapter. */
+    /** Collects a method's claims. */
     public static final class Builder {
         private final String name;
         private int positions;
-        private final Map<String, LowRank> lowRanks = new LinkedHashMap<>();
-        private final Map<String, PrefixKeyValues> prefixes = new LinkedHashMap<>();
-        private final Map<String, Parameter> replacements = new LinkedHashMap<>();
+        private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
 
         private Builder(String name) {
@@ -108,40 +134,40 @@ public final class Adapter implements AutoCloseable {
         }
 
         public Builder parameter(Parameter parameter) {
-            put(parameters, parameter.path(), parameter);
+            if (parameters.putIfAbsent(parameter.path(), parameter) != null) {
+                throw new IllegalStateException("an adapter has each parameter once: " + parameter.path());
+            }
             return this;
         }
 
-        public Builder claim(LinearPoint point, LowRank claim) {
-            put(lowRanks, point.path(), claim);
-            return this;
-        }
-
-        public Builder claim(KeyValuePoint point, PrefixKeyValues claim) {
-            put(prefixes, point.path(), claim);
+        /** A point may have several claims, as far as they can hold together; {@link #build} says if they cannot. */
+        public <C> Builder claim(Point<C> point, C claim) {
+            add(point, claim);
             return this;
         }
 
         /** The parameter takes the tensor's place; it is added to the parameters too. */
         public Builder claim(TensorPoint point, Parameter parameter) {
-            put(replacements, point.path(), parameter);
+            add(point, parameter);
             return parameter(parameter);
         }
 
+        @SuppressWarnings("unchecked") // the list under a point has claims of its kind
+        private <C> void add(Point<C> point, C claim) {
+            Claimed<?> claimed =
+                    claims.computeIfAbsent(Place.of(point), place -> new Claimed<>(point, new ArrayList<>()));
+            ((List<C>) claimed.claims()).add(claim);
+        }
+
+        /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
             return this;
         }
 
-        /** Whether the tensor is claimed already. */
-        public boolean claims(TensorPoint point) {
-            return replacements.containsKey(point.path());
-        }
-
-        private static <V> void put(Map<String, V> map, String path, V value) {
-            if (map.putIfAbsent(path, value) != null) {
-                throw new IllegalStateException("claimed twice by one adapter: " + path);
-            }
+        /** Whether the point is claimed already. */
+        public boolean claims(Point<?> point) {
+            return claims.containsKey(Place.of(point));
         }
 
         /** @throws org.peft4j.error.ConfigException if two claims cannot hold together; the parameters are closed then */

@@ -1,13 +1,15 @@
 package org.peft4j.nn.seam;
 
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.peft4j.error.ConfigException;
 
 /**
- * Claims that cannot hold together for the same rows, found before anything is computed: two replacements of one tensor, a
- * low-rank update of a weight that is replaced, two prefixes of one attention. Low-rank updates of one layer add up, and a
- * layer's bias may be replaced beside them.
+ * Claims that cannot hold together for the same rows, found before anything is computed: one of them would be dropped, or the
+ * order would decide and nothing says it. Whatever adds up (low-rank updates), multiplies (scales) or stands in the adapters'
+ * order (inserted rows, sublayers) is taken.
  */
 final class Conflicts {
     private static final String WEIGHT = ".weight";
@@ -19,45 +21,103 @@ final class Conflicts {
         for (int i = 0; i < adapters.size(); i++) {
             for (int j = i + 1; j < adapters.size(); j++) {
                 check(adapters.get(i), adapters.get(j));
+                check(adapters.get(j), adapters.get(i));
             }
         }
     }
 
     private static void check(Adapter one, Adapter other) {
-        one.replacements().keySet().stream()
-                .filter(other.replacements()::containsKey)
-                .findFirst()
-                .ifPresent(tensor -> refuse(one, other, "both replace " + tensor));
-        one.prefixes().keySet().stream()
-                .filter(other.prefixes()::containsKey)
-                .findFirst()
-                .ifPresent(attention -> refuse(one, other, "both put a prefix before " + attention));
-        replacedAndUpdated(one, other).ifPresent(tensor -> refuse(one, other, replacesAndUpdates(tensor)));
-        replacedAndUpdated(other, one).ifPresent(tensor -> refuse(other, one, replacesAndUpdates(tensor)));
-    }
-
-    private static String replacesAndUpdates(String tensor) {
-        return "cannot both apply: the first replaces " + tensor + ", to which the second adds a low-rank update";
-    }
-
-    private static void refuse(Adapter one, Adapter other, String what) {
-        throw new ConfigException("adapters '" + one.name() + "' and '" + other.name() + "' " + what
-                + "; give them to different rows, or load one without it");
-    }
-
-    /** Refuses an adapter that replaces a weight and updates it, too. */
-    static void check(Adapter adapter) {
-        replacedAndUpdated(adapter, adapter).ifPresent(tensor -> {
-            throw new ConfigException("adapter '" + adapter.name() + "' replaces " + tensor
-                    + " as a whole and adds a low-rank update to it; leave the module out of targets (exclude_modules does"
-                    + " that) or out of modules_to_save");
+        between(one, other).ifPresent(what -> {
+            throw new ConfigException("adapters '" + one.name() + "' and '" + other.name() + "' " + what
+                    + "; give them to different rows, or load one without it");
         });
     }
 
-    private static Optional<String> replacedAndUpdated(Adapter replaces, Adapter updates) {
-        return updates.lowRanks().keySet().stream()
-                .map(layer -> layer + WEIGHT)
-                .filter(replaces.replacements()::containsKey)
+    /** Refuses an adapter whose own claims cannot hold together. */
+    static void check(Adapter adapter) {
+        for (Map.Entry<TensorPoint, List<Parameter>> entry :
+                adapter.claims(TensorPoint.class).entrySet()) {
+            if (entry.getValue().size() > 1) {
+                throw new IllegalStateException(
+                        "an adapter replaces a tensor once: " + entry.getKey().path());
+            }
+        }
+        updatedAndReplaced(adapter, adapter).ifPresent(tensor -> {
+            throw new ConfigException("adapter '" + adapter.name() + "' replaces " + tensor
+                    + " as a whole and adds a low-rank update to it, or scales it, or replaces rows of it; leave the module"
+                    + " out of targets (exclude_modules does that) or out of modules_to_save");
+        });
+        scaledAndUpdated(adapter, adapter).ifPresent(layer -> {
+            throw new ConfigException("adapter '" + adapter.name() + "' " + scales(layer));
+        });
+    }
+
+    /** What the two do that cannot be; each pair is asked in both orders. */
+    private static Optional<String> between(Adapter one, Adapter other) {
+        for (TensorPoint point : one.claims(TensorPoint.class).keySet()) {
+            if (!other.at(point).isEmpty()) {
+                return Optional.of("both replace " + point.path());
+            }
+        }
+        for (KeyValuePoint point : one.claims(KeyValuePoint.class).keySet()) {
+            if (!other.at(point).isEmpty()) {
+                return Optional.of("both put a prefix before " + point.path());
+            }
+        }
+        return sameTokenRow(one, other)
+                .or(() -> updatedAndReplaced(other, one)
+                        .map(tensor -> "cannot both apply: the first replaces " + tensor
+                                + ", to which the second adds a low-rank update, or which it scales, or of which it"
+                                + " replaces rows"))
+                .or(() -> scaledAndUpdated(one, other).map(Conflicts::scales));
+    }
+
+    private static String scales(String layer) {
+        return "scale " + layer + " and add a low-rank update to it: whether the update is scaled, too, nothing says";
+    }
+
+    /** The tensor that one replaces as a whole while the other acts on the layer that reads it. */
+    private static Optional<String> updatedAndReplaced(Adapter updates, Adapter replaces) {
+        List<Point<?>> layers =
+                new ArrayList<>(updates.claims(LinearPoint.class).keySet());
+        layers.addAll(updates.claims(EmbeddingPoint.class).keySet());
+        List<String> replaced = replaces.claims(TensorPoint.class).keySet().stream()
+                .map(TensorPoint::path)
+                .toList();
+        return layers.stream()
+                .map(layer -> layer.path() + WEIGHT)
+                .filter(replaced::contains)
                 .findFirst();
+    }
+
+    private static Optional<String> scaledAndUpdated(Adapter scales, Adapter updates) {
+        return scales.claims(LinearPoint.class).entrySet().stream()
+                .filter(entry -> entry.getValue().stream().anyMatch(claim -> !(claim instanceof LowRank)))
+                .filter(entry -> updates.at(entry.getKey()).stream().anyMatch(claim -> claim instanceof LowRank))
+                .map(entry -> entry.getKey().path())
+                .findFirst();
+    }
+
+    private static Optional<String> sameTokenRow(Adapter one, Adapter other) {
+        for (Map.Entry<EmbeddingPoint, List<EmbeddingClaim>> entry :
+                one.claims(EmbeddingPoint.class).entrySet()) {
+            String path = entry.getKey().path();
+            for (EmbeddingClaim mine : entry.getValue()) {
+                for (EmbeddingClaim theirs : other.at(entry.getKey())) {
+                    if (mine instanceof TokenRows a && theirs instanceof TokenRows b) {
+                        Optional<Long> row = a.indexes().stream()
+                                .filter(b.indexes()::contains)
+                                .findFirst();
+                        if (row.isPresent()) {
+                            return Optional.of("both replace row " + row.get() + " of " + path);
+                        }
+                    } else if (mine instanceof TokenRows || theirs instanceof TokenRows) {
+                        return Optional.of("replace rows of " + path
+                                + " and add to rows of it: whether the new rows are added to, too, nothing says");
+                    }
+                }
+            }
+        }
+        return Optional.empty();
     }
 }

@@ -1,11 +1,12 @@
 package org.peft4j.nn.seam;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.AutoGradMode;
@@ -41,22 +42,33 @@ public final class ForwardContext implements AutoCloseable {
         }
     }
 
-    private final Packing packing;
+    private final Packing text;
     private final List<Segment> segments;
+    private final int[] inserted; // rows before each sequence's text
+    private final Packing packing;
     private final boolean training;
     private final long seed;
     private final @Nullable KeyValueCache cache;
     private final Map<Object, Shared> made = new HashMap<>();
+    private final Map<Point<?>, Claims<?>> claims = new IdentityHashMap<>();
+    private final Map<Object, Object> plans = new IdentityHashMap<>();
 
-    private ForwardContext(Packing packing, List<Segment> segments, boolean training, long seed) {
-        this(packing, segments, training, seed, null);
+    private ForwardContext(Packing text, List<Segment> segments, boolean training, long seed) {
+        this(text, segments, training, seed, null);
     }
 
     private ForwardContext(
-            Packing packing, List<Segment> segments, boolean training, long seed, @Nullable KeyValueCache cache) {
+            Packing text, List<Segment> segments, boolean training, long seed, @Nullable KeyValueCache cache) {
         this.cache = cache;
-        this.packing = packing;
+        this.text = text;
         this.segments = List.copyOf(segments);
+        inserted = new int[text.sequences()];
+        if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
+            for (Segment segment : segments) {
+                Arrays.fill(inserted, segment.first(), segment.last(), InsertedRowsOf.count(segment));
+            }
+        }
+        packing = InsertedRowsOf.packing(text, inserted);
         this.training = training;
         this.seed = seed;
     }
@@ -122,11 +134,60 @@ public final class ForwardContext implements AutoCloseable {
                 own.add(new Segment(from - first, to - first, segment.adapters()));
             }
         }
-        return new ForwardContext(packing.slice(first, last), own, training, seed);
+        return new ForwardContext(text.slice(first, last), own, training, seed);
     }
 
+    /** How all rows lie that go through the blocks: those of the texts and those inserted before them. */
     public Packing packing() {
         return packing;
+    }
+
+    /** How the texts' own rows lie, without what adapters insert: {@link #packing} itself if they insert nothing. */
+    public Packing text() {
+        return text;
+    }
+
+    /** Number of rows that adapters insert before a sequence's text. */
+    public int inserted(int sequence) {
+        return inserted[sequence];
+    }
+
+    /** The row, among those of {@link #packing}, that a token of a text has. */
+    public long rowOf(int sequence, int token) {
+        return packing.begin(sequence) + inserted[sequence] + token;
+    }
+
+    /**
+     * Puts inserted rows before those of the texts.
+     *
+     * @param point the model's own
+     * @param textRows embedded words, [rows of text(), C]
+     * @return [rows of packing(), C], of their type; textRows itself if nothing is inserted
+     */
+    public Tensor insert(SequencePoint point, Tensor textRows) {
+        return text == packing ? textRows : InsertedRowsOf.insert(at(point), textRows, text, segments);
+    }
+
+    /** What the adapters of this call claim at a point; looked up once. */
+    @SuppressWarnings("unchecked") // under a point are claims of its kind
+    public <C> Claims<C> at(Point<C> point) {
+        Claims<?> known = claims.get(point);
+        if (known == null) {
+            known = Claims.of(point, segments);
+            claims.put(point, known);
+        }
+        return (Claims<C>) known;
+    }
+
+    /** What follows from the claims for a part of the model (the key), made once a call. */
+    @SuppressWarnings("unchecked") // a key's maker makes one type
+    public <T> T plan(Object key, Supplier<T> maker) {
+        Object known = plans.get(key);
+        if (known == null) {
+            known = maker.get();
+            plans.put(key, known);
+        }
+        return (T) known;
     }
 
     public boolean training() {
@@ -147,7 +208,10 @@ public final class ForwardContext implements AutoCloseable {
         return Seeds.mix(seed, place);
     }
 
-    /** For each row its position: 0, 1, … behind what the sequence's adapters take and earlier calls had. */
+    /**
+     * For each row of {@link #packing} its position in the model's table: 0, 1, … behind the positions that prefixes take and
+     * the rows of earlier calls.
+     */
     public long[] positions() {
         long[] positions = new long[Math.toIntExact(packing.rows())];
         for (int s = 0; s < packing.sequences(); s++) {
@@ -164,13 +228,13 @@ public final class ForwardContext implements AutoCloseable {
         int earlier = cache == null ? 0 : cache.length(sequence);
         for (Segment segment : segments) {
             if (sequence >= segment.first() && sequence < segment.last()) {
-                return before(segment) + (long) earlier;
+                return before(segment) - InsertedRowsOf.count(segment) + (long) earlier;
             }
         }
         throw new IllegalArgumentException("there is no sequence " + sequence);
     }
 
-    /** Positions that adapters take before each text of a segment. */
+    /** Positions that adapters take before each text of a segment, by prefixes and by inserted rows. */
     public static int before(Segment segment) {
         return segment.adapters().stream().mapToInt(Adapter::positions).sum();
     }
@@ -220,26 +284,13 @@ public final class ForwardContext implements AutoCloseable {
         }
     }
 
-    /** The tensor that one segment has in place of a frozen one; at most one of its adapters replaces it. */
-    public static Optional<Parameter> replacement(Segment segment, String tensorPath) {
-        return segment.adapters().stream()
-                .flatMap(adapter -> adapter.replacement(tensorPath).stream())
-                .findFirst();
-    }
-
-    /** The prefix that one segment has before the keys and values of an attention; at most one of its adapters has one. */
-    public static Optional<PrefixKeyValues> prefix(Segment segment, String attentionPath) {
-        return segment.adapters().stream()
-                .flatMap(adapter -> adapter.prefix(attentionPath).stream())
-                .findFirst();
-    }
-
     /**
      * Runs f on the rows of each group of neighbouring segments for which {@code key} gives the same, and puts the results
      * together; without a copy where all rows share it. What differs by adapter and cannot be told to one native call goes
      * through here.
      *
-     * @param rows how x's rows lie: {@link #packing}, or one row for each sequence
+     * @param key such as {@code claims::of}
+     * @param rows how x's rows lie
      */
     public Tensor bySegment(Tensor x, Packing rows, Function<Segment, ?> key, SegmentFunction f) {
         List<Segment> merged = new ArrayList<>();

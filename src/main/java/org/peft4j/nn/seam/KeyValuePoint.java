@@ -9,4 +9,4 @@ package org.peft4j.nn.seam;
  * @param heads key/value heads
  * @param headSize elements of a head
  */
-public record KeyValuePoint(String path, int layer, long heads, long headSize) implements Point {}
+public record KeyValuePoint(String path, int layer, long heads, long headSize) implements Point<PrefixKeyValues> {}

@@ -1,11 +1,12 @@
 package org.peft4j.nn.seam;
 
 /**
- * A linear layer {@code y = x Wᵀ + bias}. Claimed by {@link LowRank}s, several of which add up.
+ * A linear layer {@code y = W x + b}. Claimed by {@link LowRank}s, which add up, or by {@link InputScale}s and
+ * {@link OutputScale}s, which multiply.
  *
  * @param path such as {@code bert.encoder.layer.0.attention.self.query}
  * @param in columns of W
  * @param out rows of W
  * @param head whether it is the task's output layer, which "all linear layers" leaves out
  */
-public record LinearPoint(String path, long in, long out, boolean head) implements Point {}
+public record LinearPoint(String path, long in, long out, boolean head) implements Point<LinearClaim> {}

@@ -6,7 +6,7 @@ import org.bytedeco.pytorch.Tensor;
  * Claim of a {@link LinearPoint}: {@code y += scale (dropout(x) Aᵀ) Bᵀ}. The tensors are asked for in each forward, so
  * a method may make them from others; autograd follows.
  */
-public interface LowRank {
+public non-sealed interface LowRank extends LinearClaim {
     /** A [r, in], float32. */
     Tensor a();
 

@@ -1,6 +1,11 @@
 package org.peft4j.nn.seam;
 
-/** A place in a backbone where a method may act, known by its Hugging Face path. */
-public sealed interface Point permits LinearPoint, KeyValuePoint, TensorPoint {
+/**
+ * A place in a backbone where methods may act, known by its Hugging Face path.
+ *
+ * @param <C> what may be claimed there
+ */
+public sealed interface Point<C>
+        permits LinearPoint, KeyValuePoint, SublayerPoint, EmbeddingPoint, SequencePoint, TensorPoint {
     String path();
 }

@@ -1,39 +1,78 @@
 package org.peft4j.nn.seam;
 
 import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
-/**
- * What a model offers to methods. Lists are in the model's order.
- *
- * @param modelType {@code model_type} of its config, such as {@code bert}
- * @param architecture class of Hugging Face that it equals, such as {@code BertForSequenceClassification}; for messages
- * @param hiddenSize width of the hidden states
- * @param layers number of blocks
- * @param queryHeads query heads of a block
- * @param linears every linear layer
- * @param keyValues one for each block
- * @param tensors every frozen tensor by path
- * @param fresh modules whose values the model directory did not have: made at random, so an adapter has to train and keep
- *     them
- */
-public record Points(
-        String modelType,
-        String architecture,
-        long hiddenSize,
-        int layers,
-        long queryHeads,
-        List<LinearPoint> linears,
-        List<KeyValuePoint> keyValues,
-        Map<String, TensorPoint> tensors,
-        List<String> fresh) {
+/** What a model offers to methods. Lists are in the model's order. Immutable. */
+public final class Points {
+    private final String modelType;
+    private final String architecture;
+    private final long hiddenSize;
+    private final int layers;
+    private final long queryHeads;
+    private final List<Point<?>> all;
+    private final Map<String, TensorPoint> tensors;
+    private final List<String> fresh;
+
+    /**
+     * Of a model; what it offers beside these, {@link #and} adds.
+     *
+     * @param modelType {@code model_type} of its config, such as {@code bert}
+     * @param architecture class of Hugging Face that it equals, such as {@code BertForSequenceClassification}; for messages
+     * @param hiddenSize width of the hidden states
+     * @param layers number of blocks
+     * @param queryHeads query heads of a block
+     * @param linears every linear layer
+     * @param keyValues one for each block
+     * @param tensors every frozen tensor by path
+     * @param fresh modules whose values the model directory did not have: made at random, so an adapter has to train and
+     *     keep them
+     */
+    public Points(
+            String modelType,
+            String architecture,
+            long hiddenSize,
+            int layers,
+            long queryHeads,
+            List<LinearPoint> linears,
+            List<KeyValuePoint> keyValues,
+            Map<String, TensorPoint> tensors,
+            List<String> fresh) {
+        this(modelType, architecture, hiddenSize, layers, queryHeads, joined(linears, keyValues), tensors, fresh);
+    }
+
+    private Points(
+            String modelType,
+            String architecture,
+            long hiddenSize,
+            int layers,
+            long queryHeads,
+            Collection<? extends Point<?>> all,
+            Map<String, TensorPoint> tensors,
+            List<String> fresh) {
+        this.modelType = modelType;
+        this.architecture = architecture;
+        this.hiddenSize = hiddenSize;
+        this.layers = layers;
+        this.queryHeads = queryHeads;
+        this.all = List.copyOf(all);
+        this.tensors = Collections.unmodifiableMap(new LinkedHashMap<>(tensors));
+        this.fresh = List.copyOf(fresh);
+    }
+
+    /** These and more: sublayers, embeddings, the front of the sequence. */
+    public Points and(Collection<? extends Point<?>> more) {
+        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, joined(all, more), tensors, fresh);
+    }
+
     /** These and those of a head, which gives the whole its name in transformers. */
     public Points with(Points head) {
-        List<LinearPoint> allLinears = new ArrayList<>(linears);
-        allLinears.addAll(head.linears);
         Map<String, TensorPoint> allTensors = new LinkedHashMap<>(tensors);
         allTensors.putAll(head.tensors);
         List<String> allFresh = new ArrayList<>(fresh);
@@ -44,10 +83,60 @@ public record Points(
                 hiddenSize,
                 layers,
                 queryHeads,
-                allLinears,
-                keyValues,
+                joined(all, head.all),
                 allTensors,
                 allFresh);
+    }
+
+    private static List<Point<?>> joined(Collection<? extends Point<?>> some, Collection<? extends Point<?>> more) {
+        List<Point<?>> joined = new ArrayList<>(some);
+        joined.addAll(more);
+        return joined;
+    }
+
+    public String modelType() {
+        return modelType;
+    }
+
+    public String architecture() {
+        return architecture;
+    }
+
+    public long hiddenSize() {
+        return hiddenSize;
+    }
+
+    public int layers() {
+        return layers;
+    }
+
+    public long queryHeads() {
+        return queryHeads;
+    }
+
+    /** Every point of a kind, tensors aside. */
+    public <P extends Point<?>> List<P> all(Class<P> kind) {
+        return all.stream().filter(kind::isInstance).map(kind::cast).toList();
+    }
+
+    /** Every linear layer. */
+    public List<LinearPoint> linears() {
+        return all(LinearPoint.class);
+    }
+
+    /** Keys and values, one point for each block. */
+    public List<KeyValuePoint> keyValues() {
+        return all(KeyValuePoint.class);
+    }
+
+    /** Every frozen tensor by path. */
+    public Map<String, TensorPoint> tensors() {
+        return tensors;
+    }
+
+    /** Modules that the model directory lacks. */
+    public List<String> fresh() {
+        return fresh;
     }
 
     /** Paths of all modules that hold a tensor, directly or deeper. */
@@ -62,8 +151,8 @@ public record Points(
     }
 
     /** The linear layer with this path, or null. */
-    public @org.jspecify.annotations.Nullable LinearPoint linear(String path) {
-        return linears.stream()
+    public @Nullable LinearPoint linear(String path) {
+        return linears().stream()
                 .filter(point -> point.path().equals(path))
                 .findFirst()
                 .orElse(null);

@@ -11,11 +11,15 @@ import org.peft4j.nn.Tensors;
  * because attention aligns queries with the last keys.
  */
 public final class ReadRows {
-    /** Every row. */
+    /** Every row, inserted ones too. */
     public static final ReadRows ALL = new ReadRows((context, s, i) -> 0, (context, s, i) -> length(context, s));
 
-    /** The first row of each sequence, where encoders pool. */
+    /** The first row of each sequence, where encoders pool; an inserted one if there are such, as in Hugging Face PEFT. */
     public static final ReadRows FIRST = new ReadRows((context, s, i) -> 0, (context, s, i) -> 1);
+
+    /** The rows of the texts, without those that adapters insert before them. */
+    public static final ReadRows TEXT =
+            new ReadRows((context, s, i) -> context.inserted(s), (context, s, i) -> length(context, s));
 
     private final Bound begin;
     private final Bound end;
@@ -69,6 +73,9 @@ public final class ReadRows {
 
     /** Whether these are all rows there are. */
     public boolean isAll(ForwardContext context) {
+        if (this == ALL) {
+            return true;
+        }
         for (int s = 0; s < context.packing().sequences(); s++) {
             if (begin.of(context, s, s) > 0 || end.of(context, s, s) < length(context, s)) {
                 return false;

@@ -9,4 +9,4 @@ import org.bytedeco.pytorch.Tensor;
  * @param path name of the tensor, such as {@code classifier.weight}
  * @param value the frozen values
  */
-public record TensorPoint(String path, Tensor value) implements Point {}
+public record TensorPoint(String path, Tensor value) implements Point<Parameter> {}

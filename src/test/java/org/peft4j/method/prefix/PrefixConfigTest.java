@@ -29,6 +29,6 @@ class PrefixConfigTest {
         assertThat(type.yamlName()).isEqualTo("prefix-tuning");
         assertThat(PeftType.ofFileName("PREFIX_TUNING")).isEqualTo(type);
         assertThatThrownBy(() -> PeftType.ofFileName("LORAA"))
-                .hasMessageContaining("supported are [LORA, PREFIX_TUNING]");
+                .hasMessageContaining("supported are [LORA, IA3, PREFIX_TUNING");
     }
 }

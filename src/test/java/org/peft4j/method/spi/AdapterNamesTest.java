@@ -199,8 +199,8 @@ class AdapterNamesTest {
                         .contains(
                                 "the adapter has its own bert.embeddings.word_embeddings.weight, which takes the place of"
                                         + " the model's");
-                assertThat(Tensors.toFloats(adapter.replacement("bert.embeddings.word_embeddings.weight")
-                                .orElseThrow()
+                assertThat(Tensors.toFloats(adapter.replacements()
+                                .get("bert.embeddings.word_embeddings.weight")
                                 .value()))
                         .isEqualTo(values);
             }
@@ -245,7 +245,7 @@ class AdapterNamesTest {
     }
 
     @Test
-    void loraOnAnEmbeddingIsRefusedByName() throws Exception {
+    void loraOnATableOfAnotherSizeIsRefusedByName() throws Exception {
         refuses(
                 "lora-query-value",
                 name -> name,
@@ -253,7 +253,8 @@ class AdapterNamesTest {
                         "base_model.model.bert.embeddings.word_embeddings.lora_embedding_A",
                         List.of(1L, 2L),
                         new float[2])),
-                "word_embeddings.lora_embedding_A adapts an embedding table");
+                "word_embeddings.lora_embedding_A must have shape [1, 300]",
+                "vocabulary of another size");
     }
 
     @Test

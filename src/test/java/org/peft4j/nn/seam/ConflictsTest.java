@@ -22,6 +22,7 @@ class ConflictsTest {
     }
 
     private static final LinearPoint QUERY = new LinearPoint("attention.query", 3, 2, false);
+    private static final EmbeddingPoint WORDS = new EmbeddingPoint("words", 9, 2, true, false);
     private static final KeyValuePoint ATTENTION = new KeyValuePoint("attention", 0, 1, 2);
 
     private final TensorPoint weight = new TensorPoint("attention.query.weight", Tensors.zeros(2, 3));
@@ -109,6 +110,51 @@ class ConflictsTest {
                 "both put a prefix before attention");
     }
 
+    private static void scaled(Adapter.Builder builder) {
+        Parameter factors = parameter("attention.query.ia3_l", 2);
+        builder.parameter(factors).claim(QUERY, (OutputScale) factors::value);
+    }
+
+    private static void rows(Adapter.Builder builder, long... indexes) {
+        Parameter rows = parameter("words.trainable_tokens_delta", indexes.length, 2);
+        List<Long> numbers = Arrays.stream(indexes).boxed().toList();
+        builder.parameter(rows).claim(WORDS, new TokenRows(numbers, rows));
+    }
+
+    @Test
+    void aLayerThatOneScalesAndTheOtherUpdates() {
+        refused(
+                adapter("mails", ConflictsTest::scaled),
+                adapter("tickets", ConflictsTest::lora),
+                "scale attention.query and add a low-rank update");
+        assertThatThrownBy(() -> adapter("mails", builder -> {
+                    lora(builder);
+                    scaled(builder);
+                }))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContainingAll("'mails'", "scale attention.query");
+    }
+
+    @Test
+    void aScaledLayerWhoseWeightIsReplaced() {
+        refused(
+                adapter("mails", this::replaced),
+                adapter("tickets", ConflictsTest::scaled),
+                "replaces attention.query.weight");
+    }
+
+    @Test
+    void theSameRowOfATable() {
+        refused(
+                adapter("mails", builder -> rows(builder, 7, 3)),
+                adapter("tickets", builder -> rows(builder, 4, 3)),
+                "both replace row 3 of words");
+        refused(
+                adapter("mails", builder -> rows(builder, 7)),
+                adapter("tickets", builder -> builder.claim(WORDS, (EmbeddingUpdate) indexes -> indexes)),
+                "replace rows of words and add to rows of it");
+    }
+
     @Test
     void theSecondAndThirdOfThree() {
         Adapter alone = adapter("alone", ConflictsTest::prefix);
@@ -124,8 +170,20 @@ class ConflictsTest {
         for (Adapter other : List.of(
                 adapter("lora, too", ConflictsTest::lora),
                 adapter("a bias", this::replacedBias),
-                adapter("a prefix", ConflictsTest::prefix))) {
+                adapter("a prefix", ConflictsTest::prefix),
+                adapter("rows", builder -> rows(builder, 1)))) {
             assertThatCode(() -> ForwardContext.inference(rows, lora, other).close())
+                    .doesNotThrowAnyException();
+        }
+    }
+
+    @Test
+    void scalesMultiplyAndRowsStandSideBySide() {
+        for (List<Adapter> both : List.of(
+                List.of(adapter("one", ConflictsTest::scaled), adapter("two", ConflictsTest::scaled)),
+                List.of(adapter("low", builder -> rows(builder, 1)), adapter("high", builder -> rows(builder, 2))))) {
+            assertThatCode(() -> ForwardContext.inference(rows, both.get(0), both.get(1))
+                            .close())
                     .doesNotThrowAnyException();
         }
     }

@@ -5,7 +5,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -17,9 +16,6 @@ import org.peft4j.method.spi.FileConfig;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */
 final class LoraFiles {
-    /** What PEFT puts before the path of every tensor: the tuner inside PeftModel, and the model inside the tuner. */
-    static final String PREFIX = "base_model.model.";
-
     /** PEFT fails at these; what its older versions leave out has a default. */
     private static final List<String> NEVER_NULL = List.of("r", "lora_alpha", "lora_dropout", "bias");
 
@@ -33,14 +29,15 @@ final class LoraFiles {
             }
         }
         try {
+            Targets targets = config.targets("target_modules");
             return LoraConfig.builder()
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
                     .rslora(config.flag("use_rslora"))
                     .dropout(config.number("lora_dropout", 0))
                     .bias(bias(config))
-                    .targets(targets(config, "target_modules", Targets.modelDefault()))
-                    .excludeModules(targets(config, "exclude_modules", null))
+                    .targets(targets == null ? Targets.modelDefault() : targets)
+                    .excludeModules(config.targets("exclude_modules"))
                     .layersToTransform(config.counts("layers_to_transform"))
                     .layersPattern(layersPattern(config))
                     .rankPattern(config.countsByName("rank_pattern"))
@@ -74,16 +71,6 @@ final class LoraFiles {
         throw config.wrong("bias", "must be one of [none, all, lora_only]", name);
     }
 
-    private static @Nullable Targets targets(FileConfig config, String key, @Nullable Targets fallback)
-            throws MalformedFileException {
-        Object value = config.get(key);
-        if (value instanceof String text) {
-            return Targets.of(text);
-        }
-        List<String> names = config.texts(key);
-        return names.isEmpty() ? fallback : Targets.names(names);
-    }
-
     /**
      * Every key that PEFT writes and that is not the same for all methods.
      *
@@ -113,20 +100,5 @@ final class LoraFiles {
 
     private static @Nullable Object layersPattern(List<String> names) {
         return names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names;
-    }
-
-    /** The file's name of a parameter; the bias of an adapted layer is inside PEFT's wrapper of it. */
-    static String key(String path, Set<String> adapted) {
-        String module = path.substring(0, path.lastIndexOf('.'));
-        String last = path.substring(module.length());
-        return PREFIX + (adapted.contains(module) ? module + ".base_layer" + last : path);
-    }
-
-    /** As PEFT warns: no linear layer of ours is stored as GPT-2's are. */
-    static void noteTransposed(AdapterFile file, List<String> notes) throws MalformedFileException {
-        if (new FileConfig(file).flag("fan_in_fan_out")) {
-            notes.add("fan_in_fan_out is true in the adapter's config, but the model's linear layers store [out, in]:"
-                    + " taken as false, as PEFT does");
-        }
     }
 }

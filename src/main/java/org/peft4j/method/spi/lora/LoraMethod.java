@@ -1,16 +1,13 @@
 package org.peft4j.method.spi.lora;
 
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -22,28 +19,22 @@ import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.lora.LoraTargets;
 import org.peft4j.method.spi.AdapterNames;
 import org.peft4j.method.spi.FileTensors;
+import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.nn.Init;
-import org.peft4j.nn.Scopes;
-import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.EmbeddingPoint;
+import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
-import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
 
-/** LoRA and rsLoRA: {@code y = W x + scale · B A dropout(x)} at linear layers (Hu et al. 2021; Hugging Face PEFT). */
+/** LoRA and rsLoRA: {@code y = W x + scale · B A dropout(x)} at linear layers, or a table's rows (Hu et al. 2021; Hugging Face PEFT). */
 public final class LoraMethod implements Method<LoraConfig> {
-    private static final String A = ".lora_A.weight";
-    private static final String B = ".lora_B.weight";
-
-    private static final String EMBEDDING_A = ".lora_embedding_A";
     private static final String OTHER_RANK = ", the adapter's config says ";
-
-    /** Where an adapter applies: the layer, and its rank there. */
-    private record Site(LinearPoint point, int rank, double scale) {}
 
     @Override
     public PeftType type() {
@@ -51,35 +42,47 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     @Override
-    public Class<LoraConfig> configType() {
-        return LoraConfig.class;
+    public LoraConfig defaults() {
+        return LoraConfig.defaults();
+    }
+
+    @Override
+    public Map<String, String> renamedSettings() {
+        return Map.of(
+                "lora_alpha", "alpha",
+                "lora_dropout", "dropout",
+                "target_modules", "targets",
+                "use_rslora", "rslora",
+                "init_lora_weights", "init");
     }
 
     @Override
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
-        List<Site> sites = sites(resolved, points);
+        List<LoraSite> sites = sites(resolved, points);
         return build(name, resolved, sites, points, seed).build();
     }
 
-    private static List<Site> sites(LoraConfig config, Points points) {
+    private static List<LoraSite> sites(LoraConfig config, Points points) {
         LoraLayers layers = new LoraLayers(config);
-        boolean allLinear = config.targets() instanceof Targets.AllLinear;
-        List<Site> sites = new ArrayList<>();
-        for (LinearPoint point : points.linears()) {
-            String path = point.path();
-            if (!(allLinear && point.head()) && layers.adapts(path)) {
-                sites.add(new Site(point, layers.rank(path), layers.scale(path)));
-            }
-        }
+        List<LoraSite> sites = LoraSite.points(points)
+                .filter(point -> isCandidate(config, point) && layers.adapts(point.path()))
+                .map(point -> new LoraSite(point, layers.rank(point.path()), layers.scale(point.path())))
+                .toList();
         checkTargets(config, points, sites);
         return sites;
     }
 
+    /** "All linear layers" means neither the head nor embedding tables. */
+    private static boolean isCandidate(LoraConfig config, Point<?> point) {
+        return !(config.targets() instanceof Targets.AllLinear)
+                || point instanceof LinearPoint linear && !linear.head();
+    }
+
     // Each name in a list has to match a layer by itself: a misspelt one must not hide behind the others.
-    private static void checkTargets(LoraConfig config, Points points, List<Site> sites) {
+    private static void checkTargets(LoraConfig config, Points points, List<LoraSite> sites) {
         Targets targets = config.targets();
-        List<String> paths = points.linears().stream().map(LinearPoint::path).toList();
+        List<String> paths = LoraSite.points(points).map(Point::path).toList();
         List<String> unmatched = targets.unmatched(paths);
         if (!unmatched.isEmpty()) {
             throw new IllegalArgumentException(Targets.names(unmatched).noMatch(paths));
@@ -93,20 +96,10 @@ public final class LoraMethod implements Method<LoraConfig> {
         }
     }
 
-    private static Adapter.Builder build(String name, LoraConfig config, List<Site> sites, Points points, long seed) {
+    private static Adapter.Builder build(
+            String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
         Adapter.Builder builder = Adapter.builder(name);
-        for (Site site : sites) {
-            String path = site.point().path();
-            long in = site.point().in();
-            Parameter a = Parameter.of(path + A, "lora_A", () -> switch (config.init()) {
-                case KAIMING -> Init.kaiming(seed, path + A, site.rank(), in);
-                case GAUSSIAN -> Init.normal(seed, path + A, 1.0 / site.rank(), site.rank(), in);
-            });
-            Parameter b = Parameter.of(
-                    path + B, "lora_B", () -> Tensors.zeros(site.point().out(), site.rank()));
-            builder.parameter(a).parameter(b);
-            builder.claim(site.point(), LowRank.of(a, b, site.scale(), config.dropout()));
-        }
+        sites.forEach(site -> site.claim(builder, config, seed));
         for (TensorPoint bias : biases(config, sites, points)) {
             if (!builder.claims(bias)) {
                 builder.claim(bias, SavedModules.copy(bias, "bias"));
@@ -116,7 +109,7 @@ public final class LoraMethod implements Method<LoraConfig> {
         return builder;
     }
 
-    private static List<TensorPoint> biases(LoraConfig config, List<Site> sites, Points points) {
+    private static List<TensorPoint> biases(LoraConfig config, List<LoraSite> sites, Points points) {
         List<TensorPoint> biases = new ArrayList<>();
         switch (config.bias()) {
             case NONE -> {}
@@ -150,14 +143,14 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        LoraFiles.noteTransposed(file, notes);
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, LoraFiles.PREFIX, points);
-        List<Site> sites = sites(config, file, byPath, points, notes);
+        FileTensors.noteTransposed(file, notes);
+        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        List<LoraSite> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
             LoraLayers layers = new LoraLayers(config);
             for (String target : names.names()) {
                 Targets one = Targets.names(target);
-                boolean meant = points.linears().stream()
+                boolean meant = LoraSite.points(points)
                         .filter(point -> one.matches(point.path()))
                         .allMatch(point -> layers.adapts(point.path())); // or matches nothing
                 if (meant
@@ -170,37 +163,29 @@ public final class LoraMethod implements Method<LoraConfig> {
         Adapter.Builder builder = build(name, config, sites, points, 0);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        try {
-            FileTensors.load(adapter, file, byPath, key(adapter.lowRanks().keySet()), notes);
-        } catch (RuntimeException e) {
-            adapter.close();
-            throw e;
-        }
-        return adapter;
+        return FileTensors.filled(adapter, file, byPath, FileTensors.key(PeftKeys.MODEL, adapter), notes);
     }
 
     /** Where the file has tensors of LoRA; they count, whatever the config says of targets and ranks. */
-    private static List<Site> sites(
+    private static List<LoraSite> sites(
             LoraConfig config, AdapterFile file, Map<String, TensorData> byPath, Points points, List<String> notes)
             throws MalformedFileException {
         LoraLayers layers = new LoraLayers(LoraTargets.resolve(config, points.modelType()));
-        List<Site> sites = new ArrayList<>();
+        List<LoraSite> sites = new ArrayList<>();
         for (Map.Entry<String, TensorData> entry : byPath.entrySet()) {
             String tensor = "tensor " + entry.getValue().name();
-            if (entry.getKey().endsWith(EMBEDDING_A)) {
-                throw FileTensors.malformed(
-                        file, tensor + " adapts an embedding table; LoRA is supported on linear layers alone");
-            }
-            if (!entry.getKey().endsWith(A)) {
+            String path = LoraSite.moduleOfA(entry.getKey());
+            if (path == null) {
                 continue;
             }
-            String path = entry.getKey().substring(0, entry.getKey().length() - A.length());
-            LinearPoint point = points.linear(path);
+            Point<?> point = LoraSite.points(points)
+                    .filter(candidate -> candidate.path().equals(path))
+                    .findFirst()
+                    .orElseThrow(() -> FileTensors.malformed(
+                            file,
+                            tensor + " adapts a linear layer or embedding table that " + points.architecture()
+                                    + " does not have"));
             List<Long> shape = entry.getValue().shape();
-            if (point == null) {
-                throw FileTensors.malformed(
-                        file, tensor + " adapts a linear layer that " + points.architecture() + " does not have");
-            }
             if (byPath.containsKey(path + ".weight")) {
                 throw FileTensors.malformed(
                         file,
@@ -208,24 +193,21 @@ public final class LoraMethod implements Method<LoraConfig> {
                                 + byPath.get(path + ".weight").name() + "; only one of them is supported");
             }
             if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > LoraConfig.MAX_RANK) {
-                throw FileTensors.malformed(file, tensor + " must have shape [r, " + point.in() + "], has " + shape);
+                throw FileTensors.malformed(
+                        file, tensor + " must have shape [r, " + LoraSite.in(point) + "], has " + shape);
             }
             int rank = shape.get(0).intValue();
             if (rank != layers.rank(path) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
                 notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(path) + "; the tensors count");
             }
             double alpha = layers.alpha(path);
-            sites.add(new Site(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
+            sites.add(new LoraSite(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }
         if (sites.isEmpty()) {
             throw FileTensors.malformed(
-                    file, "has no tensor named " + LoraFiles.PREFIX + "….lora_A.weight" + FileTensors.has(file));
+                    file, "has no tensor named " + PeftKeys.MODEL + "….lora_A.weight" + FileTensors.has(file));
         }
         return sites;
-    }
-
-    private static UnaryOperator<String> key(Set<String> adapted) {
-        return path -> LoraFiles.key(path, adapted);
     }
 
     @Override
@@ -234,15 +216,12 @@ public final class LoraMethod implements Method<LoraConfig> {
         LoraLayers layers = new LoraLayers(resolved);
         return LoraFiles.write(
                 resolved,
-                points.linears().stream()
-                        .map(LinearPoint::path)
-                        .filter(layers::adapts)
-                        .toList());
+                LoraSite.points(points).map(Point::path).filter(layers::adapts).toList());
     }
 
     @Override
     public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
-        return FileTensors.of(adapter, key(adapter.lowRanks().keySet()));
+        return FileTensors.of(adapter, FileTensors.key(PeftKeys.MODEL, adapter));
     }
 
     @Override
@@ -252,46 +231,34 @@ public final class LoraMethod implements Method<LoraConfig> {
 
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        Map<String, Tensor> changed = new LinkedHashMap<>();
-        adapter.replacements().forEach((path, parameter) -> {
-            Tensor value = parameter.value().detach().clone();
-            checkFinite(path, value);
-            changed.put(path, value);
+        Map<String, Tensor> changed = Merging.replacements(adapter);
+        adapter.claims(LinearPoint.class).forEach((point, claims) -> {
+            String weight = point.path() + ".weight";
+            changed.put(weight, Merging.changed(weight, points, value -> {
+                for (LinearClaim claim : claims) {
+                    LowRank update = (LowRank) claim; // this method claims nothing else
+                    Tensor delta = update.b().detach().matmul(update.a().detach());
+                    value = value.add(delta.mul(new Scalar(update.scale())));
+                }
+                return value;
+            }));
         });
-        adapter.lowRanks().forEach((path, claim) -> {
-            TensorPoint weight = points.tensors().get(path + ".weight");
-            if (weight == null) {
-                throw new IllegalStateException("the model has no weight " + path + ".weight to merge into");
-            }
-            changed.put(path + ".weight", Scopes.scoped(() -> merge(path, weight.value(), claim)));
+        adapter.claims(EmbeddingPoint.class).forEach((point, claims) -> {
+            String weight = point.path() + ".weight";
+            Tensor delta = ((LoraSite.TableUpdate) claims.get(0)).ofTable();
+            changed.put(weight, Merging.changed(weight, points, value -> value.add(delta)));
         });
         return changed;
-    }
-
-    private static Tensor merge(String path, Tensor weight, LowRank claim) {
-        Tensor delta = claim.b().detach().matmul(claim.a().detach()).mul(new Scalar(claim.scale()));
-        Tensor merged = weight.to(ScalarType.Float).add(delta);
-        checkFinite(path + ".weight", merged);
-        return merged;
-    }
-
-    private static void checkFinite(String path, Tensor merged) {
-        if (!merged.isfinite().all().item_bool()) {
-            throw new IllegalStateException("merging would put values that are not finite into " + path);
-        }
     }
 
     @Override
     public long parameterCount(LoraConfig config, Points points) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
-        List<Site> sites = sites(resolved, points);
+        List<LoraSite> sites = sites(resolved, points);
         Set<String> whole = new LinkedHashSet<>(
                 SavedModules.of(points, config.modulesToSave()).keySet());
         biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
-        long count = 0;
-        for (Site site : sites) {
-            count += site.rank() * (site.point().in() + site.point().out());
-        }
+        long count = sites.stream().mapToLong(LoraSite::elements).sum();
         for (String path : whole) {
             count += points.tensors().get(path).value().numel();
         }
@@ -301,5 +268,10 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public String summary() {
         return "A and B of rank r at linear layers: y = W x + scale · B A x";
+    }
+
+    @Override
+    public String settings(LoraConfig config) {
+        return "r " + config.r() + ", the model's usual targets";
     }
 }

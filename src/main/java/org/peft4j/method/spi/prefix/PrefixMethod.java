@@ -40,8 +40,14 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     }
 
     @Override
-    public Class<PrefixConfig> configType() {
-        return PrefixConfig.class;
+    public PrefixConfig defaults() {
+        return PrefixConfig.defaults();
+    }
+
+    @Override
+    public Map<String, String> renamedSettings() {
+        return Map.of(
+                "num_virtual_tokens", "virtual_tokens", "prefix_projection", "projection", "init_weights", "init");
     }
 
     @Override
@@ -132,14 +138,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         PrefixTable table = direct(builder, config.virtualTokens(), InitPrefix.ZERO, points, 0);
         claim(builder, table, config, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        Adapter adapter = builder.build();
-        try {
-            FileTensors.load(adapter, file, byPath, PrefixMethod::key, notes);
-        } catch (RuntimeException e) {
-            adapter.close();
-            throw e;
-        }
-        return adapter;
+        return FileTensors.filled(builder.build(), file, byPath, PrefixMethod::key, notes);
     }
 
     private static String key(String path) {
@@ -154,8 +153,12 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     @Override
     public Map<String, TensorData> fileTensors(PrefixConfig config, Adapter adapter) {
         Map<String, TensorData> tensors = new LinkedHashMap<>();
-        PrefixTable table =
-                ((PrefixTable.Share) adapter.prefixes().values().iterator().next()).source();
+        PrefixTable table = ((PrefixTable.Share) adapter.claims(KeyValuePoint.class)
+                        .values()
+                        .iterator()
+                        .next()
+                        .get(0))
+                .source();
         try (var scope = new org.bytedeco.javacpp.PointerScope()) {
             Tensor values = table.values().detach();
             tensors.put(
@@ -196,5 +199,10 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     @Override
     public String summary() {
         return "P keys and values in front of each layer's own";
+    }
+
+    @Override
+    public String settings(PrefixConfig config) {
+        return config.virtualTokens() + " virtual tokens";
     }
 }

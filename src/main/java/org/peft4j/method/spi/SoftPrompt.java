@@ -1,0 +1,125 @@
+package org.peft4j.method.spi;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.InsertedRows;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.SequencePoint;
+
+/**
+ * Rows in front of each text, trained themselves or made from what is trained; their files are the same: one table
+ * {@code prompt_embeddings} [P, C], as Hugging Face PEFT has it.
+ */
+public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedRows {
+    /** Name of the table, as a parameter and in files. */
+    public static final String TABLE = "prompt_embeddings";
+
+    /** Group of what is trained. */
+    public static final String GROUP = "prompt";
+
+    /** The keys that the configs of all such methods have. */
+    public static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
+            .all(PeftKeys.COMMON)
+            .obeyed("num_virtual_tokens", "token_dim")
+            .harmless("a size of the model; rows in front of the text need its width alone", "num_layers")
+            .harmless("a size of the model; rows in front of a text need its width alone", "num_attention_heads")
+            .only(
+                    "num_transformer_submodules",
+                    List.of(1),
+                    "models of an encoder and a decoder with a prompt each are not offered")
+            .build();
+
+    @Override
+    public Tensor rows() {
+        return maker.get();
+    }
+
+    /** Width of a row, and where rows may be inserted. */
+    public static SequencePoint point(Points points) {
+        return points.all(SequencePoint.class).stream()
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "method: rows cannot be put before the texts of a model of the type " + points.modelType()));
+    }
+
+    /** Claims the front of the sequence, and modules that are saved as a whole. */
+    public static void claim(Adapter.Builder builder, SoftPrompt prompt, Points points, List<String> modulesToSave) {
+        builder.claim(point(points), prompt);
+        SavedModules.claim(builder, points, modulesToSave);
+    }
+
+    /** An adapter whose table is trained itself. */
+    public static Adapter.Builder direct(
+            String name, int count, Points points, List<String> modulesToSave, Supplier<Tensor> initial) {
+        Parameter table = Parameter.of(TABLE, GROUP, initial);
+        Adapter.Builder builder = Adapter.builder(name).parameter(table);
+        claim(builder, new SoftPrompt(count, table::value), points, modulesToSave);
+        return builder;
+    }
+
+    /** The adapter of a file. */
+    public static Adapter read(
+            String name, int count, List<String> modulesToSave, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        FileConfig config = new FileConfig(file);
+        int width = Math.toIntExact(point(points).width());
+        if (config.count("token_dim", width) != width) {
+            throw config.wrong("token_dim", "must be " + width + " for this model", config.get("token_dim"));
+        }
+        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.INPUT, points);
+        Adapter.Builder builder = direct(name, count, points, modulesToSave, () -> Tensors.zeros(count, width));
+        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
+        return FileTensors.filled(builder.build(), file, byPath, key(), notes);
+    }
+
+    /** What PEFT writes for the model's sizes. */
+    public static Map<String, Object> fileConfig(int count, Points points) {
+        Map<String, Object> file = new LinkedHashMap<>();
+        file.put("num_attention_heads", points.queryHeads());
+        file.put("num_layers", points.layers());
+        file.put("num_transformer_submodules", 1);
+        file.put("num_virtual_tokens", count);
+        file.put("token_dim", point(points).width());
+        return file;
+    }
+
+    /** The table, and modules that are saved as a whole; not the network behind the table. */
+    public static Map<String, TensorData> fileTensors(Adapter adapter) {
+        Map<String, TensorData> tensors = new LinkedHashMap<>();
+        InsertedRows prompt =
+                adapter.claims(SequencePoint.class).values().iterator().next().get(0);
+        try (PointerScope scope = new PointerScope()) {
+            Tensor values = prompt.rows().detach();
+            List<Long> shape = List.of(values.size(0), values.size(1));
+            tensors.put(TABLE, new TensorData(TABLE, DType.F32, shape, Tensors.toBytes(values)));
+        }
+        Map<String, TensorData> all = FileTensors.of(adapter, key());
+        adapter.replacements().keySet().forEach(path -> {
+            String name = key().apply(path);
+            tensors.put(name, all.get(name));
+        });
+        return tensors;
+    }
+
+    private static UnaryOperator<String> key() {
+        return path -> path.equals(TABLE) ? TABLE : PeftKeys.INPUT + path;
+    }
+
+    /** Why no merge. */
+    public static String mergeRefusal() {
+        return "rows in front of a text are read by attention: no frozen weight has that effect";
+    }
+}

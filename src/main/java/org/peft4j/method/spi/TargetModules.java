@@ -1,0 +1,86 @@
+package org.peft4j.method.spi;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.method.ModulePattern;
+import org.peft4j.method.Targets;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Points;
+
+/**
+ * Which modules a method's {@code targets} mean, as Hugging Face PEFT decides it for every method: those that match, without
+ * excluded ones and without those that {@code modules_to_save} names or that are inside of them.
+ */
+public final class TargetModules {
+    private final Targets targets;
+    private final @Nullable Targets excluded;
+    private final List<ModulePattern> saved = new ArrayList<>();
+
+    /** @param targets that are not the model's default any more */
+    public TargetModules(Targets targets, @Nullable Targets excluded, List<String> modulesToSave) {
+        this.targets = targets;
+        this.excluded = excluded;
+        modulesToSave.forEach(name -> saved.add(ModulePattern.of("(^|.*\\.)" + name + "($|\\..*)")));
+    }
+
+    /** Whether the module with this path is meant. */
+    public boolean matches(String path) {
+        return targets.matches(path)
+                && (excluded == null || !excluded.matches(path))
+                && saved.stream().noneMatch(pattern -> pattern.begins(path));
+    }
+
+    /** Whether a linear layer is meant; "all-linear" leaves out the head. */
+    public boolean adapts(LinearPoint point) {
+        return isCandidate(point) && matches(point.path());
+    }
+
+    private boolean isCandidate(LinearPoint point) {
+        return !(point.head() && targets instanceof Targets.AllLinear);
+    }
+
+    /** The linear layers that are meant. */
+    public List<LinearPoint> linears(Points points) {
+        return of(points.linears().stream().filter(this::isCandidate).toList(), LinearPoint::path);
+    }
+
+    /**
+     * Those of the modules that are meant.
+     *
+     * @throws IllegalArgumentException if none is, or a name in the list of targets matches none
+     */
+    public <P> List<P> of(List<P> points, Function<P, String> path) {
+        List<String> paths = points.stream().map(path).toList();
+        List<String> unmatched = targets.unmatched(paths);
+        if (!unmatched.isEmpty()) {
+            throw new IllegalArgumentException(Targets.names(unmatched).noMatch(paths));
+        }
+        List<P> found =
+                points.stream().filter(point -> matches(path.apply(point))).toList();
+        if (found.isEmpty()) {
+            throw new IllegalArgumentException(
+                    paths.stream().anyMatch(targets::matches)
+                            ? "targets '" + targets.toTree()
+                                    + "' match modules of the model, but exclude_modules and modules_to_save leave none"
+                                    + " of them"
+                            : targets.noMatch(paths));
+        }
+        return found;
+    }
+
+    /** Notes the names among an adapter's targets for which its file has nothing. */
+    public void noteUnused(List<String> all, List<String> used, List<String> notes) {
+        if (!(targets instanceof Targets.Names names)) {
+            return;
+        }
+        for (String name : names.names()) {
+            Targets one = Targets.names(name);
+            boolean meant = all.stream().filter(one::matches).allMatch(this::matches); // or matches nothing
+            if (meant && used.stream().noneMatch(one::matches)) {
+                notes.add("target '" + name + "' of the adapter's config has no tensors in its file");
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+package org.peft4j.method.spi.prompt;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.prompt.PromptConfig;
+import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.SavedModules;
+import org.peft4j.method.spi.SoftPrompt;
+import org.peft4j.nn.Init;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Points;
+
+/** Prompt tuning: trained rows in front of each text (Lester et al. 2021; Hugging Face PEFT). */
+public final class PromptMethod implements Method<PromptConfig> {
+    private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
+            .all(SoftPrompt.KEYS)
+            .harmless("how the rows began, which the file's tensor replaces", "prompt_tuning_init")
+            .harmless("the words that the rows began with", "prompt_tuning_init_text")
+            .harmless(
+                    "the tokenizer of the words that the rows began with", "tokenizer_name_or_path", "tokenizer_kwargs")
+            .build();
+
+    @Override
+    public PeftType type() {
+        return PeftType.PROMPT_TUNING;
+    }
+
+    @Override
+    public PromptConfig defaults() {
+        return PromptConfig.defaults();
+    }
+
+    @Override
+    public Map<String, String> renamedSettings() {
+        return Map.of("num_virtual_tokens", "virtual_tokens");
+    }
+
+    @Override
+    public Adapter attach(String name, PromptConfig config, Points points, long seed) {
+        int count = config.virtualTokens();
+        long width = SoftPrompt.point(points).width();
+        return SoftPrompt.direct(
+                        name,
+                        count,
+                        points,
+                        config.modulesToSave(),
+                        () -> Init.normal(seed, SoftPrompt.TABLE, 1, count, width))
+                .build();
+    }
+
+    @Override
+    public ConfigKeys keys() {
+        return KEYS;
+    }
+
+    @Override
+    public PromptConfig readConfig(AdapterFile file) throws MalformedFileException {
+        FileConfig config = new FileConfig(file);
+        try {
+            return new PromptConfig(config.count("num_virtual_tokens", 0), config.texts("modules_to_save"));
+        } catch (IllegalArgumentException e) {
+            throw config.wrong(e);
+        }
+    }
+
+    @Override
+    public Adapter read(String name, PromptConfig config, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        return SoftPrompt.read(name, config.virtualTokens(), config.modulesToSave(), file, points, notes);
+    }
+
+    @Override
+    public Map<String, Object> fileConfig(PromptConfig config, Points points) {
+        Map<String, @Nullable Object> file = new LinkedHashMap<>(SoftPrompt.fileConfig(config.virtualTokens(), points));
+        file.put("prompt_tuning_init", "RANDOM");
+        file.put("prompt_tuning_init_text", null);
+        file.put("tokenizer_kwargs", null);
+        file.put("tokenizer_name_or_path", null);
+        return file;
+    }
+
+    @Override
+    public Map<String, TensorData> fileTensors(PromptConfig config, Adapter adapter) {
+        return SoftPrompt.fileTensors(adapter);
+    }
+
+    @Override
+    public Optional<String> mergeRefusal() {
+        return Optional.of(SoftPrompt.mergeRefusal());
+    }
+
+    @Override
+    public Map<String, Tensor> merged(Adapter adapter, Points points) {
+        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
+    }
+
+    @Override
+    public long parameterCount(PromptConfig config, Points points) {
+        return config.virtualTokens() * SoftPrompt.point(points).width()
+                + SavedModules.elements(points, config.modulesToSave());
+    }
+
+    @Override
+    public String summary() {
+        return "P rows in front of each text, in place of embedded words";
+    }
+
+    @Override
+    public String settings(PromptConfig config) {
+        return config.virtualTokens() + " virtual tokens";
+    }
+}

@@ -1,0 +1,212 @@
+package org.peft4j.method.spi.tokens;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.PeftType;
+import org.peft4j.method.Targets;
+import org.peft4j.method.spi.AdapterNames;
+import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.FileTensors;
+import org.peft4j.method.spi.Merging;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.SavedModules;
+import org.peft4j.method.spi.TargetModules;
+import org.peft4j.method.tokens.TrainableTokensConfig;
+import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.EmbeddingPoint;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.nn.seam.TokenRows;
+
+/**
+ * Rows of some tokens in the embedding table (Hugging Face PEFT's TRAINABLE_TOKENS): {@code trainable_tokens_delta} [k, C] holds
+ * the rows that take the place of the table's, whatever its name says.
+ */
+public final class TrainableTokensMethod implements Method<TrainableTokensConfig> {
+    private static final String ROWS = ".trainable_tokens_delta";
+    private static final String GROUP = "trainable_tokens";
+
+    private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
+            .all(PeftKeys.COMMON)
+            .obeyed("token_indices", "target_modules")
+            .harmless("how the rows began, which the file's tensors replace", "init_weights")
+            .build();
+
+    @Override
+    public PeftType type() {
+        return PeftType.TRAINABLE_TOKENS;
+    }
+
+    @Override
+    public TrainableTokensConfig defaults() {
+        return TrainableTokensConfig.defaults();
+    }
+
+    /** PEFT trains no head beside the rows; ours is in the same file, and PEFT puts it in the base's place with a warning. */
+    @Override
+    public boolean peftSavesModules() {
+        return false;
+    }
+
+    @Override
+    public Map<String, String> renamedSettings() {
+        return Map.of("token_indices", "tokens", "target_modules", "targets");
+    }
+
+    @Override
+    public Adapter attach(String name, TrainableTokensConfig config, Points points, long seed) {
+        return build(name, config, points).build();
+    }
+
+    private static Adapter.Builder build(String name, TrainableTokensConfig config, Points points) {
+        Adapter.Builder builder = Adapter.builder(name);
+        for (EmbeddingPoint table : tables(config, points)) {
+            TensorPoint frozen = points.tensors().get(table.path() + ".weight");
+            Parameter rows = Parameter.of(
+                    table.path() + ROWS,
+                    GROUP,
+                    () -> frozen.value().index_select(0, indexes(config)).to(ScalarType.Float));
+            builder.parameter(rows);
+            builder.claim(
+                    table,
+                    new TokenRows(
+                            config.tokens().stream().map(Integer::longValue).toList(), rows));
+        }
+        SavedModules.claim(builder, points, config.modulesToSave());
+        return builder;
+    }
+
+    private static Tensor indexes(TrainableTokensConfig config) {
+        return Tensors.ofInts(
+                config.tokens().stream().mapToInt(Integer::intValue).toArray());
+    }
+
+    private static List<EmbeddingPoint> tables(TrainableTokensConfig config, Points points) {
+        if (config.tokens().isEmpty()) {
+            throw new IllegalArgumentException("tokens must name at least one token, such as [1037], got []");
+        }
+        List<EmbeddingPoint> all = points.all(EmbeddingPoint.class);
+        List<EmbeddingPoint> tables = config.targets() instanceof Targets.ModelDefault
+                ? all.stream().filter(EmbeddingPoint::words).toList()
+                : new TargetModules(config.targets(), null, config.modulesToSave()).of(all, EmbeddingPoint::path);
+        for (EmbeddingPoint table : tables) {
+            if (table.tied()) {
+                throw new IllegalArgumentException("targets must not have " + table.path()
+                        + ": the output layer reads the same table, and its rows cannot be trained with it yet");
+            }
+            for (int token : config.tokens()) {
+                if (token >= table.rows()) {
+                    throw new IllegalArgumentException("tokens must be below " + table.rows() + ", the rows of "
+                            + table.path() + ", got " + token);
+                }
+            }
+        }
+        return tables;
+    }
+
+    @Override
+    public ConfigKeys keys() {
+        return KEYS;
+    }
+
+    @Override
+    public TrainableTokensConfig readConfig(AdapterFile file) throws MalformedFileException {
+        FileConfig config = new FileConfig(file);
+        try {
+            Targets targets = config.targets("target_modules");
+            return new TrainableTokensConfig(
+                    config.counts("token_indices"),
+                    targets == null ? Targets.modelDefault() : targets,
+                    config.texts("modules_to_save"));
+        } catch (IllegalArgumentException e) {
+            throw config.wrong(e);
+        }
+    }
+
+    @Override
+    public Adapter read(String name, TrainableTokensConfig config, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        Adapter.Builder builder = build(name, config, points);
+        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
+        Adapter adapter = builder.build();
+        return FileTensors.filled(adapter, file, byPath, FileTensors.key(PeftKeys.MODEL, adapter), notes);
+    }
+
+    /** PEFT writes the whole path of the table where none was named. */
+    @Override
+    public Map<String, Object> fileConfig(TrainableTokensConfig config, Points points) {
+        Map<String, Object> file = new LinkedHashMap<>();
+        file.put("init_weights", true);
+        file.put(
+                "target_modules",
+                config.targets() instanceof Targets.ModelDefault
+                        ? tables(config, points).get(0).path()
+                        : config.targets().toTree());
+        file.put("token_indices", config.tokens());
+        return file;
+    }
+
+    @Override
+    public Map<String, TensorData> fileTensors(TrainableTokensConfig config, Adapter adapter) {
+        return FileTensors.of(adapter, FileTensors.key(PeftKeys.MODEL, adapter));
+    }
+
+    @Override
+    public Optional<String> mergeRefusal() {
+        return Optional.empty();
+    }
+
+    /** The table with the rows in it. */
+    @Override
+    public Map<String, Tensor> merged(Adapter adapter, Points points) {
+        Map<String, Tensor> changed = Merging.replacements(adapter);
+        adapter.claims(EmbeddingPoint.class).forEach((table, claims) -> {
+            TokenRows rows = (TokenRows) claims.get(0); // this method claims nothing else
+            long[] indexes = rows.indexes().stream().mapToLong(Long::longValue).toArray();
+            String path = table.path() + ".weight";
+            changed.put(
+                    path,
+                    Merging.changed(
+                            path,
+                            points,
+                            value -> value.index_copy(
+                                    0,
+                                    Tensors.ofLongs(indexes, indexes.length),
+                                    rows.rows().value().detach())));
+        });
+        return changed;
+    }
+
+    @Override
+    public long parameterCount(TrainableTokensConfig config, Points points) {
+        if (config.tokens().isEmpty()) {
+            return SavedModules.elements(points, config.modulesToSave());
+        }
+        return tables(config, points).stream()
+                        .mapToLong(table -> config.tokens().size() * table.width())
+                        .sum()
+                + SavedModules.elements(points, config.modulesToSave());
+    }
+
+    @Override
+    public String summary() {
+        return "rows of some tokens in the embedding table";
+    }
+
+    @Override
+    public String settings(TrainableTokensConfig config) {
+        return config.tokens().size() + " tokens";
+    }
+}

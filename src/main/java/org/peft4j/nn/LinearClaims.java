@@ -1,0 +1,211 @@
+package org.peft4j.nn;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.InputScale;
+import org.peft4j.nn.seam.LinearClaim;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.LowRank;
+import org.peft4j.nn.seam.OutputScale;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Ops;
+
+/**
+ * What a {@link LinearGroup} does with the rows of neighbouring sequences that share weights, biases and factors; low-rank
+ * updates may belong to some of them only. Found once a call, see {@link ForwardContext#plan}.
+ */
+final class LinearClaims {
+    /** Where adapters may act in one layer. */
+    record Place(
+            LinearPoint linear,
+            TensorPoint weight,
+            @Nullable TensorPoint bias) {
+        static Place of(Linear layer) {
+            Tensor w = layer.weight();
+            return new Place(
+                    new LinearPoint(layer.path(), w.size(1), w.size(0), false),
+                    new TensorPoint(layer.weightPath(), w),
+                    layer.bias() == null ? null : new TensorPoint(layer.biasPath(), layer.bias()));
+        }
+    }
+
+    /** One layer, for all rows alike: its parameters in place of frozen tensors, and its factors. */
+    private record Layer(
+            Place place,
+            @Nullable Parameter weight,
+            @Nullable Parameter bias,
+            List<InputScale> inputs,
+            List<OutputScale> outputs) {
+        boolean sameAs(Layer other) {
+            return weight == other.weight
+                    && bias == other.bias
+                    && inputs.equals(other.inputs)
+                    && outputs.equals(other.outputs);
+        }
+    }
+
+    /** A low-rank update of one layer of the group, for sequences [first, last). */
+    private record Update(int part, int first, int last, LowRank claim) {}
+
+    private final int first;
+    private final int last;
+    private final List<Layer> layers;
+    private final List<Update> updates;
+    private final boolean joint;
+
+    private LinearClaims(int first, int last, List<Layer> layers, List<Update> updates) {
+        this.first = first;
+        this.last = last;
+        this.layers = layers;
+        this.updates = updates;
+        joint = layers.stream().allMatch(layer -> layer.weight() == null && layer.inputs.isEmpty());
+    }
+
+    /** All sequences of a call, in order. */
+    static List<LinearClaims> runs(List<Place> places, ForwardContext context) {
+        List<LinearClaims> runs = new ArrayList<>();
+        for (ForwardContext.Segment segment : context.segments()) {
+            List<Layer> layers = new ArrayList<>();
+            List<Update> updates = new ArrayList<>();
+            for (int i = 0; i < places.size(); i++) {
+                List<LinearClaim> claims = context.at(places.get(i).linear()).of(segment);
+                layers.add(layer(places.get(i), claims, segment, context));
+                for (LowRank claim : only(LowRank.class, claims)) {
+                    updates.add(new Update(i, segment.first(), segment.last(), claim));
+                }
+            }
+            LinearClaims run = new LinearClaims(segment.first(), segment.last(), layers, updates);
+            LinearClaims before = runs.isEmpty() ? null : runs.get(runs.size() - 1);
+            if (before != null && before.sharesLayersWith(run)) {
+                runs.set(runs.size() - 1, before.and(run));
+            } else {
+                runs.add(run);
+            }
+        }
+        return runs;
+    }
+
+    private static Layer layer(
+            Place place, List<LinearClaim> claims, ForwardContext.Segment segment, ForwardContext context) {
+        return new Layer(
+                place,
+                context.at(place.weight()).one(segment, parameter -> parameter, null),
+                place.bias() == null ? null : context.at(place.bias()).one(segment, parameter -> parameter, null),
+                only(InputScale.class, claims),
+                only(OutputScale.class, claims));
+    }
+
+    private static <C> List<C> only(Class<C> kind, List<LinearClaim> claims) {
+        return claims.stream().filter(kind::isInstance).map(kind::cast).toList();
+    }
+
+    private boolean sharesLayersWith(LinearClaims other) {
+        for (int i = 0; i < layers.size(); i++) {
+            if (!layers.get(i).sameAs(other.layers.get(i))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private LinearClaims and(LinearClaims next) {
+        List<Update> both = new ArrayList<>(updates);
+        both.addAll(next.updates);
+        return new LinearClaims(first, next.last, layers, both);
+    }
+
+    /** The same for one layer of the group alone. */
+    LinearClaims only(int part) {
+        return new LinearClaims(
+                first,
+                last,
+                List.of(layers.get(part)),
+                updates.stream()
+                        .filter(update -> update.part() == part)
+                        .map(update -> new Update(0, update.first(), update.last(), update.claim()))
+                        .toList());
+    }
+
+    /** Whether all layers read the same x and have their frozen weights, so that one product does. */
+    boolean joint() {
+        return joint;
+    }
+
+    long firstRow(Packing rows) {
+        return rows.begin(first);
+    }
+
+    Tensor rowsOf(Tensor x, Packing rows) {
+        long begin = firstRow(rows);
+        return x.narrow(0, begin, last == first ? 0 : rows.end(last - 1) - begin);
+    }
+
+    @Nullable
+    Tensor weight(int part) {
+        Parameter replaced = layers.get(part).weight();
+        return replaced == null ? null : replaced.value();
+    }
+
+    boolean hasFrozenBiases() {
+        return layers.stream().allMatch(layer -> layer.bias() == null);
+    }
+
+    @Nullable
+    Tensor bias(int part, Tensor x) {
+        Layer layer = layers.get(part);
+        if (layer.bias() != null) {
+            return layer.bias().value().to(x.scalar_type());
+        }
+        return layer.place().bias() == null ? null : layer.place().bias().value();
+    }
+
+    List<Tensor> biases(Tensor x) {
+        List<Tensor> biases = new ArrayList<>();
+        for (int i = 0; i < layers.size(); i++) {
+            biases.add(Objects.requireNonNull(bias(i, x), "a layer without bias has none to replace"));
+        }
+        return biases;
+    }
+
+    /** Rows of the updates count from this run's first. */
+    List<Ops.LowRank> updates(Packing rows, boolean training) {
+        long begin = firstRow(rows);
+        List<Ops.LowRank> found = new ArrayList<>();
+        for (Update update : updates) {
+            if (update.last() > update.first()) {
+                LowRank claim = update.claim();
+                found.add(new Ops.LowRank(
+                        update.part(),
+                        rows.begin(update.first()) - begin,
+                        rows.end(update.last() - 1) - begin,
+                        claim.a(),
+                        claim.b(),
+                        claim.scale(),
+                        training ? claim.dropout() : 0));
+            }
+        }
+        return found;
+    }
+
+    Tensor scaleInput(int part, Tensor x) {
+        Tensor scaled = x;
+        for (InputScale claim : layers.get(part).inputs()) {
+            scaled = scaled.mul(claim.factors().to(x.scalar_type()));
+        }
+        return scaled;
+    }
+
+    Tensor scaleOutput(int part, Tensor y) {
+        Tensor scaled = y;
+        for (OutputScale claim : layers.get(part).outputs()) {
+            scaled = scaled.mul(claim.factors().to(y.scalar_type()));
+        }
+        return scaled;
+    }
+}

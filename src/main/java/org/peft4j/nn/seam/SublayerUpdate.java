@@ -1,0 +1,21 @@
+package org.peft4j.nn.seam;
+
+import java.util.function.UnaryOperator;
+import org.bytedeco.pytorch.Tensor;
+
+/** Claim of a {@link SublayerPoint}: rows in place of the sublayer's. */
+@FunctionalInterface
+public interface SublayerUpdate {
+    /**
+     * What the block has at this place, all [T, C] of the activations' type.
+     *
+     * @param input what the sublayer read
+     * @param output what it gives (dropout done), or what the claims before this one made of it
+     * @param residual what goes around it
+     * @param norm the block's frozen norm of {@code x + residual}; where norms stand before the sublayers, the sum alone
+     */
+    record Sublayer(Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm) {}
+
+    /** In place of the output, [T, C] of its type; the block adds the residual to it (and norms the sum) as ever. */
+    Tensor apply(Sublayer at, ForwardContext context);
+}
