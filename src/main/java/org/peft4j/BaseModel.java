@@ -31,7 +31,7 @@ public final class BaseModel implements AutoCloseable {
 
     private BaseModel(OpenedModel opened) {
         this.opened = opened;
-        lease = new Lease("this model", opened.model()::close);
+        lease = new Lease("this model", opened::close);
     }
 
     /** Opens a Hugging Face model directory: config.json, model.safetensors, tokenizer.json. float32, on the CPU. */

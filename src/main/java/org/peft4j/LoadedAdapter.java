@@ -38,10 +38,12 @@ public final class LoadedAdapter implements AutoCloseable {
             settings = Collections.unmodifiableMap(new LinkedHashMap<>(settings));
         }
 
+        /** Nothing is said: all is taken from the files. */
         public static Options defaults() {
             return new Options(null, Map.of());
         }
 
+        /** The same for a task by name; null for the one that the adapter was trained for. */
         public Options withTask(@Nullable String value) {
             return new Options(value, settings);
         }

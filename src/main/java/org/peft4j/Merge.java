@@ -28,8 +28,10 @@ import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorSource;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.Model;
+import org.peft4j.model.Head;
+import org.peft4j.model.LanguageHead;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.task.Task;
@@ -38,10 +40,33 @@ import org.peft4j.train.OpenedModel;
 
 /** Writes a plain model directory whose weights have an adapter in them. The adapter and the base model stay as they are. */
 public final class Merge {
+    private static final String TIED = "tie_word_embeddings";
+
+    private static final Map<DType, ScalarType> TYPES = Map.of(
+            DType.F32, ScalarType.Float,
+            DType.F16, ScalarType.Half,
+            DType.BF16, ScalarType.BFloat16);
+
+    /** What a model directory has beside its weights, as far as it stays true of the merged model. */
+    private static final List<String> COPIED = List.of(
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "special_tokens_map.json",
+            "added_tokens.json",
+            "vocab.txt",
+            "vocab.json",
+            "merges.txt",
+            "tokenizer.model",
+            "chat_template.jinja",
+            "chat_template.json",
+            "generation_config.json");
+
     private Merge() {}
 
     /**
-     * Merges; the new directory is whole or absent. It is a classifier that transformers loads with the same labels.
+     * Merges; the new directory is whole or absent. transformers loads it as the task's class; a classifier with the same labels.
+     * Of an embedding's table and a language model's head that the base ties, both are written if the adapter makes them
+     * different, and {@code tie_word_embeddings} becomes false.
      *
      * @return what a user should know about the files
      * @throws ConfigException if the method cannot be merged, or {@code out} exists and must not be replaced
@@ -55,50 +80,70 @@ public final class Merge {
             throw new ConfigException("out: " + out
                     + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         }
-        OpenedModel base = OpenedModel.open(ModelConfig.of(modelPath).withDropout(ModelConfig.Dropout.OFF), 0);
-        List<String> notes = new ArrayList<>(base.model().notes());
-        try (Model model = base.model();
+        List<String> notes = new ArrayList<>();
+        try (OpenedModel base = OpenedModel.open(ModelConfig.of(modelPath).withDropout(ModelConfig.Dropout.OFF), 0);
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);
                 PointerScope scope = new PointerScope()) {
+            notes.addAll(base.model().notes());
             notes.addAll(loaded.notes());
             AdapterStore.Loaded stored = Objects.requireNonNull(loaded.stored());
-            merge(base.directory(), loaded.model().points(), stored, loaded.task(), out, overwrite);
+            merge(base.directory(), loaded, stored, out, overwrite);
         }
         return notes;
     }
 
     private static void merge(
-            ModelDirectory directory,
-            Points points,
-            AdapterStore.Loaded stored,
-            Task<?> task,
-            Path out,
-            boolean overwrite)
+            ModelDirectory directory, LoadedTask<?> loaded, AdapterStore.Loaded stored, Path out, boolean overwrite)
             throws IOException {
         Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
             throw new ConfigException(
-                    "a " + stored.config().peftType().yamlName() + " adapter cannot be merged: " + reason);
+                    "a " + Methods.of(stored.config()).name() + " adapter cannot be merged: " + reason);
         });
-        Map<String, Tensor> changed = Methods.of(stored.config()).merged(stored.adapter(), points);
-        write(directory, points, changed, task, out, overwrite);
+        Points points = loaded.model().points();
+        Map<String, Tensor> values = new LinkedHashMap<>();
+        points.tensors().forEach((path, point) -> values.put(path, point.value()));
+        values.putAll(Methods.of(stored.config()).merged(stored.adapter(), points));
+        points.tensors().values().stream()
+                .filter(TensorPoint::transposed)
+                .forEach(point -> values.computeIfPresent(point.path(), (path, value) -> value.t()));
+        Map<String, @Nullable Object> config = new LinkedHashMap<>(directory.config());
+        config.put("architectures", List.of(points.architecture()));
+        putOutputs(config, loaded.task());
+        putTie(config, loaded.model().head(), points, values, directory.storage());
+        write(directory, config, values, out, overwrite);
+    }
+
+    /** Tied tensors are written once, by the embedding's name, as transformers does. */
+    private static void putTie(
+            Map<String, @Nullable Object> config, Head head, Points points, Map<String, Tensor> values, DType storage) {
+        if (!(head instanceof LanguageHead language)) {
+            return;
+        }
+        String output = language.path() + ".weight";
+        for (EmbeddingPoint table : points.all(EmbeddingPoint.class)) {
+            if (table.tied()) {
+                ScalarType type = Objects.requireNonNull(TYPES.get(storage));
+                Tensor rows = Objects.requireNonNull(values.get(table.path() + ".weight"));
+                Tensor matrix = Objects.requireNonNull(values.get(output));
+                if (rows.to(type).equal(matrix.to(type))) {
+                    values.remove(output);
+                } else {
+                    config.put(TIED, false);
+                }
+            }
+        }
     }
 
     private static void write(
             ModelDirectory directory,
-            Points points,
-            Map<String, Tensor> changed,
-            Task<?> task,
+            Map<String, @Nullable Object> config,
+            Map<String, Tensor> values,
             Path out,
             boolean overwrite)
             throws IOException {
         DType storage = directory.storage();
         List<TensorSource> tensors = new ArrayList<>();
-        for (TensorPoint point : points.tensors().values()) {
-            tensors.add(new Source(point.path(), changed.getOrDefault(point.path(), point.value()), storage));
-        }
-        Map<String, @Nullable Object> config = new LinkedHashMap<>(directory.config());
-        config.put("architectures", List.of(points.architecture()));
-        putOutputs(config, task);
+        values.forEach((path, value) -> tensors.add(new Source(path, value, storage)));
         config.put("dtype", storage.torchName());
         if (config.containsKey("torch_dtype")) { // transformers before 4.56 reads this one
             config.put("torch_dtype", storage.torchName());
@@ -106,12 +151,7 @@ public final class Merge {
         AtomicDirectories.write(out, overwrite, made -> {
             AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
             SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
-            for (String name : List.of(
-                    "tokenizer.json",
-                    "tokenizer_config.json",
-                    "special_tokens_map.json",
-                    "added_tokens.json",
-                    "vocab.txt")) {
+            for (String name : COPIED) {
                 Path file = directory.directory().resolve(name);
                 if (Files.isRegularFile(file)) {
                     Files.copy(file, made.resolve(name));
@@ -144,11 +184,6 @@ public final class Merge {
 
     /** A tensor of the model, in the type that all of the base's have. */
     private record Source(String name, Tensor tensor, DType dtype) implements TensorSource {
-        private static final Map<DType, ScalarType> TYPES = Map.of(
-                DType.F32, ScalarType.Float,
-                DType.F16, ScalarType.Half,
-                DType.BF16, ScalarType.BFloat16);
-
         @Override
         public List<Long> shape() {
             return java.util.Arrays.stream(Tensors.shape(tensor)).boxed().toList();

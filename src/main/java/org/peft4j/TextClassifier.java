@@ -51,18 +51,22 @@ public final class TextClassifier implements AutoCloseable {
             return new Options(null, DEFAULT_BATCH, Dtype.FLOAT32, List.of());
         }
 
+        /** The same with another limit of tokens; null for the saved one. */
         public Options withMaxLength(@Nullable Integer value) {
             return new Options(value, batchSize, dtype, labels);
         }
 
+        /** The same with so many texts at once. */
         public Options withBatchSize(int value) {
             return new Options(maxLength, value, dtype, labels);
         }
 
+        /** The same with weights in another form. */
         public Options withDtype(Dtype value) {
             return new Options(maxLength, batchSize, value, labels);
         }
 
+        /** The same with these names of the classes, in the order of the logits. */
         public Options withLabels(List<String> value) {
             return new Options(maxLength, batchSize, dtype, value);
         }

@@ -12,7 +12,8 @@ import org.peft4j.config.EmbeddingConfig;
 
 /**
  * Gives texts vectors: a base model with an adapter for embeddings or without one. Safe from many threads. {@link #close} waits
- * for the calls that run and frees what it opened.
+ * for the calls that run and frees what it opened; later
+ * calls are refused with an {@link IllegalStateException}.
  */
 public final class TextEmbedder implements AutoCloseable {
     private final LoadedAdapter adapter;
@@ -51,7 +52,7 @@ public final class TextEmbedder implements AutoCloseable {
         return new TextEmbedder(adapter, null);
     }
 
-    /** The vectors of some texts, in order. Texts longer than the limit are cut. */
+    /** The vectors of some texts, in order, each as long as the model is wide. Texts longer than the limit are cut. */
     public List<float[]> embed(List<String> texts) {
         String column = ((EmbeddingConfig) adapter.task()).text();
         List<Map<String, @Nullable Object>> rows = Faces.rows(texts, column);
@@ -77,7 +78,7 @@ public final class TextEmbedder implements AutoCloseable {
         return vector;
     }
 
-    /** The vector of one text. */
+    /** The vector of one text, as long as the model is wide. */
     public float[] embed(String text) {
         return embed(List.of(text)).get(0);
     }

@@ -4,16 +4,22 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.BiConsumer;
+import java.util.function.Consumer;
+import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.data.TokenStream;
+import org.peft4j.error.ConfigException;
 import org.peft4j.generate.Generated;
 import org.peft4j.generate.GenerationListener;
 import org.peft4j.generate.GenerationSettings;
@@ -25,11 +31,15 @@ import org.peft4j.lifetime.Lease;
 import org.peft4j.metrics.Evaluation;
 import org.peft4j.model.GenerationDefaults;
 import org.peft4j.model.LanguageHead;
+import org.peft4j.model.ModelInfo;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.task.Dataset;
 import org.peft4j.train.LoadedTask;
 
 /**
  * Continues texts: a language model with an adapter or without one. Safe from many threads. {@link #close} waits for the calls
- * that run and frees what it opened.
+ * that run and frees what it opened; later
+ * calls are refused with an {@link IllegalStateException}.
  */
 public final class TextGenerator implements AutoCloseable {
     private static final int PROMPTS_AT_ONCE = 16;
@@ -55,26 +65,32 @@ public final class TextGenerator implements AutoCloseable {
             return new Options(128, 0, 0, 1, 0, List.of());
         }
 
+        /** The same with at most so many new tokens for a prompt. */
         public Options withMaxNewTokens(int value) {
             return new Options(value, temperature, topK, topP, seed, stop);
         }
 
+        /** The same at another temperature; 0 takes the likeliest token. */
         public Options withTemperature(double value) {
             return new Options(maxNewTokens, value, topK, topP, seed, stop);
         }
 
+        /** The same among so many of the likeliest tokens; 0 for all. */
         public Options withTopK(int value) {
             return new Options(maxNewTokens, temperature, value, topP, seed, stop);
         }
 
+        /** The same among the likeliest tokens of this probability together; 1 for all. */
         public Options withTopP(double value) {
             return new Options(maxNewTokens, temperature, topK, value, seed, stop);
         }
 
+        /** The same with other draws. */
         public Options withSeed(long value) {
             return new Options(maxNewTokens, temperature, topK, topP, value, stop);
         }
 
+        /** The same with other texts to end at. */
         public Options withStop(List<String> value) {
             return new Options(maxNewTokens, temperature, topK, topP, seed, value);
         }
@@ -112,6 +128,9 @@ public final class TextGenerator implements AutoCloseable {
          * @param piece what is certain now; never half a character
          */
         void text(int prompt, String piece);
+
+        /** Something that a user should know. */
+        default void note(String text) {}
     }
 
     private final LoadedAdapter adapter;
@@ -153,9 +172,10 @@ public final class TextGenerator implements AutoCloseable {
     }
 
     /**
-     * Continues texts; all of them together, {@value #PROMPTS_AT_ONCE} at once.
+     * Continues texts; all of them together, {@value #PROMPTS_AT_ONCE} at once. A prompt is never cut.
      *
-     * @throws org.peft4j.error.ConfigException if a prompt has no token, or is too long for the model
+     * @throws ConfigException if a prompt has no token, or more than the model has positions for, or more than a
+     *     {@code max_length} that the adapter was loaded with
      */
     public List<Continuation> generate(List<String> prompts, Options options, Listener listener) {
         return generate(prompts, Collections.nCopies(prompts.size(), adapter), options, listener);
@@ -177,13 +197,25 @@ public final class TextGenerator implements AutoCloseable {
         List<Continuation> all = new ArrayList<>();
         for (int from = 0; from < prompts.size(); from += PROMPTS_AT_ONCE) {
             int to = Math.min(prompts.size(), from + PROMPTS_AT_ONCE);
-            all.addAll(some(prompts.subList(from, to), adapterOf.subList(from, to), from, options, listener));
+            int first = from;
+            all.addAll(some(
+                    prompts.subList(from, to),
+                    adapterOf.subList(from, to),
+                    from,
+                    options,
+                    listener,
+                    i -> "prompt " + (first + i + 1) + " of " + prompts.size()));
         }
         return all;
     }
 
     private static List<Continuation> some(
-            List<String> prompts, List<LoadedAdapter> adapterOf, int first, Options options, Listener listener) {
+            List<String> prompts,
+            List<LoadedAdapter> adapterOf,
+            int first,
+            Options options,
+            Listener listener,
+            IntFunction<String> where) {
         List<Lease.Held> held = new ArrayList<>();
         BaseModel base = adapterOf.get(0).base();
         try (Lease.Held own = base.take()) {
@@ -197,7 +229,9 @@ public final class TextGenerator implements AutoCloseable {
                 }
                 held.add(adapter.take());
                 LoadedTask<?> task = adapter.loaded();
-                ids.add(new Prompt(task.tokenizer().encode(prompts.get(i)), task.adapter(), first + i));
+                int[] tokens = task.tokenizer().encodeWhole(prompts.get(i));
+                check(tokens, task, where, i);
+                ids.add(new Prompt(tokens, task.adapter(), first + i));
             }
             LoadedTask<?> task = adapterOf.get(0).loaded();
             TextTokenizer tokenizer = task.tokenizer();
@@ -215,6 +249,28 @@ public final class TextGenerator implements AutoCloseable {
             throw new java.io.UncheckedIOException(e);
         } finally {
             held.forEach(Lease.Held::close);
+        }
+    }
+
+    private static void check(int[] tokens, LoadedTask<?> task, IntFunction<String> where, int prompt) {
+        ModelInfo info = task.model().model().info();
+        if (tokens.length == 0) {
+            throw new ConfigException(where.apply(prompt)
+                    + ": the tokenizer makes no token of this text, and without one" + " there is nothing to continue");
+        }
+        Dataset.checkVocabulary(tokens, info.vocabulary(), where, prompt);
+        Adapter adapter = task.adapter();
+        int taken = adapter == null ? 0 : adapter.positions();
+        if (info.limited() && tokens.length > info.maxPositions() - taken) {
+            throw new ConfigException(where.apply(prompt) + ": a prompt must have at most "
+                    + (info.maxPositions() - taken)
+                    + " tokens (" + info.maxPositions() + " positions, " + taken + " taken by the adapter), has "
+                    + tokens.length + "; shorten it");
+        }
+        OptionalInt asked = task.askedLength();
+        if (asked.isPresent() && tokens.length > asked.getAsInt()) {
+            throw new ConfigException(where.apply(prompt) + ": a prompt must have at most " + asked.getAsInt()
+                    + " tokens (max_length), has " + tokens.length + "; shorten it, or allow more");
         }
     }
 
@@ -269,6 +325,11 @@ public final class TextGenerator implements AutoCloseable {
         }
 
         @Override
+        public void note(String text) {
+            listener.note(text);
+        }
+
+        @Override
         public void done(int prompt, Generated generated) {
             String text = Objects.requireNonNull(generated.text());
             tell(prompt, text, text.length());
@@ -291,6 +352,29 @@ public final class TextGenerator implements AutoCloseable {
      */
     public void generate(Path data, Options options, BiConsumer<Map<String, @Nullable Object>, Continuation> receiver)
             throws IOException {
+        generate(data, options, receiver, note -> {});
+    }
+
+    /** The same; {@code notes} hears what a user should know, each thing once. */
+    public void generate(
+            Path data,
+            Options options,
+            BiConsumer<Map<String, @Nullable Object>, Continuation> receiver,
+            Consumer<String> notes)
+            throws IOException {
+        Objects.requireNonNull(notes, "notes");
+        Set<String> told = new HashSet<>();
+        Listener listener = new Listener() {
+            @Override
+            public void text(int prompt, String piece) {}
+
+            @Override
+            public void note(String text) {
+                if (told.add(text)) {
+                    notes.accept(text);
+                }
+            }
+        };
         Objects.requireNonNull(data, "data");
         Objects.requireNonNull(receiver, "receiver");
         CausalLmConfig task = (CausalLmConfig) adapter.task();
@@ -311,7 +395,8 @@ public final class TextGenerator implements AutoCloseable {
                             Collections.nCopies(prompts.size(), adapter),
                             Math.toIntExact(done),
                             options,
-                            (prompt, piece) -> {});
+                            listener,
+                            i -> rows.get(i).where());
                     for (int i = 0; i < all.size(); i++) {
                         receiver.accept(rows.get(i).fields(), all.get(i));
                     }

@@ -13,7 +13,8 @@ import org.peft4j.metrics.Evaluation;
 
 /**
  * Gives each word of a text a tag: a base model with an adapter for token classification, or with a head of its own. Safe from
- * many threads. {@link #close} waits for the calls that run and frees what it opened.
+ * many threads. {@link #close} waits for the calls that run and frees what it opened; later
+ * calls are refused with an {@link IllegalStateException}.
  */
 public final class TokenTagger implements AutoCloseable {
     private final LoadedAdapter adapter;

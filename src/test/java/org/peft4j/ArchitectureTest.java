@@ -60,7 +60,7 @@ class ArchitectureTest {
             Map.entry(
                     "bench",
                     List.of("config", "run", "info", "train", "task", "model", "method", "optim", "data", "nn", "ops")),
-            Map.entry("report", List.of("config", "run", "info", "io")),
+            Map.entry("report", List.of("config", "run", "metrics", "info", "io")),
             Map.entry("info", List.of("config", "run", "model", "method", "nn", "io", "ops")),
             Map.entry(
                     "train",
@@ -91,7 +91,8 @@ class ArchitectureTest {
                             "BaseModel LoadedAdapter Merge TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
-                    names("ClassMetrics EntityScores Evaluation MultiLabelMetrics RegressionMetrics TagAccuracy")),
+                    names(
+                            "ClassMetrics EntityScores Evaluation MetricNames MultiLabelMetrics RegressionMetrics TagAccuracy")),
             Map.entry("org.peft4j.bench", names("Benchmark")),
             Map.entry(
                     "org.peft4j.config",
@@ -102,7 +103,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
-            Map.entry("org.peft4j.method", names("MethodConfig ModulePattern PeftType Targets")),
+            Map.entry("org.peft4j.method", names("MethodConfig ModulePattern Targets")),
             Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),

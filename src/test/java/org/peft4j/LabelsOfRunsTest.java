@@ -97,8 +97,9 @@ class LabelsOfRunsTest {
 
         RunSummary run = train(config(rows, "run", 60, null, lora()));
 
-        assertThat(run.labels().keySet()).containsExactly("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11");
-        assertThat(run.labels().values()).containsOnly(100L);
+        assertThat(run.rows().labels().keySet())
+                .containsExactly("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11");
+        assertThat(run.rows().labels().values()).containsOnly(100L);
         assertThat(AdapterFiles.read(temporary.resolve("run"))
                         .tensors()
                         .get("base_model.model.classifier.weight")
@@ -143,7 +144,7 @@ class LabelsOfRunsTest {
 
         RunSummary more = train(config(rows, "more", 1, temporary.resolve("first"), null));
 
-        assertThat(more.labels().keySet()).containsExactly("good", "bad");
+        assertThat(more.rows().labels().keySet()).containsExactly("good", "bad");
         assertThat(((LoraConfig) more.config().method()).r()).isEqualTo(4);
         assertThat(Json.readObject(temporary.resolve("more/run.json")).get("settings"))
                 .asString()

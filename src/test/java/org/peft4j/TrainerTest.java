@@ -402,6 +402,17 @@ class TrainerTest {
     }
 
     @Test
+    void evaluationsWithoutValidationRowsAreRefused() {
+        RunConfig without =
+                config().toBuilder().data(new DataConfig(ROWS, null)).build();
+        assertThatThrownBy(() -> Trainer.train(without))
+                .isInstanceOf(ConfigException.class)
+                .hasMessage("training.evaluate_every is 2, but there are no validation rows to evaluate on; give"
+                        + " data.validation, or set it to 0");
+        assertThat(output()).doesNotExist();
+    }
+
+    @Test
     void aRunThatFailsBeforeItSavesLeavesTheFormerOne() throws Exception {
         Trainer.train(config());
         Map<String, String> former = content(output());

@@ -34,6 +34,13 @@ public final class Variants {
         return copy(Fixtures.TINY_LLAMA, "config.json", "model.safetensors", into, name -> name, tensors, keys);
     }
 
+    /** The same of any model. */
+    public static Path model(
+            Path from, Path into, Consumer<List<TensorData>> tensors, Consumer<Map<String, Object>> keys)
+            throws IOException {
+        return copy(from, "config.json", "model.safetensors", into, name -> name, tensors, keys);
+    }
+
     /** An adapter with other names and settings. */
     public static Path adapter(
             String fixture,

@@ -8,17 +8,15 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.stream.IntStream;
 import org.peft4j.config.DataConfig;
-import org.peft4j.config.Dtype;
-import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
-import org.peft4j.config.Schedule;
-import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
+import org.peft4j.config.TrainingConfig.Checkpointing;
 import org.peft4j.data.Batches;
 import org.peft4j.host.MachineFacts;
 import org.peft4j.info.Machine;
-import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 import org.peft4j.task.Example;
@@ -28,9 +26,6 @@ import org.peft4j.train.TrainingStep;
 
 /** Measurements on this machine: {@code peft4j bench}. */
 public final class Benchmark {
-    private static final int BATCH = 16;
-    private static final int MAX_LENGTH = 256;
-
     private Benchmark() {}
 
     /** Times each native operation with each of its providers, see {@link KernelBenchmark}. */
@@ -39,40 +34,29 @@ public final class Benchmark {
     }
 
     /**
-     * Trains LoRA (r 8, alpha 16, query and value) for some steps on the rows of a file, in order, 16 texts of at most 256
-     * tokens a step, constant learning rate, and says how fast it went and what memory it took. Nothing is written.
+     * Trains for some steps on the rows of the run's training data, in order and without a schedule, and says how fast it went
+     * and what memory it took. Nothing is written; of the run's settings its output, validation data, epochs and how often it
+     * logs and saves have no meaning here.
      *
+     * @param run what is trained, with data in a file
      * @param steps steps that are timed
      * @param warmup steps before
+     * @return numbers by name; {@code losses} has those of all steps
      */
-    public static Map<String, Object> train(
-            Path model, Path data, Dtype dtype, ModelConfig.Dropout dropout, int steps, int warmup) throws IOException {
-        RunConfig config = RunConfig.builder()
-                .model(ModelConfig.of(model).withDtype(dtype).withDropout(dropout))
-                .task(SequenceClassificationConfig.builder()
-                        .maxLength(MAX_LENGTH)
-                        .build())
-                .method(LoraConfig.builder()
-                        .r(8)
-                        .alpha(16)
-                        .targets("query", "value")
-                        .build())
-                .training(TrainingConfig.builder()
-                        .batchSize(BATCH)
-                        .schedule(Schedule.CONSTANT)
-                        .build())
-                .output(Path.of("not-written"))
-                .build();
-        try (LoadedRun<?> run = LoadedRun.load(config, null, RunRows.of(new DataConfig(data, null)));
-                AdamW optimizer = new AdamW(run.groups)) {
-            return measure(run, optimizer, steps, warmup);
+    public static Map<String, Object> train(RunConfig run, int steps, int warmup) throws IOException {
+        DataConfig data = Objects.requireNonNull(run.data(), "a run that is measured needs data in a file");
+        try (LoadedRun<?> loaded = LoadedRun.load(run, null, RunRows.of(new DataConfig(data.train(), null)));
+                AdamW optimizer = new AdamW(loaded.groups)) {
+            return measure(loaded, optimizer, steps, warmup);
         }
     }
 
     private static <E extends Example> Map<String, Object> measure(
             LoadedRun<E> run, AdamW optimizer, int steps, int warmup) {
         TrainingStep<E> step = new TrainingStep<>(run, optimizer);
-        List<int[]> batches = Batches.inOrder(run.train.size(), BATCH);
+        TrainingConfig training = run.config.training();
+        int accumulated = training.gradientAccumulation();
+        List<int[]> batches = Batches.inOrder(run.train.size(), training.batchSize());
         List<Double> seconds = new ArrayList<>();
         List<Double> losses = new ArrayList<>();
         long tokens = 0;
@@ -80,7 +64,10 @@ public final class Benchmark {
         long kept = 0;
         long keptTokens = 1;
         for (int i = 0; i < warmup + steps; i++) {
-            List<int[]> batch = List.of(batches.get(i % batches.size()));
+            int first = i * accumulated;
+            List<int[]> batch = IntStream.range(first, first + accumulated)
+                    .mapToObj(number -> batches.get(number % batches.size()))
+                    .toList();
             long live = Ops.liveBytes();
             Ops.resetPeakBytes();
             long begin = System.nanoTime();
@@ -111,10 +98,12 @@ public final class Benchmark {
         result.put("peak_of_a_step_mb", peak / 1e6);
         result.put("kept_for_backward_mb", kept / 1e6);
         result.put("kept_for_backward_bytes_per_token", kept / keptTokens);
-        result.put(
-                "memory",
-                MemoryTable.rows(
-                        run.model.points(), run.adapter, run.config.model().dtype()));
+        if (MemoryTable.describes(run.model.points(), run.method) && training.checkpointing() == Checkpointing.NONE) {
+            result.put(
+                    "memory",
+                    MemoryTable.rows(
+                            run.model.points(), run.adapter, run.config.model().dtype()));
+        }
         result.put("live_tensor_mb", Ops.liveBytes() / 1e6);
         result.put("compute", Machine.compute(run.config.model().dtype()));
         result.put("machine", MachineFacts.read());

@@ -5,6 +5,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.peft4j.config.Dtype;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
@@ -12,11 +14,16 @@ import org.peft4j.nn.seam.Points;
 import org.peft4j.ops.Ops;
 
 /**
- * What a block keeps for backward, in bytes a token: the table that explains the peak of a step. Frozen weights get no
+ * What a block of BERT with LoRA keeps for backward, in bytes a token: the table that explains the peak of a step. Frozen weights get no
  * gradient, so inputs of layers without adapters are not kept.
  */
 final class MemoryTable {
     private MemoryTable() {}
+
+    /** Whether the table is true of a run: other models and methods keep other things. */
+    static boolean describes(Points points, MethodConfig method) {
+        return points.architecture().startsWith("Bert") && method instanceof LoraConfig;
+    }
 
     static List<Map<String, Object>> rows(Points points, Adapter adapter, Dtype dtype) {
         long element = dtype == Dtype.BFLOAT16 && Ops.hasNativeBfloat16() ? 2 : Float.BYTES;

@@ -23,8 +23,10 @@ import picocli.CommandLine.ParentCommand;
                     + " mean, not normalised."
         },
         footer = {
-            "  peft4j embed --model models/all-MiniLM-L6-v2 --data rows.jsonl --out embedded.jsonl",
-            "  peft4j embed --model models/all-MiniLM-L6-v2 --adapter runs/intents --data rows.jsonl --out -"
+            "  peft4j embed --model models/all-MiniLM-L6-v2 \\",
+            "      --data src/examples/data/spamassassin/test.jsonl --out embedded.jsonl",
+            "  peft4j embed --model src/examples/data/stories260k --pooling last --normalize \\",
+            "      --data src/examples/data/shakespeare/test.jsonl --out embedded.jsonl"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class EmbedCommand implements Callable<Integer> {

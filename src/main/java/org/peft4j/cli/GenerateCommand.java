@@ -31,7 +31,8 @@ import picocli.CommandLine.ParentCommand;
         },
         footer = {
             "  peft4j generate --model src/examples/data/stories260k --prompt Once --max-new-tokens 60",
-            "  peft4j generate --model models/llama --adapter runs/mine --data prompts.jsonl --out answers.jsonl"
+            "  peft4j generate --model src/examples/data/stories260k --adapter runs/shakespeare-lora \\",
+            "      --prompt KING: --temperature 0.7 --seed 1"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class GenerateCommand implements Callable<Integer> {
@@ -117,7 +118,8 @@ final class GenerateCommand implements Callable<Integer> {
                 ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, new HashMap<>(), main.err())) {
             TextGenerator generator = TextGenerator.of(opened.adapter());
             if (prompt != null && out == null) {
-                stream(generator, prompt, options, main.out());
+                generator.generate(List.of(prompt), options, listener(main.out(), main.err()));
+                main.out().println();
             } else {
                 rows(generator, (CausalLmConfig) opened.adapter().task(), options);
             }
@@ -125,18 +127,31 @@ final class GenerateCommand implements Callable<Integer> {
         return 0;
     }
 
-    private static void stream(TextGenerator generator, String prompt, TextGenerator.Options options, PrintStream to) {
-        generator.generate(List.of(prompt), options, (number, piece) -> {
-            to.print(piece);
-            to.flush();
-        });
-        to.println();
+    private static TextGenerator.Listener listener(@Nullable PrintStream out, PrintStream err) {
+        return new TextGenerator.Listener() {
+            @Override
+            public void text(int number, String piece) {
+                if (out != null) {
+                    out.print(piece);
+                    out.flush();
+                }
+            }
+
+            @Override
+            public void note(String text) {
+                err.println("note: " + text);
+            }
+        };
     }
 
     private void rows(TextGenerator generator, CausalLmConfig task, TextGenerator.Options options) throws IOException {
         RowsOutput.write(Objects.requireNonNull(out), main.out(), to -> {
             if (data != null) {
-                generator.generate(data, options, (row, said) -> add(to, row, said));
+                generator.generate(
+                        data,
+                        options,
+                        (row, said) -> add(to, row, said),
+                        text -> main.err().println("note: " + text));
             } else {
                 Map<String, @Nullable Object> row = new LinkedHashMap<>();
                 row.put(task.prompt(), prompt);
@@ -144,7 +159,7 @@ final class GenerateCommand implements Callable<Integer> {
                         to,
                         row,
                         generator
-                                .generate(List.of(String.valueOf(prompt)), options)
+                                .generate(List.of(String.valueOf(prompt)), options, listener(null, main.err()))
                                 .get(0));
             }
         });

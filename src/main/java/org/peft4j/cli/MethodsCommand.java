@@ -50,7 +50,7 @@ final class MethodsCommand implements Callable<Integer> {
         methods.stream()
                 .filter(method -> !method.mergeable())
                 .forEach(method ->
-                        main.out().println("\n" + method.name() + " cannot be merged: " + method.mergeNote()));
+                        main.out().println("\n" + method.name() + " cannot be merged: " + method.mergeRefusal()));
         return 0;
     }
 }

@@ -23,7 +23,7 @@ final class ModelUseOptions {
             names = "--adapter",
             paramLabel = "DIR",
             description = "The adapter's directory: a run's output, or one that Hugging Face PEFT wrote. Without it the"
-                    + " model has to be a classifier itself.")
+                    + " model is used as it is; to predict it has to be a classifier itself.")
     private @Nullable Path adapter;
 
     @Option(
@@ -55,7 +55,6 @@ final class ModelUseOptions {
     private List<String> labels = List.of();
 
     @Mixin
-    @SuppressWarnings("UnusedVariable") // reading it is checking it
     private DeviceOption device;
 
     /**
@@ -79,7 +78,8 @@ final class ModelUseOptions {
         for (Map.Entry<String, @Nullable Object> setting : more.entrySet()) {
             options = setting.getValue() == null ? options : options.with(setting.getKey(), setting.getValue());
         }
-        BaseModel base = BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()));
+        BaseModel base =
+                BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()));
         try {
             LoadedAdapter loaded = adapter == null ? base.plain(options) : base.load("--adapter", adapter, options);
             base.notes().forEach(note -> err.println("note: " + note));

@@ -81,7 +81,8 @@ final class PredictCommand implements Callable<Integer> {
             LoadedAdapter adapter = opened.adapter();
             if (!TASKS.contains(adapter.task().type())) {
                 throw new ConfigException("the adapter was trained for the task "
-                        + adapter.task().type() + ", not for one of " + TASKS + "; peft4j embed gives embeddings");
+                        + adapter.task().type() + ", not for one of " + TASKS
+                        + "; peft4j embed gives embeddings, generate and score are for language models");
             }
             adapter.labels().forEach(label -> counts.put(label, 0L));
             RowsOutput.write(

@@ -5,8 +5,11 @@ import java.io.PrintStream;
 import java.nio.charset.Charset;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
 import org.peft4j.run.TrainListener;
@@ -17,6 +20,7 @@ import org.peft4j.run.TrainListener;
  */
 public final class ProgressBar implements TrainListener {
     private static final int WIDTH = 16;
+    private static final int MOST_METRICS = 3;
     private static final long REDRAW_NANOS = 100_000_000;
 
     private final PrintStream out;
@@ -61,7 +65,9 @@ public final class ProgressBar implements TrainListener {
 
     @Override
     public void step(StepMetrics step, long totalSteps) {
-        speed = speed == 0 ? step.tokensPerSecond() : 0.9 * speed + 0.1 * step.tokensPerSecond();
+        speed = speed == 0
+                ? step.speed().tokensPerSecond()
+                : 0.9 * speed + 0.1 * step.speed().tokensPerSecond();
         boolean last = step.step() >= totalSteps;
         if (!terminal) {
             if (last || step.step() % logEvery == 0) {
@@ -81,16 +87,27 @@ public final class ProgressBar implements TrainListener {
 
     @Override
     public void evaluated(String split, long step, Evaluation evaluation) {
+        List<String> numbers = new ArrayList<>();
+        evaluation.metrics().forEach((name, value) -> {
+            if (numbers.size() < MOST_METRICS && !MetricNames.isOfType(name)) {
+                numbers.add(MetricNames.title(name) + " " + MetricNames.text(name, value));
+            }
+        });
+        numbers.add(String.format(Locale.ROOT, "loss %.4f", evaluation.loss()));
+        List<String> counts = new ArrayList<>();
+        counts.add(evaluation.examples() + " rows");
+        evaluation.counts().forEach((name, count) -> {
+            if (count > 0) {
+                counts.add(count + " " + MetricNames.countTitle(name));
+            }
+        });
         line(String.format(
                 Locale.ROOT,
-                "%s after step %d: accuracy %.4f, macro F1 %.4f, loss %.4f (%d texts, %d cut)",
+                "%s after step %d: %s (%s)",
                 split,
                 step,
-                evaluation.accuracy(),
-                evaluation.macroF1(),
-                evaluation.loss(),
-                evaluation.examples(),
-                evaluation.cut()));
+                String.join(", ", numbers),
+                String.join(", ", counts)));
     }
 
     @Override
@@ -99,7 +116,7 @@ public final class ProgressBar implements TrainListener {
     }
 
     private String numbers(StepMetrics step, long totalSteps) {
-        double secondsLeft = (totalSteps - step.step()) * step.elapsedSeconds() / Math.max(1, step.step());
+        double secondsLeft = (totalSteps - step.step()) * step.speed().elapsedSeconds() / Math.max(1, step.step());
         return String.format(
                 Locale.ROOT,
                 "%d/%d  loss %.4f  %.0f tokens/s  %s left",

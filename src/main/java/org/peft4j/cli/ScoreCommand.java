@@ -21,7 +21,8 @@ import picocli.CommandLine.ParentCommand;
                     + " themselves, of which the response counts."
         },
         footer = {
-            "  peft4j score --model src/examples/data/stories260k --data rows.jsonl --out scored.jsonl",
+            "  peft4j score --model src/examples/data/stories260k \\",
+            "      --data src/examples/data/shakespeare/test.jsonl --out scored.jsonl"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class ScoreCommand implements Callable<Integer> {

@@ -2,6 +2,7 @@ package org.peft4j.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Callable;
@@ -27,7 +28,8 @@ import picocli.CommandLine.ParentCommand;
         footer = {
             "  peft4j train --config src/examples/spam-lora.yaml",
             "  peft4j train --config src/examples/spam-lora.yaml --set method.r=16 --set output=runs/r16",
-            "  peft4j train --config src/examples/spam-lora.yaml --set training.max_steps=10 --overwrite"
+            "  peft4j train --config src/examples/spam-lora.yaml --set training.max_steps=10 --overwrite",
+            "  peft4j train --config src/examples/shakespeare-lora.yaml"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class TrainCommand implements Callable<Integer> {
@@ -52,12 +54,29 @@ final class TrainCommand implements Callable<Integer> {
     private boolean overwrite;
 
     @Mixin
-    @SuppressWarnings("UnusedVariable") // reading it is checking it
     private DeviceOption device;
+
+    /** {@code --device D} is {@code --set model.device=D}. */
+    private List<String> withDevice() {
+        String given = device.given();
+        if (given == null) {
+            return overrides;
+        }
+        String override = "model.device=" + given;
+        for (String other : overrides) {
+            if (other.startsWith("model.device=") && !other.equals(override)) {
+                throw new IllegalArgumentException(
+                        "--device " + given + " and --set " + other + " are the same setting; leave one of them out");
+            }
+        }
+        List<String> all = new ArrayList<>(overrides);
+        all.add(override);
+        return all;
+    }
 
     @Override
     public Integer call() throws IOException {
-        RunConfig run = RunConfigFile.read(config, overrides);
+        RunConfig run = RunConfigFile.read(config, withDevice());
         Inputs.exists(run.model().path(), "model");
         DataConfig files = Objects.requireNonNull(run.data()); // a run file has them
         Inputs.isData(files.train(), "data.train");

@@ -1,15 +1,20 @@
 package org.peft4j.cli;
 
 import java.io.PrintStream;
+import java.math.BigDecimal;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.RunConfig;
-import org.peft4j.method.PeftType;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.report.Report;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.RunSummary;
@@ -25,6 +30,8 @@ final class TrainOutput implements TrainListener {
     private final ProgressBar bar;
     private final TrainListener stop;
     private @Nullable Evaluation last;
+    private @Nullable Evaluation best;
+    private long bestStep;
 
     /** @param stop hears of everything, too */
     TrainOutput(PrintStream out, ProgressBar bar, RunConfig config, TrainListener stop) {
@@ -39,22 +46,26 @@ final class TrainOutput implements TrainListener {
         stop.started(run);
         config = run.config();
         run.notes().forEach(note -> print("note: %s", note));
-        print("labels, and how many texts have each");
         long shown = 0;
-        for (Map.Entry<String, Long> label : run.labels().entrySet()) {
+        if (!run.rows().labels().isEmpty()) {
+            print("labels, and how often each occurs");
+        }
+        for (Map.Entry<String, Long> label : run.rows().labels().entrySet()) {
             if (shown++ == MOST_LABELS) {
-                print("  … and %,d more", run.labels().size() - MOST_LABELS);
+                print("  … and %,d more", run.rows().labels().size() - MOST_LABELS);
                 break;
             }
             print("  %,9d  '%s'", label.getValue(), label.getKey());
         }
-        print("%,d texts, %,d steps of %,d texts; %s", run.trainExamples(), run.totalSteps(), stepSize(), cut(run));
+        print("%,d rows, %,d steps of %,d rows; %s", run.rows().examples(), run.totalSteps(), stepSize(), cut(run));
         print(
                 "%,d of %,d parameters are trained (%.2f %%)",
-                run.trainableParameters(),
-                run.modelParameters(),
-                100.0 * run.trainableParameters() / Math.max(1, run.modelParameters()));
-        print("%s", run.compute());
+                run.parameters().trained(),
+                run.parameters().model(),
+                100.0
+                        * run.parameters().trained()
+                        / Math.max(1, run.parameters().model()));
+        print("%s", run.environment().compute());
         print("");
     }
 
@@ -63,12 +74,12 @@ final class TrainOutput implements TrainListener {
     }
 
     private String cut(RunSummary run) {
-        return run.trainCut() == 0
+        return run.rows().cut() == 0
                 ? "none is longer than " + config.task().maxLength() + " tokens"
                 : String.format(
                         Locale.ROOT,
                         "%,d are cut to %d tokens (task.max_length)",
-                        run.trainCut(),
+                        run.rows().cut(),
                         config.task().maxLength());
     }
 
@@ -81,8 +92,20 @@ final class TrainOutput implements TrainListener {
     @Override
     public void evaluated(String split, long step, Evaluation evaluation) {
         last = evaluation;
+        if (best == null || isBetter(evaluation, best)) {
+            best = evaluation;
+            bestStep = step;
+        }
         bar.evaluated(split, step, evaluation);
         stop.evaluated(split, step, evaluation);
+    }
+
+    private static boolean isBetter(Evaluation evaluation, Evaluation than) {
+        String name = evaluation.mainMetric();
+        if (!name.equals(than.mainMetric())) {
+            return true; // outputs that do not vary have no correlation
+        }
+        return MetricNames.isBetter(name, evaluation.metric(name), than.metric(name));
     }
 
     @Override
@@ -107,8 +130,16 @@ final class TrainOutput implements TrainListener {
                 result.tokens(),
                 ProgressBar.time(result.seconds()),
                 result.tokensPerSecond());
-        if (last != null) {
-            print("accuracy  %.4f on validation (%,d texts)", last.accuracy(), last.examples());
+        if (last != null && best != null) {
+            String name = last.mainMetric();
+            print(
+                    "%-9s %s on validation (%,d rows)%s",
+                    MetricNames.title(name),
+                    MetricNames.text(name, last.metric(name)),
+                    last.examples(),
+                    isBetter(best, last)
+                            ? "; " + MetricNames.text(name, best.metric(name)) + " after step " + bestStep
+                            : "");
         }
         print("adapter   %s", output);
         print("report    %s", result.message() == null ? output.resolve(Report.FILE) : result.message());
@@ -125,16 +156,29 @@ final class TrainOutput implements TrainListener {
         print("");
         print("next");
         print("  peft4j evaluate --model %s --adapter %s --data %s", model, adapter, Shell.quote(data));
-        print(
-                "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
-                model, adapter, Shell.quote(data));
-        if (config.method() != null && config.method().peftType() == PeftType.LORA) {
+        switch (config.task().type()) {
+            case EmbeddingConfig.TYPE ->
+                print(
+                        "  peft4j embed --model %s --adapter %s --data %s --out embedded.jsonl",
+                        model, adapter, Shell.quote(data));
+            case CausalLmConfig.TYPE ->
+                print("  peft4j generate --model %s --adapter %s --prompt 'How a text begins'", model, adapter);
+            default ->
+                print(
+                        "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
+                        model, adapter, Shell.quote(data));
+        }
+        if (config.method() != null
+                && Methods.of(config.method()).mergeRefusal().isEmpty()) {
             print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
         }
-        if (config.adapter() == null
-                && config.method() != null
-                && config.method().peftType() == PeftType.LORA) {
-            print("  more capacity: --set method.r=16 --set method.alpha=32 --set output=%s-r16", adapter);
+        if (config.adapter() == null && config.method() instanceof LoraConfig lora) {
+            print(
+                    "  more capacity: --set method.r=%d --set method.alpha=%s --set output=%s-r%d",
+                    2 * lora.r(),
+                    BigDecimal.valueOf(2 * lora.alpha()).stripTrailingZeros().toPlainString(),
+                    adapter,
+                    2 * lora.r());
         }
         print(
                 "  more training: --set training.epochs=%d --set output=%s-longer",

@@ -14,6 +14,7 @@ import java.util.Objects;
  */
 public record CausalLmConfig(String text, String prompt, String response, LossOn lossOn, int maxLength, boolean packing)
         implements TaskConfig {
+    /** The name of the task in files. */
     public static final String TYPE = "causal-lm";
 
     /** Which tokens of a prompt and its response carry loss. */
@@ -42,22 +43,27 @@ public record CausalLmConfig(String text, String prompt, String response, LossOn
         return new CausalLmConfig("text", "prompt", "response", LossOn.RESPONSE, MAX_LENGTH, false);
     }
 
+    /** The same with the text in another column. */
     public CausalLmConfig withText(String column) {
         return new CausalLmConfig(column, prompt, response, lossOn, maxLength, packing);
     }
 
+    /** The same with prompt and response in other columns. */
     public CausalLmConfig withPromptAndResponse(String promptColumn, String responseColumn) {
         return new CausalLmConfig(text, promptColumn, responseColumn, lossOn, maxLength, packing);
     }
 
+    /** The same with the loss on other tokens. */
     public CausalLmConfig withLossOn(LossOn value) {
         return new CausalLmConfig(text, prompt, response, value, maxLength, packing);
     }
 
+    /** The same with another limit of tokens. */
     public CausalLmConfig withMaxLength(int tokens) {
         return new CausalLmConfig(text, prompt, response, lossOn, tokens, packing);
     }
 
+    /** The same with texts packed into rows, or not. */
     public CausalLmConfig withPacking(boolean value) {
         return new CausalLmConfig(text, prompt, response, lossOn, maxLength, value);
     }

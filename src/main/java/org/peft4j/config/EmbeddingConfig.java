@@ -11,7 +11,7 @@ import org.jspecify.annotations.Nullable;
  * @param pooling which hidden states become the vector; null as the model directory says, else the mean
  * @param normalize whether vectors get length 1; null as the model directory says, else not
  * @param loss what training makes small; null chooses by {@code score}
- * @param scale what cosines are multiplied with where in-batch negatives are told apart
+ * @param scale what cosines are multiplied with where in-batch negatives are told apart; without meaning for the cosine loss
  * @param maxLength most tokens of a text, special tokens included; longer texts are cut and counted
  */
 public record EmbeddingConfig(
@@ -24,7 +24,10 @@ public record EmbeddingConfig(
         double scale,
         int maxLength)
         implements TaskConfig {
+    /** The name of the task in files. */
     public static final String TYPE = "embedding";
+
+    private static final double SCALE = 20;
 
     /** What training makes small. */
     public enum Loss {
@@ -50,6 +53,10 @@ public record EmbeddingConfig(
                     + "'; leave one of them out");
         }
         Checks.positive(scale, "scale");
+        if (loss == Loss.COSINE && scale != SCALE) {
+            throw new IllegalArgumentException(
+                    "scale has no meaning where loss is cosine, got " + scale + "; leave one of them out");
+        }
         Checks.maxLength(maxLength);
     }
 
@@ -63,6 +70,7 @@ public record EmbeddingConfig(
         return builder().build();
     }
 
+    /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();
     }
@@ -81,7 +89,10 @@ public record EmbeddingConfig(
         return builder;
     }
 
-    /** Builds an {@link EmbeddingConfig}; every setting has a default. */
+    /**
+     * Builds an {@link EmbeddingConfig}; every setting has a default. Each method sets what has its name
+     * in {@link EmbeddingConfig}, where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private String text = "text";
         private String positive = "positive";
@@ -89,7 +100,7 @@ public record EmbeddingConfig(
         private @Nullable Pooling pooling;
         private @Nullable Boolean normalize;
         private @Nullable Loss loss;
-        private double scale = 20;
+        private double scale = SCALE;
         private int maxLength = MAX_LENGTH;
 
         private Builder() {}
@@ -134,6 +145,11 @@ public record EmbeddingConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
         public EmbeddingConfig build() {
             return new EmbeddingConfig(text, positive, score, pooling, normalize, loss, scale, maxLength);
         }

@@ -35,14 +35,17 @@ public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout
         return new ModelConfig(path, Dtype.FLOAT32, AUTO, Dropout.CONFIG);
     }
 
+    /** The same with weights in another form. */
     public ModelConfig withDtype(Dtype value) {
         return new ModelConfig(path, value, device, dropout);
     }
 
+    /** The same on another device. */
     public ModelConfig withDevice(String value) {
         return new ModelConfig(path, dtype, value, dropout);
     }
 
+    /** The same with other dropout in the frozen model. */
     public ModelConfig withDropout(Dropout value) {
         return new ModelConfig(path, dtype, device, value);
     }

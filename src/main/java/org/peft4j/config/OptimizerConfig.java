@@ -27,10 +27,12 @@ public record OptimizerConfig(Type type, double learningRate, double weightDecay
         return new OptimizerConfig(Type.ADAMW, 5e-4, 0.01);
     }
 
+    /** The same with another highest learning rate. */
     public OptimizerConfig withLearningRate(double value) {
         return new OptimizerConfig(type, value, weightDecay);
     }
 
+    /** The same with another decay of matrices. */
     public OptimizerConfig withWeightDecay(double value) {
         return new OptimizerConfig(type, learningRate, value);
     }

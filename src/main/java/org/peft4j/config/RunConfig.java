@@ -36,14 +36,27 @@ public record RunConfig(
         }
     }
 
+    /** A builder that has these settings. */
+    public Builder toBuilder() {
+        Builder builder = new Builder();
+        builder.model = model;
+        builder.task = task;
+        builder.data = data;
+        builder.method = method;
+        builder.adapter = adapter;
+        builder.training = training;
+        builder.output = output;
+        return builder;
+    }
+
     /** The same run with another task. */
     public RunConfig withTask(TaskConfig other) {
-        return new RunConfig(model, other, data, method, adapter, training, output);
+        return toBuilder().task(other).build();
     }
 
     /** The same run with another method. */
     public RunConfig withMethod(MethodConfig other) {
-        return new RunConfig(model, task, data, other, adapter, training, output);
+        return toBuilder().method(other).build();
     }
 
     /** The method. */
@@ -51,11 +64,15 @@ public record RunConfig(
         return Objects.requireNonNull(method, "method");
     }
 
+    /** A builder that has the defaults, and nothing that has to be given. */
     public static Builder builder() {
         return new Builder();
     }
 
-    /** Builds a {@link RunConfig}. Model, data, output and a method (or an adapter) have to be given. */
+    /**
+     * Builds a {@link RunConfig}. Model, data, output and a method (or an adapter) have to be given. Each method sets what has its name
+     * in {@link RunConfig}, where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private @Nullable ModelConfig model;
         private TaskConfig task = SequenceClassificationConfig.defaults();
@@ -107,6 +124,11 @@ public record RunConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalStateException if a part is missing that has to be given
+         */
         public RunConfig build() {
             return new RunConfig(
                     given(model, "model"),

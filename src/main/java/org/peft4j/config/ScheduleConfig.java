@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param type the way after the warm-up
  * @param warmupSteps optimiser steps in which the rate rises from 0
- * @param warmupRatio the same as a share of all steps, rounded up; counts where {@code warmupSteps} is 0, as in transformers
+ * @param warmupRatio the same as a share of all steps, rounded up; only one of the two may be given
  * @param minRate share of the rate that is left at the end; of linear, cosine, polynomial and warmup-stable-decay
  * @param power exponent of polynomial; 1 where none is given
  * @param decaySteps optimiser steps in which warmup-stable-decay falls at the end; has to be given there
@@ -66,6 +66,10 @@ public record ScheduleConfig(
         Objects.requireNonNull(type, "type");
         Checks.atLeast(0, warmupSteps, "warmupSteps");
         Checks.share(warmupRatio, "warmupRatio");
+        if (warmupSteps > 0 && warmupRatio > 0) {
+            throw new IllegalArgumentException("warmupRatio has no meaning beside warmupSteps, got " + warmupRatio
+                    + " and " + warmupSteps + "; leave one of them out, or at 0");
+        }
         Checks.share(minRate, "minRate");
         refuse(type, minRate == 0 ? null : minRate, "minRate");
         refuse(type, power, "power");
@@ -110,14 +114,27 @@ public record ScheduleConfig(
         return new Builder(type);
     }
 
+    /** A builder that has these settings. */
+    public Builder toBuilder() {
+        Builder builder = new Builder(type);
+        builder.warmupSteps = warmupSteps;
+        builder.warmupRatio = warmupRatio;
+        builder.minRate = minRate;
+        builder.power = power;
+        builder.decaySteps = decaySteps;
+        builder.decay = decay;
+        builder.timescale = timescale;
+        return builder;
+    }
+
     /** The same with another warm-up. */
     public ScheduleConfig withWarmupSteps(long steps) {
-        return new ScheduleConfig(type, steps, warmupRatio, minRate, power, decaySteps, decay, timescale);
+        return toBuilder().warmupSteps(steps).build();
     }
 
     /** The same with another warm-up, as a share of all steps. */
     public ScheduleConfig withWarmupRatio(double ratio) {
-        return new ScheduleConfig(type, warmupSteps, ratio, minRate, power, decaySteps, decay, timescale);
+        return toBuilder().warmupRatio(ratio).build();
     }
 
     /** Steps of the warm-up in a run of {@code total} optimiser steps. */
@@ -136,7 +153,10 @@ public record ScheduleConfig(
         return step < warmup ? type.warming(this, (double) step / warmup) : type.afterWarmup(this, step, warmup, total);
     }
 
-    /** Builds a {@link ScheduleConfig}. */
+    /**
+     * Builds a {@link ScheduleConfig}. Each method sets what has its name
+     * in {@link ScheduleConfig}, where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private final Schedule type;
         private long warmupSteps;
@@ -186,6 +206,11 @@ public record ScheduleConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
         public ScheduleConfig build() {
             return new ScheduleConfig(type, warmupSteps, warmupRatio, minRate, power, decaySteps, decay, timescale);
         }

@@ -27,6 +27,7 @@ public record SequenceClassificationConfig(
         boolean newHead,
         @Nullable ProblemType problem)
         implements TaskConfig {
+    /** The name of the task in files. */
     public static final String TYPE = "sequence-classification";
 
     public SequenceClassificationConfig {
@@ -54,6 +55,7 @@ public record SequenceClassificationConfig(
         return builder().build();
     }
 
+    /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();
     }
@@ -71,7 +73,10 @@ public record SequenceClassificationConfig(
         return builder;
     }
 
-    /** Builds a {@link SequenceClassificationConfig}; every setting has a default. */
+    /**
+     * Builds a {@link SequenceClassificationConfig}; every setting has a default. Each method sets what has its name
+     * in {@link SequenceClassificationConfig}, where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private List<String> labels = List.of();
         private String text = "text";
@@ -122,6 +127,11 @@ public record SequenceClassificationConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
         public SequenceClassificationConfig build() {
             return new SequenceClassificationConfig(labels, text, textPair, label, maxLength, newHead, problem);
         }

@@ -14,6 +14,7 @@ import java.util.List;
  */
 public record TokenClassificationConfig(List<String> labels, String words, String tags, int maxLength, boolean newHead)
         implements TaskConfig {
+    /** The name of the task in files. */
     public static final String TYPE = "token-classification";
 
     public TokenClassificationConfig {
@@ -34,18 +35,22 @@ public record TokenClassificationConfig(List<String> labels, String words, Strin
         return new TokenClassificationConfig(List.of(), "words", "tags", MAX_LENGTH, false);
     }
 
+    /** The same with these tags, in the order of the outputs. */
     public TokenClassificationConfig withLabels(List<String> names) {
         return new TokenClassificationConfig(names, words, tags, maxLength, newHead);
     }
 
+    /** The same with words and tags in other columns. */
     public TokenClassificationConfig withColumns(String wordsColumn, String tagsColumn) {
         return new TokenClassificationConfig(labels, wordsColumn, tagsColumn, maxLength, newHead);
     }
 
+    /** The same with another limit of tokens. */
     public TokenClassificationConfig withMaxLength(int tokens) {
         return new TokenClassificationConfig(labels, words, tags, tokens, newHead);
     }
 
+    /** The same with a new head, or not. */
     public TokenClassificationConfig withNewHead(boolean value) {
         return new TokenClassificationConfig(labels, words, tags, maxLength, value);
     }

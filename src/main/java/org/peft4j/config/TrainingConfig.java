@@ -67,6 +67,7 @@ public record TrainingConfig(
         return builder().build();
     }
 
+    /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();
     }
@@ -79,7 +80,10 @@ public record TrainingConfig(
         return maxSteps == 0 ? steps : Math.min(maxSteps, steps);
     }
 
-    /** Builds a {@link TrainingConfig}; every setting has a default. */
+    /**
+     * Builds a {@link TrainingConfig}; every setting has a default. Each method sets what has its name
+     * in {@link TrainingConfig}, where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private int epochs = 1;
         private long maxSteps;
@@ -196,6 +200,11 @@ public record TrainingConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
         public TrainingConfig build() {
             return new TrainingConfig(
                     epochs,

@@ -28,7 +28,8 @@ import org.peft4j.lifetime.Lease;
  *
  * <p>Of a long text only as much is tokenized as is kept, where it is certain that the rest changes nothing.
  *
- * <p>Safe from many threads. {@link #close} waits for calls that run; later ones get an {@link IllegalStateException}.
+ * <p>Safe from many threads. {@link #close} waits for calls that run; later ones get an {@link IllegalStateException}. What
+ * {@link #withMaxLength} gives shares the opened files, and ends with the tokenizer that was opened.
  */
 public final class TextTokenizer implements AutoCloseable {
     /**
@@ -84,9 +85,9 @@ public final class TextTokenizer implements AutoCloseable {
     private final List<String> notes;
     private final OptionalInt modelMaxLength;
     private final TextPieces pieces;
-    private final NativeTokenizer tokenizer;
     private final Lease lease;
     private final int maxLength;
+    private final boolean opener;
 
     private TextTokenizer(TokenizerFiles files, OptionalInt modelMaxLength, int maxLength) {
         this.document = files.document();
@@ -94,10 +95,23 @@ public final class TextTokenizer implements AutoCloseable {
         this.specialIds = files.specialIds();
         this.notes = files.notes();
         this.modelMaxLength = modelMaxLength;
-        this.tokenizer = NativeTokenizer.open(document);
+        NativeTokenizer tokenizer = NativeTokenizer.open(document);
         this.pieces = new TextPieces(document, tokenizer);
         this.lease = new Lease("this tokenizer", tokenizer::close);
         this.maxLength = maxLength;
+        this.opener = true;
+    }
+
+    private TextTokenizer(TextTokenizer opened, int maxLength) {
+        this.document = opened.document;
+        this.decoder = opened.decoder;
+        this.specialIds = opened.specialIds;
+        this.notes = opened.notes;
+        this.modelMaxLength = opened.modelMaxLength;
+        this.pieces = opened.pieces;
+        this.lease = opened.lease;
+        this.maxLength = maxLength;
+        this.opener = false;
     }
 
     /**
@@ -127,17 +141,27 @@ public final class TextTokenizer implements AutoCloseable {
     }
 
     private static TextTokenizer open(TokenizerFiles files, OptionalInt modelMaxLength, int maxLength) {
-        if (maxLength <= files.document().specialTokens()) {
-            throw new ConfigException("max_length must be more than the "
-                    + files.document().specialTokens() + " special tokens that "
-                    + files.document().file() + " adds to a text, got " + maxLength);
-        }
+        check(maxLength, files.document());
         return new TextTokenizer(files, modelMaxLength, maxLength);
+    }
+
+    /** The same tokenizer with another limit. Closing it does nothing, closing the one that was opened ends both. */
+    public TextTokenizer withMaxLength(int tokens) {
+        check(tokens);
+        check(tokens, document);
+        return new TextTokenizer(this, tokens);
     }
 
     private static void check(int maxLength) {
         if (maxLength < 1) {
             throw new IllegalArgumentException("maxLength must be at least 1, got " + maxLength);
+        }
+    }
+
+    private static void check(int maxLength, TokenizerDocument document) {
+        if (maxLength <= document.specialTokens()) {
+            throw new ConfigException("max_length must be more than the " + document.specialTokens()
+                    + " special tokens that " + document.file() + " adds to a text, got " + maxLength);
         }
     }
 
@@ -172,6 +196,13 @@ public final class TextTokenizer implements AutoCloseable {
     /** The tokens of one text. */
     public int[] encode(String text) {
         return encodeWithCut(text).tokens();
+    }
+
+    /** All tokens of one text, special ones included, however many there are. */
+    public int[] encodeWhole(String text) {
+        try (Lease.Held held = lease.take()) {
+            return document.template().tokens(pieces.moreThan(text, Integer.MAX_VALUE));
+        }
     }
 
     /** The tokens of one text, and whether it was cut. */
@@ -313,6 +344,8 @@ public final class TextTokenizer implements AutoCloseable {
 
     @Override
     public void close() {
-        lease.close();
+        if (opener) {
+            lease.close();
+        }
     }
 }

@@ -10,10 +10,12 @@ import org.jspecify.annotations.Nullable;
 public final class ConfigException extends Peft4jException {
     private static final long serialVersionUID = 1L;
 
+    /** With what was expected, what came, where, and what to do. */
     public ConfigException(String message) {
         this(message, null);
     }
 
+    /** The same, and what brought it to light. */
     public ConfigException(String message, @Nullable Throwable cause) {
         super(message, cause);
     }

@@ -6,6 +6,7 @@ import org.jspecify.annotations.Nullable;
 public final class DeviceException extends Peft4jException {
     private static final long serialVersionUID = 1L;
 
+    /** With the native message, and its cause. */
     public DeviceException(String message, @Nullable Throwable cause) {
         super(message, cause);
     }

@@ -4,6 +4,7 @@ package org.peft4j.error;
 public final class TrainingException extends Peft4jException {
     private static final long serialVersionUID = 1L;
 
+    /** With what went wrong, and where. */
     public TrainingException(String message) {
         super(message, null);
     }

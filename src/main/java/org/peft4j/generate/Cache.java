@@ -95,15 +95,35 @@ final class Cache implements KeyValueCache, AutoCloseable {
         return total;
     }
 
+    /** Whether the rows of a place are here. */
+    boolean has(int place) {
+        return lengths[place] > 0;
+    }
+
     /**
-     * Begins a call.
+     * Says which places the next call is of.
      *
      * @param of places of the context's sequences, in its order
-     * @param rows how many rows each has in this call
+     * @param continuing whether the call's rows come behind earlier ones; else they take their place
      */
-    void begin(int[] of, Packing rows) {
+    void choose(int[] of, boolean continuing) {
         order = of;
+        filled = continuing;
+        if (!continuing) {
+            for (int place : of) {
+                lengths[place] = 0;
+            }
+        }
+    }
+
+    /**
+     * Begins the call.
+     *
+     * @param rows how many rows each of its sequences has in it
+     */
+    void begin(Packing rows) {
         packing = rows;
+        int[] of = order;
         int[] counts = new int[of.length];
         int longest = 0;
         List<Long> written = new ArrayList<>();
@@ -131,7 +151,6 @@ final class Cache implements KeyValueCache, AutoCloseable {
         for (int s = 0; s < order.length; s++) {
             lengths[order[s]] += of(packing).length(s);
         }
-        filled = true;
         packing = null;
         all = null;
         slots = null;

@@ -58,9 +58,9 @@ final class Continuation {
         return whole;
     }
 
-    /** The tokens that the model has not read. */
-    int[] next() {
-        return length == 0 ? prompt.ids() : new int[] {ids[length - 1]};
+    /** The token that the model has not read. */
+    int[] newest() {
+        return new int[] {ids[length - 1]};
     }
 
     /** Positions up to the newest token. */

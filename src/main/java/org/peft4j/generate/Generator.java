@@ -93,18 +93,21 @@ public final class Generator {
         int taken = adapter == null ? 0 : adapter.positions();
         int inserted = adapter == null ? 0 : adapter.inserted();
         int prefix = taken - inserted;
-        long rows = inserted + Math.min(one.prompt().ids().length + (long) one.room(), model.keptPositions() - taken);
-        return new Cache.Place(prefix, prefix == 0 ? null : adapter, Math.max(0, rows));
+        long rows = inserted + one.prompt().ids().length + (long) one.room();
+        return new Cache.Place(prefix, prefix == 0 ? null : adapter, rows);
     }
 
-    /** A token for each: of those that the cache has, from their newest tokens, at first the prompts; of others as a whole. */
+    /**
+     * A token for each: of those whose rows the cache has, from their newest tokens; of others, which begin or whose rows are
+     * other ones now, from all of them.
+     */
     private void step(List<Continuation> active, Cache cache, GenerationListener listener) {
         Map<Boolean, List<Continuation>> byCache =
-                active.stream().collect(Collectors.partitioningBy(one -> one.position() <= model.keptPositions()));
+                active.stream().collect(Collectors.partitioningBy(one -> continues(one, cache)));
         Map<Continuation, float[]> logits = new HashMap<>();
-        byCache.forEach((cached, some) -> {
+        byCache.forEach((continuing, some) -> {
             if (!some.isEmpty()) {
-                logits.putAll(logits(some, cached ? cache : null));
+                logits.putAll(logits(some, continuing, cache));
             }
         });
         for (Continuation one : active) {
@@ -112,17 +115,23 @@ public final class Generator {
         }
     }
 
-    private Map<Continuation, float[]> logits(List<Continuation> some, @Nullable Cache cache) {
+    private boolean continues(Continuation one, Cache cache) {
+        return cache.has(one.index()) && model.rowsVersion(one.position()) == model.rowsVersion(one.position() - 1);
+    }
+
+    private Map<Continuation, float[]> logits(List<Continuation> some, boolean continuing, Cache cache) {
         Map<Continuation, float[]> logits = new HashMap<>();
         try (PointerScope scope = new PointerScope()) {
             List<int[]> ids = some.stream()
-                    .map(one -> cache == null ? one.whole() : one.next())
+                    .map(one -> continuing ? one.newest() : one.whole())
                     .toList();
             List<@Nullable Adapter> adapters = new ArrayList<>();
             some.forEach(one -> adapters.add(one.prompt().adapter()));
-            float[] values = cache == null
-                    ? last(ids, ForwardContext.inference(packing(ids), adapters))
-                    : continued(some, ids, adapters, cache);
+            cache.choose(some.stream().mapToInt(Continuation::index).toArray(), continuing);
+            ForwardContext context = ForwardContext.continued(packing(ids), adapters, cache);
+            cache.begin(context.packing()); // inserted rows, too
+            float[] values = last(ids, context);
+            cache.end();
             int vocabulary = values.length / some.size();
             for (int s = 0; s < some.size(); s++) {
                 float[] own = Arrays.copyOfRange(values, s * vocabulary, (s + 1) * vocabulary);
@@ -131,14 +140,6 @@ public final class Generator {
             }
         }
         return logits;
-    }
-
-    private float[] continued(List<Continuation> some, List<int[]> ids, List<@Nullable Adapter> adapters, Cache cache) {
-        Packing packing = packing(ids);
-        cache.begin(some.stream().mapToInt(Continuation::index).toArray(), packing);
-        float[] values = last(ids, ForwardContext.continued(packing, adapters, cache));
-        cache.end();
-        return values;
     }
 
     /** The logits behind the last row of each sequence; closes the context. */
@@ -170,7 +171,8 @@ public final class Generator {
      * A text whose probability is asked for.
      *
      * @param ids its tokens, at least one
-     * @param first index of the first token that counts; the first token of all has no predecessor and never does
+     * @param first index of the first token that counts; the first token of all never does: it has no predecessor, or a row
+     *     that the adapter inserts, and scores with any adapter are of the same tokens
      * @param adapter with which it is read; null: the plain model
      */
     @SuppressWarnings("ArrayRecordComponent") // read, and never changed

@@ -88,7 +88,7 @@ public final class Machine {
     public static Map<String, String> facts() {
         Map<String, String> facts = new LinkedHashMap<>();
         versions().forEach((name, version) -> facts.put("version of " + name, version));
-        facts.put("device", "cpu (" + torch.get_num_threads() + " threads)");
+        facts.put("device", "cpu (" + torch.get_num_threads() + " threads); Java does not offer others yet");
         facts.put("kernels compiled for", Ops.cpuCapability());
         facts.put(
                 "bfloat16",

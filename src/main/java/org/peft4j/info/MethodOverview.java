@@ -21,19 +21,22 @@ import org.peft4j.nn.seam.Points;
  * @param name as in {@code method.type}
  * @param summary what it trains
  * @param fileFormat whose files it reads and writes
- * @param mergeable whether an adapter can become part of the frozen weights
- * @param mergeNote why not, or empty
- * @param parameters how many numbers it trains in the given model, without a head; null if no model was given
- * @param settings for which settings that count is
+ * @param mergeRefusal why an adapter cannot become part of the frozen weights; null if it can
+ * @param parameters how many numbers it trains in the given model, without a head; null if no model was given, or the model has
+ *     nothing for it to train
+ * @param settings for which settings that count is, or why there is none
  */
 public record MethodOverview(
         String name,
         String summary,
         String fileFormat,
-        boolean mergeable,
-        String mergeNote,
+        @Nullable String mergeRefusal,
         @Nullable Long parameters,
         String settings) {
+    /** Whether an adapter can become part of the frozen weights. */
+    public boolean mergeable() {
+        return mergeRefusal == null;
+    }
 
     /** Every method; with counts for the classifier of a model directory if one is given. */
     public static List<MethodOverview> all(@Nullable Path model) throws IOException {
@@ -57,15 +60,19 @@ public record MethodOverview(
 
     private static <C extends MethodConfig> MethodOverview row(Method<C> method, @Nullable Points points) {
         C config = method.defaults();
-        String refusal = method.mergeRefusal().orElse("");
+        @Nullable Long parameters = null;
+        String settings = method.settings(config);
+        try {
+            parameters = points == null ? null : method.parameterCount(config, points);
+        } catch (IllegalArgumentException e) { // such as biases in a model without any
+            settings = String.valueOf(e.getMessage());
+        }
         return new MethodOverview(
-                method.type().yamlName(),
+                method.name(),
                 method.summary(),
-                (method.type().isPefts() ? "Hugging Face PEFT, " : "peft4j, ")
-                        + method.type().fileName(),
-                refusal.isEmpty(),
-                refusal,
-                points == null ? null : method.parameterCount(config, points),
-                method.settings(config));
+                (method.isPefts() ? "Hugging Face PEFT, " : "peft4j, ") + method.peftType(),
+                method.mergeRefusal().orElse(null),
+                parameters,
+                settings);
     }
 }

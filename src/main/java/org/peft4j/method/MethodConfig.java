@@ -2,11 +2,10 @@ package org.peft4j.method;
 
 import java.util.List;
 
-/** Settings of one adapter method: a record, checked by its constructor, equal for equal settings. */
+/**
+ * Settings of one adapter method, whose class says which: a record, checked by its constructor, equal for equal settings.
+ */
 public interface MethodConfig {
-    /** The method that these settings are for. */
-    PeftType peftType();
-
     /** Modules that are trained and saved as a whole, such as the head of a classifier. */
     List<String> modulesToSave();
 

@@ -16,6 +16,9 @@ public sealed interface Targets {
     /** Every linear layer but the head. */
     String ALL_LINEAR = "all-linear";
 
+    /** What is usual for the model. */
+    String MODEL_DEFAULT = "model-default";
+
     /**
      * Whether a module is meant.
      *
@@ -36,6 +39,12 @@ public sealed interface Targets {
             }
             if (names.contains("")) {
                 throw new IllegalArgumentException("targets must not contain an empty name, got " + names);
+            }
+            for (String name : names) {
+                if (isWord(name)) {
+                    throw new IllegalArgumentException(
+                            "targets must be " + name + " alone, or names without it, got " + names);
+                }
             }
         }
 
@@ -94,16 +103,20 @@ public sealed interface Targets {
 
         @Override
         public Object toTree() {
-            return "model-default";
+            return MODEL_DEFAULT;
         }
     }
 
+    /** As {@link #names(Collection)}. */
     static Targets names(String... names) {
-        return new Names(List.of(names));
+        return names(List.of(names));
     }
 
+    /** Modules by names or ends of their paths; a list of {@code all-linear} alone means what the word alone does. */
     static Targets names(Collection<String> names) {
-        return new Names(List.copyOf(names));
+        Set<String> different = Set.copyOf(names);
+        String first = different.size() == 1 ? different.iterator().next() : "";
+        return isWord(first) ? of(first) : new Names(List.copyOf(names));
     }
 
     static Targets regex(String regex) {
@@ -120,10 +133,15 @@ public sealed interface Targets {
 
     /** From the one string of a file: {@code all-linear}, else a regular expression; null is the model's default. */
     static Targets of(@Nullable String text) {
-        if (text == null || text.equals("model-default")) {
+        if (text == null || text.equals(MODEL_DEFAULT)) {
             return modelDefault();
         }
-        return text.toLowerCase(Locale.ROOT).equals(ALL_LINEAR) ? allLinear() : regex(text);
+        return isWord(text) ? allLinear() : regex(text);
+    }
+
+    /** Whether a text is no name of a module, but one of the words with a meaning of their own. */
+    private static boolean isWord(String text) {
+        return text.equals(MODEL_DEFAULT) || text.toLowerCase(Locale.ROOT).equals(ALL_LINEAR); // as PEFT compares
     }
 
     /**

@@ -17,6 +17,7 @@ public final class ClassMetrics {
     private long things;
     private double lossSum;
 
+    /** Nothing counted yet; labels in the order of the outputs. */
     public ClassMetrics(List<String> labels) {
         this.labels = List.copyOf(labels);
         this.confusion = new long[labels.size()][labels.size()];
@@ -62,16 +63,17 @@ public final class ClassMetrics {
      * @throws IllegalStateException if there was none
      */
     public Evaluation evaluation(long cut) {
-        return evaluation(things, Map.of(), cut);
+        return evaluation(things, Map.of(), Map.of(Evaluation.CUT, cut));
     }
 
     /**
      * The result so far.
      *
      * @param rows number of rows, where a row has several things
-     * @param more further numbers by name
+     * @param first metrics that are more important than those of the classes
+     * @param counts further whole numbers by name
      */
-    public Evaluation evaluation(long rows, Map<String, Double> more, long cut) {
+    public Evaluation evaluation(long rows, Map<String, Double> first, Map<String, Long> counts) {
         if (things == 0) {
             throw new IllegalStateException("nothing to evaluate: no text was added");
         }
@@ -81,16 +83,15 @@ public final class ClassMetrics {
             right += confusion[c][c];
             classes.add(score(c));
         }
-        Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put(Evaluation.ACCURACY, (double) right / things);
+        Map<String, Double> metrics = new LinkedHashMap<>(first);
+        metrics.put(MetricNames.ACCURACY, (double) right / things);
         metrics.put(
-                Evaluation.MACRO_F1,
+                MetricNames.MACRO_F1,
                 classes.stream().mapToDouble(ClassScore::f1).sum() / classes.size());
-        metrics.putAll(more);
         List<List<Long>> table = Arrays.stream(confusion)
                 .map(row -> Arrays.stream(row).boxed().toList())
                 .toList();
-        return new Evaluation(rows, lossSum / things, metrics, classes, table, cut);
+        return new Evaluation(rows, lossSum / things, metrics, counts, classes, table);
     }
 
     private ClassScore score(int c) {

@@ -10,26 +10,21 @@ import java.util.Map;
  *
  * @param examples number of rows
  * @param loss mean loss, as in training
- * @param metrics numbers by name, the most important first; the task's package says what they are
+ * @param metrics numbers by name, the most important first: {@link MetricNames}
+ * @param counts whole numbers by name, of what a reader of the metrics should know: rows that were {@link #CUT}, tokens that
+ *     counted, tags that are no BIO sequence
  * @param classes the scores of each class, in the order of the labels; empty where there are no classes
  * @param confusion for each class, how many of its rows were taken for each class; empty where rows have several or none
- * @param cut rows that were longer than the limit of tokens
  */
 public record Evaluation(
         long examples,
         double loss,
         Map<String, Double> metrics,
+        Map<String, Long> counts,
         List<ClassScore> classes,
-        List<List<Long>> confusion,
-        long cut) {
-    /** The name of the share of right answers among {@link #metrics}. */
-    public static final String ACCURACY = "accuracy";
-
-    /** The name of the mean of the classes' F1. */
-    public static final String MACRO_F1 = "macro_f1";
-
-    /** The name of e to the mean loss of a token. */
-    public static final String PERPLEXITY = "perplexity";
+        List<List<Long>> confusion) {
+    /** The name of the number of rows that were longer than the limit of tokens, among {@link #counts}. */
+    public static final String CUT = "cut";
 
     /**
      * The scores of one class; a share of nothing counts as 0.
@@ -58,25 +53,52 @@ public record Evaluation(
         }
     }
 
+    /** @throws IllegalArgumentException if {@link MetricNames} does not know a metric */
     public Evaluation {
         metrics = Collections.unmodifiableMap(new LinkedHashMap<>(metrics));
+        for (String name : metrics.keySet()) {
+            if (!MetricNames.isKnown(name)) {
+                throw new IllegalArgumentException(
+                        "the metric '" + name + "' is unknown; it needs a row in MetricNames");
+            }
+        }
+        counts = Collections.unmodifiableMap(new LinkedHashMap<>(counts));
         classes = List.copyOf(classes);
         confusion = confusion.stream().map(List::copyOf).toList();
     }
 
-    /** A number by its name; NaN if this evaluation has none of it. */
+    /**
+     * The name of the metric that says most about the task.
+     *
+     * @throws java.util.NoSuchElementException if there is no metric
+     */
+    public String mainMetric() {
+        return metrics.keySet().iterator().next();
+    }
+
+    /** A metric by its name; NaN if this evaluation has none of it. */
     public double metric(String name) {
         return metrics.getOrDefault(name, Double.NaN);
     }
 
     /** Share of right answers; NaN for tasks whose answers are not right or wrong. */
     public double accuracy() {
-        return metric(ACCURACY);
+        return metric(MetricNames.ACCURACY);
     }
 
     /** Mean of the classes' F1; NaN where there are no classes. */
     public double macroF1() {
-        return metric(MACRO_F1);
+        return metric(MetricNames.MACRO_F1);
+    }
+
+    /** A count by its name; 0 if this evaluation has none of it. */
+    public long count(String name) {
+        return counts.getOrDefault(name, 0L);
+    }
+
+    /** How many rows were longer than the limit of tokens, so that their ends were not read. */
+    public long cut() {
+        return count(CUT);
     }
 
     /** The classes' names. */
@@ -90,7 +112,7 @@ public record Evaluation(
         map.put("examples", examples);
         map.put("loss", loss);
         map.putAll(metrics);
-        map.put("cut", cut);
+        map.putAll(counts);
         if (!classes.isEmpty()) {
             map.put("labels", labels());
             if (!confusion.isEmpty()) {

@@ -19,6 +19,7 @@ public final class MultiLabelMetrics {
     private long exact;
     private double lossSum;
 
+    /** Nothing counted yet; labels in the order of the outputs. */
     public MultiLabelMetrics(List<String> labels) {
         this.labels = List.copyOf(labels);
         right = new long[labels.size()];
@@ -64,12 +65,14 @@ public final class MultiLabelMetrics {
             allSupport += support[c];
         }
         Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put(Evaluation.ACCURACY, (double) exact / rows);
+        metrics.put(MetricNames.ACCURACY, (double) exact / rows);
         metrics.put(
-                Evaluation.MACRO_F1,
+                MetricNames.MACRO_F1,
                 classes.stream().mapToDouble(ClassScore::f1).sum() / classes.size());
         metrics.put(
-                "micro_f1", ClassScore.of("", allRight, allTaken, allSupport).f1());
-        return new Evaluation(rows, lossSum / rows / labels.size(), metrics, classes, List.of(), cut);
+                MetricNames.MICRO_F1,
+                ClassScore.of("", allRight, allTaken, allSupport).f1());
+        return new Evaluation(
+                rows, lossSum / rows / labels.size(), metrics, Map.of(Evaluation.CUT, cut), classes, List.of());
     }
 }

@@ -36,11 +36,11 @@ public final class RegressionMetrics {
             throw new IllegalStateException("nothing to evaluate: no text was added");
         }
         Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put("mean_squared_error", squares / rows);
-        metrics.put("mean_absolute_error", absolutes / rows);
         if (varianceX > 0 && varianceY > 0) {
-            metrics.put("pearson", covariance / Math.sqrt(varianceX * varianceY));
+            metrics.put(MetricNames.PEARSON, covariance / Math.sqrt(varianceX * varianceY));
         }
-        return new Evaluation(rows, squares / rows, metrics, List.of(), List.of(), cut);
+        metrics.put(MetricNames.MEAN_SQUARED_ERROR, squares / rows);
+        metrics.put(MetricNames.MEAN_ABSOLUTE_ERROR, absolutes / rows);
+        return new Evaluation(rows, squares / rows, metrics, Map.of(Evaluation.CUT, cut), List.of(), List.of());
     }
 }

@@ -60,6 +60,21 @@ public final class FrozenTensors implements AutoCloseable {
         return get(path, options.storage(), locate(name), null, shape);
     }
 
+    /** A matrix [out, in] that the directory has as [in, out]. */
+    public Tensor transposedMatrix(String path, long out, long in) throws IOException {
+        Tensor given = changed.get(path);
+        TensorLocation location = locate(path);
+        if (given != null) {
+            return kept(new TensorPoint(path, Scopes.owned(() -> given.to(options.storage())), true));
+        }
+        if (location == null) {
+            throw lacks(path);
+        }
+        try (Tensor stored = load(location, path, options.storage(), in, out)) {
+            return kept(new TensorPoint(path, Scopes.owned(() -> stored.t().contiguous()), true));
+        }
+    }
+
     /** A bias or a norm's scale, in the type of the activations. */
     public Tensor vector(String path, long... shape) throws IOException {
         return get(path, options.compute(), locate(path), null, shape);
@@ -93,14 +108,22 @@ public final class FrozenTensors implements AutoCloseable {
             }
             value = Scopes.owned(() -> maker.make(options.seed(), path, shape).to(type));
         } else if (location == null) {
-            throw new MalformedFileException(
-                    directory.directory(), -1, "model lacks the tensor " + path + "; it has " + directory.found());
+            throw lacks(path);
         } else {
             value = load(location, path, type, shape);
         }
-        owned.add(value);
-        points.put(path, new TensorPoint(path, value));
-        return value;
+        return kept(new TensorPoint(path, value));
+    }
+
+    private Tensor kept(TensorPoint point) {
+        owned.add(point.value());
+        points.put(point.path(), point);
+        return point.value();
+    }
+
+    private MalformedFileException lacks(String path) throws IOException {
+        return new MalformedFileException(
+                directory.directory(), -1, "model lacks the tensor " + path + "; it has " + directory.found());
     }
 
     /** Where the tensor is, with the backbone's prefix or without it. */

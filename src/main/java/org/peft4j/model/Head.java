@@ -19,6 +19,15 @@ public interface Head extends AutoCloseable {
     ReadRows reads();
 
     /**
+     * The rows that it reads of these inputs, where their tokens have a say.
+     *
+     * @param text how the texts' own rows lie
+     */
+    default ReadRows reads(Inputs inputs, Packing text) {
+        return reads();
+    }
+
+    /**
      * @param h the read rows behind {@link Model#finish}, [R, C]
      * @param rows how they lie
      * @return [R, outputs], float32

@@ -7,7 +7,7 @@ public enum HeadKind {
     /** Some numbers for each row. */
     TOKENS("token classification"),
     /** The next token of each row. */
-    LANGUAGE("a language model"),
+    LANGUAGE("language modelling"),
     /** The hidden states themselves. */
     NONE("embeddings");
 

@@ -7,6 +7,7 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.ReadRows;
 
 /** A model and one head behind it: what a run trains and a single adapter uses. Owns the head, and the model if it opened it. */
 public final class HeadedModel implements AutoCloseable {
@@ -63,10 +64,9 @@ public final class HeadedModel implements AutoCloseable {
 
     /** What comes out of the head: [R, outputs], float32, a row for each that the head reads. */
     public Tensor outputs(Inputs inputs, ForwardContext context) {
+        ReadRows rows = head.reads(inputs, context.text());
         return Scopes.scoped(() -> head.forward(
-                BlockRunner.plain().forward(model, inputs, head.reads(), context),
-                head.reads().packing(context),
-                context));
+                BlockRunner.plain().forward(model, inputs, rows, context), rows.packing(context), context));
     }
 
     /** The same with other frozen tensors, by path; see {@link Model#withTensors}. */

@@ -3,6 +3,7 @@ package org.peft4j.model;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.ConfigException;
@@ -27,7 +28,16 @@ import org.peft4j.ops.Weight;
  * tensors leaves the other as it is, as Hugging Face PEFT does.
  */
 public final class LinearLanguageHead implements LanguageHead {
+    /**
+     * What becomes of logits.
+     *
+     * @param softcap c of {@code c tanh(z / c)}; 0: none
+     * @param scale they are multiplied by it first
+     */
+    public record Logits(double softcap, double scale) {}
+
     private final Linear layer;
+    private final Logits logits;
     private final LinearGroup output;
     private final LinearPoint linear;
     private final TensorPoint matrix;
@@ -40,8 +50,9 @@ public final class LinearLanguageHead implements LanguageHead {
      * @param owned what is closed with it: the tensors it has for itself
      * @param base points of the model behind which it stands
      */
-    public LinearLanguageHead(String architecture, Linear layer, FrozenTensors owned, Points base) {
+    public LinearLanguageHead(String architecture, Linear layer, Logits logits, FrozenTensors owned, Points base) {
         this.layer = layer;
+        this.logits = logits;
         this.owned = owned;
         output = LinearGroup.of(layer);
         linear = output.points(true).get(0);
@@ -80,27 +91,30 @@ public final class LinearLanguageHead implements LanguageHead {
 
     @Override
     public Tensor forward(Tensor h, Packing rows, ForwardContext context) {
-        return Scopes.scoped(() -> output.forwardOne(h, rows, context).to(ScalarType.Float));
+        return Scopes.scoped(() -> {
+            Tensor z = output.forwardOne(scaled(h), rows, context).to(ScalarType.Float);
+            Scalar cap = new Scalar(logits.softcap());
+            return logits.softcap() == 0 ? z : z.div(cap).tanh().mul(cap);
+        });
+    }
+
+    private Tensor scaled(Tensor h) {
+        return logits.scale() == 1 ? h : h.mul(new Scalar(logits.scale()));
     }
 
     @Override
     public Tensor losses(Tensor h, Tensor labels, Packing rows, ForwardContext context) {
         Claims<Parameter> weights = context.at(matrix);
-        return Scopes.scoped(() -> context.bySegment(h, rows, segment -> segment, (segment, part, firstRow) -> {
+        Ops.LossSettings settings = new Ops.LossSettings(logits.softcap(), 0);
+        return Scopes.scoped(() -> context.bySegment(scaled(h), rows, segment -> segment, (segment, part, firstRow) -> {
             Tensor own = labels.narrow(0, firstRow, part.size(0));
             Tensor trained = weights.one(segment, parameter -> parameter.value().to(part.scalar_type()), null);
             if (trained != null) {
-                return Ops.tokenLosses(part, trained, null, own, Ops.LossSettings.PLAIN);
+                return Ops.tokenLosses(part, trained, null, own, settings);
             }
             long seed = context.seed(layer.path() + "#" + firstRow);
             return Ops.tokenLosses(
-                    part,
-                    output.weight(),
-                    null,
-                    updates(segment, part.size(0), context),
-                    seed,
-                    own,
-                    Ops.LossSettings.PLAIN);
+                    part, output.weight(), null, updates(segment, part.size(0), context), seed, own, settings);
         }));
     }
 

@@ -45,11 +45,11 @@ public interface Model extends AutoCloseable {
     Tensor finish(Tensor h, Packing rows, ForwardContext context);
 
     /**
-     * Positions up to which rows stay what they are when their sequence grows, so that keys and values can be kept. A longer
-     * sequence is computed as a whole for each token.
+     * Which rows a sequence of this many positions has: as long as the version is the same, rows stay what they are when their
+     * sequence grows, so that keys and values can be kept. With another version all of its rows are other ones.
      */
-    default long keptPositions() {
-        return info().causal() ? Long.MAX_VALUE : 0;
+    default long rowsVersion(long positions) {
+        return 0;
     }
 
     /** What transformers puts behind this model for a kind of output; empty if it has no such class. */

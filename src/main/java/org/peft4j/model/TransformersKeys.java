@@ -32,8 +32,7 @@ public final class TransformersKeys {
             .harmless("of other tasks and of fine-tuning scripts", "finetuning_task", "task_specific_params")
             .harmless("the tokenizer has files of its own", "tokenizer_class")
             .harmless(
-                    "a token's number for generation, or of padding, which packed rows do not have",
-                    "pad_token_id",
+                    "a token's number for generation",
                     "bos_token_id",
                     "eos_token_id",
                     "sep_token_id",

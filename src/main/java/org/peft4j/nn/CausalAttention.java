@@ -1,6 +1,8 @@
 package org.peft4j.nn;
 
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Claims;
@@ -14,13 +16,22 @@ import org.peft4j.ops.Ops;
 
 /**
  * Attention in which a row sees its own sequence up to itself, and the prefix of its adapter: of whole sequences, or of the
- * newest rows against a cache.
+ * newest rows against a cache. A window hides rows of the sequence, never the prefix.
  *
  * @param point where prefixes are claimed
- * @param scale of the scores
- * @param dropout of the probabilities, while training
+ * @param rotary turns queries and keys; null: positions are told otherwise
  */
-public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, double dropout) {
+public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scores scores) {
+    /**
+     * What becomes of scores.
+     *
+     * @param scale they are multiplied by it
+     * @param window a row sees so many rows, itself the last; 0: all before it
+     * @param softcap c of {@code c tanh(score / c)}; 0: none
+     * @param dropout of the probabilities, while training
+     */
+    public record Scores(double scale, long window, double softcap, double dropout) {}
+
     /**
      * @param q [R, heads, D] of the read rows, not turned yet
      * @param k [T, key heads, D] of all rows, not turned yet; v alike
@@ -29,23 +40,31 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
      */
     public Tensor forward(Tensor q, Tensor k, Tensor v, ReadRows rows, ForwardContext context) {
         return Scopes.scoped(() -> {
-            Packing all = context.packing();
             Packing read = rows.packing(context);
-            Tensor positions = context.once(Rotary.class, () -> positions(context));
             KeyValueCache cache = context.cache();
-            Ops.Rotated turned = read == all
-                    ? rotary.turn(q, k, positions, all, context)
-                    : new Ops.Rotated(
-                            rotary.turn(q, rows.select(positions, context), read, context),
-                            rotary.turn(k, positions, all, context));
+            Ops.Rotated turned = turned(q, k, rows, context);
             if (cache == null) {
                 return prompts(turned.q(), turned.k(), v, read, context, null);
             }
             cache.write(point.layer(), turned.k(), v);
             return cache.filled()
-                    ? decode(turned.q(), cache.read(point.layer()))
+                    ? decode(turned.q(), cache.read(point.layer()), context)
                     : prompts(turned.q(), turned.k(), v, read, context, cache);
         });
+    }
+
+    private Ops.Rotated turned(Tensor q, Tensor k, ReadRows rows, ForwardContext context) {
+        if (rotary == null) {
+            return new Ops.Rotated(q, k);
+        }
+        Packing all = context.packing();
+        Packing read = rows.packing(context);
+        Tensor positions = context.once(Rotary.class, () -> positions(context));
+        return read == all
+                ? rotary.turn(q, k, positions, all, context)
+                : new Ops.Rotated(
+                        rotary.turn(q, rows.select(positions, context), read, context),
+                        rotary.turn(k, positions, all, context));
     }
 
     private static Tensor positions(ForwardContext context) {
@@ -85,25 +104,60 @@ public record CausalAttention(KeyValuePoint point, Rotary rotary, double scale, 
                     null,
                     new Ops.AttentionSettings(
                             true,
-                            scale,
-                            0,
-                            context.training() ? dropout : 0,
+                            scores.scale(),
+                            scores.window(),
+                            scores.softcap(),
+                            null,
+                            context.training() ? scores.dropout() : 0,
                             context.seed(point.path() + "#" + firstRow)));
         });
     }
 
-    private Tensor decode(Tensor q, KeyValueCache.Rows rows) {
+    private Tensor decode(Tensor q, KeyValueCache.Rows rows, ForwardContext context) {
+        if (scores.window() == 0 || context.at(point).isEmpty()) {
+            return decode(q, rows.packing(), rows.blockTable(), rows, null, scores.window());
+        }
+        // The cache has a prefix among a sequence's rows, where a window would hide it.
+        Claims<PrefixKeyValues> prefixes = context.at(point);
+        TensorVector parts = new TensorVector();
+        long each = q.size(0) / rows.packing().sequences();
+        for (ForwardContext.Segment segment : context.segments()) {
+            PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
+            long before = prefix == null ? 0 : prefix.keys().size(0);
+            for (int s = segment.first(); s < segment.last(); s++) {
+                Packing own = Packing.of(rows.packing().length(s));
+                boolean hides = own.rows() - before > scores.window();
+                parts.push_back(decode(
+                        q.narrow(0, s * each, each),
+                        own,
+                        rows.blockTable().narrow(0, s, 1),
+                        rows,
+                        hides ? prefix : null,
+                        hides ? scores.window() : 0));
+            }
+        }
+        return torch.cat(parts, 0);
+    }
+
+    private Tensor decode(
+            Tensor q,
+            Packing keys,
+            Tensor blockTable,
+            KeyValueCache.Rows rows,
+            PrefixKeyValues.@Nullable KeyValues prefix,
+            long window) {
+        ScalarType type = q.scalar_type();
         return Ops.attentionDecode(
                 q,
                 rows.keys(),
                 rows.values(),
-                rows.packing().cuSeqlens(),
-                rows.packing().longest(),
-                rows.blockTable(),
-                null,
-                null,
-                scale,
-                0,
-                0);
+                keys.cuSeqlens(),
+                keys.longest(),
+                blockTable,
+                prefix == null ? null : prefix.keys().to(type),
+                prefix == null ? null : prefix.values().to(type),
+                scores.scale(),
+                window,
+                scores.softcap());
     }
 }

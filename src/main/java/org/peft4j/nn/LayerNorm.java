@@ -11,7 +11,7 @@ import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Ops;
 
 /** {@code norm(dropout(x) + residual) weight + bias}, frozen or replaced by adapters. */
-public final class LayerNorm {
+public final class LayerNorm implements Norm {
     private final String path;
     private final TensorPoint weight;
     private final TensorPoint bias;
@@ -28,7 +28,18 @@ public final class LayerNorm {
         this.eps = eps;
     }
 
+    @Override
+    public Ops.Normed forward(Tensor x, @Nullable Tensor residual, Packing rows, ForwardContext context) {
+        Tensor[] results = Scopes.scopedAll(() -> {
+            Tensor z = residual == null ? x.alias() : x.add(residual);
+            return new Tensor[] {forward(z, null, rows, context, 0), z};
+        });
+        return new Ops.Normed(results[0], results[1]);
+    }
+
     /**
+     * The normed rows alone.
+     *
      * @param x [T, C]
      * @param residual [T, C], or null
      * @param dropout of x, while training

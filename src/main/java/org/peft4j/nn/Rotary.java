@@ -25,9 +25,9 @@ public final class Rotary implements AutoCloseable {
         return Tensors.ofFloats(values, values.length);
     }
 
-    /** Positions up to which rows are turned the same however long their sequence is. */
-    public long sameUpTo() {
-        return frequencies.extension().sameUpTo();
+    /** Rows are turned the same in sequences of one version, see {@link RotaryFrequencies.Extension#version}. */
+    public long version(long length) {
+        return frequencies.extension().version(length);
     }
 
     /**
@@ -48,17 +48,17 @@ public final class Rotary implements AutoCloseable {
             int sequences = rows.sequences();
             for (int first = 0; first < sequences; ) {
                 int last = first + 1;
-                while (last < sequences && grown(context, last) == grown(context, first)) {
+                while (last < sequences && version(length(context, last)) == version(length(context, first))) {
                     last++;
                 }
                 long begin = rows.begin(first);
                 long n = rows.end(last - 1) - begin;
-                long length = grown(context, first);
+                long length = length(context, first);
                 Ops.Rotated part = Ops.rotary(
                         q.narrow(0, begin, n),
                         k.narrow(0, begin, n),
                         positions.narrow(0, begin, n),
-                        length == 0 ? usual : tensor(length),
+                        version(length) == 0 ? usual : tensor(length),
                         frequencies.extension().scaling(),
                         false);
                 if (n == q.size(0)) {
@@ -73,10 +73,9 @@ public final class Rotary implements AutoCloseable {
         return new Ops.Rotated(turned[0], turned[1]);
     }
 
-    /** The length of a sequence that has frequencies of its own, else 0. */
-    private long grown(ForwardContext context, int sequence) {
-        long length = context.firstPosition(sequence) + context.packing().length(sequence);
-        return length > sameUpTo() ? length : 0;
+    /** Positions of a sequence up to its last row of this call. */
+    private static long length(ForwardContext context, int sequence) {
+        return context.firstPosition(sequence) + context.packing().length(sequence);
     }
 
     @Override

@@ -1,5 +1,7 @@
 package org.peft4j.nn;
 
+import java.util.List;
+
 /**
  * How fast each pair of a head turns with the position: {@code theta^(-2j / size)}, or what an extension to longer contexts
  * makes of it. Every step is rounded to float32, as transformers' {@code modeling_rope_utils} does: far positions multiply the
@@ -20,9 +22,9 @@ public record RotaryFrequencies(double theta, int size, Extension extension) {
             return 1;
         }
 
-        /** Positions up to which {@link #apply} gives the same for every length. */
-        default long sameUpTo() {
-            return Long.MAX_VALUE;
+        /** {@link #apply} gives the same for lengths of one version; 0 is that of short ones. */
+        default long version(long length) {
+            return 0;
         }
     }
 
@@ -62,8 +64,8 @@ public record RotaryFrequencies(double theta, int size, Extension extension) {
         }
 
         @Override
-        public long sameUpTo() {
-            return positions;
+        public long version(long length) {
+            return length > positions ? length : 0;
         }
     }
 
@@ -129,6 +131,41 @@ public record RotaryFrequencies(double theta, int size, Extension extension) {
 
         private static double scaling(double factor, double mscale) {
             return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+        }
+    }
+
+    /**
+     * LongRoPE (Ding et al. 2024): each pair is slowed by a factor of its own, of one list for sequences within the original
+     * context and of another for longer ones, whose rows are other ones from the first on.
+     *
+     * @param shortFactors [size / 2]; longFactors alike
+     * @see <a href="https://arxiv.org/abs/2402.13753">LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens</a>
+     */
+    public record LongRope(List<Double> shortFactors, List<Double> longFactors, double original, double scaling)
+            implements Extension {
+        public LongRope {
+            shortFactors = List.copyOf(shortFactors);
+            longFactors = List.copyOf(longFactors);
+        }
+
+        @Override
+        public float[] apply(double theta, int size, long length) {
+            List<Double> factors = version(length) == 0 ? shortFactors : longFactors;
+            float[] frequencies = new float[size / 2];
+            for (int j = 0; j < frequencies.length; j++) {
+                frequencies[j] = 1 / (factors.get(j).floatValue() * power(theta, j, size));
+            }
+            return frequencies;
+        }
+
+        @Override
+        public long version(long length) {
+            return length > original ? 1 : 0;
+        }
+
+        /** The scaling that transformers takes where a config names none. */
+        public static double scaling(double factor, double original) {
+            return factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
         }
     }
 

@@ -6,9 +6,9 @@ import java.net.URL;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.host.LinkFailure;
 import org.peft4j.host.Log;
 import org.peft4j.host.NativeCache;
-import org.peft4j.host.NativeFailure;
 import org.peft4j.host.TemporaryProperty;
 import org.slf4j.Logger;
 
@@ -42,16 +42,16 @@ final class NativeLibrary {
             }
             String platform = Loader.getPlatform();
             if (packed(platform, "libjnipeft4j.so") == null) {
-                throw NativeFailure.noLibraries(platform, null);
+                throw LinkFailure.noLibraries(platform, null);
             }
-            NativeFailure.requireCLibrary();
+            LinkFailure.requireCLibrary();
             chooseCache();
             passOverOpenblasRelease();
             try {
                 Loader.load(org.bytedeco.pytorch.global.torch.class);
                 PeftNative.loadLibrary();
             } catch (LinkageError e) {
-                throw NativeFailure.of("the native libraries of libtorch and peft4j", e);
+                throw LinkFailure.of("the native libraries of libtorch and peft4j", e);
             }
             TO_LOG = new PeftNative.Logger() {
                 @Override
@@ -78,7 +78,7 @@ final class NativeLibrary {
                     CACHE, NativeCache.directory().resolve("javacpp").toString())) {
                 Loader.getCacheDir();
             } catch (IOException e) {
-                throw NativeFailure.of("JavaCPP's cache", e);
+                throw LinkFailure.of("JavaCPP's cache", e);
             }
         }
 

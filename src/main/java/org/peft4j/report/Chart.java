@@ -1,5 +1,6 @@
 package org.peft4j.report;
 
+import java.util.Arrays;
 import java.util.List;
 import org.peft4j.run.files.Curve;
 
@@ -16,6 +17,13 @@ record Chart(String title, List<Line> lines, boolean share) {
 
     /** One curve; {@code share} of the chart says that the values are between 0 and 1 and drawn as percentages. */
     record Line(String name, Curve curve, Style style, int color) {}
+
+    /** Whether the picture begins at 0: losses, rates and speeds are compared with nothing. */
+    boolean fromZero() {
+        return !share
+                && lines.stream()
+                        .allMatch(line -> Arrays.stream(line.curve().y()).allMatch(y -> y >= 0));
+    }
 
     Chart {
         lines = lines.stream().filter(line -> !line.curve().isEmpty()).toList();

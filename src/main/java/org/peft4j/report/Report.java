@@ -12,7 +12,10 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
 import org.peft4j.io.AtomicFiles;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.run.files.Curve;
 import org.peft4j.run.files.RunDirectory;
 import org.peft4j.run.files.RunFiles;
@@ -122,12 +125,7 @@ public final class Report {
 
     private void cards() {
         page.add("<div class=\"cards\">");
-        files.lastEvaluations()
-                .forEach((split, evaluation) -> card(
-                        "card main",
-                        percent(evaluation.path("accuracy").asDouble()),
-                        split + " accuracy",
-                        "macro F1 " + number(evaluation.path("macro_f1").asDouble())));
+        files.lastEvaluations().forEach(this::evaluationCard);
         if (!files.loss.isEmpty()) {
             Curve smooth = files.loss.smoothed();
             card("card", number(smooth.lastY()), "training loss", "from " + number(smooth.y()[0]) + ", smoothed");
@@ -153,9 +151,27 @@ public final class Report {
         card(
                 "card",
                 whole(cut),
-                "training texts cut",
+                "training rows cut",
                 "of " + whole(texts) + (length.isNumber() ? ", at " + whole(length.asLong()) + " tokens" : ""));
         page.add("</div>");
+    }
+
+    private void evaluationCard(String split, JsonNode evaluation) {
+        List<String> names = ReportMetrics.names(evaluation);
+        if (names.isEmpty()) {
+            return;
+        }
+        String more = names.stream()
+                .filter(name -> !MetricNames.isOfType(name))
+                .skip(1)
+                .limit(2)
+                .map(name -> MetricNames.title(name) + " " + ReportMetrics.text(name, evaluation))
+                .collect(Collectors.joining(", "));
+        card(
+                "card main",
+                ReportMetrics.text(names.get(0), evaluation),
+                split + " " + MetricNames.title(names.get(0)),
+                more.isEmpty() ? "loss " + number(evaluation.path("loss").asDouble(Double.NaN)) : more);
     }
 
     private void card(String kind, String value, String name, String detail) {

@@ -2,17 +2,22 @@ package org.peft4j.report;
 
 import static org.peft4j.report.ReportText.capitalised;
 import static org.peft4j.report.ReportText.number;
-import static org.peft4j.report.ReportText.percent;
 import static org.peft4j.report.ReportText.whole;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.run.files.RunFiles;
 
 /** The report's account of the evaluations: confusion and classes of the last ones, and a table of all. */
 final class ReportEvaluations {
+    /** Whole numbers in an evaluation's line that are said elsewhere. */
+    private static final Set<String> NO_COUNTS = Set.of("step", "examples");
+
     private final RunFiles files;
     private final Html page;
 
@@ -30,9 +35,20 @@ final class ReportEvaluations {
         page.add(
                 "<h2>%s, after step %s</h2>",
                 capitalised(split), whole(evaluation.path("step").asLong()));
-        page.add("<div class=\"two\">").add("<div class=\"panel\"><h3>Which class was taken for which</h3>");
-        confusion(evaluation);
-        page.add("<p>Rows: the right class. Columns: what the model says.</p></div>");
+        page.add("<div class=\"two\">");
+        if (!evaluation.path("confusion").isEmpty()) {
+            page.add("<div class=\"panel\"><h3>Which class was taken for which</h3>");
+            confusion(evaluation);
+            page.add("<p>Rows: the right class. Columns: what the model says.</p></div>");
+        }
+        if (!evaluation.path("classes").isEmpty()) {
+            classes(evaluation);
+        }
+        numbers(evaluation);
+        page.add("</div>");
+    }
+
+    private void classes(JsonNode evaluation) {
         page.add("<div class=\"panel\"><h3>Classes</h3>");
         List<List<String>> rows = new ArrayList<>();
         for (JsonNode score : evaluation.path("classes")) {
@@ -43,13 +59,25 @@ final class ReportEvaluations {
                     number(score.path("f1").asDouble()),
                     whole(score.path("support").asLong())));
         }
-        page.table(List.of("", "precision", "recall", "F1", "texts"), rows);
-        page.add(
-                "<p>%s texts, %s of them cut · loss %s</p></div>",
-                whole(evaluation.path("examples").asLong()),
-                whole(evaluation.path("cut").asLong()),
-                number(evaluation.path("loss").asDouble(Double.NaN)));
-        page.add("</div>");
+        page.table(List.of("", "precision", "recall", "F1", "support"), rows).add("</div>");
+    }
+
+    private void numbers(JsonNode evaluation) {
+        page.add("<div class=\"panel\"><h3>Metrics</h3>");
+        List<List<String>> rows = new ArrayList<>();
+        for (String name : ReportMetrics.names(evaluation)) {
+            rows.add(List.of(MetricNames.title(name), ReportMetrics.text(name, evaluation)));
+        }
+        rows.add(List.of("loss", number(evaluation.path("loss").asDouble(Double.NaN))));
+        for (Map.Entry<String, JsonNode> entry : evaluation.properties()) {
+            if (entry.getValue().isIntegralNumber() && !NO_COUNTS.contains(entry.getKey())) {
+                rows.add(List.of(
+                        MetricNames.countTitle(entry.getKey()),
+                        whole(entry.getValue().asLong())));
+            }
+        }
+        page.table(List.of("", ""), rows);
+        page.add("<p>%s rows</p></div>", whole(evaluation.path("examples").asLong()));
     }
 
     private void confusion(JsonNode evaluation) {
@@ -89,15 +117,18 @@ final class ReportEvaluations {
             return;
         }
         page.add("<h2>Evaluations</h2>").add("<div class=\"panel\">");
+        List<String> metrics = ReportMetrics.columns(files);
+        List<String> head = new ArrayList<>(List.of("", "step", "loss"));
+        metrics.forEach(name -> head.add(MetricNames.title(name)));
         List<List<String>> rows = new ArrayList<>();
         for (JsonNode line : files.evaluations) {
-            rows.add(List.of(
+            List<String> row = new ArrayList<>(List.of(
                     line.path("evaluation").asText(),
                     whole(line.path("step").asLong()),
-                    number(line.path("loss").asDouble(Double.NaN)),
-                    percent(line.path("accuracy").asDouble()),
-                    number(line.path("macro_f1").asDouble())));
+                    number(line.path("loss").asDouble(Double.NaN))));
+            metrics.forEach(name -> row.add(ReportMetrics.text(name, line)));
+            rows.add(row);
         }
-        page.table(List.of("", "step", "loss", "accuracy", "macro F1"), rows).add("</div>");
+        page.table(head, rows).add("</div>");
     }
 }

@@ -1,15 +1,17 @@
 package org.peft4j.report;
 
+import static org.peft4j.report.ReportText.capitalised;
 import static org.peft4j.report.ReportText.number;
 import static org.peft4j.report.ReportText.whole;
 
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.run.files.Curve;
 import org.peft4j.run.files.RunFiles;
 
-/** The report's pictures: loss, accuracy, learning rate and speed over the steps. */
+/** The report's pictures: loss, the task's main metric, learning rate and speed over the steps. */
 final class ReportPictures {
     private static final int BLUE = 0x0b62c4;
     private static final int LIGHT_BLUE = 0xc3dbf5;
@@ -31,12 +33,15 @@ final class ReportPictures {
         List<Chart.Line> losses = new ArrayList<>();
         losses.add(new Chart.Line("steps", files.loss, Chart.Style.FAINT, LIGHT_BLUE));
         losses.add(new Chart.Line("training", files.loss.smoothed(), Chart.Style.SOLID, BLUE));
-        List<Chart.Line> accuracies = new ArrayList<>();
+        List<Chart.Line> metrics = new ArrayList<>();
+        String main = ReportMetrics.main(files);
         int color = 1;
         for (String split : files.lastEvaluations().keySet()) {
             int next = COLORS[color++ % COLORS.length];
             losses.add(new Chart.Line(split, files.evaluations(split, "loss"), Chart.Style.MARKED, next));
-            accuracies.add(new Chart.Line(split, files.evaluations(split, "accuracy"), Chart.Style.MARKED, next));
+            if (main != null) {
+                metrics.add(new Chart.Line(split, files.evaluations(split, main), Chart.Style.MARKED, next));
+            }
         }
         List<Chart.Line> rates = new ArrayList<>();
         files.rates.forEach((group, curve) ->
@@ -46,7 +51,9 @@ final class ReportPictures {
                 new Chart.Line("mean", files.speed.smoothed(), Chart.Style.SOLID, BLUE));
         page.add("<h2>Course of training</h2>").add("<div class=\"two\">");
         picture(new Chart("Loss", losses, false));
-        picture(new Chart("Accuracy", accuracies, true));
+        if (main != null) {
+            picture(new Chart(capitalised(MetricNames.title(main)), metrics, MetricNames.isShare(main)));
+        }
         picture(new Chart("Learning rate", rates, false));
         picture(new Chart("Tokens per second", speeds, false));
         page.add("</div>");

@@ -101,8 +101,8 @@ final class XChartPainter {
                 .setLegendFont(font)
                 .setMarkerSize(6)
                 .setLocale(Locale.ROOT);
-        if (!chart.share()) {
-            style.setYAxisMin(0.0); // losses, rates and speeds are compared with nothing
+        if (chart.fromZero()) {
+            style.setYAxisMin(0.0);
         }
         style.setAxisTitlesVisible(false)
                 .setAxisTickLabelsFont(font)

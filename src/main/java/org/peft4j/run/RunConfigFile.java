@@ -20,7 +20,6 @@ import org.peft4j.io.yaml.StrictYaml;
 import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
@@ -120,6 +119,18 @@ public final class RunConfigFile {
         return StrictYaml.read(yaml, RunConfig.class, null, overrides, SCHEMA);
     }
 
+    /**
+     * A run from what a run file would say.
+     *
+     * @param settings as {@link #toMap} gives them; what has a default may be left out
+     * @param where the place of the settings, for errors
+     * @param overrides as in {@link #read}
+     * @throws org.peft4j.error.ConfigException if anything in it is wrong
+     */
+    public static RunConfig of(Map<String, ?> settings, String where, List<String> overrides) {
+        return StrictYaml.fromMap(settings, where, RunConfig.class, overrides, SCHEMA);
+    }
+
     /** Every setting, in the order and with the names of the file; reading it again gives an equal config. */
     public static Map<String, Object> toMap(RunConfig config) {
         return StrictYaml.toMap(config, SCHEMA);
@@ -145,11 +156,6 @@ public final class RunConfigFile {
         return StrictYaml.fromMap(settings, where, TaskConfig.class, SCHEMA);
     }
 
-    /** The settings of a method of which nothing is said. */
-    public static MethodConfig methodDefaults(PeftType type) {
-        return Methods.of(type).defaults();
-    }
-
     /** What every method says of its own settings. */
     private static YamlSchema.Builder methods(YamlSchema.Builder schema) {
         for (Method<?> method : Methods.all()) {
@@ -161,7 +167,7 @@ public final class RunConfigFile {
 
     private static Map<String, Class<? extends Record>> methodTypes() {
         Map<String, Class<? extends Record>> types = new LinkedHashMap<>();
-        Methods.all().forEach(method -> types.put(method.type().yamlName(), ((Record) method.defaults()).getClass()));
+        Methods.all().forEach(method -> types.put(method.name(), ((Record) method.defaults()).getClass()));
         return types;
     }
 

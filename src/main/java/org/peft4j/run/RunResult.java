@@ -22,15 +22,20 @@ public record RunResult(
         @Nullable String message) {
     /** The ways to end. */
     public enum Status {
+        /** All steps were done. */
         FINISHED,
+        /** It was stopped after a step; the adapter of that step is saved, none before the first. */
         INTERRUPTED,
+        /** Something went wrong; the adapter of an earlier step may be saved. */
         FAILED
     }
 
+    /** The same with another message. */
     public RunResult withMessage(@Nullable String text) {
         return new RunResult(status, finished, steps, tokens, seconds, text);
     }
 
+    /** Tokens by the seconds of training; 0 where there were none. */
     public double tokensPerSecond() {
         return seconds > 0 ? tokens / seconds : 0;
     }

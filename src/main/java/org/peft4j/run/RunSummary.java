@@ -11,32 +11,54 @@ import org.peft4j.config.RunConfig;
  * What is known when training begins.
  *
  * @param config every setting in force: the method is that of the adapter where the run goes on from one
- * @param started when it began
- * @param trainExamples texts to train on
- * @param trainCut how many of them were longer than the limit of tokens
- * @param labels the classes in the order of the outputs, and how many texts to train on have each
+ * @param rows what is trained on
  * @param totalSteps optimiser steps of the whole run
- * @param trainableParameters numbers that are trained
- * @param modelParameters numbers of the whole model, adapter included
- * @param compute how it is computed: device, type, kernels
+ * @param parameters how many numbers there are
+ * @param environment where and when it runs
  * @param notes what a user should know: settings that do not apply, doubtful files
- * @param versions of this program and the libraries that matter to the result
  */
 public record RunSummary(
         RunConfig config,
-        Instant started,
-        long trainExamples,
-        long trainCut,
-        Map<String, Long> labels,
+        Rows rows,
         long totalSteps,
-        long trainableParameters,
-        long modelParameters,
-        String compute,
-        List<String> notes,
-        Map<String, String> versions) {
+        Parameters parameters,
+        Environment environment,
+        List<String> notes) {
+    /**
+     * What is trained on.
+     *
+     * @param examples texts to train on
+     * @param cut how many of them were longer than the limit of tokens
+     * @param labels the classes in the order of the outputs, and how many texts to train on have each
+     */
+    public record Rows(long examples, long cut, Map<String, Long> labels) {
+        public Rows {
+            labels = Collections.unmodifiableMap(new LinkedHashMap<>(labels));
+        }
+    }
+
+    /**
+     * How many numbers there are.
+     *
+     * @param trained those that are trained
+     * @param model those of the whole model, adapter included
+     */
+    public record Parameters(long trained, long model) {}
+
+    /**
+     * Where and when it runs.
+     *
+     * @param started when it began
+     * @param compute how it is computed: device, type, kernels
+     * @param versions of this program and the libraries that matter to the result
+     */
+    public record Environment(Instant started, String compute, Map<String, String> versions) {
+        public Environment {
+            versions = Map.copyOf(versions);
+        }
+    }
+
     public RunSummary {
-        labels = Collections.unmodifiableMap(new LinkedHashMap<>(labels));
         notes = List.copyOf(notes);
-        versions = Map.copyOf(versions);
     }
 }

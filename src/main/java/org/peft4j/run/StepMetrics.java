@@ -12,19 +12,19 @@ import java.util.TreeMap;
  * @param loss mean loss over the step's examples
  * @param learningRates learning rate of each parameter group
  * @param gradNorm norm of all gradients before clipping
- * @param tokens tokens of this step
- * @param tokensPerSecond tokens of this step by its time
- * @param elapsedSeconds time since training began
+ * @param speed how fast it went
  */
 public record StepMetrics(
-        long step,
-        double epoch,
-        double loss,
-        Map<String, Double> learningRates,
-        double gradNorm,
-        long tokens,
-        double tokensPerSecond,
-        double elapsedSeconds) {
+        long step, double epoch, double loss, Map<String, Double> learningRates, double gradNorm, Speed speed) {
+    /**
+     * How fast a step went.
+     *
+     * @param tokens tokens of this step
+     * @param tokensPerSecond tokens of this step by its time
+     * @param elapsedSeconds time since training began
+     */
+    public record Speed(long tokens, double tokensPerSecond, double elapsedSeconds) {}
+
     public StepMetrics {
         learningRates = Map.copyOf(learningRates);
     }
@@ -37,9 +37,9 @@ public record StepMetrics(
         map.put("loss", loss);
         map.put("lr", new TreeMap<>(learningRates));
         map.put("grad_norm", gradNorm);
-        map.put("tokens", tokens);
-        map.put("tokens_per_second", tokensPerSecond);
-        map.put("elapsed_seconds", elapsedSeconds);
+        map.put("tokens", speed.tokens);
+        map.put("tokens_per_second", speed.tokensPerSecond);
+        map.put("elapsed_seconds", speed.elapsedSeconds);
         return map;
     }
 }

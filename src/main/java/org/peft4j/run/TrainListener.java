@@ -11,7 +11,11 @@ public interface TrainListener {
     /** Everything is loaded and the first step is about to begin. */
     default void started(RunSummary run) {}
 
-    /** An optimiser step is done. */
+    /**
+     * An optimiser step is done.
+     *
+     * @param totalSteps of the whole run
+     */
     default void step(StepMetrics metrics, long totalSteps) {}
 
     /**

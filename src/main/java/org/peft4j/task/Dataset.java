@@ -2,7 +2,9 @@ package org.peft4j.task;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.function.IntFunction;
+import org.peft4j.data.Row;
 import org.peft4j.error.ConfigException;
 
 /**
@@ -11,7 +13,7 @@ import org.peft4j.error.ConfigException;
  * @param file where they come from
  * @param labelCounts how often each label occurs, in the order of the outputs; empty for tasks without labels
  */
-public record Dataset<E extends Example>(Path file, List<E> examples, java.util.Map<String, Long> labelCounts) {
+public record Dataset<E extends Example>(Path file, List<E> examples, Map<String, Long> labelCounts) {
     public Dataset {
         examples = List.copyOf(examples);
         labelCounts = java.util.Collections.unmodifiableMap(new java.util.LinkedHashMap<>(labelCounts));
@@ -26,9 +28,9 @@ public record Dataset<E extends Example>(Path file, List<E> examples, java.util.
         return examples.stream().filter(Example::cut).count();
     }
 
-    /** {@code "train.jsonl, line 12"} for messages. */
+    /** {@code "train.jsonl, line 12"} or {@code "row 12 of the stream"}, for messages. */
     public String where(int example) {
-        return file + ", line " + examples.get(example).line();
+        return new Row(Map.of(), file, examples.get(example).line()).where();
     }
 
     /** These examples as a batch. */
@@ -53,12 +55,17 @@ public record Dataset<E extends Example>(Path file, List<E> examples, java.util.
     /** The same for one row, which {@code where} names for the message. */
     public static void checkVocabulary(Example example, int vocabulary, IntFunction<String> where, int row) {
         for (var sequence : example.sequences()) {
-            for (int token : sequence.tokens()) {
-                if (token < 0 || token >= vocabulary) {
-                    throw new ConfigException(where.apply(row) + ": the text has the token " + token
-                            + ", but the model's embedding has only " + vocabulary
-                            + " rows; does the tokenizer belong to this model?");
-                }
+            checkVocabulary(sequence.tokens(), vocabulary, where, row);
+        }
+    }
+
+    /** The same for the tokens of a row. */
+    public static void checkVocabulary(int[] tokens, int vocabulary, IntFunction<String> where, int row) {
+        for (int token : tokens) {
+            if (token < 0 || token >= vocabulary) {
+                throw new ConfigException(where.apply(row) + ": the text has the token " + token
+                        + ", but the model's embedding has only " + vocabulary
+                        + " rows; does the tokenizer belong to this model?");
             }
         }
     }

@@ -34,7 +34,7 @@ public record Origin(
     public HeadLayout layout(HeadKind kind) {
         return model.headLayout(kind)
                 .orElseThrow(() -> new ConfigException("a model of the family "
-                        + model.info().modelType() + " cannot be trained or used for " + kind.words()
-                        + "; choose another task or model"));
+                        + model.info().modelType() + " cannot do " + kind.words() + ": "
+                        + "choose another task, or another model"));
     }
 }

@@ -13,7 +13,7 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.method.spi.AdapterNames;
+import org.peft4j.method.spi.PeftTensorNames;
 
 /**
  * What a model's outputs are called: decided here and nowhere else, so that a class number means the same in training,
@@ -206,7 +206,7 @@ public final class OutputLabels {
     public int adapterHead() {
         return adapter == null
                 ? 0
-                : AdapterNames.ending(adapter, head)
+                : PeftTensorNames.ending(adapter, head)
                         .map(head -> rows(head.shape()))
                         .orElse(0);
     }

@@ -57,11 +57,15 @@ public interface Task<E extends Example> {
 
     /** The rows that are read behind the last block. */
     default ReadRows reads(Head head, Batch<E> batch) {
-        return head.reads();
+        return head.reads(batch.inputs(), batch.packing());
     }
 
-    /** How much an example counts in the mean: the loss of a step is the sum of losses over the sum of these. */
-    double weight(E example);
+    /**
+     * How much an example counts in the mean: the loss of a step is the sum of losses over the sum of these.
+     *
+     * @param inserted rows that adapters insert before each of its sequences
+     */
+    double weight(E example, int inserted);
 
     /** Whether the loss of a batch is a sum over its rows, so that batches of 4 and 4 are one of 8. */
     default boolean sumsOverRows() {

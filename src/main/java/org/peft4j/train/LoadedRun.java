@@ -2,6 +2,7 @@ package org.peft4j.train;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -79,6 +80,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
      * @param rows where the rows come from
      */
     public static LoadedRun<?> load(RunConfig config, @Nullable OpenedModel base, RunRows rows) throws IOException {
+        if (rows.validation() == null && config.training().evaluateEvery() > 0) {
+            throw new ConfigException("training.evaluate_every is "
+                    + config.training().evaluateEvery()
+                    + ", but there are no validation rows to evaluate on; give data.validation, or set it to 0");
+        }
         OpenedModel opened = base == null
                 ? OpenedModel.open(config.model(), config.training().seed())
                 : base;
@@ -101,17 +107,18 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 start == null ? null : AdapterSettings.read(start.directory()).orElse(null);
         if (settings != null) {
             settings.otherBase(opened.hash()).ifPresent(notes::add);
-            if (!settings.task().type().equals(config.task().type())) {
-                throw new ConfigException("task is " + config.task().type() + ", but the adapter " + config.adapter()
-                        + " was trained for " + settings.task().type() + "; choose that, or train without an adapter to"
-                        + " start from");
-            }
+        }
+        String trained = TaskNames.trained(start, settings);
+        if (trained != null && !trained.equals(config.task().type())) {
+            throw new ConfigException("task is " + config.task().type() + ", but the adapter " + config.adapter()
+                    + " was trained for " + trained + "; choose that, or train without an adapter to start from");
         }
         checkNewHead(config.task(), start);
         Origin origin = new Origin(opened.model(), directory, start, settings == null ? null : settings.task(), notes);
         TaskType.Prepared<?> prepared;
-        try (TextTokenizer tokenizer =
-                TextTokenizer.open(directory, config.task().maxLength())) {
+        int maxLength = config.task().maxLength();
+        try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
+                owned ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
@@ -152,6 +159,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
             warmup(config.training(), prepared.train().size()).ifPresent(notes::add);
+            if (!task.sumsOverRows() && config.training().batchSize() < 2) {
+                throw new ConfigException("training.batch_size must be at least 2 where each row's loss sees the other"
+                        + " rows of its batch: of one row alone nothing can be learned, got 1");
+            }
             if (!task.sumsOverRows() && config.training().gradientAccumulation() > 1) {
                 notes.add("each row's loss sees the other rows of its batch: gradient_accumulation "
                         + config.training().gradientAccumulation() + " is not the same as a larger batch_size here");
@@ -199,10 +210,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
         AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points);
         MethodConfig wanted = config.method();
-        if (wanted != null && loaded.config().peftType() != wanted.peftType()) {
+        if (wanted != null && Methods.of(loaded.config()) != Methods.of(wanted)) {
             loaded.adapter().close();
-            throw new ConfigException("method.type is " + wanted.peftType().yamlName() + ", but the adapter "
-                    + start.directory() + " is " + loaded.config().peftType().yamlName()
+            throw new ConfigException("method.type is " + Methods.of(wanted).name() + ", but the adapter "
+                    + start.directory() + " is " + Methods.of(loaded.config()).name()
                     + "; leave method out to go on with it");
         }
         return loaded;
@@ -262,11 +273,15 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         return groups;
     }
 
-    /** Numbers of the whole model, adapter included. */
+    /** Numbers of the whole model, adapter included. A tensor of two names (a tied head) counts once. */
     public long modelParameters() {
-        long frozen = model.points().tensors().values().stream()
-                .mapToLong(point -> point.value().numel())
-                .sum();
+        Map<Long, Long> sizes = new HashMap<>();
+        model.points()
+                .tensors()
+                .values()
+                .forEach(point -> sizes.put(
+                        point.value().data_ptr().address(), point.value().numel()));
+        long frozen = sizes.values().stream().mapToLong(Long::longValue).sum();
         long replaced = adapter.replacements().values().stream()
                 .mapToLong(Parameter::elements)
                 .sum();

@@ -28,8 +28,8 @@ import org.peft4j.task.TaskType;
 import org.peft4j.task.TaskTypes;
 
 /**
- * A task ready to be used on a base: its head, its adapter, its tokenizer. Owns these, not the base. Immutable, safe from many
- * threads until closed.
+ * A task ready to be used on a base: its head, its adapter, its limit of tokens. Owns head and adapter, not the base and its
+ * tokenizer. Immutable, safe from many threads until closed.
  */
 public final class LoadedTask<E extends Example> implements AutoCloseable {
     private static final String MAX_LENGTH = "max_length";
@@ -38,6 +38,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
     private final HeadedModel model;
     private final AdapterStore.@Nullable Loaded adapter;
     private final @Nullable TextTokenizer tokenizer;
+    private final OptionalInt askedLength;
     private final List<String> notes;
 
     private LoadedTask(
@@ -45,11 +46,13 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             HeadedModel model,
             AdapterStore.@Nullable Loaded adapter,
             @Nullable TextTokenizer tokenizer,
+            OptionalInt askedLength,
             List<String> notes) {
         this.task = task;
         this.model = model;
         this.adapter = adapter;
         this.tokenizer = tokenizer;
+        this.askedLength = askedLength;
         this.notes = List.copyOf(notes);
     }
 
@@ -129,10 +132,10 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             TextTokenizer tokenizer = null;
             if (texts) {
                 int maxLength = maxLength(base, loaded == null ? null : loaded.adapter(), length, lengthAsked);
-                tokenizer = TextTokenizer.open(base.directory(), maxLength);
+                tokenizer = base.tokenizer(maxLength);
                 notes.addAll(tokenizer.notes());
             }
-            return new LoadedTask<>(task, model, loaded, tokenizer, notes);
+            return new LoadedTask<>(task, model, loaded, tokenizer, lengthAsked ? length : OptionalInt.empty(), notes);
         } catch (IOException | RuntimeException e) {
             if (loaded != null) {
                 loaded.adapter().close();
@@ -182,6 +185,11 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
         return Objects.requireNonNull(tokenizer, "loaded without a tokenizer");
     }
 
+    /** The most tokens of a row, if the caller said it; empty where it was taken from files. */
+    public OptionalInt askedLength() {
+        return askedLength;
+    }
+
     /** What a user should know about adapter, tokenizer and task. */
     public List<String> notes() {
         return notes;
@@ -189,9 +197,6 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
 
     @Override
     public void close() {
-        if (tokenizer != null) {
-            tokenizer.close();
-        }
         if (adapter != null) {
             adapter.adapter().close();
         }

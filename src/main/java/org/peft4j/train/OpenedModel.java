@@ -1,20 +1,31 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.data.TextTokenizer;
 import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
 
-/**
- * A base and where it comes from.
- *
- * @param hash {@link BaseHash} of the directory
- */
-public record OpenedModel(ModelConfig config, ModelDirectory directory, String hash, Model model) {
+/** A base, where it comes from, and the tokenizer that all share who use it. Safe from many threads. */
+public final class OpenedModel implements AutoCloseable {
+    private final ModelConfig config;
+    private final ModelDirectory directory;
+    private final String hash;
+    private final Model model;
+    private @Nullable TextTokenizer tokenizer;
+
+    private OpenedModel(ModelConfig config, ModelDirectory directory, String hash, Model model) {
+        this.config = config;
+        this.directory = directory;
+        this.hash = hash;
+        this.model = model;
+    }
+
     /** @param seed of what a directory lacks */
     public static OpenedModel open(ModelConfig config, long seed) throws IOException {
         ModelDirectory directory = ModelDirectory.open(config.path());
@@ -22,5 +33,39 @@ public record OpenedModel(ModelConfig config, ModelDirectory directory, String h
         ModelOptions options = new ModelOptions(
                 config.dtype() == Dtype.BFLOAT16, config.dropout() == ModelConfig.Dropout.CONFIG, seed);
         return new OpenedModel(config, directory, hash, Models.family(directory).open(directory, options));
+    }
+
+    public ModelConfig config() {
+        return config;
+    }
+
+    public ModelDirectory directory() {
+        return directory;
+    }
+
+    /** {@link BaseHash} of the directory. */
+    public String hash() {
+        return hash;
+    }
+
+    public Model model() {
+        return model;
+    }
+
+    /** The base's tokenizer with a limit: opened by the first who asks, closed with the base. */
+    public synchronized TextTokenizer tokenizer(int maxLength) throws IOException {
+        if (tokenizer == null) {
+            tokenizer = TextTokenizer.open(directory, maxLength);
+        }
+        return tokenizer.withMaxLength(maxLength);
+    }
+
+    /** Frees model and tokenizer; nobody may use them any more, which the caller sees to. */
+    @Override
+    public synchronized void close() {
+        if (tokenizer != null) {
+            tokenizer.close();
+        }
+        model.close();
     }
 }

@@ -25,7 +25,7 @@ final class TaskNames {
             @Nullable AdapterFile file,
             @Nullable AdapterSettings beside,
             @Nullable String asked) {
-        String trained = beside != null ? beside.task().type() : file == null ? null : ofPeft(file);
+        String trained = trained(file, beside);
         if (asked != null && trained != null && !asked.equals(trained)) {
             throw new ConfigException("the adapter was trained for the task " + trained + ", not for " + asked
                     + "; use it for that, or train one for " + asked);
@@ -37,13 +37,23 @@ final class TaskNames {
         return fromModel == null ? SequenceClassificationConfig.TYPE : fromModel;
     }
 
-    private static @Nullable String ofPeft(AdapterFile file) {
-        Object type = file.config().get("task_type");
-        return TaskTypes.all().stream()
-                .filter(task -> task.peftName().equals(type))
-                .map(TaskType::name)
-                .findFirst()
-                .orElse(null);
+    /** The task that an adapter was trained for; null if there is no adapter, or its files do not say. */
+    static @Nullable String trained(@Nullable AdapterFile file, @Nullable AdapterSettings beside) {
+        if (beside != null) {
+            return beside.task().type();
+        }
+        Object type = file == null ? null : file.config().get("task_type");
+        return type == null
+                ? null
+                : TaskTypes.all().stream()
+                        .filter(task -> task.peftName().equals(type))
+                        .map(TaskType::name)
+                        .findFirst()
+                        .orElseThrow(() -> new ConfigException("the adapter was trained for PEFT's task " + type
+                                + " (task_type), which is not offered; offered are "
+                                + TaskTypes.all().stream()
+                                        .map(TaskType::peftName)
+                                        .toList()));
     }
 
     private static @Nullable String ofModel(ModelDirectory directory) {

@@ -60,16 +60,12 @@ public final class TrainingRun<E extends Example> {
         TrainingConfig training = run.config.training();
         summary = new RunSummary(
                 run.config,
-                Instant.now(),
-                run.train.size(),
-                run.train.cut(),
-                run.train.labelCounts(),
+                new RunSummary.Rows(run.train.size(), run.train.cut(), run.train.labelCounts()),
                 training.totalSteps(run.train.size()),
-                run.adapter.elements(),
-                run.modelParameters(),
-                Machine.compute(run.config.model().dtype()),
-                run.notes,
-                Machine.versions());
+                new RunSummary.Parameters(run.adapter.elements(), run.modelParameters()),
+                new RunSummary.Environment(
+                        Instant.now(), Machine.compute(run.config.model().dtype()), Machine.versions()),
+                run.notes);
         interrupts.undisturbed(() -> directory.write(summary, null));
         metrics = MetricsFile.append(directory.metricsFile());
         optimizer = new AdamW(run.groups);
@@ -259,9 +255,7 @@ public final class TrainingRun<E extends Example> {
                 outcome.loss(),
                 rates,
                 outcome.gradNorm(),
-                outcome.tokens(),
-                outcome.tokens() / seconds,
-                seconds(begin));
+                new StepMetrics.Speed(outcome.tokens(), outcome.tokens() / seconds, seconds(begin)));
         metrics.write(done);
         listener.step(done, summary.totalSteps());
     }

@@ -63,7 +63,7 @@ public final class TrainingStep<E extends Example> {
         for (int[] numbers : microBatches) {
             for (int number : numbers) {
                 E example = run.train.examples().get(number);
-                weight += run.task.weight(example);
+                weight += run.task.weight(example, run.adapter.inserted());
                 tokens += example.tokens();
             }
         }

@@ -314,11 +314,15 @@ class BadInputTest {
                 "evaluate --model m --data d extra | extra",
                 "evaluate --model m --data d --device cuda:0 | cpu",
                 "train --config x --device gpu | cpu",
+                "train --config x --device cpu --set model.device=auto | --device cpu and --set model.device=auto are the same",
                 "predict --model m --data d --out o --dtype float16 | float32, bfloat16",
                 "predict --model m --data d --out o --batch-size x | --batch-size",
                 "bench | kernels or train",
                 "bench serve | unknown command 'serve'",
-                "bench train --model m --data d --dropout 0.5 | config or 0"
+                "bench train --model m --data d --dropout 0.5 | config or 0",
+                "bench train --model m | give --model and --data, or --config",
+                "bench train --config c --dtype bfloat16 | --dtype beside --config",
+                "bench train --model m --data d --method dora | dora"
             })
     void wrongCallIsRefused(String call, String part) throws IOException {
         refused(before(), Cli.run((Object[]) call.split(" ", -1)), part);

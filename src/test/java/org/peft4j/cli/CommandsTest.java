@@ -42,7 +42,7 @@ class CommandsTest {
         assertThat(lines).contains("  r: 4", "  labels: [ham, spam]", "  batch_size: 20", "output: " + adapter);
         assertThat(trained.out())
                 .containsSubsequence(
-                        "80 texts, 8 steps of 20 texts",
+                        "80 rows, 8 steps of 20 rows",
                         "step 2/8  loss ",
                         "step 4/8  loss ",
                         "validation after step 4: accuracy ",
@@ -94,8 +94,10 @@ class CommandsTest {
             "cpu"
         };
 
-        assertThat(Cli.run(call).out()).contains("  max_steps: 1\n", "trained 1 steps");
+        assertThat(Cli.run(call).out()).contains("  max_steps: 1\n", "  device: cpu\n", "trained 1 steps");
         assertThat(Cli.run(call).status()).isZero();
+        assertThat(JSON.readTree(temporary.resolve("run/run.json").toFile()).at("/settings/model/device"))
+                .isEqualTo(JSON.readTree("\"cpu\""));
         assertThat(Files.readAllLines(temporary.resolve("run/metrics.jsonl"))).hasSize(2); // a step, an evaluation
     }
 
@@ -241,6 +243,18 @@ class CommandsTest {
     }
 
     @Test
+    void methodsSaysWhatAModelHasNothingFor() {
+        Cli.Result counted = Cli.run("methods", "--model", "src/examples/data/stories260k");
+
+        assertThat(counted.err()).isEmpty();
+        assertThat(counted.out().lines().filter(line -> line.startsWith("bitfit ")))
+                .singleElement()
+                .asString()
+                .contains("no biases to train");
+        assertThat(counted.out()).contains("\nbottleneck ");
+    }
+
+    @Test
     void infoShowsVersionsAndKernels() {
         Cli.Result result = Cli.run("info");
 
@@ -272,6 +286,41 @@ class CommandsTest {
         assertThat(result.status()).isZero();
         assertThat(result.out()).isEmpty();
         assertThat(result.err()).contains("tokens_per_second", "seconds_per_step", "peak_resident_mb");
-        assertThat(JSON.readTree(json.toFile()).get("steps").asInt()).isEqualTo(2);
+        JsonNode plain = JSON.readTree(json.toFile());
+        assertThat(plain.get("steps").asInt()).isEqualTo(2);
+        assertThat(plain.get("memory")).isNotEmpty();
+
+        Path run = Files.writeString(
+                temporary.resolve("run.yaml"),
+                "{model: {path: " + model + ", dropout: 0}, data: {train: " + Cli.ROWS + "}, method: {type: lora, r: 8,"
+                        + " alpha: 16, targets: [query, value]}, task: {max_length: 256}, output: "
+                        + temporary.resolve("no")
+                        + "}");
+        Cli.Result same = Cli.run(
+                "bench",
+                "train",
+                "--config",
+                run,
+                "--set",
+                "training.checkpointing=block",
+                "--steps",
+                2,
+                "--warmup",
+                1,
+                "--json",
+                json);
+        assertThat(same.status()).as(same.err()).isZero();
+        JsonNode recomputed = JSON.readTree(json.toFile());
+        assertThat(recomputed.get("losses")).isEqualTo(plain.get("losses"));
+        assertThat(recomputed.get("peak_of_a_step_mb").asDouble())
+                .isLessThan(plain.get("peak_of_a_step_mb").asDouble());
+        assertThat(recomputed.get("kept_for_backward_mb").asDouble())
+                .isLessThan(plain.get("kept_for_backward_mb").asDouble());
+        assertThat(temporary.resolve("no")).doesNotExist();
+
+        Cli.Result ia3 = Cli.run(
+                "bench", "train", "--model", model, "--data", Cli.ROWS, "--method", "ia3", "--steps", 1, "--warmup", 0);
+        assertThat(ia3.status()).as(ia3.err()).isZero();
+        assertThat(ia3.err()).doesNotContain("kept for backward, a token");
     }
 }

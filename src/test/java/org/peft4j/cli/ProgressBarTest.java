@@ -6,10 +6,14 @@ import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Instant;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.peft4j.metrics.ClassMetrics;
+import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
+import org.peft4j.metrics.RegressionMetrics;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
 
@@ -52,8 +56,8 @@ class ProgressBarTest {
     @Test
     void barFitsInEightyColumnsAndLeavesNothingOfALongerOne() {
         ProgressBar bar = new ProgressBar(out, true, 10);
-        bar.step(new StepMetrics(1, 0, 12345.5, Map.of(), 1, 1, 99_999, 4000), 9_000);
-        bar.step(new StepMetrics(9_000, 1, 0.5, Map.of(), 1, 1, 10, 9_000), 9_000);
+        bar.step(new StepMetrics(1, 0, 12345.5, Map.of(), 1, new StepMetrics.Speed(1, 99_999, 4000)), 9_000);
+        bar.step(new StepMetrics(9_000, 1, 0.5, Map.of(), 1, new StepMetrics.Speed(1, 10, 9_000)), 9_000);
 
         String[] drawn = text().split("\r", -1);
         assertThat(drawn[1].length()).isLessThanOrEqualTo(80);
@@ -70,8 +74,45 @@ class ProgressBarTest {
         bar.finished(new RunResult(RunResult.Status.FINISHED, Instant.EPOCH, 100, 1, 1, null));
 
         assertThat(text().lines().toList())
-                .contains("validation after step 100: accuracy 1.0000, macro F1 0.5000, loss 0.3133 (1 texts, 1 cut)");
+                .contains("validation after step 100: accuracy 1.0000, macro F1 0.5000, loss 0.3133 (1 rows, 1 cut)");
         assertThat(text()).endsWith(System.lineSeparator());
+    }
+
+    @Test
+    void anEvaluationHasTheTasksOwnMetrics() {
+        Map<String, Double> tags = new LinkedHashMap<>();
+        tags.put(MetricNames.ENTITY_F1, 0.8125);
+        tags.put(MetricNames.ENTITY_PRECISION, 0.75);
+        tags.put(MetricNames.ENTITY_F1 + ".PER", 0.9);
+        tags.put(MetricNames.ENTITY_RECALL, 0.875);
+        tags.put(MetricNames.ACCURACY, 0.95);
+        Map<String, Long> counts = new LinkedHashMap<>();
+        counts.put(Evaluation.CUT, 0L);
+        counts.put("malformed_bio_rows", 3L);
+        RegressionMetrics numbers = new RegressionMetrics();
+        numbers.add(1, 1.5);
+        numbers.add(2, 2.5);
+
+        assertThat(evaluated(new Evaluation(40, 0.25, tags, counts, List.of(), List.of())))
+                .isEqualTo("validation after step 7: entity F1 0.8125, entity precision 0.7500, entity recall 0.8750,"
+                        + " loss 0.2500 (40 rows, 3 malformed BIO rows)");
+        assertThat(evaluated(numbers.evaluation(0)))
+                .isEqualTo("validation after step 7: Pearson 1.0000, mean squared error 0.2500, mean absolute error"
+                        + " 0.5000, loss 0.2500 (2 rows)");
+        assertThat(evaluated(new Evaluation(
+                        9,
+                        2.8213,
+                        Map.of(MetricNames.PERPLEXITY, Math.exp(2.8213)),
+                        Map.of("tokens", 123L),
+                        List.of(),
+                        List.of())))
+                .isEqualTo("validation after step 7: perplexity 16.80, loss 2.8213 (9 rows, 123 tokens)");
+    }
+
+    private String evaluated(Evaluation evaluation) {
+        bytes.reset();
+        new ProgressBar(out, false, 10).evaluated("validation", 7, evaluation);
+        return text().strip();
     }
 
     @Test
@@ -82,7 +123,7 @@ class ProgressBarTest {
     }
 
     private static StepMetrics step(int step) {
-        return new StepMetrics(step, 0, 0.5, Map.of("lora", 1e-3), 1, 100, 1000, step);
+        return new StepMetrics(step, 0, 0.5, Map.of("lora", 1e-3), 1, new StepMetrics.Speed(100, 1000, step));
     }
 
     private String text() {

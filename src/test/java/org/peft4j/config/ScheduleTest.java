@@ -101,5 +101,7 @@ class ScheduleTest {
                 .hasMessageStartingWith("decaySteps must say");
         assertThatThrownBy(() -> ScheduleConfig.defaults().withWarmupRatio(1.5))
                 .hasMessage("warmupRatio must be in [0, 1], got 1.5");
+        assertThatThrownBy(() -> ScheduleConfig.defaults().withWarmupSteps(3).withWarmupRatio(0.1))
+                .hasMessageStartingWith("warmupRatio has no meaning beside warmupSteps, got 0.1 and 3");
     }
 }

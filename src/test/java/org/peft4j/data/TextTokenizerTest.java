@@ -28,6 +28,24 @@ class TextTokenizerTest {
     Path temporary;
 
     @Test
+    void anotherLimitSharesWhatIsOpened() throws Exception {
+        TextTokenizer opened = TextTokenizer.open(TOKENIZER, 16);
+        TextTokenizer shorter = opened.withMaxLength(5);
+        assertThat(shorter.maxLength()).isEqualTo(5);
+        String text = "hello world, hello world, hello world";
+        try (TextTokenizer alone = TextTokenizer.open(TOKENIZER, 5)) {
+            assertThat(shorter.encodeWithCut(text)).isEqualTo(alone.encodeWithCut(text));
+        }
+        assertThatThrownBy(() -> opened.withMaxLength(2)).isInstanceOf(ConfigException.class);
+        shorter.close();
+        assertThat(opened.encode(text).length).isGreaterThan(5);
+        opened.close();
+        assertThatThrownBy(() -> shorter.encode(text))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("this tokenizer is closed");
+    }
+
+    @Test
     void addsSpecialTokensAndNeverPads() throws IOException {
         try (TextTokenizer tokenizer = TextTokenizer.open(TOKENIZER, 16)) {
             assertThat(tokenizer.encode("The quick fox jumps!")).containsExactly(2, 5, 6, 7, 8, 9, 15, 3);

@@ -8,6 +8,8 @@ import static org.peft4j.Fixtures.maxDifference;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -18,6 +20,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.Variants;
@@ -26,7 +29,10 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.ptuning.Encoder;
+import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -50,7 +56,10 @@ class GeneratorTest {
             Fixtures.read(Fixtures.TINY_LLAMA.resolve("expected.safetensors"));
     private static final GenerationSettings GREEDY = new GenerationSettings(NEW, Sampling.GREEDY, List.of(), List.of());
 
+    private static final List<String> NAMES = List.of("lora", "prefix", "ia3", "prompt");
+
     private static HeadedModel model;
+    private static final Map<String, Adapter> ADAPTERS = new HashMap<>();
     private static Adapter lora;
     private static Adapter prefix;
     private static Generator generator;
@@ -61,15 +70,21 @@ class GeneratorTest {
     @BeforeAll
     static void open() throws Exception {
         model = open(Fixtures.TINY_LLAMA);
-        lora = adapter("lora");
-        prefix = adapter("prefix");
+        for (String name : NAMES) {
+            ADAPTERS.put(name, adapter(name));
+        }
+        // The rows of its prompt are made by a network for each call.
+        PTuningConfig made = new PTuningConfig(4, Encoder.MLP, 0, List.of());
+        ADAPTERS.put("p-tuning", Methods.of(made).attach("p-tuning", made, model.points(), 5));
+        lora = ADAPTERS.get("lora");
+        prefix = ADAPTERS.get("prefix");
         generator = generator(model);
     }
 
     @AfterAll
     static void close() {
-        lora.close();
-        prefix.close();
+        ADAPTERS.values().forEach(Adapter::close);
+        ADAPTERS.clear();
         model.close();
     }
 
@@ -115,9 +130,8 @@ class GeneratorTest {
 
     @Test
     void likeliestTokensAreTransformersAndPefts() {
-        for (String name : List.of("", "lora", "prefix")) {
-            Adapter adapter = Map.of("lora", lora, "prefix", prefix).get(name);
-            List<Generated> ours = generate(java.util.Collections.nCopies(5, adapter), GREEDY);
+        for (String name : List.of("", "lora", "prefix", "ia3", "prompt")) {
+            List<Generated> ours = generate(Collections.nCopies(5, ADAPTERS.get(name)), GREEDY);
             for (int s = 0; s < 5; s++) {
                 assertThat(ours.get(s).ids())
                         .as(name + s)
@@ -127,21 +141,30 @@ class GeneratorTest {
         }
     }
 
-    @Test
-    void rowsOfDifferentAdaptersGoOnTogetherAsAlone() {
-        List<Generated> ours = generate(Arrays.asList(prefix, null, lora, prefix, lora), GREEDY);
-        List<String> of = List.of("prefix", "", "lora", "prefix", "lora");
+    /** Each text with each adapter, beside texts with others. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2, 3, 4})
+    void rowsOfDifferentAdaptersGoOnTogetherAsAlone(int turned) {
+        List<String> of = new ArrayList<>(List.of("prefix", "", "prompt", "lora", "ia3"));
+        Collections.rotate(of, turned);
+        List<Generated> ours = generate(of.stream().map(ADAPTERS::get).toList(), GREEDY);
         for (int s = 0; s < 5; s++) {
             assertThat(ours.get(s).ids()).isEqualTo(greedy(of.get(s)).get(s));
         }
     }
 
-    /** Within the model's positions and beyond. */
+    /** Within the model's positions and beyond, with rows inserted before some prompts, keys and values before others, or nothing. */
     @ParameterizedTest
-    @ValueSource(strings = {"theta", "yarn", "linear"})
-    void cachedLogitsAreThoseOfTheWholeText(String rope) throws Exception {
+    @CsvSource({"theta, 0", "theta, 1", "theta, 2", "yarn, 3", "linear, 4"})
+    void cachedLogitsAreThoseOfTheWholeText(String rope, int turned) throws Exception {
         withRope(rope);
-        List<Adapter> adapters = Arrays.asList(prefix, null, lora, prefix, null);
+        List<Adapter> adapters = new ArrayList<>(Arrays.asList(
+                prefix,
+                null,
+                ADAPTERS.get("prompt"),
+                ADAPTERS.get("p-tuning"),
+                turned < 3 ? ADAPTERS.get("ia3") : lora));
+        Collections.rotate(adapters, turned);
         List<int[]> texts = texts();
         List<int[]> next = greedy("");
         try (HeadedModel own = open(dir);
@@ -149,19 +172,17 @@ class GeneratorTest {
                 Cache cache = new Cache(
                         own.model().info().output(),
                         IntStream.range(0, 5)
-                                .mapToObj(s -> new Cache.Place(
-                                        adapters.get(s) == prefix ? 5 : 0,
-                                        adapters.get(s) == prefix ? prefix : null,
-                                        texts.get(s).length + 30))
+                                .mapToObj(s -> place(adapters.get(s), texts.get(s).length + 30))
                                 .toList())) {
             List<int[]> whole = new ArrayList<>(texts);
             List<int[]> rows = texts;
             for (int step = 0; step < 30; step++) {
                 float[] cached;
                 try (PointerScope scope = new PointerScope()) {
-                    Packing packing = packing(rows);
-                    cache.begin(new int[] {0, 1, 2, 3, 4}, packing);
-                    cached = last(own, rows, ForwardContext.continued(packing, adapters, cache));
+                    cache.choose(new int[] {0, 1, 2, 3, 4}, step > 0);
+                    ForwardContext context = ForwardContext.continued(packing(rows), adapters, cache);
+                    cache.begin(context.packing());
+                    cached = last(own, rows, context);
                     cache.end();
                     float[] anew = last(own, whole, ForwardContext.inference(packing(whole), adapters));
                     assertThat(maxDifference(cached, anew)).as("step " + step).isLessThan(1e-4);
@@ -179,6 +200,12 @@ class GeneratorTest {
         }
     }
 
+    private static Cache.Place place(Adapter adapter, long rows) {
+        int inserted = adapter == null ? 0 : adapter.inserted();
+        int prefixed = adapter == null ? 0 : adapter.positions() - inserted;
+        return new Cache.Place(prefixed, prefixed == 0 ? null : adapter, inserted + rows);
+    }
+
     private void withRope(String rope) throws Exception {
         Map<String, Object> ropes = Json.readObject(Fixtures.TINY_LLAMA.resolve("rope.json"));
         Variants.tinyLlama(dir, tensors -> {}, keys -> {
@@ -192,7 +219,7 @@ class GeneratorTest {
     @ValueSource(strings = {"theta", "dynamic", "dynamic-old", "yarn"})
     void eachTokenIsTheLikeliestOfTheWholeTextBeforeIt(String rope) throws Exception {
         withRope(rope);
-        List<Adapter> adapters = Arrays.asList(prefix, null, lora, prefix, null);
+        List<Adapter> adapters = Arrays.asList(prefix, null, ADAPTERS.get("prompt"), lora, ADAPTERS.get("p-tuning"));
         List<Prompt> prompts = new ArrayList<>(prompts(adapters));
         int[] longer = IntStream.range(0, 40).map(i -> 3 + i * 37 % 190).toArray();
         prompts.set(1, new Prompt(longer, null, 1));
@@ -208,7 +235,7 @@ class GeneratorTest {
                     int[] whole = Arrays.copyOf(prompt, prompt.length + n);
                     System.arraycopy(ids, 0, whole, prompt.length, n);
                     try (PointerScope scope = new PointerScope()) {
-                        List<Adapter> with = java.util.Collections.singletonList(adapters.get(s));
+                        List<Adapter> with = Collections.singletonList(adapters.get(s));
                         float[] logits =
                                 last(own, List.of(whole), ForwardContext.inference(Packing.of(whole.length), with));
                         float most = Float.NEGATIVE_INFINITY;
@@ -365,7 +392,7 @@ class GeneratorTest {
     @Test
     void scoresAreSumsOfLogProbabilities() {
         List<int[]> texts = texts();
-        Adapter[] adapters = {null, lora, prefix, null, lora};
+        Adapter[] adapters = {ADAPTERS.get("prompt"), lora, ADAPTERS.get("prompt"), null, ADAPTERS.get("prompt")};
         int[] first = {0, 2, 0, 12, 15};
         List<Generator.Scored> scored = IntStream.range(0, 5)
                 .mapToObj(s -> new Generator.Scored(texts.get(s), first[s], adapters[s]))
@@ -387,14 +414,14 @@ class GeneratorTest {
             float[] all =
                     Tensors.toFloats(model.outputs(Tokens.of(ids), context).log_softmax(1));
             return IntStream.range(first, ids.length)
-                    .mapToDouble(i -> all[(i - 1) * VOCABULARY + ids[i]])
+                    .mapToDouble(i -> all[((int) context.rowOf(0, i) - 1) * VOCABULARY + ids[i]])
                     .sum();
         }
     }
 
     @Test
     void nothingIsLeftBehind() {
-        List<Adapter> adapters = Arrays.asList(prefix, null, lora, prefix, lora);
+        List<Adapter> adapters = Arrays.asList(prefix, null, lora, ADAPTERS.get("prompt"), ADAPTERS.get("p-tuning"));
         generate(adapters, GREEDY);
         System.gc();
         long before = Ops.liveBytes();
@@ -425,7 +452,7 @@ class GeneratorTest {
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("prompt 0 must have at least one token");
         GenerationSettings huge = new GenerationSettings(2_000_000_000, Sampling.GREEDY, List.of(), List.of());
-        List<Prompt> many = java.util.Collections.nCopies(8, new Prompt(new int[] {5}, null, 0));
+        List<Prompt> many = Collections.nCopies(8, new Prompt(new int[] {5}, null, 0));
         assertThatThrownBy(() -> generator.generate(many, huge, null, GenerationListener.NONE))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("8 sequences would take")

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.Variants;
@@ -23,6 +23,7 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -79,19 +80,23 @@ class AdapterKeysTest {
                 .hasMessageContaining(key.replace("lora_alpha", "alpha").replace("lora_dropout", "dropout"));
     }
 
+    static List<Method<?>> methods() {
+        return Methods.all();
+    }
+
     /** config-keys.json is written by build-scripts/fixtures/config_keys.py; a key of a newer PEFT has to get a row. */
     @ParameterizedTest
-    @EnumSource(PeftType.class)
-    void everyKeyOfPeftHasARow(PeftType type) throws Exception {
+    @MethodSource("methods")
+    void everyKeyOfPeftHasARow(Method<?> method) throws Exception {
         Map<String, Object> keys = Json.readObject(Path.of("src/test/resources/method/config-keys.json"));
-        Map<String, ?> pefts = (Map<String, ?>) keys.get(type.fileName());
-        assertThat(pefts != null).as("PEFT has it").isEqualTo(type.isPefts());
+        Map<String, ?> pefts = (Map<String, ?>) keys.get(method.peftType());
+        assertThat(pefts != null).as("PEFT has it").isEqualTo(method.isPefts());
         if (pefts != null) {
             Set<String> expected = new TreeSet<>(pefts.keySet());
             expected.add(
                     "modules_to_save"); // ours for every method: a head has to be kept; trainable tokens lack it in
             // PEFT
-            assertThat(Methods.of(type).keys().keys()).containsExactlyInAnyOrderElementsOf(expected);
+            assertThat(method.keys().keys()).containsExactlyInAnyOrderElementsOf(expected);
         }
     }
 

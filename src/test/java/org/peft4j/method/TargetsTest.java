@@ -5,6 +5,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.tokens.TrainableTokensConfig;
 
 class TargetsTest {
     private static final List<String> PATHS = List.of(
@@ -23,6 +26,32 @@ class TargetsTest {
         assertThat(Targets.of("ALL-Linear")).isEqualTo(Targets.allLinear());
         assertThat(Targets.of(".*query")).isEqualTo(Targets.regex(".*query"));
         assertThat(Targets.of(null)).isEqualTo(Targets.modelDefault());
+    }
+
+    @Test
+    void aListOfAWordAloneMeansTheWord() {
+        assertThat(Targets.names("all-linear")).isEqualTo(Targets.allLinear());
+        assertThat(Targets.names("ALL-Linear", "ALL-Linear")).isEqualTo(Targets.allLinear());
+        assertThat(Targets.names(List.of("model-default"))).isEqualTo(Targets.modelDefault());
+        assertThat(LoraConfig.builder().targets("all-linear").build())
+                .isEqualTo(LoraConfig.builder().targets(Targets.allLinear()).build());
+    }
+
+    @Test
+    void aWordAmongNamesIsRefused() {
+        assertThatThrownBy(() -> Targets.names("query", "all-linear"))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("targets must be all-linear alone, or names without it, got [all-linear, query]");
+        assertThatThrownBy(() -> LoraConfig.builder().targets("model-default", "query"))
+                .hasMessage("targets must be model-default alone, or names without it, got [model-default, query]");
+    }
+
+    @Test
+    void theWordIsRefusedWhereItMeansNothing() {
+        assertThatThrownBy(() -> new Ia3Config(Targets.allLinear(), Targets.names("all-linear"), null, List.of()))
+                .hasMessageStartingWith("feedforward must be a list of names or a regular expression");
+        assertThatThrownBy(() -> new TrainableTokensConfig(List.of(1), Targets.names("all-linear"), List.of()))
+                .hasMessageStartingWith("targets must name embedding tables");
     }
 
     @Test

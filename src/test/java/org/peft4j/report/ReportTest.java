@@ -10,15 +10,19 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
+import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.metrics.ClassMetrics;
+import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.run.RunResult.Status;
 import org.peft4j.run.SampleRun;
 import org.peft4j.run.StepMetrics;
+import org.peft4j.run.files.Curve;
 import org.peft4j.run.files.MetricsFile;
 import org.peft4j.run.files.RunDirectory;
 
@@ -47,12 +51,54 @@ class ReportTest {
         assertThat(html)
                 .contains("<h1>spam-lora</h1>")
                 .contains("LoRA on all-MiniLM-L6-v2 · sequence classification · 4 March 2026, 10:20 UTC")
-                .contains("<b>431</b><span>training texts cut</span><small>of 2,000, at 256 tokens</small>")
+                .contains("<b>431</b><span>training rows cut</span><small>of 2,000, at 256 tokens</small>")
                 .contains("<b>222,722</b><span>trained parameters</span><small>0.97 % of 22.9 M</small>")
-                .contains("400 texts, 97 of them cut")
+                .contains("<th scope=\"row\">cut</th>")
                 .contains("<tr><th scope=\"row\">learning rate</th><td>5e-4</td></tr>")
                 .contains("<th scope=\"row\">spam</th>")
                 .doesNotContain("not complete");
+    }
+
+    @Test
+    void showsTheMetricsOfOtherTasks() throws IOException {
+        RunDirectory run = RunDirectory.create(temporary.resolve("run"), false);
+        run.write(SampleRun.summary(run.path()), null);
+        try (MetricsFile file = MetricsFile.append(run.metricsFile())) {
+            for (int step = 1; step <= 2; step++) {
+                file.write(
+                        "validation",
+                        step,
+                        new Evaluation(
+                                71,
+                                3.0 / step,
+                                Map.of(MetricNames.PERPLEXITY, Math.exp(3.0 / step)),
+                                Map.of("tokens", 28_104L),
+                                List.of(),
+                                List.of()));
+            }
+        }
+        String html = Files.readString(Report.write(run.path())).replaceAll("base64,[^\"]+", "");
+
+        assertThat(html)
+                .contains("<b>4.48</b><span>validation perplexity</span><small>loss 1.5000</small>")
+                .contains("<h3>Perplexity</h3>", "alt=\"Perplexity over")
+                .contains("<th>perplexity</th>", "<td>20.09</td>")
+                .contains("<th scope=\"row\">tokens</th>", "<td>28,104</td>")
+                .doesNotContain("ccuracy")
+                .doesNotContain("macro F1")
+                .doesNotContain("Classes")
+                .doesNotContain("Which class")
+                .doesNotContain("NaN");
+    }
+
+    @Test
+    void picturesOfNegativeNumbersShowThem() {
+        Curve curve = new Curve();
+        curve.add(1, -0.25);
+        curve.add(2, 0.5);
+
+        assertThat(new Chart("Pearson", List.of(new Chart.Line("a", curve, Chart.Style.MARKED, 0)), false).fromZero())
+                .isFalse();
     }
 
     @Test
@@ -109,7 +155,13 @@ class ReportTest {
         run.write(SampleRun.summary(run.path()), null);
         try (MetricsFile file = MetricsFile.append(run.metricsFile())) {
             StepMetrics step = SampleRun.step(1, new java.util.SplittableRandom(1));
-            file.write(new StepMetrics(1, 0.1, Double.NaN, step.learningRates(), Double.POSITIVE_INFINITY, 10, 5, 2));
+            file.write(new StepMetrics(
+                    1,
+                    0.1,
+                    Double.NaN,
+                    step.learningRates(),
+                    Double.POSITIVE_INFINITY,
+                    new StepMetrics.Speed(10, 5, 2)));
         }
 
         assertThat(Files.readString(Report.write(run.path()))).contains("running after 1 of 250 steps");

@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
@@ -32,7 +32,6 @@ import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.ia3.Ia3Config;
@@ -41,6 +40,8 @@ import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.method.tokens.TrainableTokensConfig;
 
 class RunConfigFileTest {
@@ -116,8 +117,15 @@ class RunConfigFileTest {
         assertThat(config.model())
                 .isEqualTo(new ModelConfig(Path.of("m"), Dtype.BFLOAT16, "cpu", ModelConfig.Dropout.OFF));
         assertThat(config.task())
-                .isEqualTo(new SequenceClassificationConfig(
-                        List.of("a", "b"), "body", "other", "class", 9, true, ProblemType.MULTI_LABEL));
+                .isEqualTo(SequenceClassificationConfig.builder()
+                        .labels("a", "b")
+                        .text("body")
+                        .textPair("other")
+                        .label("class")
+                        .maxLength(9)
+                        .newHead(true)
+                        .problem(ProblemType.MULTI_LABEL)
+                        .build());
         assertThat(config.data()).isEqualTo(new DataConfig(Path.of("t"), null));
         LoraConfig lora = (LoraConfig) config.method();
         assertThat(lora.bias()).isEqualTo(Bias.LORA_ONLY);
@@ -153,7 +161,8 @@ class RunConfigFileTest {
                 SHORT + "task: {type: sequence-classification, problem: regression, text_pair: b}",
                 SHORT + "task: {type: token-classification, labels: [O, B-X], words: w, tags: t, new_head: true}",
                 SHORT + "task: embedding",
-                SHORT + "task: {type: embedding, score: s, pooling: last, normalize: false, scale: 10, positive: p}",
+                SHORT + "task: {type: embedding, score: s, pooling: last, normalize: false, scale: 20, positive: p}",
+                SHORT + "task: {type: embedding, scale: 10}",
                 SHORT
                         + "task: {type: causal-lm, prompt: p, response: r, loss_on: all, packing: true, max_length: 9}")) {
             RunConfig config = read(yaml);
@@ -191,13 +200,16 @@ class RunConfigFileTest {
         assertThat(config.method()).isEqualTo(new PrefixConfig(3, true, 64, InitPrefix.ZERO, List.of()));
     }
 
+    static List<Method<?>> methods() {
+        return Methods.all();
+    }
+
     @ParameterizedTest
-    @EnumSource(PeftType.class)
-    void everyMethodIsReadByItsNameAlone(PeftType type) throws IOException {
-        MethodConfig method = read(SHORT.replace("{type: lora}", "{type: " + type.yamlName() + "}"))
-                .method();
-        assertThat(method.peftType()).isEqualTo(type);
-        assertThat(method).isEqualTo(RunConfigFile.methodDefaults(type));
+    @MethodSource("methods")
+    void everyMethodIsReadByItsNameAlone(Method<?> of) throws IOException {
+        MethodConfig method =
+                read(SHORT.replace("{type: lora}", "{type: " + of.name() + "}")).method();
+        assertThat(method).isEqualTo(of.defaults());
     }
 
     @Test
@@ -227,6 +239,9 @@ class RunConfigFileTest {
                 "task.problem=regresion | expected one of single_label_classification, multi_label_classification, regression, received 'regresion'",
                 "task={type: embedding, loss: cosine} | score must name the column",
                 "task={type: embedding, score: s, loss: in-batch-negatives} | score has no meaning where loss is in-batch-negatives",
+                "task={type: embedding, score: s, scale: 10} | scale has no meaning where loss is cosine, got 10.0",
+                "training.schedule={warmup_steps: 3, warmup_ratio: 0.1} | warmup_ratio has no meaning beside warmup",
+                "method={type: prefix-tuning, encoder_hidden_size: 64} | encoder_hidden_size has no meaning without a projection",
                 "model.device=cuda | device cuda is not offered from Java yet",
                 "model.device=cuda:1 | device cuda is not offered from Java yet",
                 "model.device=gpu | device must be cpu, or auto",
@@ -249,6 +264,7 @@ class RunConfigFileTest {
                 "method.lora_alpha=3 | unknown key 'lora_alpha' in method (--set method.lora_alpha=3); it is called 'alpha' here",
                 "method.targets=( | '(' is not a regular expression",
                 "method.targets={} | targets must be a list of names, all-linear, or a regular expression",
+                "method.targets=[query, all-linear] | targets must be all-linear alone, or names without it",
                 "method.dropout=1 | dropout must be in [0, 1), got 1.0 in method",
                 "method={type: lora, layers_to_transform: [1], targets: all-linear} | layers_to_transform needs a list of targets",
                 "method.r= | no value for 'method.r' (--set method.r=); to take the setting back write method.r=null",

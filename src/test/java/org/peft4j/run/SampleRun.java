@@ -42,16 +42,14 @@ public final class SampleRun {
     public static RunSummary summary(Path output) {
         return new RunSummary(
                 config(output),
-                Instant.parse("2026-03-04T10:20:30Z"),
-                2000,
-                431,
-                Map.of("ham", 1000L, "spam", 1000L),
+                new RunSummary.Rows(2000, 431, Map.of("ham", 1000L, "spam", 1000L)),
                 250,
-                222_722,
-                22_936_066,
-                "CPU, float32, AVX512-BF16",
-                List.of(),
-                Map.of("peft4j", "0.1.0", "pytorch", "2.13.0"));
+                new RunSummary.Parameters(222_722, 22_936_066),
+                new RunSummary.Environment(
+                        Instant.parse("2026-03-04T10:20:30Z"),
+                        "CPU, float32, AVX512-BF16",
+                        Map.of("peft4j", "0.1.0", "pytorch", "2.13.0")),
+                List.of());
     }
 
     public static RunResult result(Status status) {
@@ -74,9 +72,7 @@ public final class SampleRun {
                 loss,
                 Map.of("lora", rate, "modules_to_save", rate),
                 0.4 + random.nextDouble(),
-                2400,
-                speed,
-                step * 0.87);
+                new StepMetrics.Speed(2400, speed, step * 0.87));
     }
 
     public static Evaluation evaluation(int wrong) {

@@ -2,9 +2,9 @@ package org.peft4j.data.tokenizer;
 
 import ai.djl.huggingface.tokenizers.jni.LibUtils;
 import java.nio.file.Path;
+import org.peft4j.host.LinkFailure;
 import org.peft4j.host.Log;
 import org.peft4j.host.NativeCache;
-import org.peft4j.host.NativeFailure;
 import org.peft4j.host.TemporaryProperty;
 
 /**
@@ -16,7 +16,7 @@ final class TokenizerLibrary {
         setIfAbsent("ai.djl.offline");
         setIfAbsent("OPT_OUT_TRACKING");
         Log.ready();
-        NativeFailure.requireCLibrary();
+        LinkFailure.requireCLibrary();
         try {
             if (isSet("ENGINE_CACHE_DIR") || isSet("DJL_CACHE_DIR")) {
                 LibUtils.checkStatus();
@@ -24,9 +24,9 @@ final class TokenizerLibrary {
                 loadFrom(NativeCache.directory());
             }
         } catch (LinkageError e) {
-            throw NativeFailure.of("the tokenizers' native library", e);
+            throw LinkFailure.of("the tokenizers' native library", e);
         } catch (ai.djl.engine.EngineException e) { // of no common type otherwise
-            throw NativeFailure.of("the tokenizers' native library", e);
+            throw LinkFailure.of("the tokenizers' native library", e);
         }
     }
 

@@ -39,8 +39,13 @@ public final class StrictYaml {
      */
     public static <T> T read(
             Path file, Class<T> type, @Nullable T defaults, List<String> overrides, YamlSchema schema) {
+        return read(YamlReader.read(file), type, defaults, overrides, schema);
+    }
+
+    private static <T> T read(
+            YamlNode tree, Class<T> type, @Nullable T defaults, List<String> overrides, YamlSchema schema) {
         List<YamlNode> layers = new ArrayList<>();
-        layers.add(YamlReader.read(file));
+        layers.add(tree);
         overrides.forEach(override -> layers.add(override(override)));
         MovedKeys moved = new MovedKeys(schema, type);
         List<YamlNode> now = layers.stream().map(moved::apply).toList();
@@ -53,6 +58,12 @@ public final class StrictYaml {
      */
     public static <T> T fromMap(Map<String, ?> tree, String where, Class<T> type, YamlSchema schema) {
         return type.cast(new RecordBinder(schema).record(type, List.of(YamlNode.of(tree, where)), null, ""));
+    }
+
+    /** A record from a tree, under overrides as in {@link #read}; {@code where} names the place of the tree in errors. */
+    public static <T> T fromMap(
+            Map<String, ?> tree, String where, Class<T> type, List<String> overrides, YamlSchema schema) {
+        return read(YamlNode.of(tree, where), type, null, overrides, schema);
     }
 
     /** The tree of maps, lists and values that {@link #read} would give the record for; in the order of components. */

@@ -2,7 +2,6 @@ package org.peft4j.method.bitfit;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 
 /**
  * Settings of BitFit: the biases of linear layers and norms are trained, everything else is frozen.
@@ -31,11 +30,6 @@ public record BitFitConfig(List<String> terms, List<String> modulesToSave) imple
     /** Every bias. */
     public static BitFitConfig defaults() {
         return new BitFitConfig(List.of(ALL), List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.BITFIT;
     }
 
     @Override

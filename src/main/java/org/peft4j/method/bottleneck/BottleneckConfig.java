@@ -2,7 +2,6 @@ package org.peft4j.method.bottleneck;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 
 /**
  * Settings of a bottleneck adapter behind each block's MLP, as {@code seq_bn} of AdapterHub's library:
@@ -19,8 +18,11 @@ public record BottleneckConfig(int reductionFactor, Activation activation, doubl
         implements MethodConfig {
     /** Functions between the two layers. */
     public enum Activation {
+        /** max(0, x). */
         RELU,
+        /** x Φ(x), with the error function. */
         GELU,
+        /** x times its sigmoid, as SiLU. */
         SWISH
     }
 
@@ -37,11 +39,6 @@ public record BottleneckConfig(int reductionFactor, Activation activation, doubl
     /** A sixteenth of the width, ReLU, no dropout. */
     public static BottleneckConfig defaults() {
         return new BottleneckConfig(16, Activation.RELU, 0, List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.BOTTLENECK;
     }
 
     @Override

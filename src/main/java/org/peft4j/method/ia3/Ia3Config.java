@@ -3,7 +3,6 @@ package org.peft4j.method.ia3;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 
 /**
@@ -46,11 +45,6 @@ public record Ia3Config(
     /** The model's usual targets. */
     public static Ia3Config defaults() {
         return new Ia3Config(Targets.modelDefault(), Targets.modelDefault(), null, List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.IA3;
     }
 
     @Override

@@ -1,6 +1,9 @@
 package org.peft4j.method.lora;
 
-/** Which biases of the base model LoRA trains. With other than NONE, disabling the adapter does not restore the base. */
+/**
+ * Which biases LoRA trains: the adapter has its own in the place of the base model's, which stay as they are. So without the
+ * adapter the base is what it was; PEFT, which changes them in place, has a changed base then.
+ */
 public enum Bias {
     /** None: the base model stays as it is. */
     NONE,

@@ -7,7 +7,6 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.ModulePattern;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 
 /**
@@ -111,6 +110,7 @@ public record LoraConfig(
         return builder().build();
     }
 
+    /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();
     }
@@ -134,16 +134,14 @@ public record LoraConfig(
     }
 
     @Override
-    public PeftType peftType() {
-        return PeftType.LORA;
-    }
-
-    @Override
     public LoraConfig withModulesToSave(List<String> modules) {
         return toBuilder().modulesToSave(modules).build();
     }
 
-    /** Builds a {@link LoraConfig}; every setting has PEFT's default. */
+    /**
+     * Builds a {@link LoraConfig}; every setting has PEFT's default. Each method sets what has its name in {@link LoraConfig},
+     * where it is described. For one thread; {@code build} may be called again.
+     */
     public static final class Builder {
         private int r = 8;
         private double alpha = 8;
@@ -238,6 +236,11 @@ public record LoraConfig(
             return this;
         }
 
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
         public LoraConfig build() {
             return new LoraConfig(
                     r,

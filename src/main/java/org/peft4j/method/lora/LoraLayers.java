@@ -78,12 +78,17 @@ public final class LoraLayers {
         if (anyLayer) {
             return true;
         }
-        OptionalInt number = layer.stream()
+        OptionalInt number = layerOf(modulePath);
+        return number.isPresent() && layers.contains(number.getAsInt());
+    }
+
+    /** The number of the layer that a module is in, if its path has one where the config looks for it. */
+    public OptionalInt layerOf(String modulePath) {
+        return layer.stream()
                 .map(pattern -> pattern.index(modulePath))
                 .filter(OptionalInt::isPresent)
                 .findFirst()
                 .orElse(OptionalInt.empty());
-        return number.isPresent() && layers.contains(number.getAsInt());
     }
 
     /** Whether the module is left out whatever the targets say. */
@@ -98,6 +103,7 @@ public final class LoraLayers {
         return ranks.apply(modulePath).orElse(config.r());
     }
 
+    /** Alpha of an adapted module. */
     public double alpha(String modulePath) {
         return alphas.apply(modulePath).orElse(config.alpha());
     }

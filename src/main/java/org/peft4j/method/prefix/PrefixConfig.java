@@ -2,7 +2,6 @@ package org.peft4j.method.prefix;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 
 /**
  * Settings of prefix tuning: {@code virtualTokens} trained keys and values stand in front of each layer's own. Text
@@ -11,8 +10,7 @@ import org.peft4j.method.PeftType;
  * @param virtualTokens length of the prefix; more tokens, more memory and capacity (10 to 100 is usual)
  * @param projection make keys and values from a small embedding by two layers while training; without it they are
  *     trained themselves (P-tuning v2)
- * @param encoderHiddenSize width between the two layers of the projection; 0 takes the model's;
- *     without meaning if there is no projection
+ * @param encoderHiddenSize width between the two layers of the projection, or 0 for the model's; only with a projection
  * @param init how the prefix begins
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/2101.00190">Prefix-Tuning: Optimizing Continuous Prompts for Generation</a>
@@ -34,6 +32,10 @@ public record PrefixConfig(
                     "encoderHiddenSize must be at least 1, or 0 for the model's width, and at most " + MOST + ", got "
                             + encoderHiddenSize);
         }
+        if (encoderHiddenSize > 0 && !projection) {
+            throw new IllegalArgumentException("encoderHiddenSize has no meaning without a projection, got "
+                    + encoderHiddenSize + "; leave it out, or set projection to true");
+        }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
     }
 
@@ -45,11 +47,6 @@ public record PrefixConfig(
     /** The defaults with another length. */
     public static PrefixConfig of(int virtualTokens) {
         return new PrefixConfig(virtualTokens, false, 0, InitPrefix.RANDOM, List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.PREFIX_TUNING;
     }
 
     @Override

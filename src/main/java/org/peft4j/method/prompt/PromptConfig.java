@@ -2,7 +2,6 @@ package org.peft4j.method.prompt;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 
 /**
  * Settings of prompt tuning: {@code virtualTokens} trained rows stand in front of each text, in place of embedded words. They
@@ -33,11 +32,6 @@ public record PromptConfig(int virtualTokens, List<String> modulesToSave) implem
     /** The defaults with another number of rows. */
     public static PromptConfig of(int virtualTokens) {
         return new PromptConfig(virtualTokens, List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.PROMPT_TUNING;
     }
 
     @Override

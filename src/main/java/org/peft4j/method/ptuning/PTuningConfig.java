@@ -2,7 +2,6 @@ package org.peft4j.method.ptuning;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 
 /**
  * Settings of P-tuning: as prompt tuning, but while training the rows in front of each text come out of a small network that
@@ -39,11 +38,6 @@ public record PTuningConfig(int virtualTokens, Encoder encoder, int encoderHidde
     /** Twenty rows through an MLP of the model's width. */
     public static PTuningConfig defaults() {
         return new PTuningConfig(20, Encoder.MLP, 0, List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.P_TUNING;
     }
 
     @Override

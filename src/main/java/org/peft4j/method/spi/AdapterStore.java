@@ -6,14 +6,15 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicFileSets;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
 
@@ -30,7 +31,8 @@ public final class AdapterStore {
     public record Loaded(Adapter adapter, MethodConfig config, List<String> notes) {}
 
     /**
-     * Saves an adapter; each file is replaced whole or not at all.
+     * Saves an adapter; each file is replaced whole or not at all. Paths are those of transformers' class for the model: on a
+     * backbone alone they lack its name, so that PEFT finds the modules of {@code AutoModel}.
      *
      * @param baseModel the model's directory or name, for {@code base_model_name_or_path}
      * @param taskType Hugging Face's name of the task, such as {@code SEQ_CLS}, or null
@@ -55,20 +57,38 @@ public final class AdapterStore {
             String baseModel,
             @Nullable String taskType)
             throws IOException {
-        C own = method.configType().cast(config);
+        UnaryOperator<String> written = PeftTensorNames.written(points);
+        C own = method.respelled(method.configType().cast(config), points, UnaryOperator.identity(), written);
         Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
+        file.computeIfPresent("fan_in_fan_out", (key, none) -> points.transposed());
         file.put("auto_mapping", null);
         file.put("base_model_name_or_path", baseModel);
         file.put("inference_mode", true);
         if (!config.modulesToSave().isEmpty()) {
-            file.put("modules_to_save", config.modulesToSave());
+            file.put(
+                    "modules_to_save",
+                    config.modulesToSave().stream().map(written).toList());
         } else if (method.peftSavesModules()) {
             file.put("modules_to_save", null);
         }
-        file.put("peft_type", method.type().fileName());
+        file.put("peft_type", method.peftType());
         file.put("revision", null);
         file.put("task_type", taskType);
-        AdapterFiles.write(directory, file, method.fileTensors(own, adapter).values());
+        List<TensorData> tensors = new ArrayList<>();
+        for (TensorData data : method.fileTensors(own, adapter).values()) {
+            tensors.add(named(PeftTensorNames.written(data.name(), points), data));
+        }
+        SavedModules.alsoMeant(points, config.modulesToSave(), written).forEach((path, point) -> {
+            String name = method.savedPrefix() + written.apply(path);
+            if (tensors.stream().noneMatch(data -> data.name().equals(name))) {
+                tensors.add(PeftTensors.of(name, point.value()));
+            }
+        });
+        AdapterFiles.write(directory, file, tensors);
+    }
+
+    private static TensorData named(String name, TensorData data) {
+        return new TensorData(name, data.dtype(), data.shape(), data.bytes());
     }
 
     /** Loads an adapter under a name. */
@@ -78,14 +98,14 @@ public final class AdapterStore {
 
     /** As {@link #read(Path, String, Points)}, of files that were read already. */
     public static Loaded read(AdapterFile file, String name, Points points) throws IOException {
-        PeftType type;
+        Method<?> method;
         try {
-            type = PeftType.ofFileName(String.valueOf(file.config().get("peft_type")));
+            method = Methods.ofPeftType(String.valueOf(file.config().get("peft_type")));
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(
                     file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
         }
-        return read(Methods.of(type), file, name, points);
+        return read(method, file, name, points);
     }
 
     private static <C extends MethodConfig> Loaded read(Method<C> method, AdapterFile file, String name, Points points)
@@ -96,19 +116,21 @@ public final class AdapterStore {
             notes.add("the adapter is that of a save that was interrupted when it was whole already, in "
                     + file.directory() + "; the next run there puts it in its place");
         }
-        C config = method.readConfig(file);
+        C read = method.readConfig(file);
         for (String module : points.fresh()) {
             if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {
-                throw FileTensors.malformed(
+                throw PeftTensors.malformed(
                         file,
                         "the model directory has no " + module + " and the adapter brings none;"
                                 + " it was made for another model directory");
             }
         }
         try {
+            UnaryOperator<String> spelling = PeftTensorNames.spelling(file, PeftKeys.MODEL, points);
+            C config = method.respelled(read, points, spelling, UnaryOperator.identity());
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
         } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong
-            throw new FileConfig(file).wrong(e);
+            throw new PeftConfigReader(file).wrong(e);
         }
     }
 }

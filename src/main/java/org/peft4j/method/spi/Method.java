@@ -3,13 +3,13 @@ package org.peft4j.method.spi;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
 
@@ -19,7 +19,16 @@ import org.peft4j.nn.seam.Points;
  * @param <C> its settings
  */
 public interface Method<C extends MethodConfig> {
-    PeftType type();
+    /** The {@code type} of a run's {@code method}: {@code prefix-tuning}. */
+    String name();
+
+    /** The {@code peft_type} of adapter files: {@code PREFIX_TUNING}. */
+    String peftType();
+
+    /** Whether Hugging Face PEFT has the method, so that it reads and writes the same files. */
+    default boolean isPefts() {
+        return true;
+    }
 
     /** Its settings where nothing is said. */
     C defaults();
@@ -47,11 +56,27 @@ public interface Method<C extends MethodConfig> {
         return true;
     }
 
+    /** What the method's files put before the path of a module that is saved as a whole. */
+    default String savedPrefix() {
+        return PeftKeys.MODEL;
+    }
+
     /** What each key of the method's {@code adapter_config.json} means. */
     ConfigKeys keys();
 
     /** The settings of an adapter file, whose keys were judged by {@link #keys}. */
     C readConfig(AdapterFile file) throws MalformedFileException;
+
+    /**
+     * Settings whose words are about other paths of the same modules: as they are if they mean the same, else module by module. A
+     * layer is {@code bert.encoder.layer.0} in a model with a head, and {@code encoder.layer.0} where the backbone is alone.
+     *
+     * @param from the path that the words are about, of each of the points'
+     * @param to the path that they shall be about
+     */
+    default C respelled(C config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+        return config; // no setting has a path
+    }
 
     /**
      * The adapter of a file. It is judged by the tensors in it: a target that matches nothing here is noted, a tensor that
@@ -62,7 +87,11 @@ public interface Method<C extends MethodConfig> {
     Adapter read(String name, C config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException;
 
-    /** {@code adapter_config.json}, without what {@link AdapterStore} adds for all methods. */
+    /**
+     * {@code adapter_config.json}, without what {@link AdapterStore} adds for all methods.
+     *
+     * @param config about paths as the file spells them
+     */
     Map<String, Object> fileConfig(C config, Points points);
 
     /** {@code adapter_model.safetensors}, by the names that Hugging Face PEFT gives. */

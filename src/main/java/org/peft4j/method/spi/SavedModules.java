@@ -4,6 +4,8 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.UnaryOperator;
+import org.peft4j.error.ConfigException;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
@@ -34,6 +36,17 @@ public final class SavedModules {
         return found;
     }
 
+    /**
+     * What the names mean in a file that spells paths otherwise, and do not mean here: {@code model.norm} is {@code norm} on a backbone
+     * alone, where every {@code input_layernorm} ends so. Files have these as the model has them.
+     */
+    static Map<String, TensorPoint> alsoMeant(Points points, Collection<String> names, UnaryOperator<String> written) {
+        List<String> words = names.stream().map(written).toList();
+        Map<String, TensorPoint> more = of(points, words);
+        more.keySet().removeAll(of(points, names).keySet());
+        return more;
+    }
+
     /** Claims them, beginning with the model's values. */
     public static void claim(Adapter.Builder builder, Points points, Collection<String> names) {
         of(points, names).forEach((path, point) -> {
@@ -62,6 +75,11 @@ public final class SavedModules {
 
     /** A parameter that begins with the tensor's values. */
     public static Parameter copy(TensorPoint point, String group) {
+        if (point.transposed()) {
+            throw new ConfigException(
+                    "modules_to_save: " + point.path() + " is stored [in, out] in this model's files, and"
+                            + " is not offered as a whole; give its layer to lora's targets, or leave it out");
+        }
         return Parameter.of(
                 point.path(), group, () -> point.value().to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
     }

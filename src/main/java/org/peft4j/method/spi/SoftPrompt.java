@@ -74,15 +74,15 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
     public static Adapter read(
             String name, int count, List<String> modulesToSave, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         int width = Math.toIntExact(point(points).width());
         if (config.count("token_dim", width) != width) {
             throw config.wrong("token_dim", "must be " + width + " for this model", config.get("token_dim"));
         }
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.INPUT, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.INPUT, points);
         Adapter.Builder builder = direct(name, count, points, modulesToSave, () -> Tensors.zeros(count, width));
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return FileTensors.filled(builder.build(), file, byPath, key(), notes);
+        return PeftTensors.filled(builder.build(), file, byPath, key(), notes);
     }
 
     /** What PEFT writes for the model's sizes. */
@@ -106,7 +106,7 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
             List<Long> shape = List.of(values.size(0), values.size(1));
             tensors.put(TABLE, new TensorData(TABLE, DType.F32, shape, Tensors.toBytes(values)));
         }
-        Map<String, TensorData> all = FileTensors.of(adapter, key());
+        Map<String, TensorData> all = PeftTensors.of(adapter, key());
         adapter.replacements().keySet().forEach(path -> {
             String name = key().apply(path);
             tensors.put(name, all.get(name));

@@ -34,7 +34,12 @@ public final class TargetModules {
 
     /** Whether a linear layer is meant; "all-linear" leaves out the head. */
     public boolean adapts(LinearPoint point) {
-        return isCandidate(point) && matches(point.path());
+        return adapts(point, point.path());
+    }
+
+    /** The same, where the targets' words are about another path of the layer. */
+    public boolean adapts(LinearPoint point, String path) {
+        return isCandidate(point) && matches(path);
     }
 
     private boolean isCandidate(LinearPoint point) {
@@ -53,6 +58,7 @@ public final class TargetModules {
      */
     public <P> List<P> of(List<P> points, Function<P, String> path) {
         List<String> paths = points.stream().map(path).toList();
+        checkExcluded(excluded, paths);
         List<String> unmatched = targets.unmatched(paths);
         if (!unmatched.isEmpty()) {
             throw new IllegalArgumentException(Targets.names(unmatched).noMatch(paths));
@@ -68,6 +74,22 @@ public final class TargetModules {
                             : targets.noMatch(paths));
         }
         return found;
+    }
+
+    /**
+     * Refuses {@code exclude_modules} that exclude nothing: what they misspell would be adapted.
+     *
+     * @param paths the modules that targets could mean
+     */
+    public static void checkExcluded(@Nullable Targets excluded, List<String> paths) {
+        if (excluded == null) {
+            return;
+        }
+        List<String> unmatched = excluded.unmatched(paths);
+        if (!unmatched.isEmpty() || paths.stream().noneMatch(excluded::matches)) {
+            Targets wrong = unmatched.isEmpty() ? excluded : Targets.names(unmatched);
+            throw new IllegalArgumentException(wrong.noMatch(paths).replaceFirst("^targets", "exclude_modules"));
+        }
     }
 
     /** Notes the names among an adapter's targets for which its file has nothing. */

@@ -3,7 +3,6 @@ package org.peft4j.method.tokens;
 import java.util.HashSet;
 import java.util.List;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 
 /**
@@ -33,11 +32,6 @@ public record TrainableTokensConfig(List<Integer> tokens, Targets targets, List<
     /** Without any token, which a run has to name. */
     public static TrainableTokensConfig defaults() {
         return new TrainableTokensConfig(List.of(), Targets.modelDefault(), List.of());
-    }
-
-    @Override
-    public PeftType peftType() {
-        return PeftType.TRAINABLE_TOKENS;
     }
 
     @Override

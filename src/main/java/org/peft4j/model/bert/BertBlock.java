@@ -49,7 +49,7 @@ final class BertBlock implements Block, AutoCloseable {
         this.config = config;
         String path = "bert.encoder.layer." + layer + ".";
         attention = path + "attention.self";
-        int h = config.hiddenSize();
+        int h = config.sizes().hidden();
         Linear q = linear(tensors, attention + ".query", h, h);
         Linear k = linear(tensors, attention + ".key", h, h);
         Linear v = linear(tensors, attention + ".value", h, h);
@@ -58,10 +58,13 @@ final class BertBlock implements Block, AutoCloseable {
         keyValue = LinearGroup.of(k, v);
         attentionOutput = LinearGroup.of(linear(tensors, path + "attention.output.dense", h, h));
         attentionEnd = end(tensors, path + "attention.output", layer, SublayerPoint.Kind.ATTENTION);
-        intermediate = LinearGroup.of(linear(tensors, path + "intermediate.dense", config.intermediateSize(), h));
-        output = LinearGroup.of(linear(tensors, path + "output.dense", h, config.intermediateSize()));
+        intermediate = LinearGroup.of(
+                linear(tensors, path + "intermediate.dense", config.sizes().intermediate(), h));
+        output = LinearGroup.of(
+                linear(tensors, path + "output.dense", h, config.sizes().intermediate()));
         outputEnd = end(tensors, path + "output", layer, SublayerPoint.Kind.MLP);
-        keyValuePoint = new KeyValuePoint(attention, layer, config.numAttentionHeads(), config.headSize());
+        keyValuePoint = new KeyValuePoint(
+                attention, layer, config.sizes().heads(), config.sizes().head());
     }
 
     static Linear linear(FrozenTensors tensors, String path, long out, long in) throws IOException {
@@ -70,14 +73,15 @@ final class BertBlock implements Block, AutoCloseable {
 
     private Sublayer end(FrozenTensors tensors, String path, int layer, SublayerPoint.Kind kind) throws IOException {
         return new Sublayer(
-                new SublayerPoint(path, layer, kind, config.hiddenSize()), norm(tensors, path + ".LayerNorm", config));
+                new SublayerPoint(path, layer, kind, config.sizes().hidden()),
+                norm(tensors, path + ".LayerNorm", config));
     }
 
     static LayerNorm norm(FrozenTensors tensors, String path, BertConfig config) throws IOException {
         return new LayerNorm(
                 path,
-                tensors.vector(path + ".weight", config.hiddenSize()),
-                tensors.vector(path + ".bias", config.hiddenSize()),
+                tensors.vector(path + ".weight", config.sizes().hidden()),
+                tensors.vector(path + ".bias", config.sizes().hidden()),
                 config.layerNormEps());
     }
 
@@ -102,7 +106,7 @@ final class BertBlock implements Block, AutoCloseable {
         return Scopes.scoped(() -> {
             Packing read = rows.packing(context);
             Tensor kept = rows.select(h, context);
-            double dropout = config.hiddenDropoutProb();
+            double dropout = config.dropouts().hidden();
             Tensor attended = attend(h, kept, read, context);
             Tensor a = attentionEnd.forward(kept, attended, kept, read, context, dropout);
             Tensor up = Ops.gelu(intermediate.forwardOne(a, read, context));
@@ -138,7 +142,8 @@ final class BertBlock implements Block, AutoCloseable {
                 PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
                 return attention(part, ks, vs, queries, keys, prefix, context, firstRow);
             });
-            return attentionOutput.forwardOne(o.reshape(o.size(0), config.hiddenSize()), read, context);
+            return attentionOutput.forwardOne(
+                    o.reshape(o.size(0), config.sizes().hidden()), read, context);
         });
     }
 
@@ -153,9 +158,9 @@ final class BertBlock implements Block, AutoCloseable {
             long firstRow) {
         Ops.AttentionSettings settings = new Ops.AttentionSettings(
                 false,
-                1 / Math.sqrt(config.headSize()),
+                1 / Math.sqrt(config.sizes().head()),
                 0,
-                context.training() ? config.attentionProbsDropoutProb() : 0,
+                context.training() ? config.dropouts().attention() : 0,
                 context.training() ? context.seed(attention + "#" + firstRow) : 0);
         ScalarType type = q.scalar_type();
         return Ops.attention(
@@ -173,7 +178,7 @@ final class BertBlock implements Block, AutoCloseable {
     }
 
     private Tensor heads(Tensor rows) {
-        return rows.view(rows.size(0), config.numAttentionHeads(), config.headSize());
+        return rows.view(rows.size(0), config.sizes().heads(), config.sizes().head());
     }
 
     @Override

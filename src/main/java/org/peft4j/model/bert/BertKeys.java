@@ -31,6 +31,7 @@ final class BertKeys {
                     "positions relative to each other need tables that are not offered")
             .unset("only the encoder is offered, in which every token sees every other", "is_decoder")
             .unset("only the encoder is offered, without attention to another one", "add_cross_attention")
+            .harmless("of padding, which packed rows do not have", "pad_token_id")
             .harmless("only read in a decoder", "use_cache", "cross_attention_hidden_size")
             .harmless(
                     "the language model's head, which is not part of it, would share the table", "tie_word_embeddings")

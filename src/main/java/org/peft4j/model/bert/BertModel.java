@@ -61,22 +61,23 @@ final class BertModel implements Model {
         BertConfig read = BertConfig.read(directory);
         config = options.dropout() ? read.withDropout() : read.withoutDropout();
         tensors = new FrozenTensors(directory, PREFIX, options, changed);
-        int h = config.hiddenSize();
+        int h = config.sizes().hidden();
         String wordsPath = EMBEDDINGS + ".word_embeddings";
-        words = Embedding.ofWords(wordsPath, tensors.matrix(wordsPath + ".weight", config.vocabSize(), h), false);
+        words = Embedding.ofWords(
+                wordsPath, tensors.matrix(wordsPath + ".weight", config.tables().vocabulary(), h), false);
         front = new SequencePoint(EMBEDDINGS, h);
-        positions = embedding("position_embeddings", config.maxPositionEmbeddings(), h);
-        tokenTypes = embedding("token_type_embeddings", config.typeVocabSize(), h);
+        positions = embedding("position_embeddings", config.tables().positions(), h);
+        tokenTypes = embedding("token_type_embeddings", config.tables().tokenTypes(), h);
         norm = BertBlock.norm(tensors, EMBEDDINGS + ".LayerNorm", config);
-        for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
+        for (int layer = 0; layer < config.sizes().layers(); layer++) {
             blocks.add(new BertBlock(config, layer, tensors));
         }
         points = new Points(
                         "bert",
                         "BertModel",
                         h,
-                        config.numHiddenLayers(),
-                        config.numAttentionHeads(),
+                        config.sizes().layers(),
+                        config.sizes().heads(),
                         linearPoints(),
                         blocks.stream().map(BertBlock::keyValuePoint).toList(),
                         tensors.points(),
@@ -99,12 +100,18 @@ final class BertModel implements Model {
     @Override
     public ModelInfo info() {
         ModelInfo.Stack encoder = new ModelInfo.Stack(
-                config.hiddenSize(),
-                config.numHiddenLayers(),
-                config.numAttentionHeads(),
-                config.numAttentionHeads(),
-                config.headSize());
-        return new ModelInfo("bert", encoder, null, config.maxPositionEmbeddings(), true, config.vocabSize());
+                config.sizes().hidden(),
+                config.sizes().layers(),
+                config.sizes().heads(),
+                config.sizes().heads(),
+                config.sizes().head());
+        return new ModelInfo(
+                "bert",
+                encoder,
+                null,
+                config.tables().positions(),
+                true,
+                config.tables().vocabulary());
     }
 
     @Override
@@ -130,7 +137,7 @@ final class BertModel implements Model {
             sum = sum.add(positions.forward(places, type, rows, context));
             sum = sum.add(tokenTypes.forward(Tensors.ofInts(types(tokens, context)), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
-            return Ops.dropout(normed, context.training() ? config.hiddenDropoutProb() : 0, context.seed(EMBEDDINGS));
+            return Ops.dropout(normed, context.training() ? config.dropouts().hidden() : 0, context.seed(EMBEDDINGS));
         });
     }
 
@@ -154,19 +161,20 @@ final class BertModel implements Model {
                     "the packing has " + packing.rows() + " rows, but there are " + tokens.rows() + " tokens");
         }
         for (int token : tokens.ids()) {
-            if (token < 0 || token >= config.vocabSize()) {
+            if (token < 0 || token >= config.tables().vocabulary()) {
                 throw new IllegalArgumentException("token " + token + " is not in the model's vocabulary of "
-                        + config.vocabSize() + "; does tokenizer.json belong to this model?");
+                        + config.tables().vocabulary() + "; does tokenizer.json belong to this model?");
             }
         }
         for (int type : tokens.types() == null ? new int[0] : tokens.types()) {
-            if (type < 0 || type >= config.typeVocabSize()) {
+            if (type < 0 || type >= config.tables().tokenTypes()) {
                 throw new IllegalArgumentException("token type " + type + " is none of the model's "
-                        + config.typeVocabSize() + " (type_vocab_size); does tokenizer.json belong to this model?");
+                        + config.tables().tokenTypes()
+                        + " (type_vocab_size); does tokenizer.json belong to this model?");
             }
         }
         for (ForwardContext.Segment segment : context.segments()) {
-            int room = config.maxPositionEmbeddings() - ForwardContext.before(segment);
+            int room = config.tables().positions() - ForwardContext.before(segment);
             for (int s = segment.first(); s < segment.last(); s++) {
                 if (packing.length(s) == 0 || packing.length(s) > room) {
                     throw new IllegalArgumentException("sequence " + s + " must have 1 to " + room
@@ -199,7 +207,7 @@ final class BertModel implements Model {
                         true,
                         CLASSIFIER,
                         true,
-                        config.classifierDropout(),
+                        config.dropouts().classifier(),
                         config.initializerRange()));
             case TOKENS ->
                 Optional.of(new HeadLayout(
@@ -209,7 +217,7 @@ final class BertModel implements Model {
                         false,
                         CLASSIFIER,
                         true,
-                        config.classifierDropout(),
+                        config.dropouts().classifier(),
                         config.initializerRange()));
             case NONE ->
                 Optional.of(new HeadLayout(
@@ -221,7 +229,7 @@ final class BertModel implements Model {
     @Override
     public Head head(HeadKind kind, HeadOptions of) {
         HeadLayout layout = headLayout(kind)
-                .orElseThrow(() -> new ConfigException("a model of the family bert cannot be " + kind.words()
+                .orElseThrow(() -> new ConfigException("a model of the family bert cannot do " + kind.words()
                         + ": its rows see what comes after them; take a model that was made for it, such as a Llama"));
         try {
             return new LinearHead(

@@ -134,9 +134,29 @@ public final class Points {
         return tensors;
     }
 
+    /** Whether linear layers are stored [in, out]. */
+    public boolean transposed() {
+        return tensors.values().stream().anyMatch(TensorPoint::transposed);
+    }
+
     /** Modules that the model directory lacks. */
     public List<String> fresh() {
         return fresh;
+    }
+
+    /**
+     * The first part of the backbone's paths, such as {@code bert.}: what transformers' class of the backbone alone leaves out of
+     * them, and classes with a head have.
+     */
+    public String backbone() {
+        List<KeyValuePoint> blocks = keyValues();
+        String path = blocks.isEmpty() ? "" : blocks.get(0).path();
+        return path.substring(0, path.indexOf('.') + 1);
+    }
+
+    /** Whether this is the backbone alone, without a head. */
+    public boolean bare() {
+        return tensors.keySet().stream().allMatch(path -> path.startsWith(backbone()));
     }
 
     /** Paths of all modules that hold a tensor, directly or deeper. */

@@ -40,6 +40,29 @@ public final class ReadRows {
                 (context, s, i) -> length(context, s) - counts.get(i), (context, s, i) -> length(context, s));
     }
 
+    /**
+     * The rows that tell the tokens of each text from a certain one on, and the last row: they begin with the row before that
+     * token. Before the first token of all stands an inserted row, or none; then they begin with the first row.
+     *
+     * @param firsts number of that token for each text; where the text is shorter, its last row alone is read
+     */
+    public static ReadRows telling(List<Integer> firsts) {
+        return new ReadRows(
+                (context, s, i) -> Math.max(
+                        0,
+                        context.inserted(s)
+                                + Math.min(firsts.get(i), context.text().length(s))
+                                - 1),
+                (context, s, i) -> length(context, s));
+    }
+
+    /** One row of each text: that of a token, or the last one where rows are inserted before the text. */
+    public static ReadRows token(List<Integer> tokens) {
+        return new ReadRows(
+                (context, s, i) -> context.inserted(s) > 0 ? length(context, s) - 1 : tokens.get(i),
+                (context, s, i) -> context.inserted(s) > 0 ? length(context, s) : tokens.get(i) + 1);
+    }
+
     /** Those of several groups of sequences, one behind the other. */
     public static ReadRows joined(List<Group> groups) {
         return new ReadRows(

@@ -7,6 +7,12 @@ import org.bytedeco.pytorch.Tensor;
  * takes its place, at most one for each sequence.
  *
  * @param path name of the tensor, such as {@code classifier.weight}
- * @param value the frozen values
+ * @param value the frozen values; of a linear layer [out, in], whatever files have
+ * @param transposed whether files have a linear layer's matrix as [in, out] (transformers' {@code Conv1D})
  */
-public record TensorPoint(String path, Tensor value) implements Point<Parameter> {}
+public record TensorPoint(String path, Tensor value, boolean transposed) implements Point<Parameter> {
+    /** Of a tensor that is here as files have it. */
+    public TensorPoint(String path, Tensor value) {
+        this(path, value, false);
+    }
+}

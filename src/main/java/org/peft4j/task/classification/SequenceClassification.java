@@ -140,7 +140,7 @@ final class SequenceClassification implements Task<ClassExample> {
     }
 
     @Override
-    public double weight(ClassExample example) {
+    public double weight(ClassExample example, int inserted) {
         return problem == ProblemType.MULTI_LABEL ? outputs : 1;
     }
 

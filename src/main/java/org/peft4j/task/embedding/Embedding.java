@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.EmbeddingConfig;
+import org.peft4j.config.Pooling;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
@@ -21,8 +22,8 @@ import org.peft4j.metrics.Evaluation;
 import org.peft4j.model.Head;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
-import org.peft4j.nn.Pooling;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.SentenceVectors;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
@@ -50,7 +51,7 @@ final class Embedding implements Task<EmbeddedExample> {
 
     private final EmbeddingConfig config;
     private final boolean normalize;
-    private final org.peft4j.config.Pooling pooling;
+    private final Pooling pooling;
 
     /** @param config with pooling and normalize decided */
     Embedding(EmbeddingConfig config) {
@@ -151,7 +152,7 @@ final class Embedding implements Task<EmbeddedExample> {
     }
 
     @Override
-    public double weight(EmbeddedExample example) {
+    public double weight(EmbeddedExample example, int inserted) {
         return 1;
     }
 
@@ -165,9 +166,8 @@ final class Embedding implements Task<EmbeddedExample> {
         return Scopes.scoped(() -> {
             ReadRows reads = reads(head, batch);
             Tensor rows = head.forward(h, reads.packing(context), context);
-            Tensor pooled =
-                    pooling == org.peft4j.config.Pooling.MEAN ? Pooling.mean(rows, reads.packing(context)) : rows;
-            return normalize ? Pooling.normalized(pooled) : pooled;
+            Tensor pooled = pooling == Pooling.MEAN ? SentenceVectors.mean(rows, reads.packing(context)) : rows;
+            return normalize ? SentenceVectors.normalized(pooled) : pooled;
         });
     }
 
@@ -175,7 +175,7 @@ final class Embedding implements Task<EmbeddedExample> {
     public Tensor loss(Head head, Tensor h, Batch<EmbeddedExample> batch, ForwardContext context) {
         return Scopes.scoped(() -> {
             int pairs = batch.examples().size();
-            Tensor unit = Pooling.normalized(vectors(head, h, batch, context));
+            Tensor unit = SentenceVectors.normalized(vectors(head, h, batch, context));
             Tensor both = unit.view(pairs, 2, unit.size(1));
             Tensor texts = both.select(1, 0);
             Tensor positives = both.select(1, 1);

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.metrics.RegressionMetrics;
 
 /**
@@ -90,7 +91,7 @@ final class PairMetrics {
         }
         block();
         Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put(Evaluation.ACCURACY, (double) right / pairs);
-        return new Evaluation(pairs, lossSum / pairs, metrics, List.of(), List.of(), cut);
+        metrics.put(MetricNames.ACCURACY, (double) right / pairs);
+        return new Evaluation(pairs, lossSum / pairs, metrics, Map.of(Evaluation.CUT, cut), List.of(), List.of());
     }
 }

@@ -46,16 +46,15 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
             CausalLmConfig config, Origin origin, Rows train, @Nullable Rows validation, TextTokenizer tokenizer)
             throws IOException {
         CausalLm task = use(config, origin);
-        return new Prepared<>(
-                task,
-                read(task, train, tokenizer, origin.notes()),
-                validation == null ? null : read(task, validation, tokenizer, origin.notes()));
-    }
-
-    private static Dataset<LanguageExample> read(CausalLm task, Rows rows, TextTokenizer tokenizer, List<String> notes)
-            throws IOException {
-        try (RowReader reader = rows.open(List.of())) {
-            return task.read(reader, tokenizer, notes);
+        Dataset<LanguageExample> rows;
+        try (RowReader reader = train.open(List.of())) {
+            rows = task.trained(reader, tokenizer, origin.notes());
+        }
+        if (validation == null) {
+            return new Prepared<>(task, rows, null);
+        }
+        try (RowReader reader = validation.open(List.of())) {
+            return new Prepared<>(task, rows, task.read(reader, tokenizer));
         }
     }
 

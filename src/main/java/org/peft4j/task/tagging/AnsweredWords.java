@@ -13,6 +13,7 @@ import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.data.TextTokenizer.WordTokens;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.metrics.EntityScores;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.RowBlocks;
 
@@ -41,7 +42,7 @@ final class AnsweredWords {
     /** Returns the number of characters. */
     private long add(Row row, TokenClassificationConfig config) {
         List<String> words = row.texts(config.words());
-        List<String> own = row.texts(config.tags());
+        List<String> own = row.labelsOf(config.tags());
         if (words.size() != own.size()) {
             throw row.wrong("expected a tag for each word, received " + words.size() + " words in column '"
                     + config.words() + "' and " + own.size() + " tags in column '" + config.tags() + "'");
@@ -50,10 +51,6 @@ final class AnsweredWords {
             throw row.wrong("expected at least one word in column '" + config.words() + "', received none");
         }
         for (String tag : own) {
-            if (tag.isEmpty()) {
-                throw row.wrong("expected a tag in column '" + config.tags() + "', received an empty text among "
-                        + Labels.quoted(own));
-            }
             if (counts.size() == Labels.MAX && !counts.containsKey(tag)) {
                 throw new MalformedFileException(
                         file,
@@ -70,6 +67,24 @@ final class AnsweredWords {
 
     Path file() {
         return file;
+    }
+
+    /** Number of rows. */
+    int size() {
+        return lines.size();
+    }
+
+    /** Rows whose tags are no BIO sequence; all tags are among the classes. */
+    long malformedBio(Labels classes) {
+        EntityScores scores = new EntityScores();
+        for (int i = 0; i < tags.size(); i++) {
+            long line = lines.get(i);
+            List<String> names = tags.get(i).stream()
+                    .map(tag -> classes.names().get(classes.index(file, line, tag)))
+                    .toList();
+            scores.add(names, names);
+        }
+        return scores.malformedGold();
     }
 
     /** How often each tag occurs, as the file writes it. */

@@ -21,6 +21,7 @@ import org.peft4j.data.TextTokenizer.WordTokens;
 import org.peft4j.metrics.ClassMetrics;
 import org.peft4j.metrics.EntityScores;
 import org.peft4j.metrics.Evaluation;
+import org.peft4j.metrics.MetricNames;
 import org.peft4j.model.Head;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -122,7 +123,7 @@ final class TokenClassification implements Task<TaggedExample> {
     }
 
     @Override
-    public double weight(TaggedExample example) {
+    public double weight(TaggedExample example, int inserted) {
         return example.tagged();
     }
 
@@ -180,6 +181,7 @@ final class TokenClassification implements Task<TaggedExample> {
                     EntityScores.isBio(labels.names()) ? new EntityScores() : null;
             private long rows;
             private long cut;
+            private long wordsWithoutTokens;
 
             @Override
             public void add(Head head, Tensor h, Batch<TaggedExample> batch, ForwardContext context) {
@@ -204,23 +206,34 @@ final class TokenClassification implements Task<TaggedExample> {
                 }
                 rows++;
                 cut += example.cut() ? 1 : 0;
+                wordsWithoutTokens += logits.length - right.size();
             }
 
             @Override
             public Evaluation evaluation() {
-                return metrics.evaluation(rows, entities == null ? Map.of() : entityMetrics(entities), cut);
+                Map<String, Long> counts = new LinkedHashMap<>();
+                counts.put(Evaluation.CUT, cut);
+                counts.put("words_without_tokens", wordsWithoutTokens); // cut, or nothing that the tokenizer knows
+                if (entities == null) {
+                    return metrics.evaluation(rows, Map.of(), counts);
+                }
+                counts.put("malformed_bio_rows", entities.malformedGold());
+                counts.put("malformed_bio_predictions", entities.malformedPredicted());
+                return metrics.evaluation(rows, entityMetrics(entities), counts);
             }
         };
     }
 
     private static Map<String, Double> entityMetrics(EntityScores entities) {
         Map<String, Double> metrics = new LinkedHashMap<>();
-        metrics.put("entity_f1", entities.overall().f1());
-        metrics.put("entity_precision", entities.overall().precision());
-        metrics.put("entity_recall", entities.overall().recall());
-        entities.byType().forEach((type, score) -> metrics.put("entity_f1." + type, score.f1()));
-        metrics.put("malformed_bio_rows", (double) entities.malformedGold());
-        metrics.put("malformed_bio_predictions", (double) entities.malformedPredicted());
+        metrics.put(MetricNames.ENTITY_F1, entities.overall().f1());
+        metrics.put(MetricNames.ENTITY_PRECISION, entities.overall().precision());
+        metrics.put(MetricNames.ENTITY_RECALL, entities.overall().recall());
+        entities.byType().forEach((type, score) -> {
+            if (!type.isEmpty()) { // else tags are B and I alone
+                metrics.put(MetricNames.ENTITY_F1 + "." + type, score.f1());
+            }
+        });
         return metrics;
     }
 

@@ -11,6 +11,7 @@ import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.data.Labels;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.metrics.EntityScores;
 import org.peft4j.model.HeadKind;
 import org.peft4j.task.Origin;
 import org.peft4j.task.OutputLabels;
@@ -79,8 +80,24 @@ public final class TokenClassificationType implements TaskType<TokenClassificati
         }
         Labels labels = outputs.forTraining(config.labels(), config.newHead(), rows.file(), counts, origin.notes());
         TokenClassification task = decided(config, labels, config.newHead() || outputs.adapterHead() > 0);
+        if (EntityScores.isBio(labels.names())) {
+            noteMalformed(rows, labels, origin.notes());
+            if (validationRows != null) {
+                noteMalformed(validationRows, labels, origin.notes());
+            }
+        }
         return new Prepared<>(
                 task, rows.dataset(labels), validationRows == null ? null : validationRows.dataset(labels));
+    }
+
+    private static void noteMalformed(AnsweredWords rows, Labels labels, List<String> notes) {
+        long malformed = rows.malformedBio(labels);
+        if (malformed > 0) {
+            notes.add(
+                    malformed + " of " + rows.size() + " rows of " + rows.file()
+                            + " have tags that are no BIO sequence:"
+                            + " an I- that does not stand behind a tag of its type; it is taken for the beginning of an entity");
+        }
     }
 
     private static AnsweredWords read(Rows rows, TokenClassificationConfig config, TextTokenizer tokenizer)

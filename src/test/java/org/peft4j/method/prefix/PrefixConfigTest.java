@@ -1,11 +1,9 @@
 package org.peft4j.method.prefix;
 
-import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.peft4j.method.PeftType;
 
 class PrefixConfigTest {
     @Test
@@ -23,12 +21,9 @@ class PrefixConfigTest {
     }
 
     @Test
-    void typeHasTheNamesOfFileAndYaml() {
-        PeftType type = PrefixConfig.defaults().peftType();
-        assertThat(type.fileName()).isEqualTo("PREFIX_TUNING");
-        assertThat(type.yamlName()).isEqualTo("prefix-tuning");
-        assertThat(PeftType.ofFileName("PREFIX_TUNING")).isEqualTo(type);
-        assertThatThrownBy(() -> PeftType.ofFileName("LORAA"))
-                .hasMessageContaining("supported are [LORA, IA3, PREFIX_TUNING");
+    void refusesAWidthWithoutAProjection() {
+        assertThatThrownBy(() -> new PrefixConfig(1, false, 64, InitPrefix.ZERO, List.of()))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith("encoderHiddenSize has no meaning without a projection, got 64");
     }
 }

@@ -17,7 +17,7 @@ import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
-import org.peft4j.nn.Pooling;
+import org.peft4j.nn.SentenceVectors;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
@@ -39,7 +39,7 @@ class BertTest {
                             expected.get("last_hidden_state").toFloats()))
                     .isLessThan(1e-5);
             assertThat(maxDifference(
-                            Tensors.toFloats(Pooling.mean(
+                            Tensors.toFloats(SentenceVectors.mean(
                                     model.outputs(Tokens.of(sentences.tokens()), context), context.packing())),
                             expected.get("mean_embedding").toFloats()))
                     .isLessThan(1e-5);

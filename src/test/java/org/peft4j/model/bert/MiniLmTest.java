@@ -22,7 +22,7 @@ import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
-import org.peft4j.nn.Pooling;
+import org.peft4j.nn.SentenceVectors;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 
@@ -45,7 +45,7 @@ class MiniLmTest {
                             expected.get("last_hidden_state").toFloats()))
                     .isLessThan(hidden);
             assertThat(maxDifference(
-                            Tensors.toFloats(Pooling.mean(
+                            Tensors.toFloats(SentenceVectors.mean(
                                     model.outputs(Tokens.of(sentences.tokens()), context), context.packing())),
                             expected.get("mean_embedding").toFloats()))
                     .isLessThan(embedding);

@@ -151,7 +151,12 @@ class RunDirectoryTest {
         Path path = temporary.resolve("metrics.jsonl");
         try (MetricsFile file = MetricsFile.append(path)) {
             file.write(new StepMetrics(
-                    1, 1, Double.NaN, java.util.Map.of("lora", 0.0), Double.POSITIVE_INFINITY, 1, 1, 1));
+                    1,
+                    1,
+                    Double.NaN,
+                    java.util.Map.of("lora", 0.0),
+                    Double.POSITIVE_INFINITY,
+                    new StepMetrics.Speed(1, 1, 1)));
         }
         assertThat(Files.readString(path)).contains("\"loss\":null").contains("\"grad_norm\":null");
     }

@@ -11,15 +11,14 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bitfit.BitFitConfig;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileConfig;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
@@ -38,8 +37,18 @@ public final class BitFitMethod implements Method<BitFitConfig> {
             ConfigKeys.of("peft4j").all(PeftKeys.COMMON).obeyed("terms").build();
 
     @Override
-    public PeftType type() {
-        return PeftType.BITFIT;
+    public String name() {
+        return "bitfit";
+    }
+
+    @Override
+    public String peftType() {
+        return "BITFIT";
+    }
+
+    @Override
+    public boolean isPefts() {
+        return false;
     }
 
     @Override
@@ -97,7 +106,7 @@ public final class BitFitMethod implements Method<BitFitConfig> {
 
     @Override
     public BitFitConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             return new BitFitConfig(config.texts("terms"), config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
@@ -108,10 +117,10 @@ public final class BitFitMethod implements Method<BitFitConfig> {
     @Override
     public Adapter read(String name, BitFitConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         Adapter.Builder builder = build(name, config, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return FileTensors.filled(builder.build(), file, byPath, BitFitMethod::key, notes);
+        return PeftTensors.filled(builder.build(), file, byPath, BitFitMethod::key, notes);
     }
 
     private static String key(String path) {
@@ -127,7 +136,7 @@ public final class BitFitMethod implements Method<BitFitConfig> {
 
     @Override
     public Map<String, TensorData> fileTensors(BitFitConfig config, Adapter adapter) {
-        return FileTensors.of(adapter, BitFitMethod::key);
+        return PeftTensors.of(adapter, BitFitMethod::key);
     }
 
     @Override

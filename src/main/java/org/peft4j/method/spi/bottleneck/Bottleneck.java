@@ -17,38 +17,35 @@ import org.peft4j.ops.Ops;
  * {@code y = h + dropout(W_up act(W_down norm(h + x) + c_down) + c_up)} of one sublayer. All of it is computed in float32, whatever the type of
  * the activations.
  */
-record Bottleneck(
-        String path,
-        Parameter downWeight,
-        Parameter downBias,
-        Parameter upWeight,
-        Parameter upBias,
-        BottleneckConfig.Activation activation,
-        double dropout)
+record Bottleneck(String path, Layer down, Layer up, BottleneckConfig.Activation activation, double dropout)
         implements SublayerUpdate {
+    /** A linear layer. */
+    record Layer(Parameter weight, Parameter bias) {
+        /** Normal with standard deviation 0.02, bias 0: as BERT's own begin. */
+        static Layer fresh(String path, long out, long in, long seed) {
+            String weight = path + ".weight";
+            return new Layer(
+                    Parameter.of(weight, GROUP, () -> Init.normal(seed, weight, STD, out, in)),
+                    Parameter.of(path + ".bias", GROUP, () -> Tensors.zeros(out)));
+        }
+
+        Tensor of(Tensor x) {
+            return Ops.linear(x, weight.value(), bias.value());
+        }
+    }
+
     private static final String GROUP = "bottleneck";
     private static final double STD = 0.02;
 
-    /** Matrices normal with standard deviation 0.02, biases 0: as BERT's own begin. */
     static Bottleneck fresh(SublayerPoint point, BottleneckConfig config, long seed) {
         long width = point.width();
         long inner = inner(point, config);
         return new Bottleneck(
                 point.path(),
-                normal(point.path() + ".adapter_down.weight", seed, inner, width),
-                zero(point.path() + ".adapter_down.bias", inner),
-                normal(point.path() + ".adapter_up.weight", seed, width, inner),
-                zero(point.path() + ".adapter_up.bias", width),
+                Layer.fresh(point.path() + ".adapter_down", inner, width, seed),
+                Layer.fresh(point.path() + ".adapter_up", width, inner, seed),
                 config.activation(),
                 config.dropout());
-    }
-
-    private static Parameter normal(String path, long seed, long out, long in) {
-        return Parameter.of(path, GROUP, () -> Init.normal(seed, path, STD, out, in));
-    }
-
-    private static Parameter zero(String path, long n) {
-        return Parameter.of(path, GROUP, () -> Tensors.zeros(n));
     }
 
     static long inner(SublayerPoint point, BottleneckConfig config) {
@@ -61,16 +58,16 @@ record Bottleneck(
     }
 
     List<Parameter> parameters() {
-        return List.of(downWeight, downBias, upWeight, upBias);
+        return List.of(down.weight, down.bias, up.weight, up.bias);
     }
 
     @Override
     public Tensor apply(Sublayer at, ForwardContext context) {
         Tensor normed = at.norm().apply(at.output()).to(ScalarType.Float);
-        Tensor inner = activated(Ops.linear(normed, downWeight.value(), downBias.value()));
-        Tensor up = Ops.linear(inner, upWeight.value(), upBias.value());
+        Tensor inner = activated(down.of(normed));
+        Tensor added = up.of(inner);
         double p = context.training() ? dropout : 0;
-        Tensor dropped = p == 0 ? up : Ops.dropout(up, p, context.seed(upWeight.path()));
+        Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(up.weight.path()));
         return at.output().add(dropped.to(at.output().scalar_type()));
     }
 

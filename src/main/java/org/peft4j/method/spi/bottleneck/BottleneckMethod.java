@@ -10,13 +10,12 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.bottleneck.BottleneckConfig;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileConfig;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
@@ -36,8 +35,18 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
             "there is an activation between its two layers: no frozen weight has that effect";
 
     @Override
-    public PeftType type() {
-        return PeftType.BOTTLENECK;
+    public String name() {
+        return "bottleneck";
+    }
+
+    @Override
+    public String peftType() {
+        return "BOTTLENECK";
+    }
+
+    @Override
+    public boolean isPefts() {
+        return false;
     }
 
     @Override
@@ -84,7 +93,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public BottleneckConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             return new BottleneckConfig(
                     config.count("reduction_factor", 16),
@@ -96,7 +105,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         }
     }
 
-    private static BottleneckConfig.Activation activation(FileConfig config) throws MalformedFileException {
+    private static BottleneckConfig.Activation activation(PeftConfigReader config) throws MalformedFileException {
         String name = config.text("activation");
         for (BottleneckConfig.Activation activation : BottleneckConfig.Activation.values()) {
             if (word(activation).equals(name == null ? "relu" : name)) {
@@ -113,10 +122,10 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     @Override
     public Adapter read(String name, BottleneckConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         Adapter.Builder builder = build(name, config, points, 0);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return FileTensors.filled(builder.build(), file, byPath, BottleneckMethod::key, notes);
+        return PeftTensors.filled(builder.build(), file, byPath, BottleneckMethod::key, notes);
     }
 
     private static String key(String path) {
@@ -134,7 +143,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public Map<String, TensorData> fileTensors(BottleneckConfig config, Adapter adapter) {
-        return FileTensors.of(adapter, BottleneckMethod::key);
+        return PeftTensors.of(adapter, BottleneckMethod::key);
     }
 
     @Override

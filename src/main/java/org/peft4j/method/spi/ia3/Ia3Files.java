@@ -9,7 +9,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.method.Targets;
 import org.peft4j.method.ia3.Ia3Config;
-import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 
 /** The config of (IA)³ as Hugging Face PEFT 0.21 writes it. */
@@ -18,14 +18,14 @@ final class Ia3Files {
     static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(PeftKeys.COMMON)
             .obeyed("target_modules", "feedforward_modules", "exclude_modules")
-            .obeyed("fan_in_fan_out") // taken as false, with a note: no linear layer here is stored the other way
+            .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .harmless("how the factors began, which the file's tensors replace", "init_ia3_weights")
             .build();
 
     private Ia3Files() {}
 
     static Ia3Config read(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             Targets targets = config.targets("target_modules");
             Object feedforward = config.get("feedforward_modules");

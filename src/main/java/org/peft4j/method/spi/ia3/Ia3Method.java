@@ -1,5 +1,6 @@
 package org.peft4j.method.spi.ia3;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -11,13 +12,13 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
+import org.peft4j.method.Targets;
 import org.peft4j.method.ia3.Ia3Config;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
@@ -46,8 +47,13 @@ public final class Ia3Method implements Method<Ia3Config> {
     }
 
     @Override
-    public PeftType type() {
-        return PeftType.IA3;
+    public String name() {
+        return "ia3";
+    }
+
+    @Override
+    public String peftType() {
+        return "IA3";
     }
 
     @Override
@@ -63,7 +69,13 @@ public final class Ia3Method implements Method<Ia3Config> {
     @Override
     public Adapter attach(String name, Ia3Config config, Points points, long seed) {
         Ia3Config resolved = Ia3Targets.resolve(config, points.modelType());
-        return build(name, resolved, sites(resolved, points), points).build();
+        List<Site> sites = sites(resolved, points);
+        if (!(config.feedforward() instanceof Targets.ModelDefault)) {
+            new Ia3Targets(resolved)
+                    .checkFeedforward(
+                            sites.stream().map(site -> site.point().path()).toList());
+        }
+        return build(name, resolved, sites, points).build();
     }
 
     private static List<Site> sites(Ia3Config config, Points points) {
@@ -102,11 +114,46 @@ public final class Ia3Method implements Method<Ia3Config> {
     }
 
     @Override
+    public Ia3Config respelled(Ia3Config config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+        Ia3Config resolved = Ia3Targets.resolve(config, points.modelType());
+        Ia3Targets targets = new Ia3Targets(resolved);
+        boolean same = points.linears().stream()
+                .allMatch(point -> means(targets, point, from).equals(means(targets, point, to)));
+        if (same) {
+            return config;
+        }
+        List<String> scaled = new ArrayList<>();
+        List<String> inputs = new ArrayList<>();
+        for (LinearPoint point : points.linears()) {
+            String path = to.apply(point.path());
+            if (targets.modules().adapts(point, from.apply(point.path()))) {
+                scaled.add(path);
+                if (targets.scalesInput(from.apply(point.path()))) {
+                    inputs.add(path);
+                }
+            }
+        }
+        return scaled.isEmpty()
+                ? config
+                : new Ia3Config(
+                        Targets.names(scaled),
+                        inputs.isEmpty() ? null : Targets.names(inputs),
+                        null,
+                        config.modulesToSave());
+    }
+
+    /** What the settings mean for a layer. */
+    private static List<Boolean> means(Ia3Targets targets, LinearPoint point, UnaryOperator<String> spelled) {
+        String path = spelled.apply(point.path());
+        return List.of(targets.modules().adapts(point, path), targets.scalesInput(path));
+    }
+
+    @Override
     public Adapter read(String name, Ia3Config config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        FileTensors.noteTransposed(file, notes);
+        PeftTensors.noteTransposed(file, points, notes);
         Ia3Config resolved = Ia3Targets.resolve(config, points.modelType());
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         List<Site> sites = sites(resolved, file, byPath, points);
         new Ia3Targets(resolved)
                 .modules()
@@ -117,7 +164,7 @@ public final class Ia3Method implements Method<Ia3Config> {
         Adapter.Builder builder = build(name, config, sites, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        return FileTensors.filled(adapter, file, byPath, key(adapter), notes);
+        return PeftTensors.filled(adapter, file, byPath, key(adapter), notes);
     }
 
     /** Where the config's targets are, and where the file has factors although they are not; the config says on which side. */
@@ -126,7 +173,7 @@ public final class Ia3Method implements Method<Ia3Config> {
         for (Map.Entry<String, TensorData> entry : byPath.entrySet()) {
             String path = entry.getKey();
             if (path.endsWith(FACTORS) && points.linear(path.substring(0, path.length() - FACTORS.length())) == null) {
-                throw FileTensors.malformed(
+                throw PeftTensors.malformed(
                         file,
                         "tensor " + entry.getValue().name() + " scales a linear layer that " + points.architecture()
                                 + " does not have");
@@ -138,14 +185,14 @@ public final class Ia3Method implements Method<Ia3Config> {
                 .map(point -> new Site(point, targets.scalesInput(point.path())))
                 .toList();
         if (sites.isEmpty()) {
-            throw FileTensors.malformed(
-                    file, "has no tensor named " + PeftKeys.MODEL + "…" + FACTORS + FileTensors.has(file));
+            throw PeftTensors.malformed(
+                    file, "has no tensor named " + PeftKeys.MODEL + "…" + FACTORS + PeftTensors.has(file));
         }
         return sites;
     }
 
     private static UnaryOperator<String> key(Adapter adapter) {
-        return FileTensors.key(PeftKeys.MODEL, adapter);
+        return PeftTensors.key(PeftKeys.MODEL, adapter);
     }
 
     @Override
@@ -155,7 +202,7 @@ public final class Ia3Method implements Method<Ia3Config> {
 
     @Override
     public Map<String, TensorData> fileTensors(Ia3Config config, Adapter adapter) {
-        return FileTensors.of(adapter, key(adapter));
+        return PeftTensors.of(adapter, key(adapter));
     }
 
     @Override

@@ -65,6 +65,21 @@ final class Ia3Targets {
         return modules;
     }
 
+    /** Refuses a feedforward that means none of the targets. */
+    void checkFeedforward(List<String> targets) {
+        if (feedforward instanceof Targets.Names names) {
+            for (String name : names.names()) {
+                if (targets.stream().noneMatch(path -> path.endsWith(name))) {
+                    throw new IllegalArgumentException("feedforward: none of the targets ends with '" + name
+                            + "', they are such as " + targets.get(0));
+                }
+            }
+        } else if (feedforward != null && targets.stream().noneMatch(this::scalesInput)) {
+            throw new IllegalArgumentException("feedforward: '" + feedforward.toTree()
+                    + "' matches none of the targets, such as " + targets.get(0));
+        }
+    }
+
     /** PEFT asks whether the path ends with the name, at a dot or not. */
     boolean scalesInput(String path) {
         if (feedforward instanceof Targets.Names names) {

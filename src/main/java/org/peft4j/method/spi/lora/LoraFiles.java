@@ -1,10 +1,12 @@
 package org.peft4j.method.spi.lora;
 
+import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -12,7 +14,8 @@ import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.spi.PeftConfigReader;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */
 final class LoraFiles {
@@ -22,7 +25,7 @@ final class LoraFiles {
     private LoraFiles() {}
 
     static LoraConfig read(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         for (String key : NEVER_NULL) {
             if (file.config().containsKey(key) && config.get(key) == null) {
                 throw config.wrong(key, "must have a value", null);
@@ -51,7 +54,7 @@ final class LoraFiles {
     }
 
     /** PEFT looks at the names only where layers are given. */
-    private static List<String> layersPattern(FileConfig config) throws MalformedFileException {
+    private static List<String> layersPattern(PeftConfigReader config) throws MalformedFileException {
         boolean named = config.get("layers_to_transform") == null
                 || !config.counts("layers_to_transform").isEmpty();
         return named
@@ -61,7 +64,7 @@ final class LoraFiles {
                 : List.of();
     }
 
-    private static Bias bias(FileConfig config) throws MalformedFileException {
+    private static Bias bias(PeftConfigReader config) throws MalformedFileException {
         String name = config.text("bias");
         for (Bias bias : Bias.values()) {
             if (bias.name().toLowerCase(Locale.ROOT).equals(name == null ? "none" : name)) {
@@ -96,6 +99,36 @@ final class LoraFiles {
         file.put("target_modules", config.targets().toTree());
         file.put("use_rslora", config.rslora());
         return file;
+    }
+
+    /** See {@link org.peft4j.method.spi.Method#respelled}; module by module, for these paths. */
+    static LoraConfig oneByOne(
+            LoraConfig config, List<String> paths, UnaryOperator<String> from, UnaryOperator<String> to) {
+        LoraLayers layers = new LoraLayers(config);
+        List<String> adapted = new ArrayList<>();
+        Map<String, Integer> ranks = new LinkedHashMap<>();
+        Map<String, Double> alphas = new LinkedHashMap<>();
+        for (String path : paths) {
+            String old = from.apply(path);
+            String pattern = PatternOrder.whole(to.apply(path));
+            if (layers.adapts(old)) {
+                adapted.add(to.apply(path));
+            }
+            if (layers.rank(old) != config.r()) {
+                ranks.put(pattern, layers.rank(old));
+            }
+            if (layers.alpha(old) != config.alpha()) {
+                alphas.put(pattern, layers.alpha(old));
+            }
+        }
+        return config.toBuilder()
+                .targets(adapted.isEmpty() ? config.targets() : Targets.names(adapted))
+                .excludeModules(null)
+                .layersPattern(List.of())
+                .layersToTransform(List.of())
+                .rankPattern(ranks)
+                .alphaPattern(alphas)
+                .build();
     }
 
     private static @Nullable Object layersPattern(List<String> names) {

@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.method.lora.InitLora;
-import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 
 /** What each key of a LoRA adapter's config means here. */
@@ -49,7 +49,7 @@ final class LoraKeys {
                     "rank_pattern",
                     "alpha_pattern",
                     "init_lora_weights")
-            .obeyed("fan_in_fan_out") // taken as false, with a note: no linear layer here is stored the other way
+            .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .unset("it scales each row of the adapted weight by a trained magnitude (DoRA)", "use_dora")
             .unset("it pools the input in groups on its way into A (QALoRA)", "use_qalora")
             .unset("B would have a bias", "lora_bias")
@@ -99,7 +99,7 @@ final class LoraKeys {
      * How A began. True, false, "gaussian", "orthogonal" and "eva" say how A and B were first filled, which the file's tensors
      * replace; the others change the base.
      */
-    static InitLora init(FileConfig config) throws MalformedFileException {
+    static InitLora init(PeftConfigReader config) throws MalformedFileException {
         String key = "init_lora_weights";
         Object value = config.get(key);
         if (value == null || value instanceof Boolean) {

@@ -3,25 +3,27 @@ package org.peft4j.method.spi.lora;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
+import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.lora.LoraTargets;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
@@ -37,8 +39,13 @@ public final class LoraMethod implements Method<LoraConfig> {
     private static final String OTHER_RANK = ", the adapter's config says ";
 
     @Override
-    public PeftType type() {
-        return PeftType.LORA;
+    public String name() {
+        return "lora";
+    }
+
+    @Override
+    public String peftType() {
+        return "LORA";
     }
 
     @Override
@@ -60,6 +67,12 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
+        LoraWithoutEffect.refuse(resolved, points, sites);
+        if (resolved.bias() != Bias.NONE && biases(resolved, sites, points).isEmpty()) {
+            throw new IllegalArgumentException("bias must be none, got "
+                    + resolved.bias().name().toLowerCase(Locale.ROOT)
+                    + ": what it means of " + points.architecture() + " has no bias");
+        }
         return build(name, resolved, sites, points, seed).build();
     }
 
@@ -143,8 +156,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        FileTensors.noteTransposed(file, notes);
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        PeftTensors.noteTransposed(file, points, notes);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         List<LoraSite> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
             LoraLayers layers = new LoraLayers(config);
@@ -163,7 +176,26 @@ public final class LoraMethod implements Method<LoraConfig> {
         Adapter.Builder builder = build(name, config, sites, points, 0);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        return FileTensors.filled(adapter, file, byPath, FileTensors.key(PeftKeys.MODEL, adapter), notes);
+        return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
+    }
+
+    @Override
+    public LoraConfig respelled(
+            LoraConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        List<String> paths = LoraSite.points(points)
+                .filter(point -> isCandidate(resolved, point))
+                .map(Point::path)
+                .toList();
+        LoraLayers layers = new LoraLayers(resolved);
+        boolean same =
+                paths.stream().allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))));
+        return same ? config : LoraFiles.oneByOne(resolved, paths, from, to);
+    }
+
+    /** What the settings mean for a module. */
+    private static List<Object> means(LoraLayers layers, String path) {
+        return List.of(layers.adapts(path), layers.rank(path), layers.alpha(path));
     }
 
     /** Where the file has tensors of LoRA; they count, whatever the config says of targets and ranks. */
@@ -181,19 +213,19 @@ public final class LoraMethod implements Method<LoraConfig> {
             Point<?> point = LoraSite.points(points)
                     .filter(candidate -> candidate.path().equals(path))
                     .findFirst()
-                    .orElseThrow(() -> FileTensors.malformed(
+                    .orElseThrow(() -> PeftTensors.malformed(
                             file,
                             tensor + " adapts a linear layer or embedding table that " + points.architecture()
                                     + " does not have"));
             List<Long> shape = entry.getValue().shape();
             if (byPath.containsKey(path + ".weight")) {
-                throw FileTensors.malformed(
+                throw PeftTensors.malformed(
                         file,
                         tensor + " adapts a weight that the file replaces too, by "
                                 + byPath.get(path + ".weight").name() + "; only one of them is supported");
             }
             if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > LoraConfig.MAX_RANK) {
-                throw FileTensors.malformed(
+                throw PeftTensors.malformed(
                         file, tensor + " must have shape [r, " + LoraSite.in(point) + "], has " + shape);
             }
             int rank = shape.get(0).intValue();
@@ -204,8 +236,8 @@ public final class LoraMethod implements Method<LoraConfig> {
             sites.add(new LoraSite(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }
         if (sites.isEmpty()) {
-            throw FileTensors.malformed(
-                    file, "has no tensor named " + PeftKeys.MODEL + "….lora_A.weight" + FileTensors.has(file));
+            throw PeftTensors.malformed(
+                    file, "has no tensor named " + PeftKeys.MODEL + "….lora_A.weight" + PeftTensors.has(file));
         }
         return sites;
     }
@@ -216,12 +248,16 @@ public final class LoraMethod implements Method<LoraConfig> {
         LoraLayers layers = new LoraLayers(resolved);
         return LoraFiles.write(
                 resolved,
-                LoraSite.points(points).map(Point::path).filter(layers::adapts).toList());
+                LoraSite.points(points)
+                        .map(Point::path)
+                        .map(PeftTensorNames.written(points))
+                        .filter(layers::adapts)
+                        .toList());
     }
 
     @Override
     public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
-        return FileTensors.of(adapter, FileTensors.key(PeftKeys.MODEL, adapter));
+        return PeftTensors.of(adapter, PeftTensors.key(PeftKeys.MODEL, adapter));
     }
 
     @Override

@@ -26,10 +26,15 @@ final class PatternOrder {
         Map<String, V> each = new TreeMap<>();
         wanted.forEach((path, value) -> {
             if (value != null) {
-                each.put("^" + path.replace(".", "\\."), value);
+                each.put(whole(path), value);
             }
         });
         return each;
+    }
+
+    /** The pattern of one module. */
+    static String whole(String path) {
+        return "^" + path.replace(".", "\\.");
     }
 
     private static <V> Map<String, @Nullable V> values(Map<String, V> patterns, Collection<String> paths) {

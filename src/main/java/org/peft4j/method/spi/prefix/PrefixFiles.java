@@ -8,7 +8,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
-import org.peft4j.method.spi.FileConfig;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.Points;
@@ -35,12 +35,14 @@ final class PrefixFiles {
     private PrefixFiles() {}
 
     static PrefixConfig read(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
+        boolean projection = config.flag("prefix_projection");
+        int encoderHiddenSize = config.count("encoder_hidden_size", 0); // PEFT writes one without a projection, too
         try {
             return new PrefixConfig(
                     config.count("num_virtual_tokens", 0),
-                    config.flag("prefix_projection"),
-                    config.count("encoder_hidden_size", 0),
+                    projection,
+                    projection ? encoderHiddenSize : 0,
                     "zero".equals(config.get("init_weights")) ? InitPrefix.ZERO : InitPrefix.RANDOM,
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
@@ -50,7 +52,7 @@ final class PrefixFiles {
 
     /** The table is laid out by these sizes, so they have to be the model's. */
     static void checkModel(AdapterFile file, Points points) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         sizes(points).forEach((key, size) -> {
             if (config.count(key, size) != size) {
                 throw config.wrong(key, "must be " + size + " for this model", config.get(key));

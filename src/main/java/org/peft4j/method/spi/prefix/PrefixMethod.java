@@ -10,12 +10,12 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.DType;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
@@ -35,8 +35,13 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     private static final String PREFIX = "base_model.";
 
     @Override
-    public PeftType type() {
-        return PeftType.PREFIX_TUNING;
+    public String name() {
+        return "prefix-tuning";
+    }
+
+    @Override
+    public String peftType() {
+        return "PREFIX_TUNING";
     }
 
     @Override
@@ -80,12 +85,21 @@ public final class PrefixMethod implements Method<PrefixConfig> {
                 () -> Init.normal(seed, path + "embedding.weight", 1, config.virtualTokens(), hidden));
         Parameter downWeight = linear(path + "transform.0.weight", inner, hidden, seed);
         Parameter downBias = bias(path + "transform.0.bias", inner, hidden, seed);
-        Parameter upWeight = linear(path + "transform.2.weight", width(points), inner, seed);
-        Parameter upBias = bias(path + "transform.2.bias", width(points), inner, seed);
+        boolean zero = config.init() == InitPrefix.ZERO; // the last layer's, so that the whole prefix is
+        Parameter upWeight = zero
+                ? zeros(path + "transform.2.weight", width(points), inner)
+                : linear(path + "transform.2.weight", width(points), inner, seed);
+        Parameter upBias = zero
+                ? zeros(path + "transform.2.bias", width(points))
+                : bias(path + "transform.2.bias", width(points), inner, seed);
         for (Parameter parameter : List.of(embedding, downWeight, downBias, upWeight, upBias)) {
             builder.parameter(parameter);
         }
         return PrefixTable.projected(embedding, downWeight, downBias, upWeight, upBias);
+    }
+
+    private static Parameter zeros(String path, long... shape) {
+        return Parameter.of(path, GROUP, () -> Tensors.zeros(shape));
     }
 
     private static Parameter linear(String path, long out, long in, long seed) {
@@ -115,6 +129,11 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     }
 
     @Override
+    public String savedPrefix() {
+        return PeftKeys.INPUT;
+    }
+
+    @Override
     public ConfigKeys keys() {
         return PrefixFiles.KEYS;
     }
@@ -134,11 +153,11 @@ public final class PrefixMethod implements Method<PrefixConfig> {
         }
         Adapter.Builder builder = Adapter.builder(name);
         PrefixFiles.checkModel(file, points);
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PREFIX, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PREFIX, points);
         PrefixTable table = direct(builder, config.virtualTokens(), InitPrefix.ZERO, points, 0);
         claim(builder, table, config, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return FileTensors.filled(builder.build(), file, byPath, PrefixMethod::key, notes);
+        return PeftTensors.filled(builder.build(), file, byPath, PrefixMethod::key, notes);
     }
 
     private static String key(String path) {
@@ -165,7 +184,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
                     TABLE,
                     new TensorData(TABLE, DType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
         }
-        FileTensors.of(adapter, PrefixMethod::key).forEach((name, data) -> {
+        PeftTensors.of(adapter, PrefixMethod::key).forEach((name, data) -> {
             if (!name.equals(TABLE) && !name.startsWith(PREFIX + "prompt_encoder.")) {
                 tensors.put(name, data);
             }

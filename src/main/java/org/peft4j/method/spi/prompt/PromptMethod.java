@@ -10,10 +10,9 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.prompt.PromptConfig;
-import org.peft4j.method.spi.FileConfig;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.SoftPrompt;
@@ -32,8 +31,13 @@ public final class PromptMethod implements Method<PromptConfig> {
             .build();
 
     @Override
-    public PeftType type() {
-        return PeftType.PROMPT_TUNING;
+    public String name() {
+        return "prompt-tuning";
+    }
+
+    @Override
+    public String peftType() {
+        return "PROMPT_TUNING";
     }
 
     @Override
@@ -60,13 +64,18 @@ public final class PromptMethod implements Method<PromptConfig> {
     }
 
     @Override
+    public String savedPrefix() {
+        return PeftKeys.INPUT;
+    }
+
+    @Override
     public ConfigKeys keys() {
         return KEYS;
     }
 
     @Override
     public PromptConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             return new PromptConfig(config.count("num_virtual_tokens", 0), config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {

@@ -8,11 +8,10 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
-import org.peft4j.method.spi.FileConfig;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.SoftPrompt;
@@ -40,8 +39,13 @@ public final class PTuningMethod implements Method<PTuningConfig> {
             .build();
 
     @Override
-    public PeftType type() {
-        return PeftType.P_TUNING;
+    public String name() {
+        return "p-tuning";
+    }
+
+    @Override
+    public String peftType() {
+        return "P_TUNING";
     }
 
     @Override
@@ -95,13 +99,18 @@ public final class PTuningMethod implements Method<PTuningConfig> {
     }
 
     @Override
+    public String savedPrefix() {
+        return PeftKeys.INPUT;
+    }
+
+    @Override
     public ConfigKeys keys() {
         return KEYS;
     }
 
     @Override
     public PTuningConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             return new PTuningConfig(
                     config.count("num_virtual_tokens", 0),

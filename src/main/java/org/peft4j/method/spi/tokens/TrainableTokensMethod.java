@@ -4,20 +4,20 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.PeftType;
 import org.peft4j.method.Targets;
-import org.peft4j.method.spi.AdapterNames;
-import org.peft4j.method.spi.FileConfig;
-import org.peft4j.method.spi.FileTensors;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PeftTensorNames;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TargetModules;
 import org.peft4j.method.tokens.TrainableTokensConfig;
@@ -44,8 +44,13 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
             .build();
 
     @Override
-    public PeftType type() {
-        return PeftType.TRAINABLE_TOKENS;
+    public String name() {
+        return "trainable-tokens";
+    }
+
+    @Override
+    public String peftType() {
+        return "TRAINABLE_TOKENS";
     }
 
     @Override
@@ -122,7 +127,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
 
     @Override
     public TrainableTokensConfig readConfig(AdapterFile file) throws MalformedFileException {
-        FileConfig config = new FileConfig(file);
+        PeftConfigReader config = new PeftConfigReader(file);
         try {
             Targets targets = config.targets("target_modules");
             return new TrainableTokensConfig(
@@ -135,13 +140,34 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
     }
 
     @Override
+    public TrainableTokensConfig respelled(
+            TrainableTokensConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+        Targets targets = config.targets();
+        if (targets instanceof Targets.ModelDefault) {
+            return config;
+        }
+        List<String> tables = points.all(EmbeddingPoint.class).stream()
+                .map(EmbeddingPoint::path)
+                .toList();
+        List<String> meant = tables.stream()
+                .filter(path -> targets.matches(from.apply(path)))
+                .map(to)
+                .toList();
+        boolean same =
+                tables.stream().allMatch(path -> targets.matches(from.apply(path)) == targets.matches(to.apply(path)));
+        return same || meant.isEmpty()
+                ? config
+                : new TrainableTokensConfig(config.tokens(), Targets.names(meant), config.modulesToSave());
+    }
+
+    @Override
     public Adapter read(String name, TrainableTokensConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        Map<String, TensorData> byPath = AdapterNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         Adapter.Builder builder = build(name, config, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        return FileTensors.filled(adapter, file, byPath, FileTensors.key(PeftKeys.MODEL, adapter), notes);
+        return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
     }
 
     /** PEFT writes the whole path of the table where none was named. */
@@ -152,7 +178,8 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
         file.put(
                 "target_modules",
                 config.targets() instanceof Targets.ModelDefault
-                        ? tables(config, points).get(0).path()
+                        ? PeftTensorNames.written(points)
+                                .apply(tables(config, points).get(0).path())
                         : config.targets().toTree());
         file.put("token_indices", config.tokens());
         return file;
@@ -160,7 +187,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
 
     @Override
     public Map<String, TensorData> fileTensors(TrainableTokensConfig config, Adapter adapter) {
-        return FileTensors.of(adapter, FileTensors.key(PeftKeys.MODEL, adapter));
+        return PeftTensors.of(adapter, PeftTensors.key(PeftKeys.MODEL, adapter));
     }
 
     @Override

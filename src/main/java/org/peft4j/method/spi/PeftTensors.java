@@ -1,0 +1,191 @@
+package org.peft4j.method.spi;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.UnaryOperator;
+import java.util.stream.Collectors;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorNames;
+import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
+
+/** Parameters as tensors of an adapter file and back. */
+public final class PeftTensors {
+    private PeftTensors() {}
+
+    /** All parameters under the names that {@code key} gives to their paths. */
+    public static Map<String, TensorData> of(Adapter adapter, UnaryOperator<String> key) {
+        Map<String, TensorData> tensors = new LinkedHashMap<>();
+        for (Parameter parameter : adapter.parameters().values()) {
+            String name = key.apply(parameter.path());
+            List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
+            tensors.put(name, new TensorData(name, DType.F32, shape, Tensors.toBytes(parameter.value())));
+        }
+        return tensors;
+    }
+
+    /** Values under a name, in float32. */
+    static TensorData of(String name, Tensor values) {
+        try (PointerScope scope = new PointerScope()) {
+            Tensor wide = values.to(ScalarType.Float).contiguous();
+            List<Long> shape = Arrays.stream(Tensors.shape(wide)).boxed().toList();
+            return new TensorData(name, DType.F32, shape, Tensors.toBytes(wide));
+        }
+    }
+
+    /**
+     * The names that PEFT's files have: the prefix and the path; what is trained of an adapted layer's own tensors is inside of
+     * PEFT's wrapper there.
+     */
+    public static UnaryOperator<String> key(String prefix, Adapter adapter) {
+        Set<String> adapted = adapter.claims(LinearPoint.class).keySet().stream()
+                .map(LinearPoint::path)
+                .collect(Collectors.toSet());
+        return path -> {
+            String module = path.substring(0, Math.max(0, path.lastIndexOf('.')));
+            return prefix
+                    + (adapted.contains(module) && isOwn(path)
+                            ? module + ".base_layer" + path.substring(module.length())
+                            : path);
+        };
+    }
+
+    private static boolean isOwn(String path) {
+        return path.endsWith(".bias") || path.endsWith(".weight");
+    }
+
+    /** As {@link #load}; returns the adapter, or closes it if the file does not fit. */
+    public static Adapter filled(
+            Adapter adapter,
+            AdapterFile file,
+            Map<String, TensorData> byPath,
+            UnaryOperator<String> key,
+            List<String> notes)
+            throws MalformedFileException {
+        try {
+            load(adapter, file, byPath, key, notes);
+            return adapter;
+        } catch (RuntimeException e) {
+            adapter.close();
+            throw e;
+        }
+    }
+
+    /** As PEFT warns: {@code fan_in_fan_out} is said of a model whose linear layers are not stored as GPT-2's are. */
+    public static void noteTransposed(AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        if (new PeftConfigReader(file).flag("fan_in_fan_out") && !points.transposed()) {
+            notes.add("fan_in_fan_out is true in the adapter's config, but the model's linear layers store [out, in]:"
+                    + " taken as false, as PEFT does");
+        }
+    }
+
+    /**
+     * Fills all parameters from the file.
+     *
+     * @param byPath the file's tensors by path, see {@link PeftTensorNames}
+     * @param key the name that a path has in the method's files, for messages
+     * @param notes collects what is passed over
+     * @throws MalformedFileException if a parameter's tensor is missing, has another shape or a value that is not finite,
+     *     or a tensor finds no place
+     */
+    public static void load(
+            Adapter adapter,
+            AdapterFile file,
+            Map<String, TensorData> byPath,
+            UnaryOperator<String> key,
+            List<String> notes)
+            throws MalformedFileException {
+        Map<String, TensorData> left = new LinkedHashMap<>(byPath);
+        for (Parameter parameter : adapter.parameters().values()) {
+            TensorData data = left.remove(parameter.path());
+            if (data == null) {
+                throw malformed(file, "adapter lacks the tensor " + key.apply(parameter.path()) + has(file));
+            }
+            List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
+            if (!data.shape().equals(shape)) {
+                throw malformed(
+                        file,
+                        "tensor " + data.name() + " must have shape " + shape + " for this model, has " + data.shape()
+                                + (parameter.path().contains("embeddings.")
+                                        ? "; the adapter was made on the model with a vocabulary of another size: give"
+                                                + " the model as it was saved then"
+                                        : ""));
+            }
+            parameter.set(floats(file, data));
+        }
+        passOver(left, notes);
+        if (!left.isEmpty()) {
+            throw malformed(
+                    file,
+                    left.size() + " of " + file.tensors().size() + " tensors find no place in this model: "
+                            + TensorNames.some(
+                                    left.values().stream().map(TensorData::name).toList()));
+        }
+    }
+
+    /** What is no floating-point tensor was not trained: a buffer such as position_ids, or of a type for other programs. */
+    private static void passOver(Map<String, TensorData> left, List<String> notes) {
+        left.values().removeIf(data -> {
+            boolean buffer = !data.dtype().isFloat();
+            if (buffer) {
+                notes.add("the adapter's tensor " + data.name() + " (" + data.dtype()
+                        + ") is passed over: it belongs to nothing that an adapter trains");
+            }
+            return buffer;
+        });
+    }
+
+    private static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {
+        float[] values;
+        try {
+            values = data.toFloats();
+        } catch (IllegalStateException e) {
+            throw malformed(file, e.getMessage());
+        }
+        for (int i = 0; i < values.length; i++) {
+            if (!Float.isFinite(values[i])) {
+                throw malformed(
+                        file,
+                        "tensor " + data.name() + " must hold finite numbers, has " + values[i] + " at "
+                                + index(i, data.shape()) + "; the training that made it went wrong");
+            }
+        }
+        return values;
+    }
+
+    /** The place of a row-major element. */
+    private static List<Long> index(long element, List<Long> shape) {
+        Long[] index = new Long[shape.size()];
+        long rest = element;
+        for (int d = shape.size() - 1; d >= 0; d--) {
+            index[d] = rest % shape.get(d);
+            rest /= shape.get(d);
+        }
+        return new ArrayList<>(Arrays.asList(index));
+    }
+
+    /** What the file has instead, for messages. */
+    public static String has(AdapterFile file) {
+        return "; it has " + TensorNames.some(file.tensors().keySet());
+    }
+
+    /** An error in the tensors of an adapter. */
+    public static MalformedFileException malformed(AdapterFile file, String reason) {
+        return new MalformedFileException(file.directory().resolve(AdapterFiles.TENSORS), -1, reason);
+    }
+}

@@ -1,0 +1,201 @@
+package org.peft4j.model.decoder;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.model.ModelInfo;
+import org.peft4j.nn.CausalAttention;
+import org.peft4j.nn.LinearGroup;
+import org.peft4j.nn.RmsNorm;
+import org.peft4j.nn.Rotary;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.KeyValuePoint;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.ReadRows;
+
+/**
+ * Attention of a block: {@code o(attention(turn(norm(q x)), turn(norm(k x)), v x))}. Queries and output are computed for the rows
+ * that are read behind the block alone, keys and values for all rows.
+ */
+final class DecoderAttention implements AutoCloseable {
+    private final long headSize;
+    private final Projections projections;
+    private final @Nullable RmsNorm queryNorm;
+    private final @Nullable RmsNorm keyNorm;
+    private final CausalAttention attention;
+    private final LinearGroup output;
+
+    /** Makes queries, keys and values, each [rows, heads, D]; queries of the read rows. */
+    private interface Projections extends AutoCloseable {
+        Tensor[] forward(Tensor x, ReadRows rows, ForwardContext context);
+
+        List<LinearPoint> points();
+
+        @Override
+        void close();
+    }
+
+    DecoderAttention(int layer, @Nullable Rotary rotary, DecoderTensors tensors) throws IOException {
+        DecoderConfig.Attention config = tensors.config().layers().get(layer).attention();
+        ModelInfo.Stack stack = tensors.config().stack();
+        DecoderNames.Block names = tensors.names().block();
+        String path = tensors.names().block(layer) + names.attention();
+        headSize = stack.headSize();
+        long c = stack.hiddenSize();
+        long queries = stack.queryHeads() * headSize;
+        long keys = stack.keyValueHeads() * headSize;
+        boolean bias = config.projections().bias();
+        List<String> qkv = names.queryKeyValue();
+        projections = qkv.size() == 1
+                ? new Joined(
+                        LinearGroup.of(tensors.linear(path + "." + qkv.get(0), queries + 2 * keys, c, bias)),
+                        stack,
+                        config.projections().headwise())
+                : new Apart(
+                        LinearGroup.of(
+                                tensors.linear(path + "." + qkv.get(0), queries, c, bias),
+                                tensors.linear(path + "." + qkv.get(1), keys, c, bias),
+                                tensors.linear(path + "." + qkv.get(2), keys, c, bias)),
+                        headSize);
+        DecoderConfig.QueryKeyNorm norm = config.projections().norm();
+        boolean normed = norm != DecoderConfig.QueryKeyNorm.NONE;
+        boolean whole = norm == DecoderConfig.QueryKeyNorm.ROW;
+        queryNorm = normed ? tensors.rmsNorm(path + ".q_norm", whole ? queries : headSize) : null;
+        keyNorm = normed ? tensors.rmsNorm(path + ".k_norm", whole ? keys : headSize) : null;
+        attention = new CausalAttention(
+                new KeyValuePoint(path, layer, stack.keyValueHeads(), headSize),
+                rotary,
+                new CausalAttention.Scores(config.scale(), config.window(), config.softcap(), config.dropout()));
+        output = LinearGroup.of(tensors.linear(
+                path + "." + names.attentionOutput(),
+                c,
+                queries,
+                config.projections().outputBias()));
+    }
+
+    List<LinearPoint> linearPoints() {
+        List<LinearPoint> points = new ArrayList<>(projections.points());
+        points.addAll(output.points(false));
+        return points;
+    }
+
+    KeyValuePoint keyValuePoint() {
+        return attention.point();
+    }
+
+    /** Module that the sublayer ends in. */
+    String outputPath() {
+        return output.layers().get(0).path();
+    }
+
+    /**
+     * @param x normed rows of all sequences, [T, C]
+     * @return of the read rows, [R, C]
+     */
+    Tensor forward(Tensor x, ReadRows rows, ForwardContext context) {
+        return Scopes.scoped(() -> {
+            Tensor[] qkv = projections.forward(x, rows, context);
+            Tensor q = queryNorm == null ? qkv[0] : queryNorm.heads(qkv[0], rows.packing(context), context);
+            Tensor k = keyNorm == null ? qkv[1] : keyNorm.heads(qkv[1], context.packing(), context);
+            Tensor o = attention.forward(q, k, qkv[2], rows, context);
+            return output.forwardOne(o.flatten(1, 2), rows.packing(context), context);
+        });
+    }
+
+    private static Tensor heads(Tensor rows, long headSize) {
+        return rows.view(rows.size(0), rows.size(1) / headSize, headSize);
+    }
+
+    /** Three layers. */
+    private static final class Apart implements Projections {
+        private final LinearGroup all;
+        private final LinearGroup query;
+        private final LinearGroup keyValue;
+        private final long headSize;
+
+        Apart(LinearGroup all, long headSize) {
+            this.all = all;
+            this.headSize = headSize;
+            query = LinearGroup.of(all.layers().get(0));
+            keyValue = LinearGroup.of(all.layers().get(1), all.layers().get(2));
+        }
+
+        @Override
+        public Tensor[] forward(Tensor x, ReadRows rows, ForwardContext context) {
+            Tensor[] made;
+            if (rows.packing(context) == context.packing()) {
+                made = all.forward(x, context.packing(), context);
+            } else {
+                Tensor[] kv = keyValue.forward(x, context.packing(), context);
+                Tensor q = query.forwardOne(rows.select(x, context), rows.packing(context), context);
+                made = new Tensor[] {q, kv[0], kv[1]};
+            }
+            return new Tensor[] {heads(made[0], headSize), heads(made[1], headSize), heads(made[2], headSize)};
+        }
+
+        @Override
+        public List<LinearPoint> points() {
+            return all.points(false);
+        }
+
+        @Override
+        public void close() {
+            List.of(all, query, keyValue).forEach(LinearGroup::close);
+        }
+    }
+
+    /** One layer: all queries, then all keys, then all values; or query, key and value of one head after the other. */
+    private static final class Joined implements Projections {
+        private final LinearGroup layer;
+        private final ModelInfo.Stack stack;
+        private final boolean headwise;
+
+        Joined(LinearGroup layer, ModelInfo.Stack stack, boolean headwise) {
+            this.layer = layer;
+            this.stack = stack;
+            this.headwise = headwise;
+        }
+
+        @Override
+        public Tensor[] forward(Tensor x, ReadRows rows, ForwardContext context) {
+            long d = stack.headSize();
+            Tensor y = layer.forwardOne(x, context.packing(), context);
+            if (headwise) {
+                Tensor heads = heads(y, 3 * d);
+                Tensor q = heads.narrow(2, 0, d).contiguous();
+                return new Tensor[] {
+                    rows.select(q, context),
+                    heads.narrow(2, d, d).contiguous(),
+                    heads.narrow(2, 2 * d, d).contiguous()
+                };
+            }
+            Tensor heads = heads(y, d);
+            long queries = stack.queryHeads();
+            long keys = stack.keyValueHeads();
+            return new Tensor[] {
+                rows.select(heads.narrow(1, 0, queries), context),
+                heads.narrow(1, queries, keys),
+                heads.narrow(1, queries + keys, keys)
+            };
+        }
+
+        @Override
+        public List<LinearPoint> points() {
+            return layer.points(false);
+        }
+
+        @Override
+        public void close() {
+            layer.close();
+        }
+    }
+
+    @Override
+    public void close() {
+        projections.close();
+        output.close();
+    }
+}

@@ -1,0 +1,38 @@
+package org.peft4j.model.decoder;
+
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.model.ModelInfo;
+import org.peft4j.model.RotaryReader;
+
+/** Mistral (Jiang et al. 2023): Llama with a sliding window in all blocks. */
+public final class MistralFamily extends DecoderFamily {
+    public MistralFamily() {
+        super(
+                "mistral",
+                DecoderNames.ofLlama("Mistral", DecoderNames.Norms.BEFORE),
+                DecoderKeys.ofLlama()
+                        .obeyed("hidden_act", "sliding_window")
+                        .unset("transformers takes the window or leaves it out, by the way it goes", "layer_types")
+                        .build());
+    }
+
+    @Override
+    DecoderConfig read(DecoderReader config) throws MalformedFileException {
+        ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(8, 0));
+        int positions = config.positions(131_072);
+        DecoderConfig.Attention attention = new DecoderConfig.Attention(
+                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
+                1 / Math.sqrt(stack.headSize()),
+                config.has("sliding_window") ? config.window(0) : 4_096,
+                0,
+                config.dropout("attention_dropout", 0),
+                DecoderConfig.Projections.plain(false, false));
+        return new DecoderConfig(
+                stack,
+                config.vocabulary(positions, false),
+                config.rmsNorm(1e-6, 0),
+                DecoderConfig.Residual.PLAIN,
+                config.layers(stack, attention, config.gatedMlp(false)),
+                config.heads());
+    }
+}

@@ -1,0 +1,138 @@
+package org.peft4j.model.decoder;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.T_TensorTensor_T;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.model.FrozenTensors;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Ops;
+import org.peft4j.ops.Weight;
+
+/**
+ * A mixture of experts (Shazeer et al. 2017): a router gives each row to the few gated MLPs with the highest shares, and what
+ * they give is added up by these. Files have an expert's matrices by themselves, or those of all experts in one tensor.
+ *
+ * @see <a href="https://arxiv.org/abs/1701.06538">Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts
+ *     Layer</a>
+ */
+final class SparseMlp implements DecoderMlp {
+    /** Where older files have what is below {@code mlp}. */
+    private static final String OLD_PATH = "block_sparse_moe";
+
+    private final String path;
+    private final DecoderConfig.Mlp config;
+    private final DecoderConfig.Experts experts;
+    private final Tensor router;
+    private final List<Expert> all = new ArrayList<>();
+    private final List<Tensor> views = new ArrayList<>();
+
+    /** @param gateUp [2 inner, C] of two parts */
+    private record Expert(Weight gateUp, Weight down) {}
+
+    /** @param block of the layer, such as {@code model.layers.0.} */
+    SparseMlp(String block, DecoderConfig.Mlp config, DecoderConfig.Experts experts, DecoderTensors tensors)
+            throws IOException {
+        this.config = config;
+        this.experts = experts;
+        FrozenTensors frozen = tensors.frozen();
+        String name = tensors.names().block().mlp();
+        path = block + (frozen.rows(block + OLD_PATH + ".gate.weight").isPresent() ? OLD_PATH : name);
+        long c = tensors.config().stack().hiddenSize();
+        router = frozen.matrix(path + ".gate.weight", experts.count(), c);
+        long size = config.size();
+        String list = path + ".experts.";
+        if (frozen.rows(list + "gate_up_proj").isPresent()) {
+            Tensor gateUp = frozen.matrix(list + "gate_up_proj", experts.count(), 2 * size, c);
+            Tensor down = frozen.matrix(list + "down_proj", experts.count(), c, size);
+            for (int e = 0; e < experts.count(); e++) {
+                Tensor both = of(gateUp, e);
+                add(part(both, 0, size), part(both, size, size), of(down, e));
+            }
+        } else {
+            boolean old = frozen.rows(list + "0.w1.weight").isPresent();
+            for (int e = 0; e < experts.count(); e++) {
+                add(
+                        frozen.matrix(list + e + (old ? ".w1.weight" : ".gate_proj.weight"), size, c),
+                        frozen.matrix(list + e + (old ? ".w3.weight" : ".up_proj.weight"), size, c),
+                        frozen.matrix(list + e + (old ? ".w2.weight" : ".down_proj.weight"), c, size));
+            }
+        }
+    }
+
+    private void add(Tensor gate, Tensor up, Tensor down) {
+        all.add(new Expert(Weight.of(List.of(gate, up)), Weight.of(List.of(down))));
+    }
+
+    private Tensor of(Tensor tensor, long expert) {
+        return view(Scopes.owned(() -> tensor.select(0, expert)));
+    }
+
+    private Tensor part(Tensor tensor, long from, long rows) {
+        return view(Scopes.owned(() -> tensor.narrow(0, from, rows)));
+    }
+
+    private Tensor view(Tensor view) {
+        views.add(view);
+        return view;
+    }
+
+    @Override
+    public Tensor forward(Tensor x, Packing rows, ForwardContext context) {
+        return Scopes.scoped(() -> {
+            Tensor shares = Ops.linear(x, router, null).to(ScalarType.Float).softmax(1);
+            T_TensorTensor_T top = shares.topk(experts.chosen());
+            Tensor weights = top.get0();
+            Tensor chosen = top.get1();
+            if (experts.normalised()) {
+                weights = weights.div(weights.sum(new long[] {1}, true, new org.bytedeco.pytorch.ScalarTypeOptional()));
+            }
+            Tensor sum = torch.zeros_like(x);
+            for (int e = 0; e < all.size(); e++) {
+                Tensor taken = chosen.eq(new Scalar(e));
+                Tensor own = taken.any(1).nonzero().view(-1);
+                if (own.size(0) > 0) {
+                    Tensor share = weights.masked_select(taken).unsqueeze(1).to(x.scalar_type());
+                    Tensor y = forward(all.get(e), x.index_select(0, own)).mul(share);
+                    sum = sum.index_add(0, own, y);
+                }
+            }
+            return sum;
+        });
+    }
+
+    private Tensor forward(Expert expert, Tensor x) {
+        return Scopes.scoped(() -> {
+            Tensor[] gateUp = Ops.loraLinear(x, expert.gateUp(), null, List.of(), 0);
+            Tensor inner = Ops.gatedMlp(gateUp[0], gateUp[1], config.activation());
+            return Ops.loraLinear(inner, expert.down(), null, List.of(), 0)[0];
+        });
+    }
+
+    /** None: low-rank updates of experts are not offered. */
+    @Override
+    public List<LinearPoint> linearPoints() {
+        return List.of();
+    }
+
+    @Override
+    public String outputPath() {
+        return path;
+    }
+
+    @Override
+    public void close() {
+        all.forEach(expert -> {
+            expert.gateUp().close();
+            expert.down().close();
+        });
+        views.forEach(Tensor::close);
+    }
+}
