@@ -58,7 +58,7 @@ public final class Bytes {
     }
 
     /** The whole file, of which nothing is read if it is longer than {@code limit} bytes. */
-    static byte[] readFile(Path path, int limit) throws IOException {
+    public static byte[] readFile(Path path, int limit) throws IOException {
         try (InputStream in = Streams.open(path)) {
             long size = Streams.isStandardInput(path) ? 0 : Files.size(path);
             byte[] bytes = size > limit ? new byte[0] : in.readNBytes(limit + 1); // a pipe says that its size is 0

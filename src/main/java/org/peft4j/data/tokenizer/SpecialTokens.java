@@ -119,6 +119,13 @@ final class SpecialTokens {
         return Optional.ofNullable(named.get(name)).map(AddedToken::content);
     }
 
+    /** The texts of all that have a name, by that name. */
+    Map<String, String> texts() {
+        Map<String, String> texts = new LinkedHashMap<>();
+        named.forEach((name, token) -> texts.put(name, token.content()));
+        return texts;
+    }
+
     /** A special token that a tokenizer has where no file names one. */
     void orDefault(String name, String content) {
         named.putIfAbsent(name, AddedToken.special(content));

@@ -99,6 +99,16 @@ public record TokenizerFiles(
                 .orElse(OptionalInt.empty());
     }
 
+    /** The texts of the special tokens that a directory's files name, by name: what a chat template is given of them. */
+    public static Map<String, String> specialTokens(Path directory) throws IOException {
+        return SpecialTokens.read(
+                        optional(directory.resolve(CONFIG)),
+                        optional(directory.resolve("special_tokens_map.json")),
+                        null, // what has no name
+                        null)
+                .texts();
+    }
+
     private static @Nullable Part optional(Path file) throws IOException {
         return Files.exists(file) ? json(file) : null;
     }

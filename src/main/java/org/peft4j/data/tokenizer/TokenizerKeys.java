@@ -25,6 +25,7 @@ final class TokenizerKeys {
                     "extra_special_tokens",
                     "model_specific_special_tokens",
                     "split_special_tokens",
+                    "chat_template",
                     "clean_up_tokenization_spaces",
                     "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")
             .obeyed(SpecialTokens.NAMES.toArray(String[]::new))
@@ -43,12 +44,8 @@ final class TokenizerKeys {
             .harmless("it says where the tokenizer was", "name_or_path", "is_local")
             .harmless("it says where a file was", "special_tokens_map_file")
             .harmless("the directory's file counts, in transformers too", "tokenizer_file", "vocab_file", "merges_file")
-            .harmless(
-                    "no chats are tokenized",
-                    "chat_template",
-                    "response_template",
-                    "response_schema",
-                    "use_default_system_prompt")
+            .harmless("answers are not taken apart", "response_template", "response_schema")
+            .harmless("the chat template says what stands before a conversation", "use_default_system_prompt")
             .harmless("it is about images and sound", "processor_class")
             .harmless("there is one kind of tokenizer", "use_fast", "from_slow", "backend")
             .harmless("it is about messages", "verbose")
