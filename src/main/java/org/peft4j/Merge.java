@@ -64,7 +64,8 @@ public final class Merge {
     private Merge() {}
 
     /**
-     * Merges; the new directory is whole or absent. transformers loads it as the task's class; a classifier with the same labels.
+     * Merges; the new directory is whole or absent. transformers loads it as the task's class, a classifier with the same labels; an
+     * embedder also has the files of sentence-transformers that say how rows become vectors.
      * Of an embedding's table and a language model's head that the base ties, both are written if the adapter makes them
      * different, and {@code tie_word_embeddings} becomes false.
      *
@@ -110,7 +111,7 @@ public final class Merge {
         config.put("architectures", List.of(points.architecture()));
         putOutputs(config, loaded.task());
         putTie(config, loaded.model().head(), points, values, directory.storage());
-        write(directory, config, values, out, overwrite);
+        write(directory, config, values, loaded, out, overwrite);
     }
 
     /** Tied tensors are written once, by the embedding's name, as transformers does. */
@@ -138,6 +139,7 @@ public final class Merge {
             ModelDirectory directory,
             Map<String, @Nullable Object> config,
             Map<String, Tensor> values,
+            LoadedTask<?> loaded,
             Path out,
             boolean overwrite)
             throws IOException {
@@ -157,6 +159,7 @@ public final class Merge {
                     Files.copy(file, made.resolve(name));
                 }
             }
+            loaded.task().writeBeside(made, loaded.model().model().info());
         });
     }
 

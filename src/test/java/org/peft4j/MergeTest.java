@@ -18,6 +18,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.config.EmbeddingConfig;
+import org.peft4j.config.Pooling;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
@@ -318,5 +322,38 @@ class MergeTest {
                         .info()
                         .shape())
                 .containsExactly(3L, 32L);
+    }
+
+    /** How rows become a vector goes along, in sentence-transformers' files. */
+    @ParameterizedTest
+    @EnumSource(Pooling.class)
+    void aMergedEmbedderGivesTheAdaptersVectors(Pooling pooling) throws Exception {
+        Path adapter = dir.resolve("adapter");
+        RunConfig config = RunConfig.builder()
+                .model(Fixtures.TINY_BERT)
+                .task(EmbeddingConfig.builder()
+                        .pooling(pooling)
+                        .normalize(pooling != Pooling.MEAN)
+                        .maxLength(16)
+                        .build())
+                .method(LoraConfig.builder().r(2).build())
+                .training(
+                        TrainingConfig.builder().maxSteps(2).learningRate(2e-2).build())
+                .output(adapter)
+                .build();
+        Trainer.of(config)
+                .rows(Stream.of("the", "a", "my").map(word -> Map.of("text", word, "positive", word + " offer")))
+                .train();
+        Path merged = dir.resolve("merged");
+        Merge.merge(Fixtures.TINY_BERT, adapter, merged, false);
+        List<String> texts = List.of("a free offer", "my");
+        try (TextEmbedder apart = TextEmbedder.open(Fixtures.TINY_BERT, adapter);
+                TextEmbedder whole = TextEmbedder.open(merged, null);
+                TextEmbedder plain = TextEmbedder.open(Fixtures.TINY_BERT, null)) {
+            for (String text : texts) {
+                assertThat(maxDifference(whole.embed(text), apart.embed(text))).isLessThan(1e-5);
+                assertThat(maxDifference(plain.embed(text), apart.embed(text))).isGreaterThan(1e-3);
+            }
+        }
     }
 }

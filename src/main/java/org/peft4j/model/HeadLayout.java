@@ -1,5 +1,6 @@
 package org.peft4j.model;
 
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.ReadRows;
 
@@ -9,19 +10,35 @@ import org.peft4j.nn.seam.ReadRows;
  *
  * @param architecture its class in transformers, such as {@code BertForSequenceClassification}
  * @param reads the rows that it reads
- * @param pooler path of the dense layer before the output, or null
- * @param pools whether the output is computed from the pooler's; false: the class has one that nobody reads
- * @param output path of the layer that gives the numbers, or null if hidden states come out
- * @param bias whether that layer has a bias
- * @param dropout before the output, while training
+ * @param pooler the dense layer before the output, or null
+ * @param output the layer that gives the numbers, or null if hidden states come out
  * @param std standard deviation of the values of layers that the directory lacks; biases are 0 then
  */
 public record HeadLayout(
         String architecture,
         ReadRows reads,
-        @Nullable String pooler,
-        boolean pools,
-        @Nullable String output,
-        boolean bias,
-        double dropout,
-        double std) {}
+        @Nullable Pooler pooler,
+        @Nullable Output output,
+        double std) {
+    /**
+     * A dense layer with tanh.
+     *
+     * @param path such as {@code bert.pooler.dense}
+     * @param read whether the output is computed from it; false: the class has one that nobody reads
+     */
+    public record Pooler(String path, boolean read) {}
+
+    /**
+     * The layer that gives the numbers.
+     *
+     * @param path such as {@code classifier}
+     * @param bias whether it has a bias
+     * @param dropout before it, while training
+     */
+    public record Output(String path, boolean bias, double dropout) {}
+
+    /** Path of the layer that gives the numbers, which must be there. */
+    public String outputPath() {
+        return Objects.requireNonNull(output, architecture).path();
+    }
+}

@@ -49,17 +49,19 @@ public final class LinearHead implements Head {
         this.tensors = tensors;
         long width = base.hiddenSize();
         List<LinearPoint> linears = new ArrayList<>();
-        boolean poolerMade = layout.pooler() != null
-                && (layout.pools() || tensors.rows(layout.pooler() + ".weight").isPresent());
-        pooler = poolerMade ? LinearGroup.of(layer(String.valueOf(layout.pooler()), width, width, true, false)) : null;
+        HeadLayout.Pooler dense = layout.pooler();
+        boolean made = dense != null
+                && (dense.read() || tensors.rows(dense.path() + ".weight").isPresent());
+        pooler = made ? LinearGroup.of(layer(dense.path(), width, width, true, false)) : null;
         if (pooler != null) {
             linears.addAll(pooler.points(false));
         }
-        if (layout.output() == null) {
+        HeadLayout.Output last = layout.output();
+        if (last == null) {
             output = null;
         } else {
-            check(directory, tensors.rows(layout.output() + ".weight"), options);
-            output = LinearGroup.of(layer(layout.output(), options.outputs(), width, layout.bias(), options.anew()));
+            check(directory, tensors.rows(last.path() + ".weight"), options);
+            output = LinearGroup.of(layer(last.path(), options.outputs(), width, last.bias(), options.anew()));
             linears.addAll(output.points(true));
         }
         points = new Points(
@@ -118,14 +120,16 @@ public final class LinearHead implements Head {
     @Override
     public Tensor forward(Tensor h, Packing rows, ForwardContext context) {
         return Scopes.scoped(() -> {
-            Tensor x = pooler == null || !layout.pools()
+            HeadLayout.Pooler dense = layout.pooler();
+            Tensor x = pooler == null || dense == null || !dense.read()
                     ? h
                     : pooler.forwardOne(h, rows, context).tanh();
-            if (output == null) {
+            HeadLayout.Output last = layout.output();
+            if (output == null || last == null) {
                 return x.to(ScalarType.Float);
             }
-            double p = context.training() ? layout.dropout() : 0;
-            Tensor dropped = Ops.dropout(x, p, context.seed(String.valueOf(layout.output())));
+            double p = context.training() ? last.dropout() : 0;
+            Tensor dropped = Ops.dropout(x, p, context.seed(last.path()));
             return output.forwardOne(dropped, rows, context).to(ScalarType.Float);
         });
     }

@@ -1,6 +1,7 @@
 package org.peft4j.task;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
@@ -12,6 +13,7 @@ import org.peft4j.data.TextTokenizer;
 import org.peft4j.model.Head;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
+import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
 
@@ -37,6 +39,13 @@ public interface Task<E extends Example> {
 
     /** How that is made. */
     HeadOptions headOptions();
+
+    /**
+     * Writes what a model directory that does this task by itself has beside the files of every model.
+     *
+     * @param model of the directory's weights
+     */
+    default void writeBeside(Path directory, ModelInfo model) throws IOException {}
 
     /** Names of the outputs, where they are classes. */
     default List<String> labels() {

@@ -203,27 +203,25 @@ final class BertModel implements Model {
                 Optional.of(new HeadLayout(
                         "BertForSequenceClassification",
                         ReadRows.FIRST,
-                        POOLER,
-                        true,
-                        CLASSIFIER,
-                        true,
-                        config.dropouts().classifier(),
+                        new HeadLayout.Pooler(POOLER, true),
+                        classifier(),
                         config.initializerRange()));
             case TOKENS ->
                 Optional.of(new HeadLayout(
-                        "BertForTokenClassification",
-                        ReadRows.TEXT,
-                        null,
-                        false,
-                        CLASSIFIER,
-                        true,
-                        config.dropouts().classifier(),
-                        config.initializerRange()));
+                        "BertForTokenClassification", ReadRows.TEXT, null, classifier(), config.initializerRange()));
             case NONE ->
                 Optional.of(new HeadLayout(
-                        "BertModel", ReadRows.TEXT, POOLER, false, null, false, 0, config.initializerRange()));
+                        "BertModel",
+                        ReadRows.TEXT,
+                        new HeadLayout.Pooler(POOLER, false),
+                        null,
+                        config.initializerRange()));
             case LANGUAGE -> Optional.empty();
         };
+    }
+
+    private HeadLayout.Output classifier() {
+        return new HeadLayout.Output(CLASSIFIER, true, config.dropouts().classifier());
     }
 
     @Override

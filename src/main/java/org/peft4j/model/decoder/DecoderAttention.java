@@ -41,14 +41,14 @@ final class DecoderAttention implements AutoCloseable {
     DecoderAttention(int layer, @Nullable Rotary rotary, DecoderTensors tensors) throws IOException {
         DecoderConfig.Attention config = tensors.config().layers().get(layer).attention();
         ModelInfo.Stack stack = tensors.config().stack();
-        DecoderNames.Block names = tensors.names().block();
-        String path = tensors.names().block(layer) + names.attention();
+        DecoderNames.Layers names = tensors.names().block().attention();
+        String path = tensors.names().block(layer) + names.module();
         headSize = stack.headSize();
         long c = stack.hiddenSize();
         long queries = stack.queryHeads() * headSize;
         long keys = stack.keyValueHeads() * headSize;
         boolean bias = config.projections().bias();
-        List<String> qkv = names.queryKeyValue();
+        List<String> qkv = names.in();
         projections = qkv.size() == 1
                 ? new Joined(
                         LinearGroup.of(tensors.linear(path + "." + qkv.get(0), queries + 2 * keys, c, bias)),
@@ -70,10 +70,7 @@ final class DecoderAttention implements AutoCloseable {
                 rotary,
                 new CausalAttention.Scores(config.scale(), config.window(), config.softcap(), config.dropout()));
         output = LinearGroup.of(tensors.linear(
-                path + "." + names.attentionOutput(),
-                c,
-                queries,
-                config.projections().outputBias()));
+                path + "." + names.out(), c, queries, config.projections().outputBias()));
     }
 
     List<LinearPoint> linearPoints() {

@@ -52,7 +52,7 @@ final class DecoderBlock implements Block, AutoCloseable {
         mlpNorm = tensors.norm(path, norms.beforeMlp());
         DecoderConfig.Mlp own = config.layers().get(layer).mlp();
         mlp = own.experts() == null
-                ? new DenseMlp(path + tensors.names().block().mlp(), own, tensors)
+                ? new DenseMlp(path + tensors.names().block().mlp().module(), own, tensors)
                 : new SparseMlp(path, own, own.experts(), tensors);
         mlpSum = sum(mlp.outputPath(), layer, SublayerPoint.Kind.MLP, tensors.norm(path, norms.behindMlp()), config);
     }

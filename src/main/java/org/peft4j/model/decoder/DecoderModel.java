@@ -77,10 +77,10 @@ final class DecoderModel implements Model {
         this.changed = changed;
         DecoderNames names = family.names();
         ModelInfo.Stack stack = config.stack();
-        tensors = new FrozenTensors(directory, names.prefix(), options, changed);
+        tensors = new FrozenTensors(directory, names.backbone().prefix(), options, changed);
         DecoderTensors own = new DecoderTensors(config, names, tensors);
         table = table();
-        String path = names.prefix() + names.words();
+        String path = names.backbone().prefix() + names.backbone().words();
         words = Embedding.ofWords(path, table, config.vocabulary().tied());
         positions = positions(names);
         front = new SequencePoint(path, stack.hiddenSize());
@@ -89,7 +89,7 @@ final class DecoderModel implements Model {
             blocks.add(new DecoderBlock(
                     layer, rotary == null ? null : rotaries.computeIfAbsent(rotary, Rotary::new), own));
         }
-        norm = own.norm(names.prefix() + names.norm());
+        norm = own.norm(names.backbone().prefix() + names.backbone().norm());
         points = offered();
     }
 
@@ -99,7 +99,7 @@ final class DecoderModel implements Model {
         ModelInfo.Stack stack = config.stack();
         return new Points(
                         family.modelType(),
-                        family.names().classes() + "Model",
+                        family.names().classes().prefix() + "Model",
                         stack.hiddenSize(),
                         stack.layers(),
                         stack.queryHeads(),
@@ -115,7 +115,7 @@ final class DecoderModel implements Model {
     /** The embedding's; of tied ones a file may hold the head's alone. */
     private Tensor table() throws IOException {
         DecoderNames names = family.names();
-        String path = names.prefix() + names.words() + ".weight";
+        String path = names.backbone().prefix() + names.backbone().words() + ".weight";
         String head = DecoderNames.LANGUAGE_HEAD + ".weight";
         long rows = config.vocabulary().size();
         long columns = config.stack().hiddenSize();
@@ -126,10 +126,10 @@ final class DecoderModel implements Model {
     }
 
     private @Nullable Embedding positions(DecoderNames names) throws IOException {
-        if (names.positions() == null) {
+        if (names.backbone().positions() == null) {
             return null;
         }
-        String path = names.prefix() + names.positions();
+        String path = names.backbone().prefix() + names.backbone().positions();
         return new Embedding(
                 path,
                 tensors.matrix(
@@ -224,50 +224,38 @@ final class DecoderModel implements Model {
     /** Of sequences the last row is read; see {@link UnpaddedHead} for texts that end with the padding's token. */
     @Override
     public Optional<HeadLayout> headLayout(HeadKind kind) {
-        DecoderNames names = family.names();
+        DecoderNames.Classes classes = family.names().classes();
         DecoderConfig.Tokens tokens = config.heads().tokens();
         return Optional.of(
                 switch (kind) {
                     case SEQUENCE ->
-                        layout("ForSequenceClassification", ReadRows.last(1), DecoderNames.SEQUENCE_HEAD, false, 0);
+                        layout(
+                                classes.prefix() + "ForSequenceClassification",
+                                ReadRows.last(1),
+                                new HeadLayout.Output(DecoderNames.SEQUENCE_HEAD, false, 0));
                     case TOKENS ->
                         layout(
-                                "ForTokenClassification",
+                                classes.prefix() + "ForTokenClassification",
                                 ReadRows.TEXT,
-                                names.tokensHead(),
-                                tokens.bias(),
-                                tokens.dropout());
+                                new HeadLayout.Output(classes.tokensHead(), tokens.bias(), tokens.dropout()));
                     case LANGUAGE ->
-                        new HeadLayout(
-                                names.languageClass(),
+                        layout(
+                                classes.language(),
                                 ReadRows.ALL,
-                                null,
-                                false,
-                                DecoderNames.LANGUAGE_HEAD,
-                                false,
-                                0,
-                                config.heads().initializerRange());
-                    case NONE ->
-                        new HeadLayout(names.classes() + "Model", ReadRows.TEXT, null, false, null, false, 0, 0);
+                                new HeadLayout.Output(DecoderNames.LANGUAGE_HEAD, false, 0));
+                    case NONE -> layout(classes.prefix() + "Model", ReadRows.TEXT, null);
                 });
     }
 
-    private HeadLayout layout(String task, ReadRows reads, String output, boolean bias, double dropout) {
-        return new HeadLayout(
-                family.names().classes() + task,
-                reads,
-                null,
-                false,
-                output,
-                bias,
-                dropout,
-                config.heads().initializerRange());
+    private HeadLayout layout(String architecture, ReadRows reads, HeadLayout.@Nullable Output output) {
+        return new HeadLayout(architecture, reads, null, output, config.heads().initializerRange());
     }
 
     @Override
     public Head head(HeadKind kind, HeadOptions of) {
         HeadLayout layout = headLayout(kind).orElseThrow();
-        FrozenTensors own = new FrozenTensors(directory, family.names().prefix(), options, changed);
+        FrozenTensors own =
+                new FrozenTensors(directory, family.names().backbone().prefix(), options, changed);
         try {
             if (kind == HeadKind.LANGUAGE) {
                 return new LinearLanguageHead(
@@ -296,7 +284,8 @@ final class DecoderModel implements Model {
             return own.matrixAs(path, OLD_LANGUAGE_HEAD, rows, columns);
         }
         if (config.vocabulary().tied() && !there) {
-            String words = family.names().prefix() + family.names().words() + ".weight";
+            String words = family.names().backbone().prefix()
+                    + family.names().backbone().words() + ".weight";
             // A change of the embedding alone leaves the head what it was.
             return changed.containsKey(words) ? own.matrixAs(path, words, rows, columns) : table;
         }

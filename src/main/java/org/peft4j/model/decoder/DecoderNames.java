@@ -6,46 +6,47 @@ import org.jspecify.annotations.Nullable;
 /**
  * Where the tensors of a family are, by transformers' names.
  *
- * @param classes what its classes begin with, such as {@code Llama}
- * @param languageClass the class with the language model's head
- * @param prefix of the backbone in a class with a head, such as {@code model.}
- * @param words the table of words
- * @param positions the table of positions, or null: rotary
- * @param blocks the list of blocks
- * @param block names within a block
- * @param norm the last norm
- * @param tokensHead the layer of the class for token classification
  * @param transposed whether linear layers in blocks are stored [in, out]
  */
-record DecoderNames(
-        String classes,
-        String languageClass,
-        String prefix,
-        String words,
-        @Nullable String positions,
-        String blocks,
-        Block block,
-        String norm,
-        String tokensHead,
-        boolean transposed) {
+record DecoderNames(Classes classes, Backbone backbone, Block block, boolean transposed) {
     static final String LANGUAGE_HEAD = "lm_head";
     static final String SEQUENCE_HEAD = "score";
 
     /**
+     * Its classes in transformers.
+     *
+     * @param prefix what they begin with, such as {@code Llama}
+     * @param language the class with the language model's head
+     * @param tokensHead the layer of the class for token classification
+     */
+    record Classes(String prefix, String language, String tokensHead) {}
+
+    /**
+     * Outside of blocks.
+     *
+     * @param prefix of the backbone in a class with a head, such as {@code model.}
+     * @param words the table of words
+     * @param positions the table of positions, or null: rotary
+     * @param blocks the list of blocks
+     * @param norm the last norm
+     */
+    record Backbone(String prefix, String words, @Nullable String positions, String blocks, String norm) {}
+
+    /**
      * Within a block.
      *
-     * @param queryKeyValue three linear layers below {@code attention}, or one that gives all three
-     * @param mlpIn below {@code mlp}: gate and up, one layer that gives both, or the only one
+     * @param attention linear layers of attention
+     * @param mlp those of the MLP
      * @param norms where they are
      */
-    record Block(
-            String attention,
-            List<String> queryKeyValue,
-            String attentionOutput,
-            String mlp,
-            List<String> mlpIn,
-            String mlpOut,
-            Norms norms) {}
+    record Block(Layers attention, Layers mlp, Norms norms) {}
+
+    /**
+     * Linear layers below a module.
+     *
+     * @param in queries, keys and values; gate and up; or one layer that gives all of these
+     */
+    record Layers(String module, List<String> in, String out) {}
 
     /** The norms of a block; null where there is none. */
     record Norms(
@@ -67,26 +68,22 @@ record DecoderNames(
         return ofLlama(classes, List.of("q_proj", "k_proj", "v_proj"), List.of("gate_proj", "up_proj"), norms);
     }
 
-    static DecoderNames ofLlama(String classes, List<String> queryKeyValue, List<String> mlpIn, Norms norms) {
+    static DecoderNames ofLlama(String classes, List<String> queryKeyValue, List<String> gateUp, Norms norms) {
         return new DecoderNames(
-                classes,
-                classes + "ForCausalLM",
-                "model.",
-                "embed_tokens",
-                null,
-                "layers",
-                new Block("self_attn", queryKeyValue, "o_proj", "mlp", mlpIn, "down_proj", norms),
-                "norm",
-                SEQUENCE_HEAD,
+                new Classes(classes, classes + "ForCausalLM", SEQUENCE_HEAD),
+                new Backbone("model.", "embed_tokens", null, "layers", "norm"),
+                new Block(
+                        new Layers("self_attn", queryKeyValue, "o_proj"),
+                        new Layers("mlp", gateUp, "down_proj"),
+                        norms),
                 false);
     }
 
-    DecoderNames withClasses(String others, String otherLanguageClass) {
-        return new DecoderNames(
-                others, otherLanguageClass, prefix, words, positions, blocks, block, norm, tokensHead, transposed);
+    DecoderNames withClasses(String prefix, String language) {
+        return new DecoderNames(new Classes(prefix, language, classes.tokensHead()), backbone, block, transposed);
     }
 
     String block(int layer) {
-        return prefix + blocks + "." + layer + ".";
+        return backbone.prefix() + backbone.blocks() + "." + layer + ".";
     }
 }

@@ -20,8 +20,8 @@ final class DenseMlp implements DecoderMlp {
 
     DenseMlp(String path, DecoderConfig.Mlp config, DecoderTensors tensors) throws IOException {
         this.config = config;
-        DecoderNames.Block names = tensors.names().block();
-        List<String> mlpIn = names.mlpIn();
+        DecoderNames.Layers names = tensors.names().block().mlp();
+        List<String> mlpIn = names.in();
         long c = tensors.config().stack().hiddenSize();
         if (mlpIn.size() == 1) {
             long width = config.gated() ? 2 * config.size() : config.size();
@@ -31,7 +31,7 @@ final class DenseMlp implements DecoderMlp {
                     tensors.linear(path + "." + mlpIn.get(0), config.size(), c, config.bias()),
                     tensors.linear(path + "." + mlpIn.get(1), config.size(), c, config.bias()));
         }
-        down = LinearGroup.of(tensors.linear(path + "." + names.mlpOut(), c, config.size(), config.bias()));
+        down = LinearGroup.of(tensors.linear(path + "." + names.out(), c, config.size(), config.bias()));
     }
 
     @Override

@@ -11,22 +11,12 @@ public final class Gpt2Family extends DecoderFamily {
         super(
                 "gpt2",
                 new DecoderNames(
-                        "GPT2",
-                        "GPT2LMHeadModel",
-                        "transformer.",
-                        "wte",
-                        "wpe",
-                        "h",
+                        new DecoderNames.Classes("GPT2", "GPT2LMHeadModel", "classifier"),
+                        new DecoderNames.Backbone("transformer.", "wte", "wpe", "h", "ln_f"),
                         new DecoderNames.Block(
-                                "attn",
-                                List.of("c_attn"),
-                                "c_proj",
-                                "mlp",
-                                List.of("c_fc"),
-                                "c_proj",
+                                new DecoderNames.Layers("attn", List.of("c_attn"), "c_proj"),
+                                new DecoderNames.Layers("mlp", List.of("c_fc"), "c_proj"),
                                 new DecoderNames.Norms("ln_1", null, "ln_2", null)),
-                        "ln_f",
-                        "classifier",
                         true),
                 DecoderKeys.all()
                         .obeyed(

@@ -15,22 +15,12 @@ public final class GptNeoXFamily extends DecoderFamily {
         super(
                 "gpt_neox",
                 new DecoderNames(
-                        "GPTNeoX",
-                        "GPTNeoXForCausalLM",
-                        "gpt_neox.",
-                        "embed_in",
-                        null,
-                        "layers",
+                        new DecoderNames.Classes("GPTNeoX", "GPTNeoXForCausalLM", "classifier"),
+                        new DecoderNames.Backbone("gpt_neox.", "embed_in", null, "layers", "final_layer_norm"),
                         new DecoderNames.Block(
-                                "attention",
-                                List.of("query_key_value"),
-                                "dense",
-                                "mlp",
-                                List.of("dense_h_to_4h"),
-                                "dense_4h_to_h",
+                                new DecoderNames.Layers("attention", List.of("query_key_value"), "dense"),
+                                new DecoderNames.Layers("mlp", List.of("dense_h_to_4h"), "dense_4h_to_h"),
                                 DecoderNames.Norms.BEFORE),
-                        "final_layer_norm",
-                        "classifier",
                         false),
                 DecoderKeys.all()
                         .obeyed(

@@ -43,7 +43,7 @@ final class SparseMlp implements DecoderMlp {
         this.config = config;
         this.experts = experts;
         FrozenTensors frozen = tensors.frozen();
-        String name = tensors.names().block().mlp();
+        String name = tensors.names().block().mlp().module();
         path = block + (frozen.rows(block + OLD_PATH + ".gate.weight").isPresent() ? OLD_PATH : name);
         long c = tensors.config().stack().hiddenSize();
         router = frozen.matrix(path + ".gate.weight", experts.count(), c);

@@ -55,7 +55,7 @@ public final class SequenceClassificationType implements TaskType<SequenceClassi
                 origin.directory(),
                 origin.adapter(),
                 saved == null ? List.of() : saved.labels(),
-                String.valueOf(origin.layout(HeadKind.SEQUENCE).output()));
+                origin.layout(HeadKind.SEQUENCE).outputPath());
     }
 
     @Override

@@ -1,6 +1,7 @@
 package org.peft4j.task.embedding;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -22,6 +23,7 @@ import org.peft4j.metrics.Evaluation;
 import org.peft4j.model.Head;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
+import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.SentenceVectors;
 import org.peft4j.nn.Tensors;
@@ -78,6 +80,11 @@ final class Embedding implements Task<EmbeddedExample> {
     @Override
     public HeadOptions headOptions() {
         return HeadOptions.of(0);
+    }
+
+    @Override
+    public void writeBeside(Path directory, ModelInfo model) throws IOException {
+        new SentenceModules(pooling, normalize).write(directory, model.output().hiddenSize(), config.maxLength());
     }
 
     @Override

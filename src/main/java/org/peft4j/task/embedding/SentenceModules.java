@@ -4,11 +4,14 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Pooling;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
 
 /**
@@ -17,7 +20,10 @@ import org.peft4j.io.Json;
  */
 record SentenceModules(Pooling pooling, boolean normalize) {
     private static final String FILE = "modules.json";
+    private static final String POOLING = "1_Pooling";
     private static final String MODE = "pooling_mode";
+    private static final List<String> OTHER_MODES =
+            List.of("pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens");
     private static final Map<String, Pooling> MODES = Map.of(
             "pooling_mode_mean_tokens", Pooling.MEAN,
             "pooling_mode_cls_token", Pooling.FIRST,
@@ -51,6 +57,43 @@ record SentenceModules(Pooling pooling, boolean normalize) {
             }
         }
         return new SentenceModules(pooling, normalize);
+    }
+
+    /**
+     * Writes the same, as sentence-transformers does.
+     *
+     * @param width of a vector
+     * @param maxLength most tokens of a text
+     */
+    void write(Path directory, long width, int maxLength) throws IOException {
+        List<Map<String, Object>> modules =
+                new ArrayList<>(List.of(module(0, "Transformer", ""), module(1, "Pooling", POOLING)));
+        if (normalize) {
+            modules.add(module(2, "Normalize", "2_Normalize"));
+        }
+        Map<String, Object> modes = new TreeMap<>();
+        MODES.forEach((name, mode) -> {
+            if (name.startsWith(MODE)) {
+                modes.put(name, mode == pooling);
+            }
+        });
+        OTHER_MODES.forEach(name -> modes.put(name, false));
+        modes.put("word_embedding_dimension", width);
+        Files.createDirectory(directory.resolve(POOLING));
+        AtomicFiles.writeString(directory.resolve(POOLING).resolve("config.json"), Json.write(modes) + "\n");
+        AtomicFiles.writeString(
+                directory.resolve("sentence_bert_config.json"),
+                Json.write(Map.of("max_seq_length", maxLength, "do_lower_case", false)) + "\n");
+        AtomicFiles.writeString(directory.resolve(FILE), Json.write(modules) + "\n");
+    }
+
+    private static Map<String, Object> module(int number, String type, String path) {
+        Map<String, Object> module = new LinkedHashMap<>();
+        module.put("idx", number);
+        module.put("name", String.valueOf(number));
+        module.put("path", path);
+        module.put("type", "sentence_transformers.models." + type);
+        return module;
     }
 
     private static Pooling pooling(Path file) throws IOException {

@@ -52,7 +52,7 @@ public final class TokenClassificationType implements TaskType<TokenClassificati
                 origin.directory(),
                 origin.adapter(),
                 saved == null ? List.of() : saved.labels(),
-                String.valueOf(origin.layout(HeadKind.TOKENS).output()));
+                origin.layout(HeadKind.TOKENS).outputPath());
     }
 
     @Override

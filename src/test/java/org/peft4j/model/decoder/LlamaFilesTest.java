@@ -263,8 +263,7 @@ class LlamaFilesTest {
 
     @Test
     void anUnknownTypeIsRefusedWithTheKnownOnes() throws Exception {
-        Variants.tinyLlama(
-                dir, tensors -> {}, keys -> keys.put("rope_scaling", Map.of("type", "spiral", "factor", 2)));
+        Variants.tinyLlama(dir, tensors -> {}, keys -> keys.put("rope_scaling", Map.of("type", "spiral", "factor", 2)));
         assertThatThrownBy(() -> open(HeadKind.LANGUAGE))
                 .hasMessageEndingWith(
                         "config.json: rope_scaling.type must be one of [default, dynamic, linear, llama3, longrope,"
