@@ -67,7 +67,27 @@ record DecoderConfig(
             long window,
             double softcap,
             double dropout,
-            Projections projections) {}
+            Projections projections) {
+        Attention withRotary(@Nullable RotaryFrequencies value) {
+            return new Attention(value, scale, window, softcap, dropout, projections);
+        }
+
+        Attention withScale(double value) {
+            return new Attention(rotary, value, window, softcap, dropout, projections);
+        }
+
+        Attention withWindow(long value) {
+            return new Attention(rotary, scale, value, softcap, dropout, projections);
+        }
+
+        Attention withSoftcap(double value) {
+            return new Attention(rotary, scale, window, value, dropout, projections);
+        }
+
+        Attention withoutDropout() {
+            return new Attention(rotary, scale, window, softcap, 0, projections);
+        }
+    }
 
     /**
      * Linear layers of attention.
@@ -147,17 +167,14 @@ record DecoderConfig(
                 new Vocabulary(vocabulary.size, vocabulary.positions, vocabulary.tied, vocabulary.scale, 0),
                 norm,
                 new Residual(residual.parallel, residual.scale, 0),
-                layers.stream().map(DecoderConfig::withoutDropout).toList(),
+                layers.stream()
+                        .map(layer -> new Layer(layer.attention().withoutDropout(), layer.mlp()))
+                        .toList(),
                 new Heads(
                         heads.softcap,
                         heads.scale,
                         new Tokens(0, heads.tokens.bias),
                         heads.initializerRange,
                         heads.padding));
-    }
-
-    private static Layer withoutDropout(Layer layer) {
-        Attention a = layer.attention;
-        return new Layer(new Attention(a.rotary, a.scale, a.window, a.softcap, 0, a.projections), layer.mlp);
     }
 }

@@ -33,6 +33,7 @@ final class DecoderReader {
             "gelu_fast", Ops.Activation.GELU_TANH,
             "relu", Ops.Activation.RELU);
 
+    private static final String WINDOW = "sliding_window";
     private static final List<String> LAYER_TYPES = List.of("full_attention", "sliding_attention");
 
     private final ConfigReader config;
@@ -48,8 +49,13 @@ final class DecoderReader {
         return config;
     }
 
+    /** A limit that a family has unless the file says null; 0: none. */
+    double usual(String key, double usual) throws MalformedFileException {
+        return has(key) ? positive(key, 0) : usual;
+    }
+
     /** Whether the file says something of a key, be it null: where null switches off what there is otherwise. */
-    boolean has(String key) {
+    private boolean has(String key) {
         return config.keys().contains(key);
     }
 
@@ -179,11 +185,28 @@ final class DecoderReader {
 
     /** A gated MLP with SiLU unless the file says another activation. */
     DecoderConfig.Mlp gatedMlp(boolean bias) throws MalformedFileException {
-        return new DecoderConfig.Mlp(
-                innerSize("intermediate_size"), activation("hidden_act", "silu"), true, bias, null);
+        return gatedMlp(activation("hidden_act", "silu"), bias);
     }
 
-    RotaryFrequencies rotary(ModelInfo.Stack stack, int positions, RotaryReader.Habits habits)
+    DecoderConfig.Mlp gatedMlp(Ops.Activation activation, boolean bias) throws MalformedFileException {
+        return new DecoderConfig.Mlp(innerSize("intermediate_size"), activation, true, bias, null);
+    }
+
+    /** Attention with a rotary embedding, scores scaled by the heads' size, to all rows before. */
+    DecoderConfig.Attention attention(
+            ModelInfo.Stack stack, int positions, RotaryReader.Habits rotary, DecoderConfig.Projections projections)
+            throws MalformedFileException {
+        return attention(stack, rotary(stack, positions, rotary), projections);
+    }
+
+    DecoderConfig.Attention attention(
+            ModelInfo.Stack stack, RotaryFrequencies rotary, DecoderConfig.Projections projections)
+            throws MalformedFileException {
+        return new DecoderConfig.Attention(
+                rotary, 1 / Math.sqrt(stack.headSize()), 0, 0, dropout("attention_dropout", 0), projections);
+    }
+
+    private RotaryFrequencies rotary(ModelInfo.Stack stack, int positions, RotaryReader.Habits habits)
             throws MalformedFileException {
         return RotaryReader.read(config, Math.toIntExact(stack.headSize()), positions, habits, notes);
     }
@@ -200,9 +223,12 @@ final class DecoderReader {
 
     /** {@code sliding_window}; 0 where it is missing or null, unless there is a fallback. */
     long window(int fallback) throws MalformedFileException {
-        return config.get("sliding_window") == null && fallback == 0
-                ? 0
-                : config.count("sliding_window", fallback, MOST_POSITIONS);
+        return config.get(WINDOW) == null && fallback == 0 ? 0 : config.count(WINDOW, fallback, MOST_POSITIONS);
+    }
+
+    /** {@code sliding_window} of a family that has one unless the file says null. */
+    long usualWindow(int usual) throws MalformedFileException {
+        return has(WINDOW) ? window(0) : usual;
     }
 
     /** The same where {@code use_sliding_window} has to switch it on. */
@@ -294,15 +320,7 @@ final class DecoderReader {
         List<DecoderConfig.Layer> layers = new ArrayList<>();
         for (int i = 0; i < stack.layers(); i++) {
             boolean windowed = sliding.length == 0 || sliding[i];
-            layers.add(new DecoderConfig.Layer(
-                    new DecoderConfig.Attention(
-                            attention.rotary(),
-                            attention.scale(),
-                            windowed ? attention.window() : 0,
-                            attention.softcap(),
-                            attention.dropout(),
-                            attention.projections()),
-                    mlp));
+            layers.add(new DecoderConfig.Layer(windowed ? attention : attention.withWindow(0), mlp));
         }
         return layers;
     }

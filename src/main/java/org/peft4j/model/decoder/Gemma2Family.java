@@ -28,14 +28,15 @@ public final class Gemma2Family extends DecoderFamily {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(4, 256));
         int positions = config.positions(8_192);
         boolean bias = config.flag("attention_bias", false);
-        long window = config.has("sliding_window") ? config.window(0) : 4_096;
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(config.positive("query_pre_attn_scalar", 256)),
-                window,
-                config.has("attn_logit_softcapping") ? config.positive("attn_logit_softcapping", 0) : 50,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(bias, bias));
+        long window = config.usualWindow(4_096);
+        DecoderConfig.Attention attention = config.attention(
+                        stack,
+                        positions,
+                        RotaryReader.Habits.theta(10_000),
+                        DecoderConfig.Projections.plain(bias, bias))
+                .withScale(1 / Math.sqrt(config.positive("query_pre_attn_scalar", 256)))
+                .withWindow(window)
+                .withSoftcap(config.usual("attn_logit_softcapping", 50));
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, true, Math.sqrt(stack.hiddenSize()), 0),
@@ -44,14 +45,8 @@ public final class Gemma2Family extends DecoderFamily {
                 config.layers(
                         stack,
                         attention,
-                        new DecoderConfig.Mlp(
-                                config.innerSize("intermediate_size"),
-                                config.activation("hidden_activation", "gelu_pytorch_tanh"),
-                                true,
-                                false,
-                                null),
+                        config.gatedMlp(config.activation("hidden_activation", "gelu_pytorch_tanh"), false),
                         config.sliding(stack.layers(), window, layer -> layer % 2 == 0)),
-                config.heads(
-                        config.has("final_logit_softcapping") ? config.positive("final_logit_softcapping", 0) : 30, 1));
+                config.heads(config.usual("final_logit_softcapping", 30), 1));
     }
 }

@@ -42,28 +42,20 @@ public final class Gemma3TextFamily extends DecoderFamily {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(4, 256));
         int positions = config.positions(131_072);
         boolean bias = config.flag("attention_bias", false);
-        long window = config.has("sliding_window") ? config.window(0) : 4_096;
+        long window = config.usualWindow(4_096);
         int pattern = config.count("sliding_window_pattern", config.count("_sliding_window_pattern", 6));
         boolean[] sliding = config.sliding(stack.layers(), window, layer -> (layer + 1) % pattern != 0);
-        RotaryFrequencies local = local(config, stack, positions);
-        RotaryFrequencies global = global(config, stack, positions);
-        DecoderConfig.Mlp mlp = new DecoderConfig.Mlp(
-                config.innerSize("intermediate_size"),
-                config.activation("hidden_activation", "gelu_pytorch_tanh"),
-                true,
-                false,
-                null);
+        DecoderConfig.Attention full = config.attention(
+                        stack,
+                        global(config, stack, positions),
+                        new DecoderConfig.Projections(bias, bias, false, DecoderConfig.QueryKeyNorm.HEAD))
+                .withScale(1 / Math.sqrt(config.positive("query_pre_attn_scalar", 256)));
+        DecoderConfig.Attention windowed =
+                full.withRotary(local(config, stack, positions)).withWindow(window);
+        DecoderConfig.Mlp mlp = config.gatedMlp(config.activation("hidden_activation", "gelu_pytorch_tanh"), false);
         List<DecoderConfig.Layer> layers = new ArrayList<>();
-        for (boolean windowed : sliding) {
-            layers.add(new DecoderConfig.Layer(
-                    new DecoderConfig.Attention(
-                            windowed ? local : global,
-                            1 / Math.sqrt(config.positive("query_pre_attn_scalar", 256)),
-                            windowed ? window : 0,
-                            0,
-                            config.dropout("attention_dropout", 0),
-                            new DecoderConfig.Projections(bias, bias, false, DecoderConfig.QueryKeyNorm.HEAD)),
-                    mlp));
+        for (boolean slides : sliding) {
+            layers.add(new DecoderConfig.Layer(slides ? windowed : full, mlp));
         }
         return new DecoderConfig(
                 stack,

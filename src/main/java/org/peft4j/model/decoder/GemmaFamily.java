@@ -4,6 +4,7 @@ import java.util.List;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.model.RotaryReader;
+import org.peft4j.ops.Ops;
 
 /**
  * Gemma (Gemma Team 2024): Llama with scaled rows of words, norms whose files hold weight - 1, and GELU by tanh, which also
@@ -28,24 +29,14 @@ public final class GemmaFamily extends DecoderFamily {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(16, 256));
         int positions = config.positions(8_192);
         boolean bias = config.flag("attention_bias", false);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(stack.headSize()),
-                0,
-                0,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(bias, bias));
+        DecoderConfig.Attention attention = config.attention(
+                stack, positions, RotaryReader.Habits.theta(10_000), DecoderConfig.Projections.plain(bias, bias));
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, true, Math.sqrt(stack.hiddenSize()), 0),
                 config.rmsNorm(1e-6, 1),
                 DecoderConfig.Residual.PLAIN,
-                config.layers(stack, attention, mlp(config)),
+                config.layers(stack, attention, config.gatedMlp(Ops.Activation.GELU_TANH, false)),
                 config.heads());
-    }
-
-    private static DecoderConfig.Mlp mlp(DecoderReader config) throws MalformedFileException {
-        return new DecoderConfig.Mlp(
-                config.innerSize("intermediate_size"), org.peft4j.ops.Ops.Activation.GELU_TANH, true, false, null);
     }
 }

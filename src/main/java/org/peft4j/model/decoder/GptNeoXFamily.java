@@ -55,12 +55,10 @@ public final class GptNeoXFamily extends DecoderFamily {
         int positions = config.positions(2_048);
         boolean bias = config.flag("attention_bias", true);
         double dropout = config.dropout("hidden_dropout", 0);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, ROTARY),
-                1 / Math.sqrt(stack.headSize()),
-                0,
-                0,
-                config.dropout("attention_dropout", 0),
+        DecoderConfig.Attention attention = config.attention(
+                stack,
+                positions,
+                ROTARY,
                 new DecoderConfig.Projections(bias, bias, true, DecoderConfig.QueryKeyNorm.NONE));
         DecoderConfig.Mlp mlp = new DecoderConfig.Mlp(
                 config.innerSize("intermediate_size"), config.activation("hidden_act", "gelu"), false, true, null);

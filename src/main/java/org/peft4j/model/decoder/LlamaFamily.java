@@ -20,13 +20,8 @@ public final class LlamaFamily extends DecoderFamily {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(0, 0));
         int positions = config.positions(2_048);
         boolean bias = config.flag("attention_bias", false);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(stack.headSize()),
-                0,
-                0,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(bias, bias));
+        DecoderConfig.Attention attention = config.attention(
+                stack, positions, RotaryReader.Habits.theta(10_000), DecoderConfig.Projections.plain(bias, bias));
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, false),

@@ -20,13 +20,12 @@ public final class MistralFamily extends DecoderFamily {
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(8, 0));
         int positions = config.positions(131_072);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(stack.headSize()),
-                config.has("sliding_window") ? config.window(0) : 4_096,
-                0,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(false, false));
+        DecoderConfig.Attention attention = config.attention(
+                        stack,
+                        positions,
+                        RotaryReader.Habits.theta(10_000),
+                        DecoderConfig.Projections.plain(false, false))
+                .withWindow(config.usualWindow(4_096));
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, false),

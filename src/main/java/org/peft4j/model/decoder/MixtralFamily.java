@@ -27,13 +27,12 @@ public final class MixtralFamily extends DecoderFamily {
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(8, 0));
         int positions = config.positions(131_072);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(1_000_000)),
-                1 / Math.sqrt(stack.headSize()),
-                config.window(0),
-                0,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(false, false));
+        DecoderConfig.Attention attention = config.attention(
+                        stack,
+                        positions,
+                        RotaryReader.Habits.theta(1_000_000),
+                        DecoderConfig.Projections.plain(false, false))
+                .withWindow(config.window(0));
         DecoderConfig.Mlp mlp = new DecoderConfig.Mlp(
                 config.innerSize("intermediate_size"),
                 config.activation("hidden_act", "silu"),

@@ -25,13 +25,9 @@ public final class Phi3Family extends DecoderFamily {
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(0, 0));
         int positions = config.positions(4_096);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, ROTARY),
-                1 / Math.sqrt(stack.headSize()),
-                config.window(0),
-                0,
-                config.dropout("attention_dropout", 0),
-                DecoderConfig.Projections.plain(false, false));
+        DecoderConfig.Attention attention = config.attention(
+                        stack, positions, ROTARY, DecoderConfig.Projections.plain(false, false))
+                .withWindow(config.window(0));
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, false),

@@ -38,13 +38,12 @@ public final class Qwen3MoeFamily extends DecoderFamily {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(4, 0));
         int positions = config.positions(32_768);
         boolean bias = config.flag("attention_bias", false);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(stack.headSize()),
-                config.switchedWindow(4_096),
-                0,
-                config.dropout("attention_dropout", 0),
-                new DecoderConfig.Projections(bias, bias, false, DecoderConfig.QueryKeyNorm.HEAD));
+        DecoderConfig.Attention attention = config.attention(
+                        stack,
+                        positions,
+                        RotaryReader.Habits.theta(10_000),
+                        new DecoderConfig.Projections(bias, bias, false, DecoderConfig.QueryKeyNorm.HEAD))
+                .withWindow(config.switchedWindow(4_096));
         DecoderConfig.Mlp dense = config.gatedMlp(false);
         DecoderConfig.Mlp sparse = new DecoderConfig.Mlp(
                 config.count("moe_intermediate_size", 768),
@@ -54,11 +53,11 @@ public final class Qwen3MoeFamily extends DecoderFamily {
                 config.experts("num_local_experts", "num_experts", 128, 8, config.flag("norm_topk_prob", false)));
         int step = config.count("decoder_sparse_step", 1);
         int @Nullable [] given = config.numbers("mlp_only_layers", 0);
-        int[] dense0 = given == null ? new int[0] : given;
+        int[] denseLayers = given == null ? new int[0] : given;
         List<DecoderConfig.Layer> layers = new ArrayList<>();
         for (int i = 0; i < stack.layers(); i++) {
             int layer = i;
-            boolean one = Arrays.stream(dense0).anyMatch(number -> number == layer) || (layer + 1) % step != 0;
+            boolean one = Arrays.stream(denseLayers).anyMatch(number -> number == layer) || (layer + 1) % step != 0;
             layers.add(new DecoderConfig.Layer(attention, one ? dense : sparse));
         }
         return new DecoderConfig(

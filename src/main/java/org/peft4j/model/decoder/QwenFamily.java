@@ -50,13 +50,9 @@ public abstract sealed class QwenFamily extends DecoderFamily {
         long window = config.switchedWindow(4_096);
         int full = config.atLeast0("max_window_layers", 28);
         boolean[] sliding = config.sliding(stack.layers(), window, layer -> window > 0 && layer >= full);
-        DecoderConfig.Attention attention = new DecoderConfig.Attention(
-                config.rotary(stack, positions, RotaryReader.Habits.theta(10_000)),
-                1 / Math.sqrt(stack.headSize()),
-                window,
-                0,
-                config.dropout("attention_dropout", 0),
-                projections);
+        DecoderConfig.Attention attention = config.attention(
+                        stack, positions, RotaryReader.Habits.theta(10_000), projections)
+                .withWindow(window);
         return new DecoderConfig(
                 stack,
                 config.vocabulary(positions, false),

@@ -6,7 +6,6 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.model.RotaryReader;
-import org.peft4j.nn.RotaryFrequencies;
 
 /** SmolLM3 (Hugging Face 2025): Llama with blocks that know no positions. */
 public final class SmolLm3Family extends DecoderFamily {
@@ -43,19 +42,16 @@ public final class SmolLm3Family extends DecoderFamily {
         }
         long window = config.switchedWindow(0);
         boolean[] sliding = config.sliding(n, window, layer -> window > 0 && !turned[layer]);
-        RotaryFrequencies rotary = config.rotary(stack, positions, RotaryReader.Habits.theta(2_000_000));
         boolean bias = config.flag("attention_bias", false);
+        DecoderConfig.Attention attention = config.attention(
+                stack, positions, RotaryReader.Habits.theta(2_000_000), DecoderConfig.Projections.plain(bias, bias));
         DecoderConfig.Mlp mlp = config.gatedMlp(config.flag("mlp_bias", false));
         List<DecoderConfig.Layer> layers = new ArrayList<>();
         for (int layer = 0; layer < n; layer++) {
             layers.add(new DecoderConfig.Layer(
-                    new DecoderConfig.Attention(
-                            turned[layer] ? rotary : null,
-                            1 / Math.sqrt(stack.headSize()),
-                            sliding[layer] ? window : 0,
-                            0,
-                            config.dropout("attention_dropout", 0),
-                            DecoderConfig.Projections.plain(bias, bias)),
+                    attention
+                            .withRotary(turned[layer] ? attention.rotary() : null)
+                            .withWindow(sliding[layer] ? window : 0),
                     mlp));
         }
         return new DecoderConfig(
