@@ -32,7 +32,7 @@ final class PythonJsonWriter {
         if (value == null || value instanceof Boolean) {
             out.append(value);
         } else if (value instanceof CharSequence text) {
-            quoted(text);
+            PythonStrings.quote(out, text, true);
         } else if (value instanceof Integer
                 || value instanceof Long
                 || value instanceof Short
@@ -65,7 +65,7 @@ final class PythonJsonWriter {
         out.append('{');
         for (Map.Entry<?, ?> entry : entries) {
             out.append(separator).append(inner);
-            quoted((String) entry.getKey());
+            PythonStrings.quote(out, (String) entry.getKey(), true);
             out.append(": ");
             value(entry.getValue(), where + "." + entry.getKey(), inner);
             separator = ",";
@@ -82,24 +82,6 @@ final class PythonJsonWriter {
             value(i.next(), where + "[" + index + "]", inner);
         }
         out.append(index == 0 ? "" : newline).append(']');
-    }
-
-    private void quoted(CharSequence text) {
-        out.append('"');
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            switch (c) {
-                case '"' -> out.append("\\\"");
-                case '\\' -> out.append("\\\\");
-                case '\b' -> out.append("\\b");
-                case '\f' -> out.append("\\f");
-                case '\n' -> out.append("\\n");
-                case '\r' -> out.append("\\r");
-                case '\t' -> out.append("\\t");
-                default -> out.append(c < 0x20 || c > 0x7e ? String.format("\\u%04x", (int) c) : String.valueOf(c));
-            }
-        }
-        out.append('"');
     }
 
     private static String number(double value, String where) {

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Renders a template once. */
@@ -124,16 +125,13 @@ final class Interpreter {
     /** The text of a recursive loop: what {@code loop(items)} gives inside of it. */
     private String recursive(Stmt.For loop, @Nullable Object items, Frame frame, int depth) {
         budget.enterCall();
-        StringBuilder outer = out;
-        out = new StringBuilder();
-        loop(
-                loop,
-                items,
-                frame,
-                depth,
-                arguments -> recursive(loop, arguments.bind("iterable").get("iterable"), frame, depth + 1));
-        String text = out.toString();
-        out = outer;
+        String text = captured(() -> loop(
+                        loop,
+                        items,
+                        frame,
+                        depth,
+                        arguments -> recursive(loop, arguments.bind("iterable").get("iterable"), frame, depth + 1)))
+                .text();
         budget.leaveCall();
         return text;
     }
@@ -197,17 +195,14 @@ final class Interpreter {
 
     private Flow assign(Stmt.AssignBlock assign, Frame frame) {
         Frame inner = new Frame(scopes.of(assign, Scopes.Role.BODY), frame, given);
-        StringBuilder outer = out;
-        out = new StringBuilder();
-        Flow flow = all(assign.body(), inner);
-        String text = out.toString();
-        out = outer;
-        if (flow == Flow.ON) {
-            Object value =
-                    assign.filter() instanceof Expr.Filter filter ? expressions.filter(filter, text, inner) : text;
+        Captured body = captured(assign.body(), inner);
+        if (body.flow() == Flow.ON) {
+            Object value = assign.filter() instanceof Expr.Filter filter
+                    ? expressions.filter(filter, body.text(), inner)
+                    : body.text();
             assign(assign.target(), value, frame);
         }
-        return flow;
+        return body.flow();
     }
 
     private Flow with(Stmt.With with, Frame frame) {
@@ -220,30 +215,34 @@ final class Interpreter {
 
     private Flow filter(Stmt.FilterBlock block, Frame frame) {
         Frame inner = new Frame(scopes.of(block, Scopes.Role.BODY), frame, given);
-        StringBuilder outer = out;
-        out = new StringBuilder();
-        Flow flow = all(block.body(), inner);
-        String text = out.toString();
-        out = outer;
-        if (flow == Flow.ON) {
-            write(Texts.of(expressions.filter((Expr.Filter) block.filter(), text, inner), budget));
+        Captured body = captured(block.body(), inner);
+        if (body.flow() == Flow.ON) {
+            write(Texts.of(expressions.filter((Expr.Filter) block.filter(), body.text(), inner), budget));
         }
-        return flow;
+        return body.flow();
     }
 
     private void generation(Stmt.Generation generation, Frame frame) {
-        String text = captured(generation.body(), new Frame(scopes.of(generation, Scopes.Role.BODY), frame, given));
+        String text = captured(generation.body(), new Frame(scopes.of(generation, Scopes.Role.BODY), frame, given))
+                .text();
         generated.add(new Generated(root.length(), text, generation.line()));
         write(text);
     }
 
-    private String captured(List<Stmt> body, Frame frame) {
+    /** What a body writes, and how it ended. */
+    private record Captured(String text, Flow flow) {}
+
+    private Captured captured(List<Stmt> body, Frame frame) {
+        return captured(() -> all(body, frame));
+    }
+
+    private Captured captured(Supplier<Flow> writing) {
         StringBuilder outer = out;
         out = new StringBuilder();
-        all(body, frame);
+        Flow flow = writing.get();
         String text = out.toString();
         out = outer;
-        return text;
+        return new Captured(text, flow);
     }
 
     private Macro macro(Stmt statement, String name, Stmt.Signature signature, List<Stmt> body, Frame frame) {
@@ -263,7 +262,7 @@ final class Interpreter {
                                     : new Undefined("parameter '" + parameter + "' was not given"));
                 }
             }
-            String text = captured(body, inner);
+            String text = captured(body, inner).text();
             budget.leaveCall();
             return text;
         });

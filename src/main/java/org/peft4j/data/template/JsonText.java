@@ -6,6 +6,7 @@ import java.util.Iterator;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.io.PythonFloats;
+import org.peft4j.io.PythonStrings;
 
 /** {@code tojson} as transformers has it: Python's json.dumps, nothing escaped for HTML, letters as they are. */
 final class JsonText {
@@ -130,34 +131,17 @@ final class JsonText {
             budget.text((long) indent.length() * depth);
             out.append('\n').append(indent.repeat(depth));
         }
-        if (out.length() > Budget.MAX_TEXT) {
-            budget.text(out.length());
-        }
+        bounded();
     }
 
     private void quoted(String text) {
         budget.text(text.length());
-        out.append('"');
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            switch (c) {
-                case '"' -> out.append("\\\"");
-                case '\\' -> out.append("\\\\");
-                case '\n' -> out.append("\\n");
-                case '\r' -> out.append("\\r");
-                case '\t' -> out.append("\\t");
-                case '\f' -> out.append("\\f");
-                case '\b' -> out.append("\\b");
-                default -> {
-                    if (c < 0x20 || (ascii && c > 0x7e)) {
-                        out.append(String.format("\\u%04x", (int) c));
-                    } else {
-                        out.append(c);
-                    }
-                }
-            }
-        }
-        out.append('"');
+        PythonStrings.quote(out, text, ascii);
+        bounded();
+    }
+
+    /** Escapes make it longer than what was counted. */
+    private void bounded() {
         if (out.length() > Budget.MAX_TEXT) {
             budget.text(out.length());
         }
