@@ -26,18 +26,14 @@ public record Sublayer(SublayerPoint point, LayerNorm norm) {
         }
         return Scopes.scoped(() -> {
             Tensor dropped = norm.dropout(output, context, dropout);
-            Tensor updated = context.bySegment(dropped, rows, segment -> segment, (segment, part, firstRow) -> {
-                Tensor in = input.narrow(0, firstRow, part.size(0));
-                Tensor around = residual.narrow(0, firstRow, part.size(0));
-                Tensor y = part;
-                for (SublayerUpdate claim : claims.of(segment)) {
-                    y = claim.apply(
-                            new SublayerUpdate.Sublayer(
-                                    in, y, around, x -> norm.ofSegment(segment, x, around, context)),
-                            context);
-                }
-                return y;
-            });
+            Tensor updated = SublayerClaims.apply(
+                    claims,
+                    input,
+                    dropped,
+                    residual,
+                    (segment, around) -> x -> norm.ofSegment(segment, x, around, context),
+                    rows,
+                    context);
             return norm.forward(updated, residual, rows, context, 0);
         });
     }

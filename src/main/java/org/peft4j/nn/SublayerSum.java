@@ -40,27 +40,10 @@ public record SublayerSum(SublayerPoint point, @Nullable Norm norm, double scale
                     : norm.forward(output, null, rows, context).y();
             y = Ops.dropout(y, p, p == 0 ? 0 : context.seed(point.path()));
             if (!claims.isEmpty()) {
-                y = updated(claims, input.get(), y, residual, rows, context);
+                y = SublayerClaims.apply(
+                        claims, input.get(), y, residual, (segment, around) -> x -> x.add(around), rows, context);
             }
             return scale == 1 ? y.alias() : y.mul(new Scalar(scale));
-        });
-    }
-
-    private static Tensor updated(
-            Claims<SublayerUpdate> claims,
-            Tensor input,
-            Tensor output,
-            Tensor residual,
-            Packing rows,
-            ForwardContext context) {
-        return context.bySegment(output, rows, segment -> segment, (segment, part, firstRow) -> {
-            Tensor in = input.narrow(0, firstRow, part.size(0));
-            Tensor around = residual.narrow(0, firstRow, part.size(0));
-            Tensor y = part;
-            for (SublayerUpdate claim : claims.of(segment)) {
-                y = claim.apply(new SublayerUpdate.Sublayer(in, y, around, x -> x.add(around)), context);
-            }
-            return y;
         });
     }
 }
