@@ -4,19 +4,16 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.bench.Benchmark;
 import org.peft4j.config.CausalLmConfig;
-import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.run.RunConfigFile;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -24,7 +21,6 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.Spec;
-import picocli.CommandLine.TypeConversionException;
 
 /** {@code peft4j bench train}. */
 @Command(
@@ -94,11 +90,10 @@ final class BenchTrainCommand implements Callable<Integer> {
     @Option(
             names = "--dropout",
             paramLabel = "D",
-            converter = DropoutConverter.class,
             completionCandidates = DropoutNames.class,
             defaultValue = "config",
             description = "Dropout of the base model: config, as its config says, or 0 (default ${DEFAULT-VALUE}).")
-    private ModelConfig.Dropout dropout;
+    private String dropout;
 
     @Option(
             names = "--steps",
@@ -156,13 +151,7 @@ final class BenchTrainCommand implements Callable<Integer> {
                 : Map.of("type", method);
         return Map.of(
                 "model",
-                Map.of(
-                        "path",
-                        ofModel.toString(),
-                        "dtype",
-                        dtype.value().name().toLowerCase(Locale.ROOT),
-                        "dropout",
-                        dropout == ModelConfig.Dropout.CONFIG ? "config" : 0),
+                Map.of("path", ofModel.toString(), "dtype", dtype.name(), "dropout", dropout),
                 "task",
                 Map.of("type", task, "max_length", 256),
                 "data",
@@ -189,18 +178,6 @@ final class BenchTrainCommand implements Callable<Integer> {
             }
         });
         return numbers + (memory.isEmpty() ? "" : "\nkept for backward, a token\n" + BenchOutput.table(memory));
-    }
-
-    /** Reads what a run file has at model.dropout. */
-    static final class DropoutConverter implements ITypeConverter<ModelConfig.Dropout> {
-        @Override
-        public ModelConfig.Dropout convert(String value) {
-            return switch (value) {
-                case "config" -> ModelConfig.Dropout.CONFIG;
-                case "0", "0.0" -> ModelConfig.Dropout.OFF;
-                default -> throw new TypeConversionException("must be config or 0, got '" + value + "'");
-            };
-        }
     }
 
     /** For help and completion. */

@@ -24,6 +24,11 @@ final class DtypeOption {
         return dtype;
     }
 
+    /** As run files write it. */
+    String name() {
+        return name(dtype);
+    }
+
     /** Reads a type as run files write it: in lower case. */
     static final class Converter implements ITypeConverter<Dtype> {
         @Override
