@@ -23,7 +23,7 @@ import org.peft4j.io.AtomicDirectories;
 import org.peft4j.io.AtomicFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorSource;
 import org.peft4j.method.spi.AdapterStore;
@@ -42,10 +42,10 @@ import org.peft4j.train.OpenedModel;
 public final class Merge {
     private static final String TIED = "tie_word_embeddings";
 
-    private static final Map<DType, ScalarType> TYPES = Map.of(
-            DType.F32, ScalarType.Float,
-            DType.F16, ScalarType.Half,
-            DType.BF16, ScalarType.BFloat16);
+    private static final Map<ElementType, ScalarType> TYPES = Map.of(
+            ElementType.F32, ScalarType.Float,
+            ElementType.F16, ScalarType.Half,
+            ElementType.BF16, ScalarType.BFloat16);
 
     /** What a model directory has beside its weights, as far as it stays true of the merged model. */
     private static final List<String> COPIED = List.of(
@@ -116,7 +116,11 @@ public final class Merge {
 
     /** Tied tensors are written once, by the embedding's name, as transformers does. */
     private static void putTie(
-            Map<String, @Nullable Object> config, Head head, Points points, Map<String, Tensor> values, DType storage) {
+            Map<String, @Nullable Object> config,
+            Head head,
+            Points points,
+            Map<String, Tensor> values,
+            ElementType storage) {
         if (!(head instanceof LanguageHead language)) {
             return;
         }
@@ -143,7 +147,7 @@ public final class Merge {
             Path out,
             boolean overwrite)
             throws IOException {
-        DType storage = directory.storage();
+        ElementType storage = directory.storage();
         List<TensorSource> tensors = new ArrayList<>();
         values.forEach((path, value) -> tensors.add(new Source(path, value, storage)));
         config.put("dtype", storage.torchName());
@@ -186,7 +190,7 @@ public final class Merge {
     }
 
     /** A tensor of the model, in the type that all of the base's have. */
-    private record Source(String name, Tensor tensor, DType dtype) implements TensorSource {
+    private record Source(String name, Tensor tensor, ElementType dtype) implements TensorSource {
         @Override
         public List<Long> shape() {
             return java.util.Arrays.stream(Tensors.shape(tensor)).boxed().toList();
@@ -200,7 +204,8 @@ public final class Merge {
                     throw new TrainingException(
                             tensor.isfinite().all().item_bool()
                                     ? "merging would put values into " + name + " that " + dtype.torchName()
-                                            + ", the base's type, does not hold; convert the base to bfloat16 or float32"
+                                            + ", the base's type, does not hold; convert the base to bfloat16 or"
+                                            + " float32"
                                     : "merging would put values that are not finite into " + name);
                 }
                 out.write(Tensors.view(narrow));

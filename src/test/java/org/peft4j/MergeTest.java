@@ -25,7 +25,7 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
@@ -54,7 +54,7 @@ class MergeTest {
     @TempDir
     Path dir;
 
-    private static TensorData as(DType type, TensorData data) {
+    private static TensorData as(ElementType type, TensorData data) {
         float[] values = data.toFloats();
         ByteBuffer bytes = ByteBuffer.allocate(values.length * type.size()).order(ByteOrder.LITTLE_ENDIAN);
         for (float value : values) {
@@ -136,7 +136,7 @@ class MergeTest {
         return Variants.model(
                 fixture,
                 dir.resolve("base"),
-                tensors -> tensors.replaceAll(data -> as(DType.F32, data)),
+                tensors -> tensors.replaceAll(data -> as(ElementType.F32, data)),
                 keys -> keys.put("dtype", "float32"));
     }
 
@@ -236,9 +236,9 @@ class MergeTest {
 
     @ParameterizedTest
     @EnumSource(
-            value = DType.class,
+            value = ElementType.class,
             names = {"F64", "F32", "F16", "BF16"})
-    void configAndTensorsSayTheBasesType(DType type) throws Exception {
+    void configAndTensorsSayTheBasesType(ElementType type) throws Exception {
         Path base = Variants.tinyBert(
                 dir.resolve("base"),
                 name -> "module." + name,
@@ -247,7 +247,7 @@ class MergeTest {
         Path merged = dir.resolve("merged");
         Merge.merge(base, Fixtures.ADAPTERS.resolve("lora-query-value"), merged, false);
 
-        DType written = type == DType.F64 ? DType.F32 : type;
+        ElementType written = type == ElementType.F64 ? ElementType.F32 : type;
         Map<String, Object> config = Json.readObject(merged.resolve("config.json"));
         assertThat(config)
                 .containsEntry("dtype", written.torchName())
@@ -259,7 +259,7 @@ class MergeTest {
         float[] expected = Fixtures.read(Fixtures.ADAPTERS.resolve("lora-query-value/expected.safetensors"))
                 .get("merged_logits")
                 .toFloats();
-        assertThat(maxDifference(logits(merged), expected)).isLessThan(type == DType.BF16 ? 0.2 : 0.02);
+        assertThat(maxDifference(logits(merged), expected)).isLessThan(type == ElementType.BF16 ? 0.2 : 0.02);
     }
 
     @Test
@@ -267,14 +267,15 @@ class MergeTest {
         Path base = Variants.tinyBert(
                 dir.resolve("base"),
                 name -> name,
-                tensors -> tensors.replaceAll(data -> data.name().contains("LayerNorm") ? data : as(DType.F16, data)),
+                tensors -> tensors.replaceAll(
+                        data -> data.name().contains("LayerNorm") ? data : as(ElementType.F16, data)),
                 keys -> keys.remove("torch_dtype"));
         Merge.merge(base, Fixtures.ADAPTERS.resolve("lora-query-value"), dir.resolve("merged"), false);
         assertThat(Json.readObject(dir.resolve("merged/config.json")))
                 .containsEntry("dtype", "float32")
                 .doesNotContainKey("torch_dtype");
         assertThat(ModelDirectory.open(dir.resolve("merged")).tensors().values())
-                .allMatch(location -> location.info().dtype() == DType.F32);
+                .allMatch(location -> location.info().dtype() == ElementType.F32);
     }
 
     @Test
@@ -282,7 +283,7 @@ class MergeTest {
         Path base = Variants.tinyBert(
                 dir.resolve("base"),
                 name -> name,
-                tensors -> tensors.replaceAll(data -> as(DType.F16, data)),
+                tensors -> tensors.replaceAll(data -> as(ElementType.F16, data)),
                 keys -> {});
         Path adapter = Variants.adapter(
                 "lora-query-value",

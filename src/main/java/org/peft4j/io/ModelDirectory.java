@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.io.safetensors.TensorNames;
 
@@ -119,11 +119,11 @@ public final class ModelDirectory {
      * The one type of all floating-point tensors, if that is a 16-bit type; else float32, which holds what the others hold
      * to the precision that is computed with.
      */
-    public DType storage() {
-        Set<DType> types = EnumSet.noneOf(DType.class);
+    public ElementType storage() {
+        Set<ElementType> types = EnumSet.noneOf(ElementType.class);
         tensors.values().forEach(location -> types.add(location.info().dtype()));
         types.removeIf(type -> !type.isFloat());
-        boolean half = types.equals(Set.of(DType.F16)) || types.equals(Set.of(DType.BF16));
-        return half ? types.iterator().next() : DType.F32;
+        boolean half = types.equals(Set.of(ElementType.F16)) || types.equals(Set.of(ElementType.BF16));
+        return half ? types.iterator().next() : ElementType.F32;
     }
 }

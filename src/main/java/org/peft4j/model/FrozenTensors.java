@@ -13,7 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Scopes;
@@ -147,7 +147,7 @@ public final class FrozenTensors implements AutoCloseable {
                     "tensor " + path + " must have shape " + expected + " by config.json, has "
                             + location.info().shape());
         }
-        DType dtype = location.info().dtype();
+        ElementType dtype = location.info().dtype();
         if (!dtype.isFloat()) {
             throw new MalformedFileException(
                     location.file(),

@@ -22,7 +22,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.SafeTensorsFile;
 import org.peft4j.io.safetensors.TensorData;
@@ -43,7 +43,7 @@ class SafeTensorsReadTest {
         assertThat(file.metadata()).containsExactly(Map.entry("format", "pt"));
         assertThat(file.tensors().keySet()).containsExactly("early", "late");
         assertThat(file.tensors().get("late"))
-                .isEqualTo(new TensorInfo("late", DType.BF16, List.of(2L, 1L), 8 + header.length() + 8, 4));
+                .isEqualTo(new TensorInfo("late", ElementType.BF16, List.of(2L, 1L), 8 + header.length() + 8, 4));
         assertThat(file.tensors().get("early").elements()).isEqualTo(1);
     }
 

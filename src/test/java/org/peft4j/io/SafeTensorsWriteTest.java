@@ -19,7 +19,7 @@ import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.Shapes;
 import org.peft4j.io.safetensors.TensorData;
@@ -34,7 +34,7 @@ class SafeTensorsWriteTest {
     void readsBackWhatItWrote() throws IOException {
         List<TensorData> tensors = new ArrayList<>();
         Random random = new Random(7);
-        for (DType type : DType.used()) {
+        for (ElementType type : ElementType.used()) {
             byte[] bytes = new byte[6 * type.size()];
             random.nextBytes(bytes);
             tensors.add(new TensorData("t." + type, type, List.of(2L, 3L), ByteBuffer.wrap(bytes)));
@@ -53,11 +53,11 @@ class SafeTensorsWriteTest {
     @Test
     void ordersTensorsAsThePythonLibraryDoes() throws IOException {
         List<TensorData> tensors = new ArrayList<>();
-        for (DType type : DType.used()) {
+        for (ElementType type : ElementType.used()) {
             tensors.add(zeros("b" + type, type, List.of(3L)));
             tensors.add(zeros("a" + type + "é", type, List.of()));
         }
-        tensors.add(zeros("q\"\\\u0001\u001f\u007f/\ud83d\ude00\uffee\n", DType.F32, List.of(0L, 4L)));
+        tensors.add(zeros("q\"\\\u0001\u001f\u007f/\ud83d\ude00\uffee\n", ElementType.F32, List.of(0L, 4L)));
         Collections.shuffle(tensors, new Random(1));
         Path path = dir.resolve("a.safetensors");
 
@@ -94,7 +94,7 @@ class SafeTensorsWriteTest {
     void padsTheHeaderSoThatDataBeginsAligned() throws IOException {
         for (int length = 1; length <= 8; length++) {
             Path path = dir.resolve("a.safetensors");
-            SafeTensors.write(path, Map.of(), List.of(zeros("n".repeat(length), DType.F64, List.of(1L))));
+            SafeTensors.write(path, Map.of(), List.of(zeros("n".repeat(length), ElementType.F64, List.of(1L))));
             TensorInfo info = SafeTensors.open(path).tensors().get("n".repeat(length));
             assertThat(info.offset() % 8).isZero();
             assertThat(Files.size(path)).isEqualTo(info.offset() + 8);
@@ -110,11 +110,11 @@ class SafeTensorsWriteTest {
 
     @Test
     void refusesTwoTensorsOfOneNameAndTheReservedName() {
-        TensorData a = zeros("a", DType.F32, List.of());
+        TensorData a = zeros("a", ElementType.F32, List.of());
         assertThatThrownBy(() -> SafeTensors.write(dir.resolve("x"), Map.of(), List.of(a, a)))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("got 'a'");
-        TensorData reserved = zeros("__metadata__", DType.F32, List.of());
+        TensorData reserved = zeros("__metadata__", ElementType.F32, List.of());
         assertThatThrownBy(() -> SafeTensors.write(dir.resolve("x"), Map.of(), List.of(reserved)))
                 .isInstanceOf(IllegalArgumentException.class);
         assertThat(dir).isEmptyDirectory();
@@ -163,14 +163,15 @@ class SafeTensorsWriteTest {
         for (float value : values) {
             f64.putDouble(value);
         }
-        assertThat(new TensorData("h", DType.F16, List.of(9L), f16).toFloats()).isEqualTo(values);
-        assertThat(new TensorData("d", DType.F64, List.of(3L, 3L), f64.flip()).toFloats())
+        assertThat(new TensorData("h", ElementType.F16, List.of(9L), f16).toFloats())
+                .isEqualTo(values);
+        assertThat(new TensorData("d", ElementType.F64, List.of(3L, 3L), f64.flip()).toFloats())
                 .isEqualTo(values);
         assertThat(TensorData.ofFloats("f", List.of(9L), values).toFloats()).isEqualTo(values);
         ByteBuffer bf16 = ByteBuffer.wrap(new byte[] {(byte) 0x80, 0x3f, 0x49, (byte) 0xc0});
-        assertThat(new TensorData("b", DType.BF16, List.of(2L), bf16).toFloats())
+        assertThat(new TensorData("b", ElementType.BF16, List.of(2L), bf16).toFloats())
                 .containsExactly(1f, -3.140625f);
-        assertThatThrownBy(() -> zeros("i", DType.I32, List.of()).toFloats())
+        assertThatThrownBy(() -> zeros("i", ElementType.I32, List.of()).toFloats())
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessageContaining("is I32");
     }
@@ -184,7 +185,7 @@ class SafeTensorsWriteTest {
                 .isInstanceOf(IllegalArgumentException.class);
     }
 
-    private static TensorData zeros(String name, DType type, List<Long> shape) {
+    private static TensorData zeros(String name, ElementType type, List<Long> shape) {
         return new TensorData(name, type, shape, ByteBuffer.allocate((int) Shapes.bytes(type, shape)));
     }
 
@@ -197,8 +198,8 @@ class SafeTensorsWriteTest {
             }
 
             @Override
-            public DType dtype() {
-                return DType.F32;
+            public ElementType dtype() {
+                return ElementType.F32;
             }
 
             @Override

@@ -59,7 +59,7 @@ class OutputLabelsTest {
         String name = "base_model.model.classifier.weight";
         TensorData head = new TensorData(
                 name,
-                org.peft4j.io.safetensors.DType.F32,
+                org.peft4j.io.safetensors.ElementType.F32,
                 List.of((long) outputs, 32L),
                 java.nio.ByteBuffer.allocate(outputs * 32 * 4));
         return new AdapterFile(Path.of("start"), Map.of(), Map.of(name, head));

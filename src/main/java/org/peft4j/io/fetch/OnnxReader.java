@@ -16,7 +16,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 
 /**
@@ -44,27 +44,27 @@ final class OnnxReader {
 
     private static final int MAX_RANK = 64;
 
-    private static final Map<Integer, DType> TYPES = Map.of(
+    private static final Map<Integer, ElementType> TYPES = Map.of(
             1,
-            DType.F32,
+            ElementType.F32,
             2,
-            DType.U8,
+            ElementType.U8,
             3,
-            DType.I8,
+            ElementType.I8,
             5,
-            DType.I16,
+            ElementType.I16,
             6,
-            DType.I32,
+            ElementType.I32,
             7,
-            DType.I64,
+            ElementType.I64,
             9,
-            DType.BOOL,
+            ElementType.BOOL,
             10,
-            DType.F16,
+            ElementType.F16,
             11,
-            DType.F64,
+            ElementType.F64,
             16,
-            DType.BF16);
+            ElementType.BF16);
 
     private final Path path;
     private final CodedInputStream in;
@@ -132,7 +132,7 @@ final class OnnxReader {
         if (fields.name == null) {
             throw malformed("an initialiser has no name");
         }
-        DType dtype = fields.dataType == null ? null : TYPES.get(fields.dataType);
+        ElementType dtype = fields.dataType == null ? null : TYPES.get(fields.dataType);
         if (dtype == null) {
             throw malformed("initialiser '" + fields.name + "' must have one of the data types " + TYPES + ", got "
                     + fields.dataType);
@@ -140,7 +140,7 @@ final class OnnxReader {
         if (fields.raw != null && fields.floats != null) {
             throw malformed("initialiser '" + fields.name + "' has both raw_data and float_data");
         }
-        if (fields.floats != null && dtype != DType.F32) {
+        if (fields.floats != null && dtype != ElementType.F32) {
             throw malformed("initialiser '" + fields.name + "' is " + dtype + " but has float_data");
         }
         ByteBuffer bytes = ByteBuffer.allocate(0);

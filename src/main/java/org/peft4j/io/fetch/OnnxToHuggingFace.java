@@ -9,7 +9,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.io.safetensors.TensorSource;
 
@@ -105,7 +105,7 @@ final class OnnxToHuggingFace {
 
     private TensorData take(String name, String initializer, List<Long> shape) throws MalformedFileException {
         @Nullable TensorData data = model.initializers().get(initializer);
-        if (data == null || data.dtype() != DType.F32 || !data.shape().equals(shape)) {
+        if (data == null || data.dtype() != ElementType.F32 || !data.shape().equals(shape)) {
             throw new MalformedFileException(
                     path,
                     -1,

@@ -5,7 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.WritableByteChannel;
 import java.util.List;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.io.safetensors.TensorSource;
 
@@ -17,14 +17,14 @@ import org.peft4j.io.safetensors.TensorSource;
  */
 record TransposedTensor(String name, TensorData matrix) implements TensorSource {
     TransposedTensor {
-        if (matrix.dtype() != DType.F32 || matrix.shape().size() != 2) {
+        if (matrix.dtype() != ElementType.F32 || matrix.shape().size() != 2) {
             throw new IllegalArgumentException("matrix must be F32 with two dimensions, got " + matrix);
         }
     }
 
     @Override
-    public DType dtype() {
-        return DType.F32;
+    public ElementType dtype() {
+        return ElementType.F32;
     }
 
     @Override

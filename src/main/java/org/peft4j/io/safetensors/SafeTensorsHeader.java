@@ -149,14 +149,14 @@ final class SafeTensorsHeader {
 
     private Entry readEntry(JsonParser parser, String name, long at) throws IOException {
         expect(parser, JsonToken.START_OBJECT, "tensor '" + name + "' must be an object");
-        DType dtype = null;
+        ElementType dtype = null;
         List<Long> shape = null;
         List<Long> offsets = null;
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
             String key = parser.currentName();
             parser.nextToken();
             switch (key) {
-                case "dtype" -> dtype = readDType(parser, name);
+                case "dtype" -> dtype = readElementType(parser, name);
                 case "shape" -> shape = readNumbers(parser, name, key, Shapes.MAX_RANK);
                 case "data_offsets" -> offsets = readNumbers(parser, name, key, 2);
                 default ->
@@ -174,10 +174,10 @@ final class SafeTensorsHeader {
         return new Entry(name, dtype, shape, offsets.get(0), offsets.get(1), at);
     }
 
-    private DType readDType(JsonParser parser, String name) throws IOException {
+    private ElementType readElementType(JsonParser parser, String name) throws IOException {
         expect(parser, JsonToken.VALUE_STRING, "dtype of tensor '" + name + "' must be a text");
         try {
-            return DType.parse(parser.getText());
+            return ElementType.parse(parser.getText());
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(path, offset(parser), "tensor '" + name + "': " + e.getMessage(), e);
         }

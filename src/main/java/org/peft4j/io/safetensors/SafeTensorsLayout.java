@@ -24,7 +24,7 @@ final class SafeTensorsLayout {
      * @param end   the byte after the last
      * @param at    where in the file the entry stands, for messages
      */
-    record Entry(String name, DType dtype, List<Long> shape, long begin, long end, long at) {}
+    record Entry(String name, ElementType dtype, List<Long> shape, long begin, long end, long at) {}
 
     /**
      * Checks the entries and gives the tensors in the order of their bytes.

@@ -24,17 +24,17 @@ import org.peft4j.io.Utf8;
  */
 final class SafeTensorsWriter {
     /** The reverse of the library's enumeration, which begins with the types that need the least alignment. */
-    private static final List<DType> ORDER = List.of(
-            DType.I64,
-            DType.F64,
-            DType.F32,
-            DType.I32,
-            DType.BF16,
-            DType.F16,
-            DType.I16,
-            DType.I8,
-            DType.U8,
-            DType.BOOL);
+    private static final List<ElementType> ORDER = List.of(
+            ElementType.I64,
+            ElementType.F64,
+            ElementType.F32,
+            ElementType.I32,
+            ElementType.BF16,
+            ElementType.F16,
+            ElementType.I16,
+            ElementType.I8,
+            ElementType.U8,
+            ElementType.BOOL);
 
     private final List<? extends TensorSource> tensors;
     private final byte[] header;
@@ -43,7 +43,7 @@ final class SafeTensorsWriter {
         checkNames(unordered);
         for (TensorSource tensor : unordered) {
             if (!ORDER.contains(tensor.dtype())) {
-                throw new IllegalArgumentException("tensor '" + tensor.name() + "' must be one of " + DType.used()
+                throw new IllegalArgumentException("tensor '" + tensor.name() + "' must be one of " + ElementType.used()
                         + " to be written, is " + tensor.dtype());
             }
         }

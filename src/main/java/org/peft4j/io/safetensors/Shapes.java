@@ -23,7 +23,7 @@ public final class Shapes {
     }
 
     /** Number of bytes, with {@link ArithmeticException} as above; the last one may be filled in part. */
-    public static long bytes(DType dtype, List<Long> shape) {
+    public static long bytes(ElementType dtype, List<Long> shape) {
         long elements = elements(shape);
         if (dtype.bits() % Byte.SIZE == 0) {
             return Math.multiplyExact(elements, dtype.size());
@@ -32,7 +32,7 @@ public final class Shapes {
     }
 
     /** For callers' shapes: as {@link #bytes}, but a mistake is the caller's and names the tensor. */
-    static long checkedBytes(String name, DType dtype, List<Long> shape) {
+    static long checkedBytes(String name, ElementType dtype, List<Long> shape) {
         if (shape.size() > MAX_RANK || shape.stream().anyMatch(d -> d < 0)) {
             throw new IllegalArgumentException("tensor '" + name + "': a shape has at most " + MAX_RANK
                     + " dimensions, none negative, got " + shape);

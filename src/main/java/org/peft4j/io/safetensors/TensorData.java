@@ -16,7 +16,7 @@ import org.peft4j.io.Bytes;
  * @param shape dimensions, outermost first; empty for a scalar
  * @param bytes the elements, row-major, little endian; read-only
  */
-public record TensorData(String name, DType dtype, List<Long> shape, ByteBuffer bytes) implements TensorSource {
+public record TensorData(String name, ElementType dtype, List<Long> shape, ByteBuffer bytes) implements TensorSource {
     public TensorData {
         shape = List.copyOf(shape);
         bytes = bytes.slice().asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
@@ -32,7 +32,7 @@ public record TensorData(String name, DType dtype, List<Long> shape, ByteBuffer 
         ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(values.length, Float.BYTES))
                 .order(ByteOrder.LITTLE_ENDIAN);
         bytes.asFloatBuffer().put(values);
-        return new TensorData(name, DType.F32, shape, bytes);
+        return new TensorData(name, ElementType.F32, shape, bytes);
     }
 
     @Override

@@ -11,7 +11,7 @@ import java.util.List;
  * @param offset first byte, counted from the beginning of the file
  * @param length number of bytes; equal to elements times size of the type
  */
-public record TensorInfo(String name, DType dtype, List<Long> shape, long offset, long length) {
+public record TensorInfo(String name, ElementType dtype, List<Long> shape, long offset, long length) {
     public TensorInfo {
         shape = List.copyOf(shape);
         long expected = Shapes.checkedBytes(name, dtype, shape);

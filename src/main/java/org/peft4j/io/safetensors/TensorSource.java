@@ -13,7 +13,7 @@ public interface TensorSource {
     String name();
 
     /** Type of the elements. */
-    DType dtype();
+    ElementType dtype();
 
     /** Dimensions, outermost first; empty for a scalar. */
     List<Long> shape();

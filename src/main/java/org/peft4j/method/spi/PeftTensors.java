@@ -14,7 +14,7 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Tensors;
@@ -33,7 +33,7 @@ public final class PeftTensors {
         for (Parameter parameter : adapter.parameters().values()) {
             String name = key.apply(parameter.path());
             List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
-            tensors.put(name, new TensorData(name, DType.F32, shape, Tensors.toBytes(parameter.value())));
+            tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(parameter.value())));
         }
         return tensors;
     }
@@ -43,7 +43,7 @@ public final class PeftTensors {
         try (PointerScope scope = new PointerScope()) {
             Tensor wide = values.to(ScalarType.Float).contiguous();
             List<Long> shape = Arrays.stream(Tensors.shape(wide)).boxed().toList();
-            return new TensorData(name, DType.F32, shape, Tensors.toBytes(wide));
+            return new TensorData(name, ElementType.F32, shape, Tensors.toBytes(wide));
         }
     }
 

@@ -10,7 +10,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
@@ -104,7 +104,7 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
         try (PointerScope scope = new PointerScope()) {
             Tensor values = prompt.rows().detach();
             List<Long> shape = List.of(values.size(0), values.size(1));
-            tensors.put(TABLE, new TensorData(TABLE, DType.F32, shape, Tensors.toBytes(values)));
+            tensors.put(TABLE, new TensorData(TABLE, ElementType.F32, shape, Tensors.toBytes(values)));
         }
         Map<String, TensorData> all = PeftTensors.of(adapter, key());
         adapter.replacements().keySet().forEach(path -> {

@@ -13,7 +13,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Mutations;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 
 class OnnxModelTest {
     private static final Path NAME = Path.of("model.onnx");
@@ -65,7 +65,7 @@ class OnnxModelTest {
                         .initializers()
                         .get("ids")
                         .dtype())
-                .isEqualTo(DType.I64);
+                .isEqualTo(ElementType.I64);
     }
 
     @Test

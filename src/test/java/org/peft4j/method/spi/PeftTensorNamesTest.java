@@ -232,7 +232,7 @@ class PeftTensorNamesTest {
                 name -> name,
                 tensors -> tensors.add(new TensorData(
                         "base_model.model.bert.embeddings.position_ids",
-                        org.peft4j.io.safetensors.DType.I64,
+                        org.peft4j.io.safetensors.ElementType.I64,
                         List.of(1L, 2L),
                         java.nio.ByteBuffer.allocate(16))),
                 keys -> {});

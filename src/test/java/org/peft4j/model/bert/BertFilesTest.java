@@ -25,7 +25,7 @@ import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -90,7 +90,7 @@ class BertFilesTest {
                 name -> name,
                 tensors -> {
                     tensors.add(new TensorData(
-                            "bert.embeddings.position_ids", DType.I64, List.of(1L, 2L), ByteBuffer.allocate(16)));
+                            "bert.embeddings.position_ids", ElementType.I64, List.of(1L, 2L), ByteBuffer.allocate(16)));
                     tensors.add(TensorData.ofFloats("cls.predictions.bias", List.of(1L), new float[] {Float.NaN}));
                 },
                 keys -> {});

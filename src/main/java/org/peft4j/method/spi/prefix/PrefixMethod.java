@@ -8,7 +8,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.DType;
+import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
@@ -182,7 +182,8 @@ public final class PrefixMethod implements Method<PrefixConfig> {
             Tensor values = table.values().detach();
             tensors.put(
                     TABLE,
-                    new TensorData(TABLE, DType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
+                    new TensorData(
+                            TABLE, ElementType.F32, List.of(values.size(0), values.size(1)), Tensors.toBytes(values)));
         }
         PeftTensors.of(adapter, PrefixMethod::key).forEach((name, data) -> {
             if (!name.equals(TABLE) && !name.startsWith(PREFIX + "prompt_encoder.")) {

@@ -7,7 +7,7 @@ import java.util.List;
  * The element types of the safetensors format, with its names. Files may hold any of them; those before {@link #U64} are
  * computed with or written here.
  */
-public enum DType {
+public enum ElementType {
     F64(64),
     F32(32),
     F16(16),
@@ -33,7 +33,7 @@ public enum DType {
 
     private final int bits;
 
-    DType(int bits) {
+    ElementType(int bits) {
         this.bits = bits;
     }
 
@@ -60,7 +60,7 @@ public enum DType {
     }
 
     /** The types that we compute with or write. */
-    public static List<DType> used() {
+    public static List<ElementType> used() {
         return Arrays.asList(values()).subList(0, U64.ordinal());
     }
 
@@ -85,8 +85,8 @@ public enum DType {
      *
      * @throws IllegalArgumentException if the format has none of this name; the message lists those it has
      */
-    public static DType parse(String name) {
-        for (DType type : values()) {
+    public static ElementType parse(String name) {
+        for (ElementType type : values()) {
             if (type.name().equals(name)) {
                 return type;
             }
