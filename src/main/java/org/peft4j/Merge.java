@@ -204,8 +204,7 @@ public final class Merge {
                     throw new TrainingException(
                             tensor.isfinite().all().item_bool()
                                     ? "merging would put values into " + name + " that " + dtype.torchName()
-                                            + ", the base's type, does not hold; convert the base to bfloat16 or"
-                                            + " float32"
+                                            + ", the base's type, does not hold; convert the base to bfloat16 or float32"
                                     : "merging would put values that are not finite into " + name);
                 }
                 out.write(Tensors.view(narrow));

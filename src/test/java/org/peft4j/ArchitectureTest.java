@@ -286,6 +286,24 @@ class ArchitectureTest {
         assertThat(hidden).isEmpty();
     }
 
+    /** More would be read by their position; a builder gives each its name, and keeps the keys of a run file flat. */
+    @Test
+    void recordsHaveAtMostSixComponentsOrABuilder() {
+        Set<String> wide = CLASSES.stream()
+                .filter(JavaClass::isRecord)
+                .filter(type -> type.getFields().stream()
+                                .filter(field -> !field.getModifiers().contains(JavaModifier.STATIC))
+                                .count()
+                        > 6)
+                .filter(type -> !CLASSES.contain(type.getName() + "$Builder"))
+                .map(JavaClass::getName)
+                .filter(name -> !name.equals("org.peft4j.data.template.ChatTemplate$Inputs")) // has a with… for each
+                .collect(Collectors.toCollection(TreeSet::new));
+        assertThat(wide)
+                .as("records with more than six components, to be nested or given a builder")
+                .isEmpty();
+    }
+
     private static Set<String> names(String words) {
         return Set.of(words.split(" ", -1));
     }

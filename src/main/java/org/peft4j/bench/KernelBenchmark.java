@@ -91,12 +91,13 @@ final class KernelBenchmark {
                 frozen("v", type, HIDDEN, HIDDEN)));
         Tensor a = random("a", ScalarType.Float, RANK, HIDDEN);
         Tensor b = random("b", ScalarType.Float, HIDDEN, RANK);
-        List<Ops.LowRank> updates =
-                List.of(new Ops.LowRank(0, 0, TOKENS, a, b, 2, 0.1), new Ops.LowRank(2, 0, TOKENS, a, b, 2, 0.1));
+        List<Ops.LowRankUpdate> updates = List.of(
+                new Ops.LowRankUpdate(new Ops.PartRows(0, 0, TOKENS), a, b, 2, 0.1),
+                new Ops.LowRankUpdate(new Ops.PartRows(2, 0, TOKENS), a, b, 2, 0.1));
         Packing packing = Packing.of(LENGTH, LENGTH, LENGTH, LENGTH);
         Tensor scale = frozen("scale", type, HIDDEN);
         Ops.AttentionSettings settings =
-                new Ops.AttentionSettings(false, 1 / Math.sqrt((double) HIDDEN / HEADS), 0, 0.1, 1);
+                new Ops.AttentionSettings(false, 1 / Math.sqrt((double) HIDDEN / HEADS), 0, new Ops.Dropout(0.1, 1));
         Supplier<Tensor> attention = () -> {
             Tensor heads = x.view(TOKENS, HEADS, HIDDEN / HEADS);
             return Ops.attention(

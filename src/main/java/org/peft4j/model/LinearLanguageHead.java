@@ -118,16 +118,20 @@ public final class LinearLanguageHead implements LanguageHead {
         }));
     }
 
-    private List<Ops.LowRank> updates(ForwardContext.Segment segment, long rows, ForwardContext context) {
-        List<Ops.LowRank> updates = new ArrayList<>();
+    private List<Ops.LowRankUpdate> updates(ForwardContext.Segment segment, long rows, ForwardContext context) {
+        List<Ops.LowRankUpdate> updates = new ArrayList<>();
         for (LinearClaim claim : context.at(linear).of(segment)) {
             if (!(claim instanceof LowRank update)) {
                 throw new ConfigException(
                         "a language model's head " + layer.path() + " takes low-rank updates alone, not "
                                 + claim.getClass().getSimpleName() + "; leave it out of the targets");
             }
-            updates.add(new Ops.LowRank(
-                    0, 0, rows, update.a(), update.b(), update.scale(), context.training() ? update.dropout() : 0));
+            updates.add(new Ops.LowRankUpdate(
+                    new Ops.PartRows(0, 0, rows),
+                    update.a(),
+                    update.b(),
+                    update.scale(),
+                    context.training() ? update.dropout() : 0));
         }
         return updates;
     }

@@ -108,8 +108,9 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
                             scores.window(),
                             scores.softcap(),
                             null,
-                            context.training() ? scores.dropout() : 0,
-                            context.seed(point.path() + "#" + firstRow)));
+                            context.training()
+                                    ? new Ops.Dropout(scores.dropout(), context.seed(point.path() + "#" + firstRow))
+                                    : Ops.Dropout.NONE));
         });
     }
 

@@ -174,16 +174,15 @@ final class LinearClaims {
     }
 
     /** Rows of the updates count from this run's first. */
-    List<Ops.LowRank> updates(Packing rows, boolean training) {
+    List<Ops.LowRankUpdate> updates(Packing rows, boolean training) {
         long begin = firstRow(rows);
-        List<Ops.LowRank> found = new ArrayList<>();
+        List<Ops.LowRankUpdate> found = new ArrayList<>();
         for (Update update : updates) {
             if (update.last() > update.first()) {
                 LowRank claim = update.claim();
-                found.add(new Ops.LowRank(
-                        update.part(),
-                        rows.begin(update.first()) - begin,
-                        rows.end(update.last() - 1) - begin,
+                found.add(new Ops.LowRankUpdate(
+                        new Ops.PartRows(
+                                update.part(), rows.begin(update.first()) - begin, rows.end(update.last() - 1) - begin),
                         claim.a(),
                         claim.b(),
                         claim.scale(),

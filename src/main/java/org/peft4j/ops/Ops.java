@@ -40,13 +40,19 @@ public final class Ops {
     private Ops() {}
 
     /**
-     * One low-rank update of {@link #loraLinear}: rows [begin, end) of x, added to the result of one part.
+     * Rows [begin, end) of x, and of what one layer of a linear group makes of it.
      *
-     * @param part the linear layer of the group, from 0
+     * @param part the layer of the group, from 0
+     */
+    public record PartRows(int part, long begin, long end) {}
+
+    /**
+     * One low-rank update of {@link #loraLinear}: made of these rows of x, added to the same rows of one part.
+     *
      * @param a [r, in], float32
      * @param b [out, r], float32
      */
-    public record LowRank(int part, long begin, long end, Tensor a, Tensor b, double scale, double dropout) {}
+    public record LowRankUpdate(PartRows rows, Tensor a, Tensor b, double scale, double dropout) {}
 
     /** Updates as the native operations take them. */
     private static final class Updates {
@@ -54,18 +60,18 @@ public final class Ops {
         private final long[] place;
         private final double[] scale, dropout;
 
-        private Updates(List<LowRank> updates) {
+        private Updates(List<LowRankUpdate> updates) {
             int n = updates.size();
             place = new long[3 * n];
             scale = new double[n];
             dropout = new double[n];
             for (int j = 0; j < n; j++) {
-                LowRank update = updates.get(j);
+                LowRankUpdate update = updates.get(j);
                 a.push_back(update.a());
                 b.push_back(update.b());
-                place[3 * j] = update.part();
-                place[3 * j + 1] = update.begin();
-                place[3 * j + 2] = update.end();
+                place[3 * j] = update.rows().part();
+                place[3 * j + 1] = update.rows().begin();
+                place[3 * j + 2] = update.rows().end();
                 scale[j] = update.scale();
                 dropout[j] = update.dropout();
             }
@@ -83,7 +89,7 @@ public final class Ops {
      * @return one [T, out_i] for each layer, views of one tensor
      */
     public static Tensor[] loraLinear(
-            Tensor x, Weight weight, @Nullable Tensor bias, List<LowRank> updates, long seed) {
+            Tensor x, Weight weight, @Nullable Tensor bias, List<LowRankUpdate> updates, long seed) {
         return checked(() -> {
             Updates all = new Updates(updates);
             TensorVector results = PeftNative.lora_linear(
@@ -116,14 +122,23 @@ public final class Ops {
     public record RelativeBias(Tensor table, boolean bidirectional, long maxDistance) {}
 
     /**
+     * Elements are dropped with this probability, the others scaled.
+     *
+     * @param probability 0 to below 1
+     * @param seed of the mask
+     */
+    public record Dropout(double probability, long seed) {
+        public static final Dropout NONE = new Dropout(0, 0);
+    }
+
+    /**
      * What {@link #attention} needs beside queries, keys and values.
      *
      * @param causal the last query sees the last key, the one before it all but one, and so on
      * @param window a row sees keys nearer than this, if causal only those before it; 0: all
      * @param softcap scores become {@code softcap tanh(score / softcap)}, the prefix's too; 0: no cap
      * @param bias added to the scores behind the cap, or null
-     * @param dropout of the probabilities, 0 to below 1
-     * @param seed of dropout's mask
+     * @param dropout of the probabilities
      */
     public record AttentionSettings(
             boolean causal,
@@ -131,11 +146,10 @@ public final class Ops {
             long window,
             double softcap,
             @Nullable RelativeBias bias,
-            double dropout,
-            long seed) {
+            Dropout dropout) {
         /** Without soft-cap and bias. */
-        public AttentionSettings(boolean causal, double scale, long window, double dropout, long seed) {
-            this(causal, scale, window, 0, null, dropout, seed);
+        public AttentionSettings(boolean causal, double scale, long window, Dropout dropout) {
+            this(causal, scale, window, 0, null, dropout);
         }
     }
 
@@ -181,8 +195,8 @@ public final class Ops {
                 orUndefined(bias == null ? null : bias.table()),
                 bias != null && bias.bidirectional(),
                 bias == null ? 0 : bias.maxDistance(),
-                settings.dropout(),
-                settings.seed()));
+                settings.dropout().probability(),
+                settings.dropout().seed()));
     }
 
     /**
@@ -437,7 +451,7 @@ public final class Ops {
             Tensor hidden,
             Weight weight,
             @Nullable Tensor bias,
-            List<LowRank> updates,
+            List<LowRankUpdate> updates,
             long seed,
             Tensor labels,
             LossSettings settings) {

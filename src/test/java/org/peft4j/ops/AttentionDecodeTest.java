@@ -25,7 +25,17 @@ class AttentionDecodeTest {
             Tensor prefix = Init.normal(1, "prefix", 1, 3, 2, 8);
             Tensor cu = Packing.of(KEYS).cuSeqlens();
             Tensor all = Ops.attention(
-                    q, k, v, cu, cu, KEYS, KEYS, prefix, prefix, null, new Ops.AttentionSettings(true, 0.5, 0, 0, 0));
+                    q,
+                    k,
+                    v,
+                    cu,
+                    cu,
+                    KEYS,
+                    KEYS,
+                    prefix,
+                    prefix,
+                    null,
+                    new Ops.AttentionSettings(true, 0.5, 0, Ops.Dropout.NONE));
             Tensor newest = q.narrow(0, KEYS - 1, 1);
             float[] expected = Tensors.toFloats(all.narrow(0, KEYS - 1, 1).contiguous());
 

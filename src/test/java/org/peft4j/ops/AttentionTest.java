@@ -80,7 +80,7 @@ class AttentionTest {
     }
 
     private static Ops.AttentionSettings settings(boolean causal, double softcap, Ops.RelativeBias bias) {
-        return new Ops.AttentionSettings(causal, SCALE, 0, softcap, bias, 0, 0);
+        return new Ops.AttentionSettings(causal, SCALE, 0, softcap, bias, Ops.Dropout.NONE);
     }
 
     private Tensor attention(Ops.AttentionSettings settings) {

@@ -41,14 +41,18 @@ class CudaTest {
         sameOnBoth(List.of(normal("x", T, K), normal("a", 8, K), normal("b", 48, 8)), (on, t) -> {
             try (Weight weight = Weight.of(List.of(on.apply(w)))) {
                 return Ops.loraLinear(
-                        t.get(0), weight, null, List.of(new Ops.LowRank(0, 5, T, t.get(1), t.get(2), 2, 0.1)), 3)[0];
+                        t.get(0),
+                        weight,
+                        null,
+                        List.of(new Ops.LowRankUpdate(new Ops.PartRows(0, 5, T), t.get(1), t.get(2), 2, 0.1)),
+                        3)[0];
             }
         });
     }
 
     @Test
     void attentionWithAPrefix() {
-        Ops.AttentionSettings settings = new Ops.AttentionSettings(true, 0.125, 0, 0, 1);
+        Ops.AttentionSettings settings = new Ops.AttentionSettings(true, 0.125, 0, new Ops.Dropout(0, 1));
         List<Tensor> inputs = List.of(
                 normal("q", T, 4, K),
                 normal("k", T, 2, K),

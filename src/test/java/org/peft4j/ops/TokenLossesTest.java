@@ -77,7 +77,7 @@ class TokenLossesTest extends WithPointerScope {
             Tensor bias = Tensors.ofFloats(BIAS, V).requires_grad_(true);
             Tensor a = Tensors.ofFloats(A, 1, 2).requires_grad_(true);
             Tensor b = Tensors.ofFloats(B, V, 1).requires_grad_(true);
-            Ops.LowRank update = new Ops.LowRank(0, 2, 3, a, b, 0.5, 0);
+            Ops.LowRankUpdate update = new Ops.LowRankUpdate(new Ops.PartRows(0, 2, 3), a, b, 0.5, 0);
             Tensor losses =
                     Ops.tokenLosses(hidden(), weight, bias, List.of(update), 0, labels(), Ops.LossSettings.PLAIN);
             float[] found = Tensors.toFloats(losses);

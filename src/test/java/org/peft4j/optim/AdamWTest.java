@@ -126,8 +126,8 @@ class AdamWTest {
                     weight,
                     null,
                     List.of(
-                            new Ops.LowRank(0, 0, 2, often.value(), b.value(), 1, 0),
-                            new Ops.LowRank(0, 2, 2, seldom.value(), b.value(), 1, 0)),
+                            new Ops.LowRankUpdate(new Ops.PartRows(0, 0, 2), often.value(), b.value(), 1, 0),
+                            new Ops.LowRankUpdate(new Ops.PartRows(0, 2, 2), seldom.value(), b.value(), 1, 0)),
                     1);
             y[0].sum().backward();
             assertThat(hasGradient(often)).isTrue();

@@ -114,8 +114,8 @@ final class Interpreter {
     }
 
     private Flow loop(Stmt.For loop, Frame frame) {
-        Object items = expressions.value(loop.items(), frame);
-        if (loop.recursive()) {
+        Object items = expressions.value(loop.head().items(), frame);
+        if (loop.head().recursive()) {
             write(recursive(loop, items, frame, 0));
             return Flow.ON;
         }
@@ -140,13 +140,14 @@ final class Interpreter {
             Stmt.For loop, @Nullable Object from, Frame frame, int depth, Callable.@Nullable Function recurse) {
         Iterator<@Nullable Object> items = Sequences.iterate(from, budget);
         Integer length = Sequences.lengthOrNull(from);
-        if (loop.test() != null) {
-            Expr test = loop.test();
+        Stmt.Target target = loop.head().target();
+        Expr test = loop.head().test();
+        if (test != null) {
             Frame testing = new Frame(scopes.of(loop, Scopes.Role.TEST), frame, given);
             items = PickingFilters.picked(
                             items,
                             item -> {
-                                assign(loop.target(), item, testing);
+                                assign(target, item, testing);
                                 return expressions.isTrue(test, testing);
                             },
                             budget)
@@ -160,7 +161,7 @@ final class Interpreter {
             budget.step();
             Frame body = new Frame(scope, frame, given);
             body.set("loop", state);
-            assign(loop.target(), state.next(), body);
+            assign(target, state.next(), body);
             Flow flow = all(loop.body(), body);
             if (flow == Flow.BREAK) {
                 break;

@@ -161,7 +161,7 @@ final class Parser {
         if (names.contains("loop")) {
             throw TemplateError.syntax("'loop' cannot be the name of what a loop goes through", line);
         }
-        return new Stmt.For(target, items, test, recursive, body, otherwise, line);
+        return new Stmt.For(new Stmt.ForHead(target, items, test, recursive), body, otherwise, line);
     }
 
     private static void names(Stmt.Target target, Set<String> names) {

@@ -65,7 +65,7 @@ final class Scopes {
         } else if (statement instanceof Stmt.If ifs) {
             branches(ifs, 0, scope);
         } else if (statement instanceof Stmt.For loop) {
-            names(loop.items(), scope);
+            names(loop.head().items(), scope);
         } else if (statement instanceof Stmt.Assign assign) {
             names(assign.value(), scope);
             store(assign.target(), scope);
@@ -178,17 +178,18 @@ final class Scopes {
 
     private void loop(Stmt.For loop, Scope scope, boolean soft) {
         loops++;
-        known(loop.items(), soft);
+        Stmt.ForHead head = loop.head();
+        known(head.items(), soft);
         Scope body = scope(loop, Role.BODY, scope);
         body.parameter("loop");
-        parameters(loop.target(), body);
+        parameters(head.target(), body);
         body(loop.body(), body);
         body(loop.otherwise(), scope(loop, Role.ELSE, scope));
-        if (loop.test() != null) {
+        if (head.test() != null) {
             Scope test = scope(loop, Role.TEST, scope);
-            parameters(loop.target(), test);
-            names(loop.test(), test);
-            known(loop.test(), false);
+            parameters(head.target(), test);
+            names(head.test(), test);
+            known(head.test(), false);
         }
         loops--;
     }

@@ -41,9 +41,9 @@ sealed interface Stmt {
         } else if (statement instanceof If ifs) {
             ifs.branches().forEach(branch -> all.add(branch.test()));
         } else if (statement instanceof For loop) {
-            all.add(loop.items());
-            if (loop.test() != null) {
-                all.add(loop.test());
+            all.add(loop.head().items());
+            if (loop.head().test() != null) {
+                all.add(loop.head().test());
             }
         } else if (statement instanceof Assign assign) {
             all.add(assign.value());
@@ -72,16 +72,10 @@ sealed interface Stmt {
 
     record Branch(Expr test, List<Stmt> body) {}
 
+    record For(ForHead head, List<Stmt> body, List<Stmt> otherwise, int line) implements Stmt {}
+
     /** {@code for target in items if test recursive}. */
-    record For(
-            Target target,
-            Expr items,
-            @Nullable Expr test,
-            boolean recursive,
-            List<Stmt> body,
-            List<Stmt> otherwise,
-            int line)
-            implements Stmt {}
+    record ForHead(Target target, Expr items, @Nullable Expr test, boolean recursive) {}
 
     record Assign(Target target, Expr value, int line) implements Stmt {}
 

@@ -160,8 +160,9 @@ final class BertBlock implements Block, AutoCloseable {
                 false,
                 1 / Math.sqrt(config.sizes().head()),
                 0,
-                context.training() ? config.dropouts().attention() : 0,
-                context.training() ? context.seed(attention + "#" + firstRow) : 0);
+                context.training()
+                        ? new Ops.Dropout(config.dropouts().attention(), context.seed(attention + "#" + firstRow))
+                        : Ops.Dropout.NONE);
         ScalarType type = q.scalar_type();
         return Ops.attention(
                 q,
