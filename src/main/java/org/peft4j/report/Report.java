@@ -77,6 +77,7 @@ public final class Report {
         cards();
         new ReportPictures(files, painter, page).add();
         new ReportEvaluations(files, page).add();
+        notes();
         new ReportSettings(files, page).add();
         page.add("<footer>Made by peft4j from <code>run.json</code> and <code>metrics.jsonl</code> beside this page."
                 + "</footer>");
@@ -154,6 +155,16 @@ public final class Report {
                 "training rows cut",
                 "of " + whole(texts) + (length.isNumber() ? ", at " + whole(length.asLong()) + " tokens" : ""));
         page.add("</div>");
+    }
+
+    private void notes() {
+        JsonNode notes = files.run.path("notes");
+        if (notes.isEmpty()) { // or of a run before there were notes
+            return;
+        }
+        page.add("<h2>Notes</h2>").add("<div class=\"panel\"><ul>");
+        notes.forEach(note -> page.add("<li>%s</li>", note.asText()));
+        page.add("</ul></div>");
     }
 
     private void evaluationCard(String split, JsonNode evaluation) {

@@ -56,6 +56,7 @@ class ReportTest {
                 .contains("<th scope=\"row\">cut</th>")
                 .contains("<tr><th scope=\"row\">learning rate</th><td>5e-4</td></tr>")
                 .contains("<th scope=\"row\">spam</th>")
+                .contains("<h2>Notes</h2>", "<li>two labels have one &lt;name&gt;</li>")
                 .doesNotContain("not complete");
     }
 

@@ -49,7 +49,7 @@ public final class SampleRun {
                         Instant.parse("2026-03-04T10:20:30Z"),
                         "CPU, float32, AVX512-BF16",
                         Map.of("peft4j", "0.1.0", "pytorch", "2.13.0")),
-                List.of());
+                List.of("two labels have one <name>"));
     }
 
     public static RunResult result(Status status) {

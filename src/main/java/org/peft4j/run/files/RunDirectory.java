@@ -26,7 +26,7 @@ import org.peft4j.run.RunSummary;
 
 /**
  * The directory of one run: the adapter ({@code adapter_config.json}, {@code adapter_model.safetensors},
- * {@code peft4j.json}), {@code run.json} (every setting, versions, machine, how it ended), {@code metrics.jsonl},
+ * {@code peft4j.json}), {@code run.json} (every setting, versions, machine, notes, how it ended), {@code metrics.jsonl},
  * {@code report.html} and {@code checkpoint-NNNNNN} directories. A directory that holds another run is refused, or, on demand,
  * that run is replaced; other files in it are never touched.
  *
@@ -235,6 +235,7 @@ public final class RunDirectory {
         run.put("total_steps", summary.totalSteps());
         run.put("trainable_parameters", summary.parameters().trained());
         run.put("model_parameters", summary.parameters().model());
+        run.put("notes", summary.notes());
         run.put("started", summary.environment().started().toString());
         run.put("finished", result == null ? null : result.finished().toString());
         run.put("result", result == null ? null : toMap(result));

@@ -118,6 +118,7 @@ class RunDirectoryTest {
         assertThat(json.at("/machine/threads").asInt()).isPositive();
         assertThat(json.at("/machine/java").asText())
                 .contains(String.valueOf(Runtime.version().feature()));
+        assertThat(json.path("notes").toString()).isEqualTo("[\"two labels have one <name>\"]");
         assertThat(json.at("/result/status").asText()).isEqualTo("finished");
         assertThat(json.at("/result/tokens_per_second").asDouble()).isEqualTo(601_344 / 219.6);
     }
