@@ -14,7 +14,6 @@ import org.peft4j.config.DataConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
-import org.peft4j.data.Batches;
 import org.peft4j.host.MachineFacts;
 import org.peft4j.info.Machine;
 import org.peft4j.ops.Ops;
@@ -56,7 +55,7 @@ public final class Benchmark {
         TrainingStep<E> step = new TrainingStep<>(run, optimizer);
         TrainingConfig training = run.config.training();
         int accumulated = training.gradientAccumulation();
-        List<int[]> batches = Batches.inOrder(run.train.size(), training.batchSize());
+        List<int[]> batches = run.batches.inOrder();
         List<Double> seconds = new ArrayList<>();
         List<Double> losses = new ArrayList<>();
         long tokens = 0;

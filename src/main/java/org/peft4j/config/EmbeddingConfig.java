@@ -31,7 +31,10 @@ public record EmbeddingConfig(
 
     /** What training makes small. */
     public enum Loss {
-        /** Each text has to find its own among all positives of the batch. */
+        /**
+         * Each text has to find its own among all positives of the batch. A pair that would be alone in the last batch of an
+         * epoch is left out of it.
+         */
         IN_BATCH_NEGATIVES,
         /** The cosine of the two vectors has to be the score. */
         COSINE

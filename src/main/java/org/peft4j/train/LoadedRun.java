@@ -51,6 +51,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final Adapter adapter;
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
+    public final EpochBatches batches;
     public final String baseHash;
     public final List<String> notes;
 
@@ -71,6 +72,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         this.notes = notes;
         method = adapter.config();
         groups = groups(config.training(), this.adapter);
+        batches = batches(config, prepared);
     }
 
     /**
@@ -158,7 +160,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
-            warmup(config.training(), prepared.train().size()).ifPresent(notes::add);
+            EpochBatches batches = batches(config, prepared);
+            warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
+            batches.note().ifPresent(notes::add);
             if (!task.sumsOverRows() && config.training().batchSize() < 2) {
                 throw new ConfigException("training.batch_size must be at least 2 where each row's loss sees the other"
                         + " rows of its batch: of one row alone nothing can be learned, got 1");
@@ -197,8 +201,12 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         rows.checkVocabulary(info.vocabulary());
     }
 
-    private static Optional<String> warmup(TrainingConfig training, int rows) {
-        long steps = training.totalSteps(rows);
+    private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared) {
+        return new EpochBatches(
+                config.training(), prepared.train().size(), prepared.task().sumsOverRows());
+    }
+
+    private static Optional<String> warmup(TrainingConfig training, long steps) {
         long warmup = training.schedule().warmup(steps);
         return warmup <= steps
                 ? Optional.empty()

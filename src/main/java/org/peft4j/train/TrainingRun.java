@@ -10,7 +10,6 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
-import org.peft4j.data.Batches;
 import org.peft4j.error.TrainingException;
 import org.peft4j.info.Machine;
 import org.peft4j.method.spi.AdapterStore;
@@ -57,11 +56,10 @@ public final class TrainingRun<E extends Example> {
         this.directory = directory;
         this.listener = listener;
         this.interrupts = interrupts;
-        TrainingConfig training = run.config.training();
         summary = new RunSummary(
                 run.config,
                 new RunSummary.Rows(run.train.size(), run.train.cut(), run.train.labelCounts()),
-                training.totalSteps(run.train.size()),
+                run.batches.totalSteps(),
                 new RunSummary.Parameters(run.adapter.elements(), run.modelParameters()),
                 new RunSummary.Environment(
                         Instant.now(), Machine.compute(run.config.model().dtype()), Machine.versions()),
@@ -209,9 +207,7 @@ public final class TrainingRun<E extends Example> {
     private void epochs() throws IOException {
         TrainingConfig training = run.config.training();
         for (int epoch = 0; epoch < training.epochs() && steps < summary.totalSteps(); epoch++) {
-            List<int[]> batches = training.shuffle()
-                    ? Batches.shuffled(run.train.size(), training.batchSize(), training.seed(), epoch)
-                    : Batches.inOrder(run.train.size(), training.batchSize());
+            List<int[]> batches = run.batches.of(epoch);
             int accumulate = training.gradientAccumulation();
             for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
                 List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));

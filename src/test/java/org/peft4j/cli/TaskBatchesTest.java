@@ -153,6 +153,23 @@ class TaskBatchesTest {
                 .isLessThan(TaskRuns.steps(whole).get(0).get("loss").asDouble() - 0.1);
     }
 
+    /** Eight pairs: one would be alone behind the seven, with nothing to be told apart from and a loss of 0. */
+    @Test
+    void aPairThatWouldBeAloneIsLeftOutOfItsEpochAndThatIsSaid() throws IOException {
+        Cli.Result result = TaskRuns.pairs().train(temporary, "run", "training.batch_size=7");
+
+        String note =
+                "1 of 8 rows is left out of each epoch: training.batch_size 7 would leave it alone in the last batch,"
+                        + " and its loss needs other rows";
+        assertThat(result.out()).contains("note: " + note);
+        JsonNode run = TaskRuns.JSON.readTree(temporary.resolve("run/run.json").toFile());
+        assertThat(run.path("notes")).extracting(JsonNode::asText).contains(note);
+        List<JsonNode> steps = TaskRuns.steps(temporary.resolve("run"));
+        assertThat(run.path("total_steps").asInt()).isEqualTo(2).isEqualTo(steps.size());
+        assertThat(steps)
+                .allSatisfy(step -> assertThat(step.get("loss").asDouble()).isPositive());
+    }
+
     @Test
     void negativesOfABatchOfOneAreRefused() throws IOException {
         Cli.Result result = TaskRuns.pairs().train(temporary, "run", "training.batch_size=1");
