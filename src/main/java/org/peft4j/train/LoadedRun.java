@@ -149,6 +149,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     ? attach(Methods.of(config.chosenMethod()), config, model.points(), task.trainsHead())
                     : read(start, config, model.points());
             notes.addAll(adapter.notes());
+            SavedModules.checkWritten(model.points(), adapter.config().modulesToSave()); // not only when it is saved
             RunConfig inForce = config.withTask(task.config());
             if (start != null) {
                 if (config.method() != null) {

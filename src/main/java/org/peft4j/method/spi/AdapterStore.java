@@ -57,6 +57,7 @@ public final class AdapterStore {
             String baseModel,
             @Nullable String taskType)
             throws IOException {
+        SavedModules.checkWritten(points, config.modulesToSave());
         UnaryOperator<String> written = PeftTensorNames.written(points);
         C own = method.respelled(method.configType().cast(config), points, UnaryOperator.identity(), written);
         Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
@@ -78,12 +79,6 @@ public final class AdapterStore {
         for (TensorData data : method.fileTensors(own, adapter).values()) {
             tensors.add(named(PeftTensorNames.written(data.name(), points), data));
         }
-        SavedModules.alsoMeant(points, config.modulesToSave(), written).forEach((path, point) -> {
-            String name = method.savedPrefix() + written.apply(path);
-            if (tensors.stream().noneMatch(data -> data.name().equals(name))) {
-                tensors.add(PeftTensors.of(name, point.value()));
-            }
-        });
         AdapterFiles.write(directory, file, tensors);
     }
 

@@ -56,11 +56,6 @@ public interface Method<C extends MethodConfig> {
         return true;
     }
 
-    /** What the method's files put before the path of a module that is saved as a whole. */
-    default String savedPrefix() {
-        return PeftKeys.MODEL;
-    }
-
     /** What each key of the method's {@code adapter_config.json} means. */
     ConfigKeys keys();
 

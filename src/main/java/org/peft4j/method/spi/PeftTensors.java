@@ -8,9 +8,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
@@ -36,15 +33,6 @@ public final class PeftTensors {
             tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(parameter.value())));
         }
         return tensors;
-    }
-
-    /** Values under a name, in float32. */
-    static TensorData of(String name, Tensor values) {
-        try (PointerScope scope = new PointerScope()) {
-            Tensor wide = values.to(ScalarType.Float).contiguous();
-            List<Long> shape = Arrays.stream(Tensors.shape(wide)).boxed().toList();
-            return new TensorData(name, ElementType.F32, shape, Tensors.toBytes(wide));
-        }
     }
 
     /**

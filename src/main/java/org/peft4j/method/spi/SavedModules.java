@@ -24,9 +24,7 @@ public final class SavedModules {
 
     /** The tensors of the named modules, by path, in the model's order. */
     public static Map<String, TensorPoint> of(Points points, Collection<String> names) {
-        List<String> modules = points.modules().stream()
-                .filter(module -> names.stream().anyMatch(module::endsWith))
-                .toList();
+        List<String> modules = modules(points, names);
         Map<String, TensorPoint> found = new LinkedHashMap<>();
         points.tensors().forEach((path, point) -> {
             if (modules.stream().anyMatch(module -> path.startsWith(module + "."))) {
@@ -37,14 +35,32 @@ public final class SavedModules {
     }
 
     /**
-     * What the names mean in a file that spells paths otherwise, and do not mean here: {@code model.norm} is {@code norm} on a backbone
-     * alone, where every {@code input_layernorm} ends so. Files have these as the model has them.
+     * Refuses a name that would mean more in the adapter's file than here: {@code model.norm} is {@code norm} in the files of
+     * a backbone alone, where every {@code input_layernorm} ends so and Hugging Face PEFT takes them, too.
+     *
+     * @throws ConfigException if there is one
      */
-    static Map<String, TensorPoint> alsoMeant(Points points, Collection<String> names, UnaryOperator<String> written) {
-        List<String> words = names.stream().map(written).toList();
-        Map<String, TensorPoint> more = of(points, words);
-        more.keySet().removeAll(of(points, names).keySet());
-        return more;
+    public static void checkWritten(Points points, Collection<String> names) {
+        UnaryOperator<String> written = PeftTensorNames.written(points);
+        for (String name : names) {
+            String word = written.apply(name);
+            List<String> meant = modules(points, List.of(name));
+            List<String> more = modules(points, List.of(word)).stream()
+                    .filter(module -> !meant.contains(module))
+                    .toList();
+            if (!more.isEmpty()) {
+                throw new ConfigException("modules_to_save: '" + name + "' is '" + word
+                        + "' in the files of a backbone alone, and Hugging Face PEFT takes that for every module whose path"
+                        + " ends so, " + more.size() + " more (" + more.get(0) + "); write '" + word
+                        + "' if all of them are meant, else leave it out");
+            }
+        }
+    }
+
+    private static List<String> modules(Points points, Collection<String> names) {
+        return points.modules().stream()
+                .filter(module -> names.stream().anyMatch(module::endsWith))
+                .toList();
     }
 
     /** Claims them, beginning with the model's values. */

@@ -13,7 +13,6 @@ import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Method;
-import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
@@ -126,11 +125,6 @@ public final class PrefixMethod implements Method<PrefixConfig> {
 
     private static long inner(PrefixConfig config, Points points) {
         return config.encoderHiddenSize() == 0 ? points.hiddenSize() : config.encoderHiddenSize();
-    }
-
-    @Override
-    public String savedPrefix() {
-        return PeftKeys.INPUT;
     }
 
     @Override

@@ -64,11 +64,6 @@ public final class PromptMethod implements Method<PromptConfig> {
     }
 
     @Override
-    public String savedPrefix() {
-        return PeftKeys.INPUT;
-    }
-
-    @Override
     public ConfigKeys keys() {
         return KEYS;
     }

@@ -99,11 +99,6 @@ public final class PTuningMethod implements Method<PTuningConfig> {
     }
 
     @Override
-    public String savedPrefix() {
-        return PeftKeys.INPUT;
-    }
-
-    @Override
     public ConfigKeys keys() {
         return KEYS;
     }
