@@ -8,6 +8,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
@@ -19,6 +21,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.TensorPoint;
 
 /** Parameters as tensors of an adapter file and back. */
 public final class PeftTensors {
@@ -26,13 +29,27 @@ public final class PeftTensors {
 
     /** All parameters under the names that {@code key} gives to their paths. */
     public static Map<String, TensorData> of(Adapter adapter, UnaryOperator<String> key) {
+        Set<String> transposed = transposed(adapter);
         Map<String, TensorData> tensors = new LinkedHashMap<>();
         for (Parameter parameter : adapter.parameters().values()) {
             String name = key.apply(parameter.path());
-            List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
-            tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(parameter.value())));
+            try (PointerScope scope = new PointerScope()) {
+                Tensor value = transposed.contains(parameter.path())
+                        ? parameter.value().t().contiguous()
+                        : parameter.value();
+                List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
+                tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value)));
+            }
         }
         return tensors;
+    }
+
+    /** The parameters in place of matrices [out, in] that files have as [in, out]. */
+    private static Set<String> transposed(Adapter adapter) {
+        return adapter.claims(TensorPoint.class).keySet().stream()
+                .filter(TensorPoint::transposed)
+                .map(TensorPoint::path)
+                .collect(Collectors.toSet());
     }
 
     /**
@@ -98,13 +115,18 @@ public final class PeftTensors {
             UnaryOperator<String> key,
             List<String> notes)
             throws MalformedFileException {
+        Set<String> transposed = transposed(adapter);
         Map<String, TensorData> left = new LinkedHashMap<>(byPath);
         for (Parameter parameter : adapter.parameters().values()) {
             TensorData data = left.remove(parameter.path());
             if (data == null) {
                 throw malformed(file, "adapter lacks the tensor " + key.apply(parameter.path()) + has(file));
             }
-            List<Long> shape = Arrays.stream(parameter.shape()).boxed().toList();
+            boolean turned = transposed.contains(parameter.path());
+            long[] own = parameter.shape();
+            List<Long> shape = turned
+                    ? List.of(own[1], own[0])
+                    : Arrays.stream(own).boxed().toList();
             if (!data.shape().equals(shape)) {
                 throw malformed(
                         file,
@@ -114,7 +136,8 @@ public final class PeftTensors {
                                                 + " the model as it was saved then"
                                         : ""));
             }
-            parameter.set(floats(file, data));
+            float[] values = floats(file, data);
+            parameter.set(turned ? transposed(values, Math.toIntExact(own[0]), Math.toIntExact(own[1])) : values);
         }
         passOver(left, notes);
         if (!left.isEmpty()) {
@@ -124,6 +147,15 @@ public final class PeftTensors {
                             + TensorNames.some(
                                     left.values().stream().map(TensorData::name).toList()));
         }
+    }
+
+    /** The rows x columns matrix of which these are the columns, one behind the other. */
+    private static float[] transposed(float[] values, int rows, int columns) {
+        float[] turned = new float[values.length];
+        for (int i = 0; i < turned.length; i++) {
+            turned[i] = values[i % columns * rows + i / columns];
+        }
+        return turned;
     }
 
     /** What is no floating-point tensor was not trained: a buffer such as position_ids, or of a type for other programs. */

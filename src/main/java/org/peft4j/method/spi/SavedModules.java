@@ -91,11 +91,6 @@ public final class SavedModules {
 
     /** A parameter that begins with the tensor's values. */
     public static Parameter copy(TensorPoint point, String group) {
-        if (point.transposed()) {
-            throw new ConfigException(
-                    "modules_to_save: " + point.path() + " is stored [in, out] in this model's files, and"
-                            + " is not offered as a whole; give its layer to lora's targets, or leave it out");
-        }
         return Parameter.of(
                 point.path(), group, () -> point.value().to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
     }
