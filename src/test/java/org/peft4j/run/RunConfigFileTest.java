@@ -240,7 +240,7 @@ class RunConfigFileTest {
                 "task={type: embedding, loss: cosine} | score must name the column",
                 "task={type: embedding, score: s, loss: in-batch-negatives} | score has no meaning where loss is in-batch-negatives",
                 "task={type: embedding, score: s, scale: 10} | scale has no meaning where loss is cosine, got 10.0",
-                "training.schedule={warmup_steps: 3, warmup_ratio: 0.1} | warmup_ratio has no meaning beside warmup",
+                "training.schedule={warmup_steps: 3, warmup_ratio: 0.1} | warmup_ratio has no meaning beside warmup_steps,",
                 "method={type: prefix-tuning, encoder_hidden_size: 64} | encoder_hidden_size has no meaning without a projection",
                 "model.device=cuda | device cuda is not offered from Java yet",
                 "model.device=cuda:1 | device cuda is not offered from Java yet",

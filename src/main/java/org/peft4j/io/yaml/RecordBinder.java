@@ -271,19 +271,23 @@ final class RecordBinder {
         }
     }
 
-    /** A record's own check failed: its message begins with the component's name, so the line of that key is known. */
+    /**
+     * A record's own check failed: its message begins with the component's name, so the line of that key is known. Names of
+     * components in it become those of their keys.
+     */
     private static ConfigException refusal(
             IllegalArgumentException refused, RecordComponent[] components, List<YamlNode.Mapping> maps, String path) {
         String message = String.valueOf(refused.getMessage());
         String where = maps.isEmpty() ? "" : maps.get(maps.size() - 1).where();
         for (RecordComponent component : components) {
+            String key = YamlSchema.snakeCase(component.getName());
             if (message.startsWith(component.getName() + " ")) {
-                String key = YamlSchema.snakeCase(component.getName());
-                message = key + message.substring(component.getName().length());
                 for (YamlNode.Mapping map : maps) {
                     where = map.keys().getOrDefault(key, where);
                 }
-                break;
+            }
+            if (!key.equals(component.getName())) { // else it may be a plain word, too
+                message = message.replaceAll("\\b" + component.getName() + "\\b", key);
             }
         }
         return new ConfigException(
