@@ -2,21 +2,21 @@ package org.peft4j.model.decoder;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.peft4j.Fixtures.maxDifference;
+import static org.peft4j.model.decoder.DecoderFixtures.OPTIONS;
+import static org.peft4j.model.decoder.DecoderFixtures.ROOT;
+import static org.peft4j.model.decoder.DecoderFixtures.adapter;
+import static org.peft4j.model.decoder.DecoderFixtures.expected;
+import static org.peft4j.model.decoder.DecoderFixtures.open;
+import static org.peft4j.model.decoder.DecoderFixtures.outputs;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
-import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
-import org.bytedeco.pytorch.Tensor;
-import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -37,47 +37,19 @@ import org.peft4j.io.Json;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
-import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.LanguageHead;
-import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
 import org.peft4j.model.RecomputedBlocks;
-import org.peft4j.model.Tokens;
-import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
-import org.peft4j.nn.seam.ForwardContext;
-import org.peft4j.nn.seam.Packing;
-import org.peft4j.nn.seam.Parameter;
-import org.peft4j.nn.seam.ReadRows;
-import org.peft4j.optim.AdamW;
-import org.peft4j.optim.ParameterGroup;
 
-/** The small decoders of build-scripts/fixtures/decoders.py and what transformers and PEFT compute with them. */
+/** The small decoders and what transformers and PEFT compute with them. */
 class FamiliesTest {
-    private static final Path ROOT = Fixtures.ROOT.resolve("decoders");
-    private static final ModelOptions OPTIONS = new ModelOptions(false, false, 0);
     private static final int NEW = 12;
 
     @TempDir
     Path dir;
-
-    static Stream<String> all() throws IOException {
-        try (Stream<Path> directories = Files.list(ROOT)) {
-            List<String> names = directories
-                    .filter(path -> Files.isRegularFile(path.resolve("config.json")))
-                    .map(path -> path.getFileName().toString())
-                    .sorted()
-                    .toList();
-            return names.stream();
-        }
-    }
-
-    private static HeadedModel open(String name, HeadKind kind, int outputs) throws IOException {
-        return HeadedModel.open(ModelDirectory.open(ROOT.resolve(name)), OPTIONS, kind, HeadOptions.of(outputs));
-    }
 
     /** The same weights in another form have the same adapter. */
     private static String withLora(String name) {
@@ -88,28 +60,10 @@ class FamiliesTest {
         return adapter(withLora(name), model);
     }
 
-    private static Adapter adapter(String directory, HeadedModel model) throws IOException {
-        AdapterStore.Loaded loaded = AdapterStore.read(ROOT.resolve(directory), "adapter", model.points());
-        assertThat(loaded.notes()).isEmpty();
-        return loaded.adapter();
-    }
-
-    private static Map<String, TensorData> expected(String name) {
-        return Fixtures.read(ROOT.resolve(name).resolve("expected.safetensors"));
-    }
-
-    private static float[] outputs(HeadedModel model, Fixtures.Sentences texts, @Nullable Adapter adapter) {
-        try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(
-                        texts.packing(), Collections.nCopies(texts.packing().sequences(), adapter))) {
-            return Tensors.toFloats(model.outputs(Tokens.of(texts.tokens()), context));
-        }
-    }
-
     @Test
     void everyFamilyHasAFixture() throws IOException {
         List<String> types = new ArrayList<>();
-        for (String name : all().toList()) {
+        for (String name : DecoderFixtures.all().toList()) {
             types.add(ModelDirectory.open(ROOT.resolve(name)).modelType());
         }
         assertThat(types)
@@ -119,7 +73,7 @@ class FamiliesTest {
     }
 
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void hiddenStatesAndLogitsEqualTransformers(String name) throws IOException {
         Map<String, TensorData> expected = expected(name);
         Fixtures.Sentences texts = Fixtures.sentences(expected);
@@ -139,7 +93,7 @@ class FamiliesTest {
     }
 
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void loraEqualsPefts(String name) throws IOException {
         adapterEqualsPefts(name, withLora(name));
     }
@@ -149,22 +103,14 @@ class FamiliesTest {
         Map<String, TensorData> expected = expected(directory);
         try (HeadedModel model = open(name, HeadKind.LANGUAGE, 0);
                 Adapter adapter = adapter(directory, model);
-                RecomputedBlocks recomputed = new RecomputedBlocks();
-                AdamW optimizer = new AdamW(List.of(new ParameterGroup(
-                        "all", 1e-2, 0.01, List.copyOf(adapter.parameters().values()))))) {
+                RecomputedBlocks recomputed = new RecomputedBlocks()) {
             assertThat(maxDifference(
                             outputs(model, texts, adapter),
                             expected.get("logits").toFloats()))
                     .isLessThan(1e-4);
-            float[] losses = expected.get("losses").toFloats();
-            for (int step = 0; step < losses.length; step++) {
-                BlockRunner blocks = step == 0 ? recomputed : BlockRunner.plain();
-                assertThat(backward(model, adapter, texts, blocks, step)).isCloseTo(losses[step], Offset.offset(1e-4));
-                if (step == 0) {
-                    gradientsEqual(adapter, expected);
-                }
-                optimizer.step(1, 0);
-            }
+            LanguageTraining.firstStepEqualsPefts(model, adapter, texts, recomputed, expected);
+            LanguageTraining.clearGradients(adapter);
+            LanguageTraining.lossesEqualPefts(model, adapter, texts, expected);
         }
     }
 
@@ -191,54 +137,9 @@ class FamiliesTest {
         mergedIsTheModelWithTheAdapter("gpt2", saved);
     }
 
-    private static void gradientsEqual(Adapter adapter, Map<String, TensorData> expected) {
-        for (Parameter parameter : adapter.parameters().values()) {
-            String path = "gradient.base_model.model." + parameter.path();
-            assertThat(expected).containsKey(path);
-            TensorData data = expected.get(path);
-            float[] theirs = data.toFloats();
-            Tensor gradient = parameter.value().grad();
-            boolean asFilesHaveIt = data.shape().get(0) == gradient.size(0);
-            double most = 0;
-            for (float value : theirs) {
-                most = Math.max(most, Math.abs(value));
-            }
-            assertThat(maxDifference(
-                            Tensors.toFloats(
-                                    asFilesHaveIt ? gradient : gradient.t().contiguous()),
-                            theirs))
-                    .as(path)
-                    .isLessThan(1e-3 * most);
-        }
-    }
-
-    /** The mean of all tokens that have one before them; also makes the gradients. */
-    private static double backward(
-            HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step) {
-        try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.training(texts.packing(), step, adapter)) {
-            Tensor h = blocks.forward(model.model(), Tokens.of(texts.tokens()), ReadRows.ALL, context);
-            Packing packing = texts.packing();
-            long[] labels = new long[(int) packing.rows()];
-            Arrays.fill(labels, -100);
-            for (int s = 0; s < packing.sequences(); s++) {
-                for (long row = packing.begin(s) + 1; row < packing.end(s); row++) {
-                    labels[(int) row - 1] = texts.tokens()[(int) row];
-                }
-            }
-            long counted = Arrays.stream(labels).filter(label -> label >= 0).count();
-            Tensor loss = ((LanguageHead) model.head())
-                    .losses(h, Tensors.ofLongs(labels, labels.length), packing, context)
-                    .sum()
-                    .div(new Scalar((double) counted));
-            blocks.backward(loss, context);
-            return loss.item_float();
-        }
-    }
-
     /** With the cache; plain texts and those of the adapter in one batch. */
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void greedyContinuationsEqualTransformers(String name) throws IOException {
         Map<String, TensorData> expected = expected(name);
         Fixtures.Sentences texts = Fixtures.sentences(expected);
@@ -277,7 +178,7 @@ class FamiliesTest {
 
     /** Changes of config.json that change what is computed: each has the effect that it has in transformers, or is refused. */
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     @SuppressWarnings("unchecked")
     void whatAConfigAsksForIsObeyedOrRefused(String name) throws IOException {
         Map<String, Object> wrong = Json.readObject(ROOT.resolve("wrong.json"));
@@ -291,8 +192,7 @@ class FamiliesTest {
                     Files.createDirectory(dir.resolve("changed" + number++)),
                     tensors -> {},
                     keys -> keys.putAll(change));
-            try (HeadedModel model =
-                    HeadedModel.open(ModelDirectory.open(changed), OPTIONS, HeadKind.LANGUAGE, HeadOptions.of(0))) {
+            try (HeadedModel model = open(changed, HeadKind.LANGUAGE, 0, OPTIONS)) {
                 double theirs = ((Number) row.get("logits_differ_by")).doubleValue();
                 assertThat(maxDifference(
                                 outputs(model, texts, null),
@@ -306,7 +206,7 @@ class FamiliesTest {
     }
 
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void theSpellingOfRelease4IsRead(String name) throws IOException {
         Path old = ROOT.resolve(name).resolve("config-release4.json");
         if (Files.exists(old)) {
@@ -317,8 +217,7 @@ class FamiliesTest {
                         keys.putAll(settings);
                     });
             Map<String, TensorData> expected = expected(name);
-            try (HeadedModel model =
-                    HeadedModel.open(ModelDirectory.open(with), OPTIONS, HeadKind.LANGUAGE, HeadOptions.of(0))) {
+            try (HeadedModel model = open(with, HeadKind.LANGUAGE, 0, OPTIONS)) {
                 assertThat(model.model().notes()).isEmpty();
                 assertThat(maxDifference(
                                 outputs(model, Fixtures.sentences(expected), null),
@@ -329,7 +228,7 @@ class FamiliesTest {
     }
 
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void aMergedModelIsTheModelWithTheAdapter(String name) throws IOException {
         mergedIsTheModelWithTheAdapter(name, withLora(name));
     }
@@ -338,8 +237,7 @@ class FamiliesTest {
         Path merged = dir.resolve("merged");
         Merge.merge(ROOT.resolve(name), ROOT.resolve(directory), merged, false);
         Map<String, TensorData> expected = expected(directory);
-        try (HeadedModel model =
-                HeadedModel.open(ModelDirectory.open(merged), OPTIONS, HeadKind.LANGUAGE, HeadOptions.of(0))) {
+        try (HeadedModel model = open(merged, HeadKind.LANGUAGE, 0, OPTIONS)) {
             assertThat(maxDifference(
                             outputs(model, Fixtures.sentences(expected(name)), null),
                             expected.get("logits").toFloats()))
@@ -349,7 +247,7 @@ class FamiliesTest {
 
     /** Reading config-keys.json: a key of a newer transformers has to get a row. */
     @ParameterizedTest
-    @MethodSource("all")
+    @MethodSource("org.peft4j.model.decoder.DecoderFixtures#all")
     void everyKeyOfTransformersHasARow(String name) throws IOException {
         Map<String, Object> keys = Json.readObject(Path.of("src/test/resources/method/config-keys.json"));
         ModelDirectory directory = ModelDirectory.open(ROOT.resolve(name));
@@ -374,7 +272,7 @@ class FamiliesTest {
                         }
                     }),
                     keys -> {});
-            try (HeadedModel model = HeadedModel.open(ModelDirectory.open(with), OPTIONS, kind, HeadOptions.of(3))) {
+            try (HeadedModel model = open(with, kind, 3, OPTIONS)) {
                 assertThat(model.points().fresh()).isEmpty();
                 assertThat(maxDifference(
                                 outputs(model, texts, null),

@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -35,10 +34,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
-import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
-import org.peft4j.optim.AdamW;
-import org.peft4j.optim.ParameterGroup;
 
 /** The tiny Llamas of build-scripts/fixtures/tiny_llama.py and what transformers and PEFT compute with them. */
 class LlamaTest {
@@ -131,7 +127,7 @@ class LlamaTest {
                 }
                 Tensor h = hidden(model, ReadRows.ALL, context);
                 LanguageHead head = (LanguageHead) model.head();
-                long[] labels = labels(context);
+                long[] labels = LanguageTraining.labels(TEXTS, context);
                 float[] ours = Tensors.toFloats(
                         head.losses(h, Tensors.ofLongs(labels, labels.length), context.packing(), context)
                                 .neg());
@@ -208,34 +204,6 @@ class LlamaTest {
         }
     }
 
-    /** For each row the token behind it, -100 where there is none or an inserted row. The last inserted row has the first token. */
-    private static long[] labels(ForwardContext context) {
-        Packing packing = context.packing();
-        long[] labels = new long[(int) packing.rows()];
-        Arrays.fill(labels, -100);
-        for (int s = 0; s < packing.sequences(); s++) {
-            int[] tokens = TEXTS.only(s).tokens();
-            for (int i = context.inserted(s) > 0 ? 0 : 1; i < tokens.length; i++) {
-                labels[(int) context.rowOf(s, i) - 1] = tokens[i];
-            }
-        }
-        return labels;
-    }
-
-    private static double backward(HeadedModel model, Adapter adapter, BlockRunner runner, long step) {
-        try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.training(TEXTS.packing(), step, adapter)) {
-            Tensor h = runner.forward(model.model(), Tokens.of(TEXTS.tokens()), ReadRows.ALL, context);
-            long[] labels = labels(context);
-            Tensor losses = ((LanguageHead) model.head())
-                    .losses(h, Tensors.ofLongs(labels, labels.length), context.packing(), context);
-            long counted = Arrays.stream(labels).filter(label -> label >= 0).count();
-            Tensor loss = losses.sum().div(new Scalar((double) counted));
-            runner.backward(loss, context);
-            return loss.item_float();
-        }
-    }
-
     @ParameterizedTest
     @ValueSource(strings = {"lora", "prefix", "ia3", "prompt"})
     void gradientsEqualPefts(String name) throws Exception {
@@ -245,15 +213,12 @@ class LlamaTest {
                 RecomputedBlocks recomputed = new RecomputedBlocks()) {
             List<float[]> gradients = new ArrayList<>();
             for (BlockRunner runner : List.of(BlockRunner.plain(), recomputed)) {
-                assertThat(backward(model, adapter, runner, 0))
-                        .isCloseTo(expected.get("losses").toFloats()[0], within());
-                for (Parameter parameter : adapter.parameters().values()) {
-                    float[] theirs = gradient(expected, parameter).toFloats();
-                    float[] ours = Tensors.toFloats(parameter.value().grad());
-                    assertThat(maxDifference(ours, theirs)).isLessThan(1e-3 * largest(theirs));
-                    gradients.add(ours);
-                    parameter.value().mutable_grad().zero_();
-                }
+                LanguageTraining.firstStepEqualsPefts(model, adapter, TEXTS, runner, expected);
+                adapter.parameters()
+                        .values()
+                        .forEach(parameter ->
+                                gradients.add(Tensors.toFloats(parameter.value().grad())));
+                LanguageTraining.clearGradients(adapter);
             }
             int n = gradients.size() / 2;
             for (int i = 0; i < n; i++) {
@@ -266,35 +231,12 @@ class LlamaTest {
         return org.assertj.core.data.Offset.offset(1e-4);
     }
 
-    private static TensorData gradient(Map<String, TensorData> expected, Parameter parameter) {
-        String path = parameter.path().equals("prompt_embeddings")
-                ? "prompt_encoder.embedding.weight"
-                : "base_model.model." + parameter.path();
-        TensorData gradient = expected.get("gradient." + path);
-        assertThat(gradient).as(path + " in " + expected.keySet()).isNotNull();
-        return gradient;
-    }
-
-    private static double largest(float[] values) {
-        double most = 0;
-        for (float value : values) {
-            most = Math.max(most, Math.abs(value));
-        }
-        return most;
-    }
-
     @ParameterizedTest
     @ValueSource(strings = {"lora", "prefix", "ia3", "prompt"})
     void lossesOfFiveStepsEqualPefts(String name) throws Exception {
-        float[] losses = expected(name).get("losses").toFloats();
         try (HeadedModel model = open(Fixtures.TINY_LLAMA, HeadKind.LANGUAGE);
-                Adapter adapter = adapter(name, model);
-                AdamW optimizer = new AdamW(List.of(new ParameterGroup(
-                        "all", 1e-2, 0.01, List.copyOf(adapter.parameters().values()))))) {
-            for (int step = 0; step < losses.length; step++) {
-                assertThat(backward(model, adapter, BlockRunner.plain(), step)).isCloseTo(losses[step], within());
-                optimizer.step(1, 0);
-            }
+                Adapter adapter = adapter(name, model)) {
+            LanguageTraining.lossesEqualPefts(model, adapter, TEXTS, expected(name));
         }
     }
 
@@ -306,7 +248,7 @@ class LlamaTest {
                 ForwardContext context = ForwardContext.inference(TEXTS.packing(), adapter)) {
             Tensor h = hidden(model, ReadRows.ALL, context);
             LanguageHead head = (LanguageHead) model.head();
-            long[] labels = labels(context);
+            long[] labels = LanguageTraining.labels(TEXTS, context);
             float[] ours =
                     Tensors.toFloats(head.losses(h, Tensors.ofLongs(labels, labels.length), context.packing(), context)
                             .neg());
