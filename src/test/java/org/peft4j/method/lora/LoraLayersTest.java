@@ -112,6 +112,7 @@ class LoraLayersTest {
                 .isEqualTo(Targets.names("query", "value"));
         LoraConfig given = LoraConfig.builder().targets("key").build();
         assertThat(LoraTargets.resolve(given, "bert")).isSameAs(given);
+        assertThat(LoraTargets.usual("gemma3_text")).contains(Targets.names("q_proj", "v_proj"));
         assertThatThrownBy(() -> LoraTargets.resolve(LoraConfig.defaults(), "mamba"))
                 .hasMessageContaining("model type 'mamba'");
     }

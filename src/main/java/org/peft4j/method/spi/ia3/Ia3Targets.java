@@ -18,6 +18,8 @@ final class Ia3Targets {
             Map.entry("deberta-v2", List.of("key_proj", "value_proj", "output.dense")),
             Map.entry("falcon", List.of("query_key_value", "dense_4h_to_h")),
             Map.entry("gemma", List.of("q_proj", "v_proj", "down_proj")),
+            Map.entry("gemma2", List.of("q_proj", "v_proj", "down_proj")),
+            Map.entry("gemma3_text", List.of("q_proj", "v_proj", "down_proj")),
             Map.entry("gpt2", List.of("c_attn", "mlp.c_proj")),
             Map.entry("gpt_neox", List.of("query_key_value", "dense_4h_to_h")),
             Map.entry("llama", List.of("k_proj", "v_proj", "down_proj")),
