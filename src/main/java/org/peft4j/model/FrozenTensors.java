@@ -55,6 +55,13 @@ public final class FrozenTensors implements AutoCloseable {
         return get(path, options.storage(), locate(path), null, shape);
     }
 
+    /** Matrices in whose place nothing can stand: who computes with them reads no claims. */
+    public Tensor fixed(String path, long... shape) throws IOException {
+        Tensor value = matrix(path, shape);
+        points.put(path, new TensorPoint(path, value, false, true));
+        return value;
+    }
+
     /** A matrix that the directory has under another name. */
     public Tensor matrixAs(String path, String name, long... shape) throws IOException {
         return get(path, options.storage(), locate(name), null, shape);
@@ -65,13 +72,13 @@ public final class FrozenTensors implements AutoCloseable {
         Tensor given = changed.get(path);
         TensorLocation location = locate(path);
         if (given != null) {
-            return kept(new TensorPoint(path, Scopes.owned(() -> given.to(options.storage())), true));
+            return kept(new TensorPoint(path, Scopes.owned(() -> given.to(options.storage())), true, false));
         }
         if (location == null) {
             throw lacks(path);
         }
         try (Tensor stored = load(location, path, options.storage(), in, out)) {
-            return kept(new TensorPoint(path, Scopes.owned(() -> stored.t().contiguous()), true));
+            return kept(new TensorPoint(path, Scopes.owned(() -> stored.t().contiguous()), true, false));
         }
     }
 

@@ -89,8 +89,16 @@ public final class SavedModules {
         }
     }
 
-    /** A parameter that begins with the tensor's values. */
+    /**
+     * A parameter that begins with the tensor's values.
+     *
+     * @throws ConfigException if nothing can take the tensor's place
+     */
     public static Parameter copy(TensorPoint point, String group) {
+        if (point.fixed()) {
+            throw new ConfigException("modules_to_save: " + point.path()
+                    + " is not offered as a whole: experts of a mixture stay frozen; leave its module out");
+        }
         return Parameter.of(
                 point.path(), group, () -> point.value().to(org.bytedeco.pytorch.global.torch.ScalarType.Float));
     }

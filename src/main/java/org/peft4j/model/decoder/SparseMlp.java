@@ -9,6 +9,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.model.FrozenTensors;
+import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
@@ -30,7 +31,7 @@ final class SparseMlp implements DecoderMlp {
     private final String path;
     private final DecoderConfig.Mlp config;
     private final DecoderConfig.Experts experts;
-    private final Tensor router;
+    private final LinearGroup router;
     private final List<Expert> all = new ArrayList<>();
     private final List<Tensor> views = new ArrayList<>();
 
@@ -46,12 +47,12 @@ final class SparseMlp implements DecoderMlp {
         String name = tensors.names().block().mlp().module();
         path = block + (frozen.rows(block + OLD_PATH + ".gate.weight").isPresent() ? OLD_PATH : name);
         long c = tensors.config().stack().hiddenSize();
-        router = frozen.matrix(path + ".gate.weight", experts.count(), c);
+        router = LinearGroup.of(tensors.linear(path + ".gate", experts.count(), c, false));
         long size = config.size();
         String list = path + ".experts.";
         if (frozen.rows(list + "gate_up_proj").isPresent()) {
-            Tensor gateUp = frozen.matrix(list + "gate_up_proj", experts.count(), 2 * size, c);
-            Tensor down = frozen.matrix(list + "down_proj", experts.count(), c, size);
+            Tensor gateUp = frozen.fixed(list + "gate_up_proj", experts.count(), 2 * size, c);
+            Tensor down = frozen.fixed(list + "down_proj", experts.count(), c, size);
             for (int e = 0; e < experts.count(); e++) {
                 Tensor both = of(gateUp, e);
                 add(part(both, 0, size), part(both, size, size), of(down, e));
@@ -60,9 +61,9 @@ final class SparseMlp implements DecoderMlp {
             boolean old = frozen.rows(list + "0.w1.weight").isPresent();
             for (int e = 0; e < experts.count(); e++) {
                 add(
-                        frozen.matrix(list + e + (old ? ".w1.weight" : ".gate_proj.weight"), size, c),
-                        frozen.matrix(list + e + (old ? ".w3.weight" : ".up_proj.weight"), size, c),
-                        frozen.matrix(list + e + (old ? ".w2.weight" : ".down_proj.weight"), c, size));
+                        frozen.fixed(list + e + (old ? ".w1.weight" : ".gate_proj.weight"), size, c),
+                        frozen.fixed(list + e + (old ? ".w3.weight" : ".up_proj.weight"), size, c),
+                        frozen.fixed(list + e + (old ? ".w2.weight" : ".down_proj.weight"), c, size));
             }
         }
     }
@@ -87,7 +88,8 @@ final class SparseMlp implements DecoderMlp {
     @Override
     public Tensor forward(Tensor x, Packing rows, ForwardContext context) {
         return Scopes.scoped(() -> {
-            Tensor shares = Ops.linear(x, router, null).to(ScalarType.Float).softmax(1);
+            Tensor shares =
+                    router.forwardOne(x, rows, context).to(ScalarType.Float).softmax(1);
             T_TensorTensor_T top = shares.topk(experts.chosen());
             Tensor weights = top.get0();
             Tensor chosen = top.get1();
@@ -129,6 +131,7 @@ final class SparseMlp implements DecoderMlp {
 
     @Override
     public void close() {
+        router.close();
         all.forEach(expert -> {
             expert.gateUp().close();
             expert.down().close();

@@ -9,10 +9,11 @@ import org.bytedeco.pytorch.Tensor;
  * @param path name of the tensor, such as {@code classifier.weight}
  * @param value the frozen values; of a linear layer [out, in], whatever files have
  * @param transposed whether files have a linear layer's matrix as [in, out] (transformers' {@code Conv1D})
+ * @param fixed whether no claim is read here: nothing can take its place
  */
-public record TensorPoint(String path, Tensor value, boolean transposed) implements Point<Parameter> {
+public record TensorPoint(String path, Tensor value, boolean transposed, boolean fixed) implements Point<Parameter> {
     /** Of a tensor that is here as files have it. */
     public TensorPoint(String path, Tensor value) {
-        this(path, value, false);
+        this(path, value, false, false);
     }
 }
