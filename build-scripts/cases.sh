@@ -17,6 +17,7 @@ run() {
 if [ $# -gt 0 ]; then
   run "$@"
 else
+  export OMP_NUM_THREADS=1 # each has a core
   run 0 1 2 3 &
   first=$!
   status=0

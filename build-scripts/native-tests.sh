@@ -31,7 +31,9 @@ configure() { # build folder, more options
 }
 
 # Our kernels and libtorch's are of the set that ATEN_CPU_CAPABILITY allows, oneDNN's products of the one that ONEDNN_MAX_CPU_ISA
-# does: so few runs try every set of both. They go at the same time, each needs hardly more than one core.
+# does: so few runs try every set of both. They go at the same time, each needs hardly more than one core; their threads sleep
+# while they wait, else those of one run keep those of another from the cores.
+export OMP_WAIT_POLICY=passive
 runs=() pids=()
 start() { # set that the processor must have or "", part of the tests' names or all, environment
   local needs=$1 part=${2/#all/}
