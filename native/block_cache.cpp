@@ -2,10 +2,15 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <mutex>
+#include <vector>
+
+#include "peft4j.h"
 
 namespace peft4j {
 namespace {
@@ -21,21 +26,56 @@ size_t class_of(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-struct Kept {
-  void* block;
-  size_t size;
-};
-
 struct Cache {
   std::mutex mutex;
-  std::deque<Kept> blocks;  // oldest first
-  size_t bytes = 0;
+  std::deque<BlockOfMemory> blocks;  // oldest first
+  size_t kept = 0;                   // bytes of blocks
+  size_t used = 0, most_used = 0;    // bytes given out, now and ever
+
+  // The newest of the size, which is warm, else the smallest that is hardly larger; null if there is none.
+  BlockOfMemory take(size_t size) {
+    auto best = blocks.rend();
+    for (auto it = blocks.rbegin(); it != blocks.rend(); ++it) {
+      if (it->size >= size && it->size <= size + size / 4 && (best == blocks.rend() || it->size < best->size)) {
+        best = it;
+        if (it->size == size) {
+          break;
+        }
+      }
+    }
+    if (best == blocks.rend()) {
+      return {nullptr, size};
+    }
+    const BlockOfMemory block = *best;
+    blocks.erase(std::next(best).base());
+    kept -= block.size;
+    return block;
+  }
+
+  // Those that are too many.
+  std::vector<BlockOfMemory> surplus(size_t allowed) {
+    std::vector<BlockOfMemory> oldest;
+    while (kept > allowed) {
+      oldest.push_back(blocks.front());
+      blocks.pop_front();
+      kept -= oldest.back().size;
+    }
+    return oldest;
+  }
+
+  size_t allowed() const { return std::max(most_used - used, kMostKept); }
 };
 
 // Never destroyed: tensors may be freed while the process ends.
 Cache& cache() {
   static Cache* instance = new Cache;
   return *instance;
+}
+
+void unmap(const std::vector<BlockOfMemory>& blocks) {
+  for (const BlockOfMemory& block : blocks) {
+    munmap(block.data, block.size);
+  }
 }
 
 void* map_block(size_t size) {
@@ -65,45 +105,68 @@ constexpr bool kUseCache = true;
 
 }  // namespace
 
-void* take_block(size_t bytes) {
+BlockOfMemory take_block(size_t bytes) {
   if (!kUseCache || bytes < kLargeBlock) {
     void* block = nullptr;
-    return posix_memalign(&block, 64, bytes) == 0 ? block : nullptr;
+    return {posix_memalign(&block, 64, bytes) == 0 ? block : nullptr, bytes};
   }
-  const size_t size = class_of(bytes);
+  Cache& all = cache();
+  BlockOfMemory block;
+  std::vector<BlockOfMemory> surplus;
   {
-    Cache& kept = cache();
-    std::lock_guard<std::mutex> lock(kept.mutex);
-    for (auto it = kept.blocks.rbegin(); it != kept.blocks.rend(); ++it) {  // the newest is warm
-      if (it->size == size) {
-        void* block = it->block;
-        kept.blocks.erase(std::next(it).base());
-        kept.bytes -= size;
-        return block;
-      }
+    std::lock_guard<std::mutex> lock(all.mutex);
+    block = all.take(class_of(bytes));
+    all.used += block.size;
+    all.most_used = std::max(all.most_used, all.used);
+    surplus = all.surplus(all.allowed());
+  }
+  unmap(surplus);
+  if (block.data == nullptr) {
+    block.data = map_block(block.size);
+    if (block.data == nullptr) {  // what is kept may be what is missing
+      free_kept_blocks();
+      block.data = map_block(block.size);
     }
   }
-  return map_block(size);
+  if (block.data == nullptr) {
+    std::lock_guard<std::mutex> lock(all.mutex);
+    all.used -= block.size;
+  }
+  return block;
 }
 
-void give_block(void* block, size_t bytes) {
-  if (!kUseCache || bytes < kLargeBlock) {
-    std::free(block);
+void give_block(BlockOfMemory block) {
+  if (!kUseCache || block.size < kLargeBlock) {
+    std::free(block.data);
     return;
   }
-  const size_t size = class_of(bytes);
-  Cache& kept = cache();
-  std::unique_lock<std::mutex> lock(kept.mutex);
-  kept.blocks.push_back({block, size});
-  kept.bytes += size;
-  while (kept.bytes > kMostKept) {
-    const Kept oldest = kept.blocks.front();
-    kept.blocks.pop_front();
-    kept.bytes -= oldest.size;
-    lock.unlock();
-    munmap(oldest.block, oldest.size);
-    lock.lock();
+  Cache& all = cache();
+  std::vector<BlockOfMemory> surplus;
+  {
+    std::lock_guard<std::mutex> lock(all.mutex);
+    all.blocks.push_back(block);
+    all.kept += block.size;
+    all.used -= block.size;
+    surplus = all.surplus(all.allowed());
   }
+  unmap(surplus);
+}
+
+void free_kept_blocks() {
+  Cache& all = cache();
+  std::vector<BlockOfMemory> surplus;
+  {
+    std::lock_guard<std::mutex> lock(all.mutex);
+    all.most_used = all.used;
+    surplus = all.surplus(0);
+  }
+  unmap(surplus);
+}
+
+int64_t kept_bytes() {
+  Cache& all = cache();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  return static_cast<int64_t>(all.kept);
 }
 
 }  // namespace peft4j

@@ -1,4 +1,4 @@
-/* linear: checks and autograd (contract: peft4j.h); its products are the library's. */
+/* linear: checks and autograd (contract: peft4j.h); its products are the library's, or on a CPU our own where it is thin. */
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -6,6 +6,7 @@
 #include "library_product.h"
 #include "optional.h"
 #include "peft4j.h"
+#include "thin_product.h"
 
 namespace peft4j {
 namespace {
@@ -23,6 +24,9 @@ struct Linear : torch::autograd::Function<Linear> {
     ctx->set_materialize_grads(false);
     ctx->save_for_backward({x, w});
     ctx->saved_data["has_bias"] = bias.has_value();
+    if (thin::takes(x, w)) {
+      return thin::product(x, w, bias.value_or(at::Tensor()));
+    }
     const at::Tensor y = library::mm(x, w.t());
     return bias ? y.add_(*bias) : y;
   }
@@ -35,11 +39,13 @@ struct Linear : torch::autograd::Function<Linear> {
       return result;
     }
     const variable_list kept = ctx->get_saved_variables();
+    const at::Tensor &x = kept[0], &w = kept[1];
+    const bool thin = thin::takes(x, w);
     if (ctx->needs_input_grad(0)) {
-      result[0] = library::mm(dy, kept[1]);
+      result[0] = thin ? thin::input_gradient(dy, w) : library::mm(dy, w);
     }
     if (ctx->needs_input_grad(1)) {
-      result[1] = library::mm(dy.t(), kept[0]);
+      result[1] = thin ? thin::weight_gradient(dy, x) : library::mm(dy.t(), x);
     }
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(2)) {
       result[2] = dy.sum(0);

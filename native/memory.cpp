@@ -1,7 +1,7 @@
 /*
 The allocator under libtorch's CPU tensors: counts every byte, so that tests can assert that a step leaks nothing.
 
-A block carries its size in a header of one cache line. c10::SetAllocator installs it when this library is loaded;
+A block carries its sizes in a header of one cache line. c10::SetAllocator installs it when this library is loaded;
 tensors made before keep the deleter of their own allocator.
 */
 #include <c10/core/Allocator.h>
@@ -17,14 +17,19 @@ namespace {
 
 constexpr size_t kHeader = 64;  // also the alignment: one AVX512 register
 
+struct Header {
+  int64_t bytes;  // of the tensor
+  size_t block;
+};
+
 std::atomic<int64_t> live{0}, peak{0};
 
 void release(void* data) {
   if (data != nullptr) {
     void* block = static_cast<char*>(data) - kHeader;
-    const int64_t bytes = *static_cast<int64_t*>(block);
-    live.fetch_sub(bytes, std::memory_order_relaxed);
-    give_block(block, bytes + kHeader);
+    const Header header = *static_cast<Header*>(block);
+    live.fetch_sub(header.bytes, std::memory_order_relaxed);
+    give_block({block, header.block});
   }
 }
 
@@ -35,15 +40,15 @@ class CountingAllocator final : public c10::Allocator {
     if (bytes == 0) {
       return {nullptr, nullptr, &release, cpu};
     }
-    void* block = take_block(bytes + kHeader);
-    TORCH_CHECK(block != nullptr, "out of memory: wanted ", bytes, " bytes, ", live.load(), " are in use by tensors");
-    *static_cast<int64_t*>(block) = static_cast<int64_t>(bytes);
+    const BlockOfMemory block = take_block(bytes + kHeader);
+    TORCH_CHECK(block.data != nullptr, "out of memory: wanted ", bytes, " bytes, ", live.load(), " are in use by tensors");
+    *static_cast<Header*>(block.data) = {static_cast<int64_t>(bytes), block.size};
     const int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + static_cast<int64_t>(bytes);
     int64_t seen = peak.load(std::memory_order_relaxed);
     while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
     }
     // The context is the data: libtorch's kernels take scratch memory by raw_allocate, which insists on it.
-    void* data = static_cast<char*>(block) + kHeader;
+    void* data = static_cast<char*>(block.data) + kHeader;
     return {data, data, &release, cpu};
   }
 

@@ -252,6 +252,11 @@ PEFT4J_API int64_t live_bytes();
 PEFT4J_API int64_t peak_bytes();
 PEFT4J_API void reset_peak_bytes();
 
+// Memory of freed tensors that is kept for the next ones (block_cache.h), in bytes, and giving it back to the system. Kept is at
+// most what tensors have once used more than now: a step of training takes again what the one before gave back.
+PEFT4J_API int64_t kept_bytes();
+PEFT4J_API void free_kept_blocks();
+
 // Which implementation runs; see providers.h. kernels_in_use: lines "operation TAB provider TAB reason".
 PEFT4J_API void set_kernels(const std::string& setting);
 PEFT4J_API std::string kernels_in_use();       // on the CPU

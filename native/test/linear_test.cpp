@@ -18,21 +18,21 @@ Operation operation_of(int64_t rows, int64_t in, int64_t out, bool bias, bool tr
 }
 
 TEST(linearFollowsItsFormula) {
-  const std::vector<int64_t> rows = {1, 33, 70, 0}, ins = {1, 33, 64}, outs = {1, 3, 33, 64};
-  for (const std::vector<int>& c : pairwise({4, 3, 4, 2, 2})) {
+  const std::vector<int64_t> rows = {1, 33, 70, 0}, ins = {1, 33, 64, 150}, outs = {1, 3, 33, 64, 150};
+  for (const std::vector<int>& c : pairwise({4, 4, 5, 2, 2})) {
     compare(operation_of(rows[c[0]], ins[c[1]], outs[c[2]], c[3] == 1, c[4] == 1), "auto");
   }
 }
 
 // Other layers' results lie beside x, their gradients beside dy: nothing of them gets into the products.
-TEST(linearTakesViewsWithGaps) {
-  const auto typed = [](at::IntArrayRef shape, uint64_t seed) { return random(shape, seed).to(at::kBFloat16); };
+void takes_views_with_gaps(at::ScalarType type, int64_t in, int64_t out) {
+  const auto typed = [&](at::IntArrayRef shape, uint64_t seed) { return random(shape, seed).to(type); };
   const auto with_gaps = [](const at::Tensor& t) {
     const at::Tensor rows = at::full({t.size(0), t.size(1) + 7}, NAN, t.options()).narrow(1, 0, t.size(1));
     rows.copy_(t);
     return rows;
   };
-  const at::Tensor w = typed({50, 33}, 1).requires_grad_(true), x = typed({70, 33}, 2), dy = typed({70, 50}, 3);
+  const at::Tensor w = typed({out, in}, 1).requires_grad_(true), x = typed({70, in}, 2), dy = typed({70, out}, 3);
   const auto run = [&](const at::Tensor& given, const at::Tensor& gradient) {
     const at::Tensor input = given.detach().requires_grad_(true), y = linear(input, w, at::Tensor());
     const Tensors all = torch::autograd::grad({y}, {input, w}, {gradient});
@@ -40,7 +40,15 @@ TEST(linearTakesViewsWithGaps) {
   };
   const Tensors dense = run(x, dy), views = run(with_gaps(x), with_gaps(dy));
   for (size_t i = 0; i < dense.size(); ++i) {
-    expect_same_bits(text("result ", i), views[i], dense[i]);
+    expect_same_bits(text("result ", i, " of ", in, " to ", out, " ", type), views[i], dense[i]);
+  }
+}
+
+TEST(linearTakesViewsWithGaps) {
+  for (const at::ScalarType type : {at::kBFloat16, at::kFloat}) {
+    takes_views_with_gaps(type, 33, 50);
+    takes_views_with_gaps(type, 50, 33);
+    takes_views_with_gaps(type, 150, 141);
   }
 }
 

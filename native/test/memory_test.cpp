@@ -23,6 +23,35 @@ TEST(liveBytesCountTensors) {
   expect_error("too much", [] { at::empty({int64_t{1} << 50}, at::kByte); }, {"out of memory", "1125899906842624"});
 }
 
+TEST(freedMemoryIsKeptForTheNextTensors) {
+#if !defined(__SANITIZE_ADDRESS__)
+  constexpr int64_t kMany = int64_t{300} << 20, kSize = int64_t{4} << 20;
+  free_kept_blocks();
+  REQUIRE(kept_bytes() == 0);
+  const auto taken = [&](int64_t bytes) {
+    Tensors all;
+    for (int64_t sum = 0; sum < kMany; sum += bytes) {
+      all.push_back(at::empty({bytes}, at::kByte));
+    }
+    return all;
+  };
+  Tensors first = taken(kSize);
+  REQUIRE(kept_bytes() == 0);
+  first.clear();
+  const int64_t kept = kept_bytes();
+  REQUIRE(kept >= kMany && kept < kMany + kMany / 4);
+  Tensors again = taken(kSize - kSize / 5);  // a little smaller: the same blocks
+  REQUIRE(kept_bytes() < kSize * 5 / 4);
+  again.clear();
+  REQUIRE(kept_bytes() == kept);
+  Tensors others = taken(kSize * 8);  // none fits, and what is kept makes room
+  REQUIRE(kept_bytes() < kMany / 2);
+  others.clear();
+  free_kept_blocks();
+  REQUIRE(kept_bytes() == 0);
+#endif
+}
+
 // A block of an encoder, all operations of this library.
 double step(const Weight& qkv, const Weight& out, const at::Tensor& x, const Tensors& trained, int64_t seed) {
   const std::vector<double> scale = {2, 2}, p = {0.1, 0.1};

@@ -576,6 +576,19 @@ public final class Ops {
     }
 
     /**
+     * Bytes of freed tensors that are kept for the next ones: at most as many as tensors once held more than now, since a step of
+     * training takes again what the one before gave back.
+     */
+    public static long keptBytes() {
+        return PeftNative.kept_bytes();
+    }
+
+    /** Gives what is kept back to the system. */
+    public static void freeKeptBytes() {
+        PeftNative.free_kept_blocks();
+    }
+
+    /**
      * Chooses implementations for the whole process: {@code auto}, {@code own}, {@code library} or {@code reference}, or
      * a list such as {@code attention=reference,gelu=library}. What is not named is chosen automatically. Beside the
      * operations {@code dual_gemm=sm_90a} gives the products of {@code lora_linear=own}, and {@code attention_forward=sm_90a} and

@@ -195,6 +195,10 @@ public final class PeftNative {
 
     static native void reset_peak_bytes();
 
+    static native @Cast("int64_t") long kept_bytes();
+
+    static native void free_kept_blocks();
+
     static native void set_kernels(@StdString String setting);
 
     static native @StdString String kernels_in_use();

@@ -32,6 +32,7 @@ import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.optim.ParameterGroup;
 import org.peft4j.run.files.AdapterSettings;
+import org.peft4j.ops.Ops;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Example;
 import org.peft4j.task.Origin;
@@ -301,5 +302,6 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public void close() {
         adapter.close();
         model.close();
+        Ops.freeKeptBytes(); // no other step takes what this run's steps did
     }
 }

@@ -10,6 +10,7 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
+import org.peft4j.ops.Ops;
 
 /** A base, where it comes from, and the tokenizer that all share who use it. Safe from many threads. */
 public final class OpenedModel implements AutoCloseable {
@@ -67,5 +68,6 @@ public final class OpenedModel implements AutoCloseable {
             tokenizer.close();
         }
         model.close();
+        Ops.freeKeptBytes();
     }
 }

@@ -1,0 +1,133 @@
+"""Training and generating with a language model in Hugging Face's libraries on a CPU, for figures beside peft4j's.
+
+    python build-scripts/bench/hf_language_bench.py train --model DIRECTORY --data ROWS.jsonl [--order file|length] [--packed]
+    python build-scripts/bench/hf_language_bench.py generate --model DIRECTORY --data ROWS.jsonl [--prompts N] [--new-tokens N]
+
+train: LoRA r 8, alpha 16 on all linear layers (transformers and PEFT), AdamW, learning rate 5e-4, gradient norm clipped to 1,
+texts of the file cut to 512 tokens, each batch padded to its longest text. --order length is the best that padding can do: rows
+of like length together. A timed step is forward, backward, clipping and optimizer.
+generate: greedy continuation of the first rows' first tokens, of uneven lengths, with the library's cache.
+--dtype bfloat16 trains under torch.autocast over float32 weights; generates with weights of bfloat16.
+Prints one line of JSON; tokens are counted without padding. Needs build-scripts/fixtures/requirements.txt.
+"""
+
+import argparse
+import json
+import os
+import resource
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import peft
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+MAX_LENGTH = 512
+
+
+def read_ids(options, tokenizer):
+    with open(options.data, encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"] for line in lines]
+    return [tokenizer(text)["input_ids"][:MAX_LENGTH] for text in texts]
+
+
+def padded(rows):
+    longest = max(map(len, rows))
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row)
+        mask[i, : len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
+
+
+def train(options, tokenizer):
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    lora = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear")
+    model = get_peft_model(model, lora)
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=5e-4, weight_decay=0.01)
+    rows = read_ids(options, tokenizer)[: (options.warmup + options.steps) * options.batch]
+    if options.order == "length":
+        timed = sorted(rows[options.warmup * options.batch :], key=len)
+        rows = rows[: options.warmup * options.batch] + timed
+    seconds, tokens, losses = 0.0, 0, []
+    for step in range(options.warmup + options.steps):
+        part = rows[step * options.batch : (step + 1) * options.batch]
+        batch = padded(part)
+        start = time.perf_counter()
+        with torch.autocast("cpu", dtype=torch.bfloat16) if options.dtype == "bfloat16" else nullcontext():
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        if step >= options.warmup:
+            seconds += time.perf_counter() - start
+            tokens += sum(map(len, part))
+    return {"tokens_per_second": tokens / seconds, "tokens": tokens, "seconds": seconds, "losses": losses}
+
+
+def generate(options, tokenizer):
+    dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
+    rows = read_ids(options, tokenizer)[: options.prompts]
+    longest = max(map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    common = dict(attention_mask=mask, do_sample=False, pad_token_id=0, eos_token_id=None)
+    with torch.no_grad():
+        model.generate(ids, max_new_tokens=2, **common)  # warm
+        start = time.perf_counter()
+        model.generate(ids, max_new_tokens=1, **common)
+        prefill = time.perf_counter() - start
+        start = time.perf_counter()
+        out = model.generate(ids, max_new_tokens=options.new_tokens, **common)
+        total = time.perf_counter() - start
+    new = (out.shape[1] - longest) * len(rows)
+    return {
+        "tokens_per_second": new / total,
+        "decode_tokens_per_second": (new - len(rows)) / (total - prefill),
+        "prefill_seconds": prefill,
+        "seconds": total,
+        "new_tokens": new,
+        "prompt_tokens": sum(map(len, rows)),
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "generate"])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--order", choices=["file", "length"], default="file")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--new-tokens", type=int, default=64)
+    options = parser.parse_args()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
+    result = train(options, tokenizer) if options.what == "train" else generate(options, tokenizer)
+    result |= {
+        "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "peft": peft.__version__,
+        "transformers": transformers.__version__,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
