@@ -2,39 +2,30 @@ package org.peft4j;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
-import java.util.function.IntFunction;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
-import org.peft4j.data.TextTokenizer;
-import org.peft4j.data.TokenStream;
 import org.peft4j.error.ConfigException;
-import org.peft4j.generate.Generated;
-import org.peft4j.generate.GenerationListener;
+import org.peft4j.generate.Answers;
+import org.peft4j.generate.BeamSearch;
+import org.peft4j.generate.Engine;
 import org.peft4j.generate.GenerationSettings;
-import org.peft4j.generate.Generator;
-import org.peft4j.generate.Prompt;
+import org.peft4j.generate.Penalties;
+import org.peft4j.generate.Request;
 import org.peft4j.generate.Sampling;
-import org.peft4j.generate.StopStrings;
-import org.peft4j.lifetime.Lease;
 import org.peft4j.metrics.Evaluation;
-import org.peft4j.model.GenerationDefaults;
-import org.peft4j.model.LanguageHead;
-import org.peft4j.model.ModelInfo;
-import org.peft4j.nn.seam.Adapter;
-import org.peft4j.task.Dataset;
-import org.peft4j.train.LoadedTask;
 
 /**
  * Continues texts: a language model with an adapter or without one. Safe from many threads. {@link #close} waits for the calls
@@ -42,73 +33,204 @@ import org.peft4j.train.LoadedTask;
  * calls are refused with an {@link IllegalStateException}.
  */
 public final class TextGenerator implements AutoCloseable {
-    private static final int PROMPTS_AT_ONCE = 16;
+    private static final int EVALUATED_AT_ONCE = 16;
+
+    /** Times the sequences that are computed at once: so many rows may be read and not written yet. */
+    private static final int ROWS_AHEAD = 16;
 
     /**
-     * How texts are continued.
-     *
-     * @param maxNewTokens the most tokens for a prompt
-     * @param temperature logits are divided by it before a token is drawn; 0: the likeliest token is taken, always
-     * @param topK only so many of the likeliest tokens can come; 0: all
-     * @param topP of the likeliest tokens as many can come as have this probability together; 1: all
-     * @param seed of the draws; each prompt of a call has draws of its own
-     * @param stop texts at which a continuation ends; they are no part of it
+     * How texts are continued: the likeliest tokens, at most 128, unless something else is said. Each {@code with…} gives other
+     * options and leaves these as they are. What changes the model's distribution works in this order, as in transformers:
+     * repetition, frequency and presence penalty, temperature, top-k, top-p, min-p.
      */
-    public record Options(int maxNewTokens, double temperature, int topK, double topP, long seed, List<String> stop) {
-        public Options {
-            stop = List.copyOf(stop);
-            settings(maxNewTokens, temperature, topK, topP, seed, stop, List.of()); // checks
+    public static final class Options {
+        private static final int SEQUENCES = 16;
+
+        private final GenerationSettings settings;
+        private final int batchSize;
+        private final long cacheBytes;
+
+        private Options(GenerationSettings settings, int batchSize, long cacheBytes) {
+            this.settings = settings;
+            this.batchSize = batchSize;
+            this.cacheBytes = cacheBytes;
         }
 
         /** The likeliest tokens, at most 128. */
         public static Options defaults() {
-            return new Options(128, 0, 0, 1, 0, List.of());
+            return new Options(new GenerationSettings(128, Sampling.GREEDY, List.of(), List.of()), SEQUENCES, 0);
         }
 
-        /** The same with at most so many new tokens for a prompt. */
+        private Options with(GenerationSettings other) {
+            return new Options(other, batchSize, cacheBytes);
+        }
+
+        private Options with(Sampling sampling) {
+            GenerationSettings own = settings;
+            return with(new GenerationSettings(
+                    own.maxNewTokens(), sampling, own.answers(), own.stop(), List.of(), own.logProbs()));
+        }
+
+        private Options with(Penalties penalties) {
+            Sampling own = settings.sampling();
+            return with(new Sampling(own.temperature(), own.topK(), own.topP(), own.minP(), penalties, own.seed()));
+        }
+
+        private Options with(Answers answers) {
+            GenerationSettings own = settings;
+            return with(new GenerationSettings(
+                    own.maxNewTokens(), own.sampling(), answers, own.stop(), List.of(), own.logProbs()));
+        }
+
+        /** The same with at most so many new tokens for an answer. */
         public Options withMaxNewTokens(int value) {
-            return new Options(value, temperature, topK, topP, seed, stop);
+            GenerationSettings own = settings;
+            return with(new GenerationSettings(
+                    value, own.sampling(), own.answers(), own.stop(), List.of(), own.logProbs()));
         }
 
-        /** The same at another temperature; 0 takes the likeliest token. */
+        /** The same at another temperature: logits are divided by it before a token is drawn; 0 takes the likeliest token. */
         public Options withTemperature(double value) {
-            return new Options(maxNewTokens, value, topK, topP, seed, stop);
+            Sampling own = settings.sampling();
+            return with(new Sampling(value, own.topK(), own.topP(), own.minP(), own.penalties(), own.seed()));
         }
 
         /** The same among so many of the likeliest tokens; 0 for all. */
         public Options withTopK(int value) {
-            return new Options(maxNewTokens, temperature, value, topP, seed, stop);
+            Sampling own = settings.sampling();
+            return with(new Sampling(own.temperature(), value, own.topP(), own.minP(), own.penalties(), own.seed()));
         }
 
         /** The same among the likeliest tokens of this probability together; 1 for all. */
         public Options withTopP(double value) {
-            return new Options(maxNewTokens, temperature, topK, value, seed, stop);
+            Sampling own = settings.sampling();
+            return with(new Sampling(own.temperature(), own.topK(), value, own.minP(), own.penalties(), own.seed()));
         }
 
-        /** The same with other draws. */
+        /** The same among tokens that have at least this share of the likeliest one's probability; 0 for all. */
+        public Options withMinP(double value) {
+            Sampling own = settings.sampling();
+            return with(new Sampling(own.temperature(), own.topK(), own.topP(), value, own.penalties(), own.seed()));
+        }
+
+        /** The same with other draws; each prompt of a call, and each of its answers, has draws of its own. */
         public Options withSeed(long value) {
-            return new Options(maxNewTokens, temperature, topK, topP, value, stop);
+            Sampling own = settings.sampling();
+            return with(new Sampling(
+                    own.temperature(), own.topK(), own.topP(), own.minP(), own.penalties(), value));
         }
 
-        /** The same with other texts to end at. */
+        /**
+         * The same with another repetition penalty: scores above 0 of tokens that are in the prompt or the answer are divided by it,
+         * those below multiplied; 1 for none.
+         */
+        public Options withRepetitionPenalty(double value) {
+            Penalties own = settings.sampling().penalties();
+            return with(new Penalties(value, own.frequency(), own.presence()));
+        }
+
+        /** The same with another frequency penalty: taken from a token's score for each time that the answer has it; 0 for none. */
+        public Options withFrequencyPenalty(double value) {
+            Penalties own = settings.sampling().penalties();
+            return with(new Penalties(own.repetition(), value, own.presence()));
+        }
+
+        /** The same with another presence penalty: taken from the score of each token that the answer has; 0 for none. */
+        public Options withPresencePenalty(double value) {
+            Penalties own = settings.sampling().penalties();
+            return with(new Penalties(own.repetition(), own.frequency(), value));
+        }
+
+        /**
+         * The same with so many answers for each prompt: drawn by a temperature above 0, or the best ones of a search. The prompt
+         * is computed once for all of them. See {@link TextGenerator#answers}.
+         */
+        public Options withN(int value) {
+            return with(new Answers(value, settings.answers().search()));
+        }
+
+        /**
+         * The same by beam search, as transformers' {@code num_beams} does it: so many continuations go on side by side, and the
+         * likeliest as a whole is the answer. Nothing is drawn.
+         *
+         * @param beams at least 2
+         * @param lengthPenalty 1 compares continuations by their mean log-probability; above prefers longer ones, below shorter ones
+         */
+        public Options withBeams(int beams, double lengthPenalty, EarlyStopping earlyStopping) {
+            Objects.requireNonNull(earlyStopping, "earlyStopping");
+            return with(new Answers(
+                    settings.answers().n(),
+                    new BeamSearch(
+                            beams, lengthPenalty, BeamSearch.EarlyStopping.valueOf(earlyStopping.name()))));
+        }
+
+        /** The same by beam search with length penalty 1 and no early stopping. */
+        public Options withBeams(int beams) {
+            return withBeams(beams, 1, EarlyStopping.NO);
+        }
+
+        /** The same with other texts at which an answer ends; they are no part of it. */
         public Options withStop(List<String> value) {
-            return new Options(maxNewTokens, temperature, topK, topP, seed, value);
+            GenerationSettings own = settings;
+            return with(new GenerationSettings(
+                    own.maxNewTokens(), own.sampling(), own.answers(), value, List.of(), own.logProbs()));
+        }
+
+        /** The same with the log-probabilities of the tokens, or without. */
+        public Options withLogProbs(boolean value) {
+            GenerationSettings own = settings;
+            return with(new GenerationSettings(
+                    own.maxNewTokens(), own.sampling(), own.answers(), own.stop(), List.of(), value));
+        }
+
+        /** The same with so many answers computed at once, beams counted each; 16 unless said, and never fewer than one prompt needs. */
+        public Options withBatchSize(int value) {
+            if (value < 1) {
+                throw new ConfigException("batch_size must be at least 1, got " + value);
+            }
+            return new Options(settings, value, cacheBytes);
+        }
+
+        /**
+         * The same with at most so much memory for keys and values; prompts wait for it. 0: four fifths of what the machine has beside
+         * the model. Memory is taken as it is needed.
+         */
+        public Options withCacheBytes(long value) {
+            Options made = new Options(settings, batchSize, value);
+            made.limits(); // checks
+            return made;
+        }
+
+        int n() {
+            return settings.answers().n();
+        }
+
+        Engine.Limits limits() {
+            int width = settings.answers().search() == null
+                    ? n()
+                    : settings.answers().search().beams();
+            return new Engine.Limits(Math.max(batchSize, width), cacheBytes);
         }
 
         GenerationSettings settings(List<Integer> endTokens) {
-            return settings(maxNewTokens, temperature, topK, topP, seed, stop, endTokens);
+            return new GenerationSettings(
+                    settings.maxNewTokens(),
+                    settings.sampling(),
+                    settings.answers(),
+                    settings.stop(),
+                    endTokens,
+                    settings.logProbs());
         }
+    }
 
-        private static GenerationSettings settings(
-                int maxNewTokens,
-                double temperature,
-                int topK,
-                double topP,
-                long seed,
-                List<String> stop,
-                List<Integer> endTokens) {
-            return new GenerationSettings(maxNewTokens, new Sampling(temperature, topK, topP, seed), stop, endTokens);
-        }
+    /** When a beam search ends before the limit of tokens: transformers' {@code early_stopping}. */
+    public enum EarlyStopping {
+        /** As soon as as many continuations ended as there are beams. */
+        YES,
+        /** When the best one that goes on would not be among those that ended, were it to end now. */
+        NO,
+        /** When no one that goes on could ever be among them. */
+        NEVER
     }
 
     /**
@@ -117,8 +239,11 @@ public final class TextGenerator implements AutoCloseable {
      * @param text what follows the prompt
      * @param ids its tokens, without the one that ends texts
      * @param complete whether it ended by itself or at a stop text, not because of the limit of tokens
+     * @param logProbs of each of the ids the natural logarithm of its probability, as the model gave it: before penalties,
+     *     temperature and limits; null unless asked for
      */
-    public record Continuation(String text, List<Integer> ids, boolean complete) {}
+    public record Continuation(
+            String text, List<Integer> ids, boolean complete, @Nullable List<Double> logProbs) {}
 
     /** Hears of text as it comes, on the thread that generates. Together the pieces are the continuation's text. */
     @FunctionalInterface
@@ -128,6 +253,18 @@ public final class TextGenerator implements AutoCloseable {
          * @param piece what is certain now; never half a character
          */
         void text(int prompt, String piece);
+
+        /**
+         * The same of one of several answers; unless this is overridden only the first one is told. The text of a search comes when
+         * it has ended.
+         *
+         * @param answer number of the answer, from 0
+         */
+        default void text(int prompt, int answer, String piece) {
+            if (answer == 0) {
+                text(prompt, piece);
+            }
+        }
 
         /** Something that a user should know. */
         default void note(String text) {}
@@ -166,16 +303,16 @@ public final class TextGenerator implements AutoCloseable {
         return generate(List.of(prompt), Options.defaults()).get(0).text();
     }
 
-    /** Continues texts. */
+    /** Continues texts, each once. */
     public List<Continuation> generate(List<String> prompts, Options options) {
         return generate(prompts, options, (prompt, piece) -> {});
     }
 
     /**
-     * Continues texts; all of them together, {@value #PROMPTS_AT_ONCE} at once. A prompt is never cut.
+     * Continues texts, each once. A prompt is never cut.
      *
      * @throws ConfigException if a prompt has no token, or more than the model has positions for, or more than a
-     *     {@code max_length} that the adapter was loaded with
+     *     {@code max_length} that the adapter was loaded with; or the options want several answers ({@link #answers})
      */
     public List<Continuation> generate(List<String> prompts, Options options, Listener listener) {
         return generate(prompts, Collections.nCopies(prompts.size(), adapter), options, listener);
@@ -188,164 +325,54 @@ public final class TextGenerator implements AutoCloseable {
      */
     public static List<Continuation> generate(
             List<String> prompts, List<LoadedAdapter> adapterOf, Options options, Listener listener) {
+        checkOne(options);
+        return answers(prompts, adapterOf, options, listener).stream()
+                .map(answers -> answers.get(0))
+                .toList();
+    }
+
+    private static void checkOne(Options options) {
+        if (Objects.requireNonNull(options, "options").n() > 1) {
+            throw new IllegalArgumentException(
+                    "generate gives one answer for a prompt, n is " + options.n() + "; call answers, which gives all");
+        }
+    }
+
+    /** Continues texts: for each prompt {@code n} answers ({@link Options#withN}), of a search the best first. */
+    public List<List<Continuation>> answers(List<String> prompts, Options options) {
+        return answers(prompts, options, (prompt, piece) -> {});
+    }
+
+    /** The same, and tells of text as it comes. */
+    public List<List<Continuation>> answers(List<String> prompts, Options options, Listener listener) {
+        return answers(prompts, Collections.nCopies(prompts.size(), adapter), options, listener);
+    }
+
+    /** The same, each with an adapter of its own, all of one model. */
+    public static List<List<Continuation>> answers(
+            List<String> prompts, List<LoadedAdapter> adapterOf, Options options, Listener listener) {
         Objects.requireNonNull(options, "options");
         Objects.requireNonNull(listener, "listener");
         if (prompts.size() != adapterOf.size()) {
             throw new IllegalArgumentException(
                     prompts.size() + " prompts need as many adapters, got " + adapterOf.size());
         }
-        List<Continuation> all = new ArrayList<>();
-        for (int from = 0; from < prompts.size(); from += PROMPTS_AT_ONCE) {
-            int to = Math.min(prompts.size(), from + PROMPTS_AT_ONCE);
-            int first = from;
-            all.addAll(some(
-                    prompts.subList(from, to),
-                    adapterOf.subList(from, to),
-                    from,
-                    options,
-                    listener,
-                    i -> "prompt " + (first + i + 1) + " of " + prompts.size()));
+        if (prompts.isEmpty()) {
+            return List.of();
         }
-        return all;
-    }
-
-    private static List<Continuation> some(
-            List<String> prompts,
-            List<LoadedAdapter> adapterOf,
-            int first,
-            Options options,
-            Listener listener,
-            IntFunction<String> where) {
-        List<Lease.Held> held = new ArrayList<>();
-        BaseModel base = adapterOf.get(0).base();
-        try (Lease.Held own = base.take()) {
-            List<Prompt> ids = new ArrayList<>();
+        try (TextEngine texts = new TextEngine(adapterOf.get(0), options)) {
+            List<Request> requests = new ArrayList<>();
             for (int i = 0; i < prompts.size(); i++) {
-                LoadedAdapter adapter = adapterOf.get(i);
-                Faces.check(adapter, CausalLmConfig.TYPE);
-                if (adapter.base() != base) {
-                    throw new IllegalArgumentException(
-                            "adapter '" + adapter.name() + "' is loaded on another model; load it on this one");
-                }
-                held.add(adapter.take());
-                LoadedTask<?> task = adapter.loaded();
-                int[] tokens = task.tokenizer().encodeWhole(prompts.get(i));
-                check(tokens, task, where, i);
-                ids.add(new Prompt(tokens, task.adapter(), first + i));
+                String name = "prompt " + (i + 1) + " of " + prompts.size();
+                requests.add(texts.add(prompts.get(i), adapterOf.get(i), i, name, listener));
             }
-            LoadedTask<?> task = adapterOf.get(0).loaded();
-            TextTokenizer tokenizer = task.tokenizer();
-            Generator generator = new Generator(
-                    base.opened().model(), (LanguageHead) task.model().head());
-            List<Integer> end =
-                    GenerationDefaults.read(base.opened().directory()).endTokens();
-            Pieces pieces = new Pieces(tokenizer, ids, first, options.stop(), listener);
-            return generator
-                    .generate(ids, options.settings(end), (prompt, fresh) -> text(tokenizer, prompt, fresh), pieces)
-                    .stream()
-                    .map(TextGenerator::continuation)
-                    .toList();
-        } catch (IOException e) {
-            throw new java.io.UncheckedIOException(e);
-        } finally {
-            held.forEach(Lease.Held::close);
-        }
-    }
-
-    private static void check(int[] tokens, LoadedTask<?> task, IntFunction<String> where, int prompt) {
-        ModelInfo info = task.model().model().info();
-        if (tokens.length == 0) {
-            throw new ConfigException(where.apply(prompt)
-                    + ": the tokenizer makes no token of this text, and without one" + " there is nothing to continue");
-        }
-        Dataset.checkVocabulary(tokens, info.vocabulary(), where, prompt);
-        Adapter adapter = task.adapter();
-        int taken = adapter == null ? 0 : adapter.positions();
-        if (info.limited() && tokens.length > info.maxPositions() - taken) {
-            throw new ConfigException(where.apply(prompt) + ": a prompt must have at most "
-                    + (info.maxPositions() - taken)
-                    + " tokens (" + info.maxPositions() + " positions, " + taken + " taken by the adapter), has "
-                    + tokens.length + "; shorten it");
-        }
-        OptionalInt asked = task.askedLength();
-        if (asked.isPresent() && tokens.length > asked.getAsInt()) {
-            throw new ConfigException(where.apply(prompt) + ": a prompt must have at most " + asked.getAsInt()
-                    + " tokens (max_length), has " + tokens.length + "; shorten it, or allow more");
-        }
-    }
-
-    /** What new tokens add to the prompt's text; a word's blank is there, which tokens by themselves would lose. */
-    private static String text(TextTokenizer tokenizer, Prompt prompt, int[] fresh) {
-        int[] ids = new int[prompt.ids().length + fresh.length];
-        System.arraycopy(prompt.ids(), 0, ids, 0, prompt.ids().length);
-        System.arraycopy(fresh, 0, ids, prompt.ids().length, fresh.length);
-        String before = tokenizer.decode(prompt.ids(), true);
-        String all = tokenizer.decode(ids, true);
-        return all.startsWith(before) ? all.substring(before.length()) : tokenizer.decode(fresh, true);
-    }
-
-    private static Continuation continuation(Generated generated) {
-        List<Integer> ids = new ArrayList<>();
-        for (int id : generated.ids()) {
-            ids.add(id);
-        }
-        return new Continuation(
-                Objects.requireNonNull(generated.text()), ids, generated.reason() != Generated.Reason.LENGTH);
-    }
-
-    /** Tokens as pieces of text: held back while a stop text or a character may be on its way. */
-    private static final class Pieces implements GenerationListener {
-        private final int first;
-        private final StopStrings stops;
-        private final Listener listener;
-        private final List<TokenStream> streams = new ArrayList<>();
-        private final List<StringBuilder> texts = new ArrayList<>();
-        private final int[] told;
-
-        Pieces(TextTokenizer tokenizer, List<Prompt> prompts, int first, List<String> stop, Listener listener) {
-            this.first = first;
-            this.listener = listener;
-            stops = new StopStrings(stop);
-            told = new int[prompts.size()];
-            for (Prompt prompt : prompts) {
-                TokenStream stream = tokenizer.stream(true);
-                for (int id : prompt.ids()) {
-                    stream.feed(id);
-                }
-                streams.add(stream);
-                texts.add(new StringBuilder());
-            }
-        }
-
-        @Override
-        public void token(int prompt, int id) {
-            String text = texts.get(prompt).append(streams.get(prompt).feed(id)).toString();
-            int stop = stops.find(text);
-            tell(prompt, text, stop >= 0 ? stop : stops.safe(text));
-        }
-
-        @Override
-        public void note(String text) {
-            listener.note(text);
-        }
-
-        @Override
-        public void done(int prompt, Generated generated) {
-            String text = Objects.requireNonNull(generated.text());
-            tell(prompt, text, text.length());
-        }
-
-        private void tell(int prompt, String text, int to) {
-            if (to > told[prompt]) {
-                String piece = text.substring(told[prompt], to);
-                told[prompt] = to;
-                listener.text(first + prompt, piece);
-            }
+            texts.engine().run();
+            return requests.stream().map(TextEngine::continuations).toList();
         }
     }
 
     /**
-     * Continues the prompts of a file's rows (JSONL, CSV, TSV; {@code -} is standard input), some at once, in order: the column
+     * Continues the prompts of a file's rows (JSONL, CSV, TSV; {@code -} is standard input), each once, in order: the column
      * of the prompt, else that of the text.
      *
      * @param receiver gets each row's columns and how it goes on
@@ -362,9 +389,59 @@ public final class TextGenerator implements AutoCloseable {
             BiConsumer<Map<String, @Nullable Object>, Continuation> receiver,
             Consumer<String> notes)
             throws IOException {
-        Objects.requireNonNull(notes, "notes");
+        Objects.requireNonNull(receiver, "receiver");
+        checkOne(options);
+        answers(data, options, (row, answers) -> receiver.accept(row, answers.get(0)), notes);
+    }
+
+    /**
+     * The same with all answers of each row. Rows are read as earlier ones end, and a row that takes long keeps only what is
+     * written in order from being written: those behind it go on.
+     */
+    public void answers(
+            Path data,
+            Options options,
+            BiConsumer<Map<String, @Nullable Object>, List<Continuation>> receiver,
+            Consumer<String> notes)
+            throws IOException {
+        Objects.requireNonNull(data, "data");
+        Objects.requireNonNull(options, "options");
+        Objects.requireNonNull(receiver, "receiver");
+        Listener listener = once(Objects.requireNonNull(notes, "notes"));
+        int ahead = ROWS_AHEAD * options.limits().sequences();
+        Deque<Going> going = new ArrayDeque<>();
+        int number = 0;
+        try (RowReader reader = RowReader.open(data, List.of());
+                TextEngine texts = new TextEngine(adapter, options)) {
+            Row row = reader.next();
+            while (row != null || !going.isEmpty()) {
+                int room = options.limits().sequences() - texts.engine().load().waiting();
+                while (row != null && room > 0 && going.size() < ahead) {
+                    Request request = texts.add(prompt(row), adapter, number, row.where(), listener);
+                    going.add(new Going(row, request));
+                    number = Math.addExact(number, 1);
+                    room--;
+                    row = reader.next();
+                }
+                texts.engine().step();
+                while (!going.isEmpty() && going.peek().request().done()) {
+                    Going first = going.remove();
+                    receiver.accept(first.row().fields(), TextEngine.continuations(first.request()));
+                }
+            }
+        }
+    }
+
+    private record Going(Row row, Request request) {}
+
+    private String prompt(Row row) {
+        CausalLmConfig task = (CausalLmConfig) adapter.task();
+        return row.text(row.has(task.prompt()) || !row.has(task.text()) ? task.prompt() : task.text());
+    }
+
+    private static Listener once(Consumer<String> notes) {
         Set<String> told = new HashSet<>();
-        Listener listener = new Listener() {
+        return new Listener() {
             @Override
             public void text(int prompt, String piece) {}
 
@@ -375,41 +452,11 @@ public final class TextGenerator implements AutoCloseable {
                 }
             }
         };
-        Objects.requireNonNull(data, "data");
-        Objects.requireNonNull(receiver, "receiver");
-        CausalLmConfig task = (CausalLmConfig) adapter.task();
-        List<Row> rows = new ArrayList<>();
-        long done = 0;
-        try (RowReader reader = RowReader.open(data, List.of())) {
-            Row row = reader.next();
-            while (row != null) {
-                rows.add(row);
-                row = reader.next();
-                if (row == null || rows.size() == PROMPTS_AT_ONCE) {
-                    List<String> prompts = rows.stream()
-                            .map(one -> one.text(
-                                    one.has(task.prompt()) || !one.has(task.text()) ? task.prompt() : task.text()))
-                            .toList();
-                    List<Continuation> all = some(
-                            prompts,
-                            Collections.nCopies(prompts.size(), adapter),
-                            Math.toIntExact(done),
-                            options,
-                            listener,
-                            i -> rows.get(i).where());
-                    for (int i = 0; i < all.size(); i++) {
-                        receiver.accept(rows.get(i).fields(), all.get(i));
-                    }
-                    done += rows.size();
-                    rows.clear();
-                }
-            }
-        }
     }
 
     /** Loss and perplexity on rows with a text, or with a prompt and a response. */
     public Evaluation evaluate(Path data) throws IOException {
-        return adapter.evaluate(data, PROMPTS_AT_ONCE);
+        return adapter.evaluate(data, EVALUATED_AT_ONCE);
     }
 
     /** What a user should know about model and adapter. */

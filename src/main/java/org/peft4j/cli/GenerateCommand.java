@@ -113,7 +113,13 @@ final class GenerateCommand implements Callable<Integer> {
         if (out != null && data != null) {
             RowsOutput.check(out, data);
         }
-        TextGenerator.Options options = new TextGenerator.Options(maxNewTokens, temperature, topK, topP, seed, stop);
+        TextGenerator.Options options = TextGenerator.Options.defaults()
+                .withMaxNewTokens(maxNewTokens)
+                .withTemperature(temperature)
+                .withTopK(topK)
+                .withTopP(topP)
+                .withSeed(seed)
+                .withStop(stop);
         try (CleanStop clean = new CleanStop();
                 ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, new HashMap<>(), main.err())) {
             TextGenerator generator = TextGenerator.of(opened.adapter());

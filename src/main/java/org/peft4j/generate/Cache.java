@@ -2,27 +2,22 @@ package org.peft4j.generate;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import org.bytedeco.pytorch.MemoryFormatOptional;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.error.ConfigException;
-import org.peft4j.host.MachineFacts;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.KeyValueCache;
 import org.peft4j.nn.seam.Packing;
-import org.peft4j.ops.Ops;
 
 /**
- * Keys and values in blocks of {@value #BLOCK} rows. A sequence has a list of blocks, the rows of its prefix first; blocks that a
- * prefix fills are shared by all sequences that have it. The memory is asked for at once and filled as sequences grow.
+ * Keys and values in blocks of {@value #BLOCK} rows, of which there is a limited number. A sequence has a list of blocks, the rows
+ * of its prefix first, and takes one more when it grows into it. Full blocks are shared: those of a prefix by all sequences that
+ * have it, those of a text by what was {@link #fork forked} from it.
  *
  * <p>A call goes between {@link #begin} and {@link #end}, in one scope of native handles. Belongs to one thread.
  */
@@ -30,74 +25,186 @@ final class Cache implements KeyValueCache, AutoCloseable {
     static final int BLOCK = 16;
 
     /**
-     * A sequence.
+     * What a group of sequences with one beginning needs.
      *
-     * @param prefix rows that its adapter puts before it
+     * @param prefix rows that their adapter puts before them
      * @param owner of the prefix: sequences with one owner have the same
-     * @param rows the most rows that it can have beside them
+     * @param begun rows behind the prefix that they have in common: inserted ones and the prompt's
+     * @param rows the most rows of each behind the prefix
+     * @param width the most sequences at once
      */
-    record Place(int prefix, @Nullable Object owner, long rows) {}
+    record Need(int prefix, @Nullable Object owner, long begun, long rows, int width) {
+        /** Blocks that the prefix fills. */
+        int ofPrefix() {
+            return owner == null ? 0 : prefix / BLOCK;
+        }
 
-    private final ModelInfo.Stack stack;
-    private final List<Place> places;
-    private final int[][] blocks;
-    private final int[] lengths;
-    private int total;
-    private boolean filled;
-    private final Tensor[] keys;
-    private final Tensor[] values;
+        /** Blocks of the beginning that all of them share. */
+        long shared() {
+            return width == 1 ? 0 : (prefix + begun) / BLOCK - ofPrefix();
+        }
+
+        /** Blocks of each one alone. */
+        long each() {
+            return (prefix + rows + BLOCK - 1) / BLOCK - ofPrefix() - shared();
+        }
+
+        /** All but those of the prefix. */
+        long own() {
+            return shared() + width * each();
+        }
+    }
+
+    /** A sequence: its blocks in order. */
+    static final class Place {
+        private final int prefix;
+        private int[] blocks;
+        private int taken;
+        private int length;
+
+        private Place(int prefix, int[] blocks, int taken) {
+            this.prefix = prefix;
+            this.blocks = blocks;
+            this.taken = taken;
+        }
+
+        /** Whether its rows are here. */
+        boolean filled() {
+            return length > 0;
+        }
+
+        private void add(int block) {
+            if (taken == blocks.length) {
+                blocks = Arrays.copyOf(blocks, Math.max(4, 2 * taken));
+            }
+            blocks[taken++] = block;
+        }
+
+        private long slot(int row) {
+            return (long) blocks[row / BLOCK] * BLOCK + row % BLOCK;
+        }
+    }
+
+    private static final class Prefix {
+        private final int[] blocks;
+        private int users;
+
+        Prefix(int[] blocks) {
+            this.blocks = blocks;
+        }
+    }
+
+    private final Blocks blocks;
+    private final Pools pools;
+    private final Map<Object, Prefix> prefixes = new IdentityHashMap<>();
+    private final List<int[]> copies = new ArrayList<>(); // from, to
 
     // Of the call.
-    private int[] order = {};
+    private List<Place> order = List.of();
+    private boolean filled;
     private @Nullable Packing packing;
     private @Nullable Packing all;
     private @Nullable Tensor slots;
     private @Nullable Tensor table;
 
     /**
-     * @param stack the blocks' sizes
-     * @throws ConfigException if there is not so much memory
+     * @param stack the model's sizes
+     * @param type of keys and values
+     * @param most blocks there may be
      */
-    Cache(ModelInfo.Stack stack, List<Place> places) {
-        this.stack = stack;
-        this.places = List.copyOf(places);
-        // At least; which type the numbers have is seen when the first come.
-        check(places.stream().mapToLong(place -> place.rows() + BLOCK - 1).sum() / BLOCK, Short.BYTES);
-        int n = places.size();
-        blocks = new int[n][];
-        lengths = new int[n];
-        keys = new Tensor[stack.layers()];
-        values = new Tensor[stack.layers()];
-        Map<Object, int[]> shared = new HashMap<>();
-        for (int s = 0; s < n; s++) {
-            Place place = places.get(s);
-            int full = place.owner() == null ? 0 : place.prefix() / BLOCK;
-            int[] first =
-                    place.owner() == null ? new int[0] : shared.computeIfAbsent(place.owner(), owner -> take(full));
-            long rest = (long) place.prefix() - (long) full * BLOCK + place.rows();
-            int[] own = take(Math.toIntExact((rest + BLOCK - 1) / BLOCK));
-            blocks[s] = Arrays.copyOf(first, first.length + own.length);
-            System.arraycopy(own, 0, blocks[s], first.length, own.length);
+    Cache(ModelInfo.Stack stack, ScalarType type, long most) {
+        blocks = new Blocks(most);
+        pools = new Pools(stack, type);
+    }
+
+    Blocks blocks() {
+        return blocks;
+    }
+
+    /** Whether there is room for a group besides those that were let in. */
+    boolean fits(Need need) {
+        Prefix known = need.owner() == null ? null : prefixes.get(need.owner());
+        return blocks.fits(need.own() + (known == null ? need.ofPrefix() : 0));
+    }
+
+    /** Lets a group in: it gets all the blocks that it may come to need. */
+    void enter(Need need) {
+        blocks.promise(need.own());
+        Object owner = need.owner();
+        if (owner != null && need.ofPrefix() > 0) {
+            prefixes.computeIfAbsent(owner, key -> {
+                blocks.promise(need.ofPrefix());
+                int[] taken = new int[need.ofPrefix()];
+                Arrays.setAll(taken, i -> blocks.take());
+                return new Prefix(taken);
+            })
+                    .users++;
         }
     }
 
-    private int[] take(int n) {
-        int[] taken = new int[n];
-        for (int i = 0; i < n; i++) {
-            taken[i] = total;
-            total = Math.addExact(total, 1);
+    /** A group whose places are all closed leaves. */
+    void leave(Need need, long owned) {
+        blocks.giveBack(owned);
+        Prefix prefix = need.owner() == null ? null : prefixes.get(need.owner());
+        if (prefix != null && --prefix.users == 0) {
+            for (int block : prefix.blocks) {
+                blocks.leave(block);
+            }
+            blocks.giveBack(prefix.blocks.length);
+            prefixes.remove(need.owner());
         }
-        return taken;
     }
 
-    /** Blocks there are. */
-    int blocks() {
-        return total;
+    /** The first sequence of a group. */
+    Place open(Need need) {
+        Prefix prefix = need.owner() == null ? null : prefixes.get(need.owner());
+        int[] first = prefix == null ? new int[0] : prefix.blocks.clone();
+        for (int block : first) {
+            blocks.share(block);
+        }
+        return new Place(need.prefix(), first, first.length);
     }
 
-    /** Whether the rows of a place are here. */
-    boolean has(int place) {
-        return lengths[place] > 0;
+    /** Another sequence with the same rows: full blocks are shared, the last one is copied before the next call. */
+    Place fork(Place of) {
+        int rows = of.prefix + of.length;
+        int full = rows / BLOCK;
+        Place made = new Place(of.prefix, Arrays.copyOf(of.blocks, full + 4), full);
+        for (int i = 0; i < full; i++) {
+            blocks.share(made.blocks[i]);
+        }
+        made.length = of.length;
+        if (rows % BLOCK > 0) {
+            int from = of.blocks[full];
+            if (copies.stream().anyMatch(copy -> copy[1] == from)) {
+                copy();
+            }
+            int to = blocks.take();
+            copies.add(new int[] {from, to});
+            made.add(to);
+        }
+        return made;
+    }
+
+    void close(Place place) {
+        for (int i = 0; i < place.taken; i++) {
+            int block = place.blocks[i];
+            if (blocks.leave(block)) {
+                copies.removeIf(copy -> copy[1] == block); // nobody wants it any more
+            }
+        }
+        place.taken = 0;
+        place.length = 0;
+    }
+
+    private void copy() {
+        if (!copies.isEmpty()) {
+            pools.grow(blocks.made(), blocks.most());
+            pools.copy(
+                    copies.stream().mapToInt(copy -> copy[0]).toArray(),
+                    copies.stream().mapToInt(copy -> copy[1]).toArray());
+            copies.clear();
+        }
     }
 
     /**
@@ -106,13 +213,12 @@ final class Cache implements KeyValueCache, AutoCloseable {
      * @param of places of the context's sequences, in its order
      * @param continuing whether the call's rows come behind earlier ones; else they take their place
      */
-    void choose(int[] of, boolean continuing) {
+    void choose(List<Place> of, boolean continuing) {
         order = of;
         filled = continuing;
         if (!continuing) {
-            for (int place : of) {
-                lengths[place] = 0;
-            }
+            // Blocks that are shared get the numbers that they have: what is shared has the same tokens.
+            of.forEach(place -> place.length = 0);
         }
     }
 
@@ -122,48 +228,46 @@ final class Cache implements KeyValueCache, AutoCloseable {
      * @param rows how many rows each of its sequences has in it
      */
     void begin(Packing rows) {
+        copy();
         packing = rows;
-        int[] of = order;
-        int[] counts = new int[of.length];
+        int n = order.size();
+        int[] counts = new int[n];
         int longest = 0;
-        List<Long> written = new ArrayList<>();
-        for (int s = 0; s < of.length; s++) {
-            int place = of[s];
-            int before = places.get(place).prefix() + lengths[place];
+        long[] written = new long[Math.toIntExact(rows.rows())];
+        int at = 0;
+        for (int s = 0; s < n; s++) {
+            Place place = order.get(s);
+            int before = place.prefix + place.length;
             counts[s] = before + rows.length(s);
-            longest = Math.max(longest, (counts[s] + BLOCK - 1) / BLOCK);
+            int wanted = (counts[s] + BLOCK - 1) / BLOCK;
+            while (place.taken < wanted) {
+                place.add(blocks.take());
+            }
+            longest = Math.max(longest, wanted);
             for (int i = 0; i < rows.length(s); i++) {
-                written.add(slot(place, before + i));
+                written[at++] = place.slot(before + i);
             }
         }
+        pools.grow(blocks.made(), blocks.most());
         all = Packing.of(counts);
-        slots = tensor(written);
-        int[] numbers = new int[of.length * longest];
-        for (int s = 0; s < of.length; s++) {
-            int[] own = blocks[of[s]];
-            System.arraycopy(own, 0, numbers, s * longest, Math.min(own.length, longest));
+        slots = Tensors.ofLongs(written, at);
+        int[] numbers = new int[n * longest];
+        for (int s = 0; s < n; s++) {
+            Place place = order.get(s);
+            System.arraycopy(place.blocks, 0, numbers, s * longest, Math.min(place.taken, longest));
         }
-        table = Tensors.ofInts(numbers).to(ScalarType.Int).view(of.length, longest);
+        table = Tensors.ofInts(numbers).to(ScalarType.Int).view(n, longest);
     }
 
     /** Ends a call: its rows are earlier ones for the next. */
     void end() {
-        for (int s = 0; s < order.length; s++) {
-            lengths[order[s]] += of(packing).length(s);
+        for (int s = 0; s < order.size(); s++) {
+            order.get(s).length += of(packing).length(s);
         }
         packing = null;
         all = null;
         slots = null;
         table = null;
-    }
-
-    private long slot(int place, int row) {
-        return (long) blocks[place][row / BLOCK] * BLOCK + row % BLOCK;
-    }
-
-    private static Tensor tensor(List<Long> values) {
-        long[] array = values.stream().mapToLong(Long::longValue).toArray();
-        return Tensors.ofLongs(array, array.length);
     }
 
     private static <T> T of(@Nullable T ofTheCall) {
@@ -180,81 +284,40 @@ final class Cache implements KeyValueCache, AutoCloseable {
 
     @Override
     public int length(int sequence) {
-        return lengths[order[sequence]];
+        return order.get(sequence).length;
     }
 
     @Override
     public void write(int layer, Tensor k, Tensor v) {
-        if (keys[layer] == null) {
-            make(k);
-        }
         write(layer, of(slots), k, v);
     }
 
     private void write(int layer, Tensor into, Tensor k, Tensor v) {
-        Scopes.scoped(() -> rows(keys[layer]).index_copy_(0, into, k));
-        Scopes.scoped(() -> rows(values[layer]).index_copy_(0, into, v));
+        Scopes.scoped(() -> Pools.rows(pools.keys(layer)).index_copy_(0, into, k));
+        Scopes.scoped(() -> Pools.rows(pools.values(layer)).index_copy_(0, into, v));
     }
 
     @Override
     public void writePrefix(int layer, int sequence, Tensor k, Tensor v) {
-        int place = order[sequence];
-        int n = places.get(place).prefix();
+        Place place = order.get(sequence);
+        int n = place.prefix;
         if (k.size(0) != n) {
             throw new IllegalStateException("a prefix has " + k.size(0) + " rows, its adapter takes " + n);
         }
-        List<Long> into = new ArrayList<>();
+        long[] into = new long[n];
         for (int row = 0; row < n; row++) {
-            into.add(slot(place, row)); // shared ones each time, with the same numbers
+            into[row] = place.slot(row); // shared ones each time, with the same numbers
         }
-        write(layer, tensor(into), k, v);
+        write(layer, Tensors.ofLongs(into, n), k, v);
     }
 
     @Override
     public Rows read(int layer) {
-        return new Rows(keys[layer], values[layer], of(all), of(table));
-    }
-
-    private static Tensor rows(Tensor pool) {
-        return pool.view(-1, pool.size(2), pool.size(3));
-    }
-
-    private void make(Tensor like) {
-        check(total, like.element_size());
-        for (int layer = 0; layer < keys.length; layer++) {
-            keys[layer] = pool(like);
-            values[layer] = pool(like);
-        }
-    }
-
-    private void check(long blocksWanted, long elementSize) {
-        double row = 2.0 * stack.layers() * stack.keyValueHeads() * stack.headSize() * elementSize;
-        double bytes = row * BLOCK * blocksWanted;
-        double free = (double) MachineFacts.memoryBytes() - Ops.liveBytes();
-        if (bytes > free || blocksWanted > Integer.MAX_VALUE) {
-            throw new ConfigException(String.format(
-                    Locale.ROOT,
-                    "keys and values of %d sequences would take %.1f GiB, the machine has %.1f left beside the model;"
-                            + " generate for fewer prompts at once (--batch-size) or fewer tokens (--max-new-tokens)",
-                    places.size(),
-                    bytes / 0x1p30,
-                    Math.max(0, free) / 0x1p30));
-        }
-    }
-
-    private Tensor pool(Tensor like) {
-        long[] shape = {total, BLOCK, like.size(1), like.size(2)};
-        return Scopes.owned(() ->
-                Ops.checked(() -> torch.empty(shape, Tensors.options(like.scalar_type()), new MemoryFormatOptional())));
+        return new Rows(pools.keys(layer), pools.values(layer), of(all), of(table));
     }
 
     @Override
     public void close() {
-        for (int layer = 0; layer < keys.length; layer++) {
-            if (keys[layer] != null) {
-                keys[layer].close();
-                values[layer].close();
-            }
-        }
+        pools.close();
     }
 }

@@ -1,19 +1,26 @@
 package org.peft4j.generate;
 
-/** Told of what is generated while it is; on the thread that generates. */
+import org.peft4j.error.TrainingException;
+
+/** Told of what is generated for a prompt while it is; on the thread that generates. */
 public interface GenerationListener {
     /** Tells nobody. */
     GenerationListener NONE = new GenerationListener() {};
 
     /**
-     * A new token; the end token is not told.
+     * A new token; the end token is not told. A search tells the tokens of its answers when it has ended.
      *
-     * @param prompt index of the prompt it continues
+     * @param answer number of the answer, from 0
      */
-    default void token(int prompt, int id) {}
+    default void token(int answer, int id) {}
 
-    /** A prompt has its continuation. */
-    default void done(int prompt, Generated generated) {}
+    /** An answer is there. */
+    default void done(int answer, Generated generated) {}
+
+    /** The prompt cannot be continued; nothing else is told of it. Others are not concerned unless this throws. */
+    default void failed(TrainingException reason) {
+        throw reason;
+    }
 
     /** Something that a user should know. */
     default void note(String text) {}

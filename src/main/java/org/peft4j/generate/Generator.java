@@ -2,11 +2,7 @@ package org.peft4j.generate;
 
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.Objects;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.bytedeco.javacpp.PointerScope;
@@ -28,12 +24,10 @@ import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
 
 /**
- * Continues prompts, and says how likely texts are. All prompts of a call are computed together, each with its own adapter; a
+ * Continues prompts, and says how likely texts are. All texts of a call are computed together, each with its own adapter; a
  * result does not depend on what it is computed beside, up to rounding. Immutable, safe from many threads; owns nothing.
  */
 public final class Generator {
-    private static final ReadRows LAST = ReadRows.last(1);
-
     private final Model model;
     private final LanguageHead head;
     private final ModelInfo info;
@@ -46,116 +40,34 @@ public final class Generator {
     }
 
     /**
-     * Continues prompts: all tokens of all prompts in one pass, then one token of each that goes on in a pass.
+     * Continues prompts, all together in an {@link Engine} of its own.
      *
      * @param decoder the text of new tokens; null if none is wanted, which goes without stop strings only
-     * @return for each prompt its continuation
+     * @param listener hears of all prompts
+     * @return for each prompt its continuation; of several answers the first
      * @throws ConfigException if a prompt is empty or longer than the model's positions, or the cache would not fit
      * @throws TrainingException if logits are not finite
      */
     public List<Generated> generate(
             List<Prompt> prompts, GenerationSettings settings, @Nullable Decoder decoder, GenerationListener listener) {
-        if (decoder == null && !settings.stop().isEmpty()) {
-            throw new IllegalArgumentException("stop strings need a decoder");
-        }
+        return answers(prompts, settings, decoder, listener).stream()
+                .map(answers -> answers.get(0))
+                .toList();
+    }
+
+    /** The same with all answers of each prompt. */
+    public List<List<Generated>> answers(
+            List<Prompt> prompts, GenerationSettings settings, @Nullable Decoder decoder, GenerationListener listener) {
         if (prompts.isEmpty()) {
             return List.of();
         }
-        for (int i = 0; i < prompts.size(); i++) {
-            check(i, prompts.get(i).ids(), prompts.get(i).adapter());
-        }
-        List<Continuation> all = new ArrayList<>();
-        for (int i = 0; i < prompts.size(); i++) {
-            all.add(new Continuation(i, prompts.get(i), settings, room(prompts.get(i), settings), decoder));
-        }
-        List<Cache.Place> places = all.stream().map(this::place).toList();
-        try (NoGradGuard noGrad = new NoGradGuard();
-                Cache cache = new Cache(info.output(), places)) {
-            boolean noted = false;
-            for (List<Continuation> active = all; !active.isEmpty(); active = going(active)) {
-                if (!noted && active.stream().anyMatch(one -> one.position() > info.maxPositions())) {
-                    noted = true;
-                    listener.note("a text has more than " + info.maxPositions() + " positions, for which the model was"
-                            + " made (max_position_embeddings): what follows may make less sense");
-                }
-                step(active, cache, listener);
-            }
-        }
-        return all.stream().map(Continuation::result).toList();
-    }
-
-    private static List<Continuation> going(List<Continuation> active) {
-        return active.stream().filter(one -> !one.done()).toList();
-    }
-
-    private Cache.Place place(Continuation one) {
-        Adapter adapter = one.prompt().adapter();
-        int taken = adapter == null ? 0 : adapter.positions();
-        int inserted = adapter == null ? 0 : adapter.inserted();
-        int prefix = taken - inserted;
-        long rows = inserted + one.prompt().ids().length + (long) one.room();
-        return new Cache.Place(prefix, prefix == 0 ? null : adapter, rows);
-    }
-
-    /**
-     * A token for each: of those whose rows the cache has, from their newest tokens; of others, which begin or whose rows are
-     * other ones now, from all of them.
-     */
-    private void step(List<Continuation> active, Cache cache, GenerationListener listener) {
-        Map<Boolean, List<Continuation>> byCache =
-                active.stream().collect(Collectors.partitioningBy(one -> continues(one, cache)));
-        Map<Continuation, float[]> logits = new HashMap<>();
-        byCache.forEach((continuing, some) -> {
-            if (!some.isEmpty()) {
-                logits.putAll(logits(some, continuing, cache));
-            }
-        });
-        for (Continuation one : active) {
-            one.take(Objects.requireNonNull(logits.get(one)), listener);
-        }
-    }
-
-    private boolean continues(Continuation one, Cache cache) {
-        return cache.has(one.index()) && model.rowsVersion(one.position()) == model.rowsVersion(one.position() - 1);
-    }
-
-    private Map<Continuation, float[]> logits(List<Continuation> some, boolean continuing, Cache cache) {
-        Map<Continuation, float[]> logits = new HashMap<>();
-        try (PointerScope scope = new PointerScope()) {
-            List<int[]> ids = some.stream()
-                    .map(one -> continuing ? one.newest() : one.whole())
+        int sequences = Math.multiplyExact(prompts.size(), settings.answers().width());
+        try (Engine engine = new Engine(model, head, Engine.Limits.of(sequences))) {
+            List<Request> requests = prompts.stream()
+                    .map(prompt -> engine.add(prompt, settings, decoder, listener))
                     .toList();
-            List<@Nullable Adapter> adapters = new ArrayList<>();
-            some.forEach(one -> adapters.add(one.prompt().adapter()));
-            cache.choose(some.stream().mapToInt(Continuation::index).toArray(), continuing);
-            ForwardContext context = ForwardContext.continued(packing(ids), adapters, cache);
-            cache.begin(context.packing()); // inserted rows, too
-            float[] values = last(ids, context);
-            cache.end();
-            int vocabulary = values.length / some.size();
-            for (int s = 0; s < some.size(); s++) {
-                float[] own = Arrays.copyOfRange(values, s * vocabulary, (s + 1) * vocabulary);
-                check(some.get(s).index(), own);
-                logits.put(some.get(s), own);
-            }
-        }
-        return logits;
-    }
-
-    /** The logits behind the last row of each sequence; closes the context. */
-    private float[] last(List<int[]> ids, ForwardContext ofTheCall) {
-        try (ForwardContext context = ofTheCall) {
-            Tensor h = BlockRunner.plain().forward(model, joined(ids), LAST, context);
-            return Tensors.toFloats(head.forward(h, LAST.packing(context), context));
-        }
-    }
-
-    private static void check(int prompt, float[] logits) {
-        for (float logit : logits) {
-            if (!Float.isFinite(logit)) {
-                throw new TrainingException("prompt " + prompt + ": the logits are not finite, got " + logit
-                        + "; the model's or the adapter's weights are not finite or too large, try dtype float32");
-            }
+            engine.run();
+            return requests.stream().map(Request::answers).toList();
         }
     }
 
@@ -193,7 +105,7 @@ public final class Generator {
     /** The probabilities of texts, all in one pass; 0 over 0 tokens where none counts. */
     public List<Score> score(List<Scored> texts) {
         for (int i = 0; i < texts.size(); i++) {
-            check(i, texts.get(i).ids(), texts.get(i).adapter());
+            check(info, "text " + i, texts.get(i).ids(), texts.get(i).adapter());
         }
         if (texts.stream().allMatch(text -> text.counted() == 0)) {
             return texts.stream().map(text -> new Score(0, 0)).toList();
@@ -235,28 +147,19 @@ public final class Generator {
                         IntStream.range(length - n, length).mapToLong(i -> text.ids()[i]), LongStream.of(-100));
     }
 
-    private void check(int index, int[] ids, @Nullable Adapter adapter) {
+    /** @param what it is called in messages */
+    static void check(ModelInfo info, String what, int[] ids, @Nullable Adapter adapter) {
         if (ids.length == 0) {
-            throw new ConfigException(
-                    "prompt " + index + " must have at least one token, has none; a tokenizer that puts"
-                            + " a start token before texts gives one for the empty text");
+            throw new ConfigException(what + " must have at least one token, has none; a tokenizer that puts"
+                    + " a start token before texts gives one for the empty text");
         }
         int taken = adapter == null ? 0 : adapter.positions();
         if (info.limited() && ids.length > info.maxPositions() - taken) {
-            throw new ConfigException("prompt " + index + " has " + ids.length + " tokens, but the model has "
+            throw new ConfigException(what + " has " + ids.length + " tokens, but the model has "
                     + info.maxPositions() + " positions"
                     + (taken == 0 ? "" : ", of which the adapter '" + adapter.name() + "' takes " + taken)
                     + "; shorten it");
         }
-    }
-
-    /** How many tokens can be new: the last one is never read, so it needs no position. */
-    private int room(Prompt prompt, GenerationSettings settings) {
-        if (!info.limited()) {
-            return settings.maxNewTokens();
-        }
-        int taken = prompt.adapter() == null ? 0 : prompt.adapter().positions();
-        return Math.min(settings.maxNewTokens(), info.maxPositions() - taken - prompt.ids().length + 1);
     }
 
     /** A seed for the draws of a prompt. */

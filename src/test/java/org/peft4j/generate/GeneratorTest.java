@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -38,7 +39,6 @@ import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.LanguageHead;
-import org.peft4j.model.ModelInfo;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
@@ -169,17 +169,19 @@ class GeneratorTest {
         List<int[]> next = greedy("");
         try (HeadedModel own = open(dir);
                 NoGradGuard noGrad = new NoGradGuard();
-                Cache cache = new Cache(
-                        own.model().info().output(),
-                        IntStream.range(0, 5)
-                                .mapToObj(s -> place(adapters.get(s), texts.get(s).length + 30))
-                                .toList())) {
+                Cache cache = new Cache(own.model().info().output(), ScalarType.Float, 1000)) {
+            List<Cache.Place> places = new ArrayList<>();
+            for (int s = 0; s < 5; s++) {
+                Cache.Need need = need(adapters.get(s), texts.get(s).length);
+                cache.enter(need);
+                places.add(cache.open(need));
+            }
             List<int[]> whole = new ArrayList<>(texts);
             List<int[]> rows = texts;
             for (int step = 0; step < 30; step++) {
                 float[] cached;
                 try (PointerScope scope = new PointerScope()) {
-                    cache.choose(new int[] {0, 1, 2, 3, 4}, step > 0);
+                    cache.choose(places, step > 0);
                     ForwardContext context = ForwardContext.continued(packing(rows), adapters, cache);
                     cache.begin(context.packing());
                     cached = last(own, rows, context);
@@ -200,10 +202,10 @@ class GeneratorTest {
         }
     }
 
-    private static Cache.Place place(Adapter adapter, long rows) {
+    private static Cache.Need need(Adapter adapter, long rows) {
         int inserted = adapter == null ? 0 : adapter.inserted();
         int prefixed = adapter == null ? 0 : adapter.positions() - inserted;
-        return new Cache.Place(prefixed, prefixed == 0 ? null : adapter, inserted + rows);
+        return new Cache.Need(prefixed, prefixed == 0 ? null : adapter, inserted + rows, inserted + rows + 30, 1);
     }
 
     private void withRope(String rope) throws Exception {
@@ -284,16 +286,6 @@ class GeneratorTest {
     }
 
     @Test
-    void blocksThatAPrefixFillsAreShared() {
-        Object owner = new Object();
-        List<Cache.Place> places =
-                List.of(new Cache.Place(40, owner, 10), new Cache.Place(40, owner, 30), new Cache.Place(0, null, 17));
-        try (Cache cache = new Cache(new ModelInfo.Stack(32, 1, 4, 2, 8), places)) {
-            assertThat(cache.blocks()).isEqualTo(2 + 2 + 3 + 2); // 8 of the prefix's rows are in each one's own
-        }
-    }
-
-    @Test
     void aRowEndsAtAnEndTokenAndTheOthersGoOn() {
         int[] first = greedy("").get(0);
         int[] second = greedy("").get(1);
@@ -337,12 +329,12 @@ class GeneratorTest {
                         (prompt, ids) -> text(ids),
                         new GenerationListener() {
                             @Override
-                            public void token(int prompt, int id) {
+                            public void token(int answer, int id) {
                                 told.add(id);
                             }
 
                             @Override
-                            public void done(int prompt, Generated generated) {
+                            public void done(int answer, Generated generated) {
                                 done.add(generated);
                             }
                         })
@@ -356,8 +348,8 @@ class GeneratorTest {
 
     @Test
     void drawsDependOnSeedAndNumberAlone() {
-        GenerationSettings drawn = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 3), List.of(), List.of());
-        GenerationSettings other = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 4), List.of(), List.of());
+        GenerationSettings drawn = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 3), List.of(), List.of());
+        GenerationSettings other = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 4), List.of(), List.of());
         List<Adapter> none = Arrays.asList(null, null, null, null, null);
         List<Generated> together = generate(none, drawn);
         Generated alone = generator
@@ -433,14 +425,14 @@ class GeneratorTest {
 
     @Test
     void refusesWhatCannotBeGenerated() {
-        assertThatThrownBy(() -> new Sampling(-0.1, 0, 1, 0))
+        assertThatThrownBy(() -> Sampling.draws(-0.1, 0))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("temperature must be 0")
                 .hasMessageContaining("got -0.1");
-        assertThatThrownBy(() -> new Sampling(Double.NaN, 0, 1, 0)).isInstanceOf(ConfigException.class);
-        assertThatThrownBy(() -> new Sampling(1, -1, 1, 0)).hasMessageContaining("top_k must be 0");
+        assertThatThrownBy(() -> Sampling.draws(Double.NaN, 0)).isInstanceOf(ConfigException.class);
+        assertThatThrownBy(() -> new Sampling(1, -1, 1, 0, Penalties.NONE, 0)).hasMessageContaining("top_k must be 0");
         for (double p : new double[] {0, -1, 1.01, Double.NaN}) {
-            assertThatThrownBy(() -> new Sampling(1, 0, p, 0)).hasMessageContaining("top_p must be above 0");
+            assertThatThrownBy(() -> new Sampling(1, 0, p, 0, Penalties.NONE, 0)).hasMessageContaining("top_p must be above 0");
         }
         assertThatThrownBy(() -> new GenerationSettings(0, Sampling.GREEDY, List.of(), List.of()))
                 .hasMessageContaining("max_new_tokens must be at least 1, got 0");
@@ -455,7 +447,8 @@ class GeneratorTest {
         List<Prompt> many = Collections.nCopies(8, new Prompt(new int[] {5}, null, 0));
         assertThatThrownBy(() -> generator.generate(many, huge, null, GenerationListener.NONE))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("8 sequences would take")
+                .hasMessageContaining("prompt 0: keys and values of a sequence with up to 2,000,000,000 rows would take")
+                .hasMessageContaining("GiB, the cache may have")
                 .hasMessageContaining("--max-new-tokens");
     }
 }

@@ -11,7 +11,7 @@ class SamplerTest {
     private static final int DRAWS = 20_000;
 
     private static double[] frequencies(double temperature, int topK, double topP) {
-        Sampler sampler = new Sampler(new Sampling(temperature, topK, topP, 0), 5);
+        Sampler sampler = new Sampler(new Sampling(temperature, topK, topP, 0, Penalties.NONE, 0), 5);
         double[] counts = new double[LOGITS.length];
         for (int i = 0; i < DRAWS; i++) {
             counts[sampler.next(LOGITS)] += 1.0 / DRAWS;
