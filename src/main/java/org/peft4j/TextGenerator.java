@@ -116,8 +116,7 @@ public final class TextGenerator implements AutoCloseable {
         /** The same with other draws; each prompt of a call, and each of its answers, has draws of its own. */
         public Options withSeed(long value) {
             Sampling own = settings.sampling();
-            return with(new Sampling(
-                    own.temperature(), own.topK(), own.topP(), own.minP(), own.penalties(), value));
+            return with(new Sampling(own.temperature(), own.topK(), own.topP(), own.minP(), own.penalties(), value));
         }
 
         /**
@@ -160,8 +159,7 @@ public final class TextGenerator implements AutoCloseable {
             Objects.requireNonNull(earlyStopping, "earlyStopping");
             return with(new Answers(
                     settings.answers().n(),
-                    new BeamSearch(
-                            beams, lengthPenalty, BeamSearch.EarlyStopping.valueOf(earlyStopping.name()))));
+                    new BeamSearch(beams, lengthPenalty, BeamSearch.EarlyStopping.valueOf(earlyStopping.name()))));
         }
 
         /** The same by beam search with length penalty 1 and no early stopping. */
@@ -243,7 +241,10 @@ public final class TextGenerator implements AutoCloseable {
      *     temperature and limits; null unless asked for
      */
     public record Continuation(
-            String text, List<Integer> ids, boolean complete, @Nullable List<Double> logProbs) {}
+            String text,
+            List<Integer> ids,
+            boolean complete,
+            @Nullable List<Double> logProbs) {}
 
     /** Hears of text as it comes, on the thread that generates. Together the pieces are the continuation's text. */
     @FunctionalInterface

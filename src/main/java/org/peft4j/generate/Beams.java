@@ -157,8 +157,7 @@ final class Beams extends Group {
         for (Candidate candidate : next) {
             Cache.Place place = beams.get(candidate.parent()).sequence().place();
             boolean first = parents.remove(candidate.parent());
-            Sequence child =
-                    beams.get(candidate.parent()).sequence().at(first ? place : cache.fork(place));
+            Sequence child = beams.get(candidate.parent()).sequence().at(first ? place : cache.fork(place));
             child.add(candidate.token(), candidate.logProb());
             made.add(new Beam(child, candidate.score()));
         }

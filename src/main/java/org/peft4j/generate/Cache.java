@@ -133,11 +133,11 @@ final class Cache implements KeyValueCache, AutoCloseable {
         Object owner = need.owner();
         if (owner != null && need.ofPrefix() > 0) {
             prefixes.computeIfAbsent(owner, key -> {
-                blocks.promise(need.ofPrefix());
-                int[] taken = new int[need.ofPrefix()];
-                Arrays.setAll(taken, i -> blocks.take());
-                return new Prefix(taken);
-            })
+                        blocks.promise(need.ofPrefix());
+                        int[] taken = new int[need.ofPrefix()];
+                        Arrays.setAll(taken, i -> blocks.take());
+                        return new Prefix(taken);
+                    })
                     .users++;
         }
     }

@@ -57,8 +57,8 @@ final class Draws extends Group {
     }
 
     private long seed(int answer) {
-        long first = Generator.seed(
-                request.settings().sampling(), request.prompt().number());
+        long first =
+                Generator.seed(request.settings().sampling(), request.prompt().number());
         return answer == 0 ? first : Seeds.mix(first, "answer " + answer);
     }
 
@@ -81,7 +81,8 @@ final class Draws extends Group {
         }
         Generated.Reason reason = end
                 ? Generated.Reason.END_TOKEN
-                : sequence.length() < request.room() && request.settings().stop().isEmpty()
+                : sequence.length() < request.room()
+                                && request.settings().stop().isEmpty()
                         ? null
                         : request.reason(sequence.fresh(), false);
         if (reason == null) {

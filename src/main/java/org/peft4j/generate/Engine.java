@@ -103,21 +103,23 @@ public final class Engine implements AutoCloseable {
         this.head = head;
         this.limits = limits;
         info = model.info();
-        ScalarType type = typeOfRows(model);
-        long elementSize = type == ScalarType.Float ? Float.BYTES : Short.BYTES;
-        bytesOfBlock = Pools.bytesOfBlock(info.output(), Cache.BLOCK, elementSize);
+        RowType type = RowType.of(model);
+        bytesOfBlock = Pools.bytesOfBlock(info.output(), Cache.BLOCK, type.bytes());
         double bytes = limits.cacheBytes() > 0
                 ? limits.cacheBytes()
                 : SHARE * Math.max(0, (double) MachineFacts.memoryBytes() - Ops.liveBytes());
-        cache = new Cache(info.output(), type, (long) (bytes / bytesOfBlock));
+        cache = new Cache(info.output(), type.type(), (long) (bytes / bytesOfBlock));
     }
 
-    /** Keys and values have the type of the activations. */
-    private static ScalarType typeOfRows(Model model) {
-        try (PointerScope scope = new PointerScope();
-                NoGradGuard noGrad = new NoGradGuard();
-                ForwardContext context = ForwardContext.inference(Packing.of(1))) {
-            return model.embed(Tokens.of(0), context).scalar_type();
+    /** Keys and values have the type of the activations; a number of it has so many bytes. */
+    private record RowType(ScalarType type, long bytes) {
+        static RowType of(Model model) {
+            try (PointerScope scope = new PointerScope();
+                    NoGradGuard noGrad = new NoGradGuard();
+                    ForwardContext context = ForwardContext.inference(Packing.of(1))) {
+                Tensor row = model.embed(Tokens.of(0), context);
+                return new RowType(row.scalar_type(), row.element_size());
+            }
         }
     }
 

@@ -15,7 +15,9 @@ final class Sampler {
 
     /** A token by its logit, penalties paid; none of them is NaN. */
     int next(float[] logits) {
-        return sampling.greedy() ? likeliest(logits) : Choice.of(logits, sampling).draw(random.uniform());
+        return sampling.greedy()
+                ? likeliest(logits)
+                : Choice.of(logits, sampling).draw(random.uniform());
     }
 
     /** Of several the first. */
@@ -41,7 +43,8 @@ final class Sampler {
         static Choice of(float[] logits, Sampling sampling) {
             Choice choice;
             if (sampling.topK() > 0 && sampling.topK() < logits.length) {
-                choice = all(logits, Ranking.first(logits, sampling.topK()), sampling).fewest(sampling.topP());
+                choice = all(logits, Ranking.first(logits, sampling.topK()), sampling)
+                        .fewest(sampling.topP());
             } else if (sampling.topP() < 1) {
                 choice = fewest(logits, sampling);
             } else {

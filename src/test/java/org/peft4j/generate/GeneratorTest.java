@@ -348,8 +348,10 @@ class GeneratorTest {
 
     @Test
     void drawsDependOnSeedAndNumberAlone() {
-        GenerationSettings drawn = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 3), List.of(), List.of());
-        GenerationSettings other = new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 4), List.of(), List.of());
+        GenerationSettings drawn =
+                new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 3), List.of(), List.of());
+        GenerationSettings other =
+                new GenerationSettings(NEW, new Sampling(0.9, 50, 0.95, 0, Penalties.NONE, 4), List.of(), List.of());
         List<Adapter> none = Arrays.asList(null, null, null, null, null);
         List<Generated> together = generate(none, drawn);
         Generated alone = generator
@@ -432,7 +434,8 @@ class GeneratorTest {
         assertThatThrownBy(() -> Sampling.draws(Double.NaN, 0)).isInstanceOf(ConfigException.class);
         assertThatThrownBy(() -> new Sampling(1, -1, 1, 0, Penalties.NONE, 0)).hasMessageContaining("top_k must be 0");
         for (double p : new double[] {0, -1, 1.01, Double.NaN}) {
-            assertThatThrownBy(() -> new Sampling(1, 0, p, 0, Penalties.NONE, 0)).hasMessageContaining("top_p must be above 0");
+            assertThatThrownBy(() -> new Sampling(1, 0, p, 0, Penalties.NONE, 0))
+                    .hasMessageContaining("top_p must be above 0");
         }
         assertThatThrownBy(() -> new GenerationSettings(0, Sampling.GREEDY, List.of(), List.of()))
                 .hasMessageContaining("max_new_tokens must be at least 1, got 0");
@@ -447,7 +450,8 @@ class GeneratorTest {
         List<Prompt> many = Collections.nCopies(8, new Prompt(new int[] {5}, null, 0));
         assertThatThrownBy(() -> generator.generate(many, huge, null, GenerationListener.NONE))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("prompt 0: keys and values of a sequence with up to 2,000,000,000 rows would take")
+                .hasMessageContaining(
+                        "prompt 0: keys and values of a sequence with up to 2,000,000,000 rows would take")
                 .hasMessageContaining("GiB, the cache may have")
                 .hasMessageContaining("--max-new-tokens");
     }
