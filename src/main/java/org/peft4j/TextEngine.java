@@ -12,16 +12,12 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.TextTokenizer;
-import org.peft4j.data.TokenStream;
 import org.peft4j.error.ConfigException;
-import org.peft4j.generate.Decoder;
 import org.peft4j.generate.Engine;
 import org.peft4j.generate.Generated;
-import org.peft4j.generate.GenerationListener;
 import org.peft4j.generate.GenerationSettings;
 import org.peft4j.generate.Prompt;
 import org.peft4j.generate.Request;
-import org.peft4j.generate.StopStrings;
 import org.peft4j.lifetime.Lease;
 import org.peft4j.model.GenerationDefaults;
 import org.peft4j.model.LanguageHead;
@@ -139,98 +135,6 @@ final class TextEngine implements AutoCloseable {
             listed.add(value);
         }
         return listed;
-    }
-
-    /** What new tokens add to a prompt's text; a word's blank is there, which tokens by themselves would lose. */
-    private static final class Texts implements Decoder {
-        private final TextTokenizer tokenizer;
-        private final int[] prompt;
-        private final String before;
-
-        Texts(TextTokenizer tokenizer, int[] prompt) {
-            this.tokenizer = tokenizer;
-            this.prompt = prompt;
-            before = tokenizer.decode(prompt, true);
-        }
-
-        @Override
-        public String text(Prompt of, int[] fresh) {
-            int[] ids = new int[prompt.length + fresh.length];
-            System.arraycopy(prompt, 0, ids, 0, prompt.length);
-            System.arraycopy(fresh, 0, ids, prompt.length, fresh.length);
-            String all = tokenizer.decode(ids, true);
-            return all.startsWith(before) ? all.substring(before.length()) : tokenizer.decode(fresh, true);
-        }
-
-        TokenStream stream() {
-            TokenStream stream = tokenizer.stream(true);
-            for (int id : prompt) {
-                stream.feed(id);
-            }
-            return stream;
-        }
-    }
-
-    /** Tokens as pieces of text: held back while a stop text or a character may be on its way. */
-    private static final class Pieces implements GenerationListener {
-        /** An answer: its text so far, of which so much was told. */
-        private static final class Told {
-            private final TokenStream stream;
-            private final StringBuilder text = new StringBuilder();
-            private int to;
-
-            Told(TokenStream stream) {
-                this.stream = stream;
-            }
-        }
-
-        private final int number;
-        private final Texts texts;
-        private final StopStrings stops;
-        private final TextGenerator.Listener listener;
-        private final List<Told> answers = new ArrayList<>();
-
-        Pieces(int number, Texts texts, List<String> stop, TextGenerator.Listener listener) {
-            this.number = number;
-            this.texts = texts;
-            this.listener = listener;
-            stops = new StopStrings(stop);
-        }
-
-        private Told told(int answer) {
-            while (answers.size() <= answer) {
-                answers.add(new Told(texts.stream()));
-            }
-            return answers.get(answer);
-        }
-
-        @Override
-        public void token(int answer, int id) {
-            Told told = told(answer);
-            String text = told.text.append(told.stream.feed(id)).toString();
-            int stop = stops.find(text);
-            tell(answer, text, stop >= 0 ? stop : stops.safe(text));
-        }
-
-        @Override
-        public void note(String text) {
-            listener.note(text);
-        }
-
-        @Override
-        public void done(int answer, Generated generated) {
-            String text = Objects.requireNonNull(generated.text());
-            tell(answer, text, text.length());
-        }
-
-        private void tell(int answer, String text, int to) {
-            Told told = told(answer);
-            if (to > told.to) {
-                String piece = text.substring(told.to, to);
-                told.to = to;
-                listener.text(number, answer, piece);
-            }
-        }
     }
 
     /** Ends what goes on. */

@@ -10,6 +10,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
@@ -25,7 +26,9 @@ import org.peft4j.generate.GenerationSettings;
 import org.peft4j.generate.Penalties;
 import org.peft4j.generate.Request;
 import org.peft4j.generate.Sampling;
+import org.peft4j.lifetime.Lease;
 import org.peft4j.metrics.Evaluation;
+import org.peft4j.model.SuggestedGeneration;
 
 /**
  * Continues texts: a language model with an adapter or without one. Safe from many threads. {@link #close} waits for the calls
@@ -40,7 +43,7 @@ public final class TextGenerator implements AutoCloseable {
 
     /**
      * How texts are continued: the likeliest tokens, at most 128, unless something else is said. Each {@code with…} gives other
-     * options and leaves these as they are. What changes the model's distribution works in this order, as in transformers:
+     * options and leaves these as they are, and refuses a value that is wrong by itself ({@link ConfigException}). What changes the model's distribution works in this order, as in transformers:
      * repetition, frequency and presence penalty, temperature, top-k, top-p, min-p.
      */
     public static final class Options {
@@ -152,19 +155,45 @@ public final class TextGenerator implements AutoCloseable {
          * The same by beam search, as transformers' {@code num_beams} does it: so many continuations go on side by side, and the
          * likeliest as a whole is the answer. Nothing is drawn.
          *
-         * @param beams at least 2
-         * @param lengthPenalty 1 compares continuations by their mean log-probability; above prefers longer ones, below shorter ones
+         * @param value at least 1, which is no search
          */
-        public Options withBeams(int beams, double lengthPenalty, EarlyStopping earlyStopping) {
-            Objects.requireNonNull(earlyStopping, "earlyStopping");
+        public Options withBeams(int value) {
+            BeamSearch own = search().orElse(BeamSearch.of(2));
             return with(new Answers(
                     settings.answers().n(),
-                    new BeamSearch(beams, lengthPenalty, BeamSearch.EarlyStopping.valueOf(earlyStopping.name()))));
+                    value == 1 ? null : new BeamSearch(value, own.lengthPenalty(), own.earlyStopping())));
         }
 
-        /** The same by beam search with length penalty 1 and no early stopping. */
-        public Options withBeams(int beams) {
-            return withBeams(beams, 1, EarlyStopping.NO);
+        /**
+         * The same with another length penalty of a beam search: 1, the default, compares answers by their mean log-probability, more
+         * prefers longer ones, less shorter ones.
+         *
+         * @throws ConfigException if these options have no beams
+         */
+        public Options withLengthPenalty(double value) {
+            BeamSearch own = search().orElseThrow(() -> needsBeams("length_penalty"));
+            return with(new Answers(settings.answers().n(), new BeamSearch(own.beams(), value, own.earlyStopping())));
+        }
+
+        /**
+         * The same with another end of a beam search; {@link EarlyStopping#NO} is the default.
+         *
+         * @throws ConfigException if these options have no beams
+         */
+        public Options withEarlyStopping(EarlyStopping value) {
+            Objects.requireNonNull(value, "value");
+            BeamSearch own = search().orElseThrow(() -> needsBeams("early_stopping"));
+            return with(new Answers(
+                    settings.answers().n(),
+                    new BeamSearch(own.beams(), own.lengthPenalty(), BeamSearch.EarlyStopping.valueOf(value.name()))));
+        }
+
+        private Optional<BeamSearch> search() {
+            return Optional.ofNullable(settings.answers().search());
+        }
+
+        private static ConfigException needsBeams(String name) {
+            return new ConfigException(name + " is of a beam search; set num_beams above 1 first, or leave it out");
         }
 
         /** The same with other texts at which an answer ends; they are no part of it. */
@@ -199,14 +228,22 @@ public final class TextGenerator implements AutoCloseable {
             return made;
         }
 
-        int n() {
+        /** Answers for each prompt. */
+        public int n() {
             return settings.answers().n();
         }
 
+        /**
+         * Refuses what makes no sense together, such as a temperature and beams; every call that generates does so first.
+         *
+         * @throws ConfigException that names it
+         */
+        public void check() {
+            settings.checkTogether();
+        }
+
         Engine.Limits limits() {
-            int width = settings.answers().search() == null
-                    ? n()
-                    : settings.answers().search().beams();
+            int width = search().map(BeamSearch::beams).orElse(n());
             return new Engine.Limits(Math.max(batchSize, width), cacheBytes);
         }
 
@@ -332,6 +369,44 @@ public final class TextGenerator implements AutoCloseable {
                 .toList();
     }
 
+    /**
+     * The options that the model's {@code generation_config.json} suggests, with transformers' defaults for what it leaves out; the
+     * length of answers is 128 tokens unless it says another.
+     *
+     * @throws org.peft4j.error.MalformedFileException if it asks for something that is not done here
+     * @throws ConfigException if there is no such file
+     */
+    public Options suggestedOptions(Consumer<String> notes) throws IOException {
+        SuggestedGeneration suggested;
+        try (Lease.Held held = adapter.base().take()) {
+            suggested = SuggestedGeneration.read(adapter.base().opened().directory());
+        }
+        suggested.notes().forEach(notes);
+        EarlyStopping early = switch (suggested.search().earlyStopping()) {
+            case "true" -> EarlyStopping.YES;
+            case "never" -> EarlyStopping.NEVER;
+            default -> EarlyStopping.NO;
+        };
+        Options options = Options.defaults()
+                .withRepetitionPenalty(suggested.repetitionPenalty())
+                .withBeams(suggested.search().beams())
+                .withN(suggested.answers())
+                .withStop(suggested.limits().stop());
+        if (suggested.search().beams() > 1) {
+            options = options.withLengthPenalty(suggested.search().lengthPenalty())
+                    .withEarlyStopping(early);
+        }
+        Integer most = suggested.limits().maxNewTokens();
+        options = most == null ? options : options.withMaxNewTokens(most);
+        SuggestedGeneration.Draws draws = suggested.draws();
+        return draws == null
+                ? options
+                : options.withTemperature(draws.temperature())
+                        .withTopK(draws.topK())
+                        .withTopP(draws.topP())
+                        .withMinP(draws.minP());
+    }
+
     private static void checkOne(Options options) {
         if (Objects.requireNonNull(options, "options").n() > 1) {
             throw new IllegalArgumentException(
@@ -358,6 +433,7 @@ public final class TextGenerator implements AutoCloseable {
             throw new IllegalArgumentException(
                     prompts.size() + " prompts need as many adapters, got " + adapterOf.size());
         }
+        options.check();
         if (prompts.isEmpty()) {
             return List.of();
         }
@@ -408,6 +484,7 @@ public final class TextGenerator implements AutoCloseable {
         Objects.requireNonNull(data, "data");
         Objects.requireNonNull(options, "options");
         Objects.requireNonNull(receiver, "receiver");
+        options.check();
         Listener listener = once(Objects.requireNonNull(notes, "notes"));
         int ahead = ROWS_AHEAD * options.limits().sequences();
         Deque<Going> going = new ArrayDeque<>();

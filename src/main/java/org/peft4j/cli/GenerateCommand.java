@@ -24,15 +24,22 @@ import picocli.CommandLine.ParentCommand;
         description = {
             "Continues texts. With --prompt the continuation alone goes to standard output as it comes, or as a row to --out. With"
                     + " --data it writes JSONL: each row as it is, plus \"output\" (the continuation) and \"output_ids\" (its"
-                    + " tokens).",
+                    + " tokens), with --log-probs \"log_probs\", too. With --n above 1 these are in a list, \"outputs\", of an object"
+                    + " for each answer.",
             "",
-            "Greedy, unless --temperature is above 0. It ends at the tokens that the model's generation_config.json or config.json"
-                    + " names."
+            "Greedy, unless --temperature is above 0 or --beams above 1. It ends at the tokens that the model's"
+                    + " generation_config.json or config.json names; what the first suggests beside it counts with"
+                    + " --generation-config. What changes the model's distribution works in this order, as in transformers:"
+                    + " repetition, frequency and presence penalty, temperature, top-k, top-p, min-p.",
+            "",
+            "Rows join and leave what is computed together as they come and end (--batch-size answers at once, a beam counts as"
+                    + " one); a row's result does not depend on the others."
         },
         footer = {
             "  peft4j generate --model src/examples/data/stories260k --prompt Once --max-new-tokens 60",
             "  peft4j generate --model src/examples/data/stories260k --adapter runs/shakespeare-lora \\",
-            "      --prompt KING: --temperature 0.7 --seed 1"
+            "      --prompt KING: --temperature 0.7 --seed 1",
+            "  peft4j generate --model models/SmolLM2-135M --data prompts.jsonl --out answers.jsonl --beams 4 --n 2 --log-probs"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class GenerateCommand implements Callable<Integer> {
@@ -54,47 +61,8 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(names = "--out", paramLabel = "FILE", description = "The JSONL file to write; - is standard output.")
     private @Nullable Path out;
 
-    @Option(
-            names = "--max-new-tokens",
-            paramLabel = "N",
-            defaultValue = "128",
-            description = "The most tokens for a prompt (default ${DEFAULT-VALUE}).")
-    private int maxNewTokens;
-
-    @Option(
-            names = "--temperature",
-            paramLabel = "T",
-            defaultValue = "0",
-            description = "Draw tokens, with logits divided by this; 0 takes the likeliest (default ${DEFAULT-VALUE}).")
-    private double temperature;
-
-    @Option(
-            names = "--top-k",
-            paramLabel = "K",
-            defaultValue = "0",
-            description = "Draw from the K likeliest tokens; 0: from all (default ${DEFAULT-VALUE}).")
-    private int topK;
-
-    @Option(
-            names = "--top-p",
-            paramLabel = "P",
-            defaultValue = "1",
-            description =
-                    "Draw from the likeliest tokens that have this probability together (default ${DEFAULT-VALUE}).")
-    private double topP;
-
-    @Option(
-            names = "--seed",
-            paramLabel = "N",
-            defaultValue = "0",
-            description = "Of the draws (default ${DEFAULT-VALUE}).")
-    private long seed;
-
-    @Option(
-            names = "--stop",
-            paramLabel = "TEXT",
-            description = "A text at which a continuation ends; may be repeated.")
-    private List<String> stop = List.of();
+    @Mixin
+    private GenerationOptions options;
 
     private long written;
 
@@ -113,21 +81,17 @@ final class GenerateCommand implements Callable<Integer> {
         if (out != null && data != null) {
             RowsOutput.check(out, data);
         }
-        TextGenerator.Options options = TextGenerator.Options.defaults()
-                .withMaxNewTokens(maxNewTokens)
-                .withTemperature(temperature)
-                .withTopK(topK)
-                .withTopP(topP)
-                .withSeed(seed)
-                .withStop(stop);
+        options.check(out != null);
         try (CleanStop clean = new CleanStop();
                 ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, new HashMap<>(), main.err())) {
             TextGenerator generator = TextGenerator.of(opened.adapter());
+            TextGenerator.Options asked =
+                    options.of(generator, use.batchSize(), note -> main.err().println("note: " + note));
             if (prompt != null && out == null) {
-                generator.generate(List.of(prompt), options, listener(main.out(), main.err()));
+                generator.generate(List.of(prompt), asked, listener(main.out(), main.err()));
                 main.out().println();
             } else {
-                rows(generator, (CausalLmConfig) opened.adapter().task(), options);
+                rows(generator, (CausalLmConfig) opened.adapter().task(), asked);
             }
         }
         return 0;
@@ -150,12 +114,12 @@ final class GenerateCommand implements Callable<Integer> {
         };
     }
 
-    private void rows(TextGenerator generator, CausalLmConfig task, TextGenerator.Options options) throws IOException {
+    private void rows(TextGenerator generator, CausalLmConfig task, TextGenerator.Options asked) throws IOException {
         RowsOutput.write(Objects.requireNonNull(out), main.out(), to -> {
             if (data != null) {
-                generator.generate(
+                generator.answers(
                         data,
-                        options,
+                        asked,
                         (row, said) -> add(to, row, said),
                         text -> main.err().println("note: " + text));
             } else {
@@ -165,18 +129,31 @@ final class GenerateCommand implements Callable<Integer> {
                         to,
                         row,
                         generator
-                                .generate(List.of(String.valueOf(prompt)), options, listener(null, main.err()))
+                                .answers(List.of(String.valueOf(prompt)), asked, listener(null, main.err()))
                                 .get(0));
             }
         });
         main.err().println(written + " rows");
     }
 
-    private void add(RowsOutput to, Map<String, @Nullable Object> row, TextGenerator.Continuation said) {
+    private void add(RowsOutput to, Map<String, @Nullable Object> row, List<TextGenerator.Continuation> said) {
+        to.add(row, said.size() == 1 ? columns(said.get(0)) : several(said));
+        written++;
+    }
+
+    private static Map<String, @Nullable Object> several(List<TextGenerator.Continuation> said) {
+        Map<String, @Nullable Object> columns = new LinkedHashMap<>();
+        columns.put("outputs", said.stream().map(GenerateCommand::columns).toList());
+        return columns;
+    }
+
+    private static Map<String, @Nullable Object> columns(TextGenerator.Continuation said) {
         Map<String, @Nullable Object> columns = new LinkedHashMap<>();
         columns.put("output", said.text());
         columns.put("output_ids", said.ids());
-        to.add(row, columns);
-        written++;
+        if (said.logProbs() != null) {
+            columns.put("log_probs", said.logProbs());
+        }
+        return columns;
     }
 }

@@ -17,10 +17,6 @@ public record Answers(int n, @Nullable BeamSearch search) {
         if (n < 1) {
             throw new ConfigException("n must be at least 1, got " + n);
         }
-        if (search != null && n > search.beams()) {
-            throw new ConfigException("n must be at most num_beams, which is " + search.beams() + ", got " + n
-                    + ": a search has no more answers than beams");
-        }
     }
 
     /** The most sequences that go on at once for a prompt. */

@@ -22,6 +22,11 @@ public record BeamSearch(int beams, double lengthPenalty, EarlyStopping earlySto
         NEVER
     }
 
+    /** So many beams, transformers' defaults for the rest. */
+    public static BeamSearch of(int beams) {
+        return new BeamSearch(beams, 1, EarlyStopping.NO);
+    }
+
     public BeamSearch {
         if (beams < 2) {
             throw new ConfigException("num_beams must be at least 2 for a search, or 1 for none, got " + beams);

@@ -128,7 +128,7 @@ public final class Engine implements AutoCloseable {
      *
      * @param decoder the text of new tokens; null if none is wanted, which goes without stop strings only
      * @param listener hears of it; what it throws comes out of {@link #step}
-     * @throws ConfigException if the prompt is empty or longer than the model's positions, or can never be let in: its rows are more
+     * @throws ConfigException if settings make no sense together; if the prompt is empty or longer than the model's positions, or can never be let in: its rows are more
      *     than the cache may have, its sequences more than go on at once, or its search looks at more tokens than there are
      */
     public Request add(
@@ -137,6 +137,7 @@ public final class Engine implements AutoCloseable {
         if (decoder == null && !settings.stop().isEmpty()) {
             throw new IllegalArgumentException("stop strings need a decoder");
         }
+        settings.checkTogether();
         Generator.check(info, prompt.name(), prompt.ids(), prompt.adapter());
         Request request = new Request(prompt, settings, room(prompt, settings), decoder, listener);
         check(request);
@@ -175,9 +176,11 @@ public final class Engine implements AutoCloseable {
 
     private String size(long blocks) {
         double bytes = blocks * bytesOfBlock;
-        return bytes < 0x1p30
-                ? String.format(Locale.ROOT, "%.1f MiB", bytes / 0x1p20)
-                : String.format(Locale.ROOT, "%.1f GiB", bytes / 0x1p30);
+        return bytes < 0x1p20
+                ? String.format(Locale.ROOT, "%.1f KiB", bytes / 0x1p10)
+                : bytes < 0x1p30
+                        ? String.format(Locale.ROOT, "%.1f MiB", bytes / 0x1p20)
+                        : String.format(Locale.ROOT, "%.1f GiB", bytes / 0x1p30);
     }
 
     private static Cache.Need need(Request request) {

@@ -33,7 +33,6 @@ public record GenerationSettings(
                     "a stop string must have at least one character: the empty one would stop at once;"
                             + " leave it out");
         }
-        checkTogether(sampling, answers);
     }
 
     /** One answer, without log-probabilities. */
@@ -41,7 +40,12 @@ public record GenerationSettings(
         this(maxNewTokens, sampling, Answers.ONE, stop, endTokens, false);
     }
 
-    private static void checkTogether(Sampling sampling, Answers answers) {
+    /**
+     * Refuses what makes no sense together, each by itself being right.
+     *
+     * @throws ConfigException that names it
+     */
+    public void checkTogether() {
         if (answers.search() == null) {
             if (answers.n() > 1 && sampling.greedy()) {
                 throw new ConfigException("n must be 1 where the likeliest tokens are taken, got " + answers.n()
@@ -54,6 +58,11 @@ public record GenerationSettings(
         refuse("top_k", sampling.topK() > 0);
         refuse("top_p", sampling.topP() < 1);
         refuse("min_p", sampling.minP() > 0);
+        if (answers.n() > answers.search().beams()) {
+            throw new ConfigException("n must be at most num_beams, which is "
+                    + answers.search().beams() + ", got " + answers.n()
+                    + ": a search has no more answers than beams");
+        }
     }
 
     private static void refuse(String name, boolean there) {

@@ -216,6 +216,40 @@ class LanguageCommandsTest {
     }
 
     @Test
+    void severalAnswersAreAListInTheRow() throws IOException {
+        Path data = Cli.write(temporary.resolve("rows.jsonl"), "{\"prompt\": \"the list\"}\n{\"prompt\": \"you\"}\n");
+        Object[] call = {
+            "generate", "--model", LLAMA, "--data", data, "--out", "-", "--max-new-tokens", 5, "--log-probs"
+        };
+
+        List<JsonNode> one = rows(done(call).out());
+        List<JsonNode> best =
+                rows(done(with(call, "--beams", 3, "--n", 2, "--batch-size", 1)).out());
+        List<JsonNode> drawn =
+                rows(done(with(call, "--temperature", 1, "--n", 3)).out());
+
+        assertThat(one.get(0).get("log_probs")).hasSameSizeAs(one.get(0).get("output_ids"));
+        assertThat(best).hasSize(2).allSatisfy(row -> {
+            assertThat(row.get("outputs")).hasSize(2);
+            assertThat(row.has("output")).isFalse();
+            assertThat(row.get("outputs").get(1).get("output").isTextual()).isTrue();
+            assertThat(row.get("outputs").get(1).get("log_probs"))
+                    .hasSameSizeAs(row.get("outputs").get(1).get("output_ids"));
+        });
+        assertThat(drawn.get(1).get("outputs")).hasSize(3);
+    }
+
+    @Test
+    void whatIsMoreThanATextNeedsAFile() {
+        for (Object[] more : new Object[][] {{"--log-probs"}, {"--temperature", 1, "--n", 2}}) {
+            Cli.Result result = Cli.run(with(new Object[] {"generate", "--model", LLAMA, "--prompt", "a"}, more));
+
+            assertThat(result.status()).isEqualTo(2);
+            assertThat(result.err()).contains(more.length == 1 ? "--log-probs needs --out" : "--n 2 needs --out");
+        }
+    }
+
+    @Test
     void drawsRepeatWithTheirSeed() {
         Object[] call = {
             "generate",
@@ -408,6 +442,15 @@ class LanguageCommandsTest {
                 "--prompt a --top-p 0              | top_p must be above 0",
                 "--prompt a --top-p 1.5            | top_p must be above 0",
                 "--prompt a --max-new-tokens 0     | max_new_tokens must be at least 1, got 0",
+                "--prompt a --min-p 2              | min_p must be from 0",
+                "--prompt a --repetition-penalty 0 | repetition_penalty must be above 0",
+                "--prompt a --n 2                  | n must be 1 where the likeliest tokens are taken",
+                "--prompt a --beams 0              | num_beams must be at least 2",
+                "--prompt a --beams 2 --n 3        | n must be at most num_beams",
+                "--prompt a --beams 2 --top-k 3    | top_k beside num_beams",
+                "--prompt a --length-penalty 2     | length_penalty is of a beam search",
+                "--prompt a --beams 2 --early-stopping soon | --early-stopping must be one of [yes, no, never], got 'soon'",
+                "--prompt a --generation-config --temperature 1 --n 2 --cache-mb 0 | --cache-mb must be at least 1",
                 "--prompt a --data rows.jsonl      | give --prompt or --data, one of them",
                 "--max-new-tokens 3                | give --prompt or --data, one of them",
                 "--prompt a --batch-size 0         | --batch-size must be at least 1, got 0",

@@ -159,13 +159,17 @@ class BeamsTest {
                 .hasMessageContaining("num_beams must be at least 2");
         assertThatThrownBy(() -> new BeamSearch(2, Double.NaN, BeamSearch.EarlyStopping.NO))
                 .hasMessageContaining("length_penalty");
-        assertThatThrownBy(() -> new Answers(5, search)).hasMessageContaining("n must be at most num_beams");
+        assertThatThrownBy(
+                        () -> settings(Sampling.GREEDY, new Answers(5, search)).checkTogether())
+                .hasMessageContaining("n must be at most num_beams");
         assertThatThrownBy(() -> new Answers(0, null)).hasMessageContaining("n must be at least 1");
-        assertThatThrownBy(() -> settings(Sampling.draws(0.7, 0), new Answers(1, search)))
+        assertThatThrownBy(() ->
+                        settings(Sampling.draws(0.7, 0), new Answers(1, search)).checkTogether())
                 .hasMessageContaining("temperature beside num_beams");
-        assertThatThrownBy(() -> settings(new Sampling(0, 0, 1, 0.1, Penalties.NONE, 0), new Answers(1, search)))
+        assertThatThrownBy(() -> settings(new Sampling(0, 0, 1, 0.1, Penalties.NONE, 0), new Answers(1, search))
+                        .checkTogether())
                 .hasMessageContaining("min_p beside num_beams");
-        assertThatThrownBy(() -> settings(Sampling.GREEDY, new Answers(2, null)))
+        assertThatThrownBy(() -> settings(Sampling.GREEDY, new Answers(2, null)).checkTogether())
                 .hasMessageContaining("n must be 1 where the likeliest tokens are taken");
         try (HeadedModel model = open("mistral");
                 Engine few = new Engine(model.model(), (LanguageHead) model.head(), Engine.Limits.of(3));
