@@ -59,7 +59,19 @@ class ArchitectureTest {
                             "io")),
             Map.entry(
                     "bench",
-                    List.of("config", "run", "info", "train", "task", "model", "method", "optim", "data", "nn", "ops")),
+                    List.of(
+                            "config",
+                            "run",
+                            "info",
+                            "train",
+                            "generate",
+                            "task",
+                            "model",
+                            "method",
+                            "optim",
+                            "data",
+                            "nn",
+                            "ops")),
             Map.entry("report", List.of("config", "run", "metrics", "info", "io")),
             Map.entry("info", List.of("config", "run", "model", "method", "nn", "io", "ops")),
             Map.entry(

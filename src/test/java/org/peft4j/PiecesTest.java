@@ -50,7 +50,7 @@ class PiecesTest {
         pieces.done(0, new Generated(fresh, texts.text(null, fresh), Generated.Reason.LENGTH, null));
         assertThat(String.join("", told)).isEqualTo(TEXT);
         assertThat(told).noneMatch(piece -> piece.contains("\uFFFD"));
-        assertThat(told).contains("😀").allMatch(piece -> piece.codePointCount(0, piece.length()) > 0);
+        assertThat(told).contains("é", "ш");
     }
 
     /** Its last character has four tokens. */

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.stream.IntStream;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
@@ -48,6 +49,44 @@ public final class Benchmark {
                 AdamW optimizer = new AdamW(loaded.groups)) {
             return measure(loaded, optimizer, steps, warmup);
         }
+    }
+
+    /**
+     * What is generated.
+     *
+     * @param prompts that go on together
+     * @param promptTokens of each
+     * @param newTokens of each, at least 2: the first comes with the prompt
+     * @param adapters LoRA adapters that the prompts take in turn, 0 for none
+     * @param rank of the adapters
+     * @param rounds that are timed
+     */
+    public record Generation(int prompts, int promptTokens, int newTokens, int adapters, int rank, int rounds) {
+        public Generation {
+            atLeast(1, prompts, "prompts");
+            atLeast(1, promptTokens, "prompt-tokens");
+            atLeast(2, newTokens, "new-tokens");
+            atLeast(0, adapters, "adapters");
+            atLeast(1, rank, "rank");
+            atLeast(1, rounds, "rounds");
+        }
+
+        private static void atLeast(int least, int value, String name) {
+            if (value < least) {
+                throw new IllegalArgumentException(name + " must be at least " + least + ", got " + value);
+            }
+        }
+    }
+
+    /**
+     * Generates from random prompts and says how fast prompts were read and tokens written, and what memory it took; with
+     * adapters the plain model and the adapted one by turns. Of the model's settings where it is and its weights' type count.
+     *
+     * @return numbers by name, medians of the rounds; {@code adapted_decode_share} is the part of the plain model's speed that
+     *     is left with the adapters
+     */
+    public static Map<String, Object> generate(ModelConfig model, Generation work) throws IOException {
+        return GenerationBenchmark.run(model, work);
     }
 
     private static <E extends Example> Map<String, Object> measure(

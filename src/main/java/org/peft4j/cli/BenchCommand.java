@@ -13,9 +13,10 @@ import picocli.CommandLine.Spec;
         description = "Measures this machine. The table goes to standard error; JSON to standard output or a file.",
         footer = {
             "  peft4j bench kernels",
-            "  peft4j bench train --model models/all-MiniLM-L6-v2 --data src/examples/data/spamassassin/train.jsonl"
+            "  peft4j bench train --model models/all-MiniLM-L6-v2 --data src/examples/data/spamassassin/train.jsonl",
+            "  peft4j bench generate --model src/examples/data/stories260k --adapters 16"
         },
-        subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class})
+        subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class, BenchGenerateCommand.class})
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class BenchCommand implements Callable<Integer> {
     @ParentCommand
@@ -26,7 +27,7 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        throw new ParameterException(spec.commandLine(), "bench what? kernels or train");
+        throw new ParameterException(spec.commandLine(), "bench what? kernels, train or generate");
     }
 
     Main main() {

@@ -287,6 +287,7 @@ class BadInputTest {
                 "merge --model MODEL --adapter NONE --out OUT | --adapter: NONE",
                 "methods --model NONE | --model: NONE",
                 "bench train --model NONE --data ROWS | --model: NONE",
+                "bench generate --model NONE | --model: NONE",
                 "bench kernels --json NONE/x.json | --json: NONE/x.json"
             })
     void missingFileIsToldWithItsSetting(String call, String part) throws IOException {
@@ -317,7 +318,9 @@ class BadInputTest {
                 "train --config x --device cpu --set model.device=auto | --device cpu and --set model.device=auto are the same",
                 "predict --model m --data d --out o --dtype float16 | float32, bfloat16",
                 "predict --model m --data d --out o --batch-size x | --batch-size",
-                "bench | kernels or train",
+                "bench | kernels, train or generate",
+                "bench generate --model m --prompts 0 | prompts must be at least 1, got 0",
+                "bench generate --model m --new-tokens 1 | new-tokens must be at least 2, got 1",
                 "bench serve | unknown command 'serve'",
                 "bench train --model m --data d --dropout 0.5 | config or 0",
                 "bench train --model m | give --model and --data, or --config",

@@ -7,7 +7,9 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -261,6 +263,45 @@ class CommandsTest {
         assertThat(result.err()).isEmpty();
         assertThat(result.status()).isZero();
         assertThat(result.out()).contains("version of pytorch", "device", "operation", "lora_linear", "attention");
+    }
+
+    @Test
+    void benchGenerateComparesAdaptersWithThePlainModel() throws IOException {
+        Object[] call = {
+            "bench",
+            "generate",
+            "--model",
+            Fixtures.TINY_LLAMA,
+            "--prompts",
+            3,
+            "--prompt-tokens",
+            5,
+            "--new-tokens",
+            4,
+            "--rounds",
+            2
+        };
+        Cli.Result plain = Cli.run(call);
+        Cli.Result adapted = Cli.run(Stream.of(call, new Object[] {"--adapters", 2, "--rank", 4})
+                .flatMap(Arrays::stream)
+                .toArray());
+
+        assertThat(plain.status()).as(plain.err()).isZero();
+        assertThat(plain.err())
+                .contains("prefill_tokens_per_second", "decode_tokens_per_second")
+                .doesNotContain("adapt");
+        assertThat(TaskRuns.JSON.readTree(plain.out()).get("decode_seconds")).hasSize(2);
+        assertThat(adapted.status()).as(adapted.err()).isZero();
+        JsonNode json = TaskRuns.JSON.readTree(adapted.out());
+        assertThat(json.get("adapters").asInt()).isEqualTo(2);
+        for (String name : List.of(
+                "adapted_prefill_tokens_per_second",
+                "adapted_decode_tokens_per_second",
+                "adapted_peak_of_a_round_mb",
+                "adapted_decode_share",
+                "peak_resident_mb")) {
+            assertThat(json.get(name).asDouble()).as(name).isPositive();
+        }
     }
 
     @Test

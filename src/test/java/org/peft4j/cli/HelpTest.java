@@ -40,7 +40,8 @@ class HelpTest {
                         "methods",
                         "bench",
                         "bench kernels",
-                        "bench train");
+                        "bench train",
+                        "bench generate");
         assertThat(Cli.run("--help").out()).contains("info", "bench", "Exit status: 0 done");
     }
 
