@@ -17,6 +17,13 @@ final class Storyteller {
                     .withTemperature(0.8)
                     .withSeed(1);
             generator.generate(List.of("KING:\n"), options, (prompt, piece) -> System.out.print(piece));
+
+            TextGenerator.Options best =
+                    TextGenerator.Options.defaults().withBeams(4).withN(2).withLogProbs(true);
+            for (TextGenerator.Continuation answer :
+                    generator.answers(List.of("KING:\n"), best).get(0)) {
+                System.out.println(answer.logProbs().size() + " tokens:" + answer.text());
+            }
         }
         // README ends
     }
