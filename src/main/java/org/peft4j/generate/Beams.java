@@ -1,6 +1,7 @@
 package org.peft4j.generate;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
@@ -177,13 +178,13 @@ final class Beams extends Group {
     }
 
     private static int[] and(int[] ids, int token) {
-        int[] more = java.util.Arrays.copyOf(ids, ids.length + 1);
+        int[] more = Arrays.copyOf(ids, ids.length + 1);
         more[ids.length] = token;
         return more;
     }
 
     private static double[] and(double[] values, double value) {
-        double[] more = java.util.Arrays.copyOf(values, values.length + 1);
+        double[] more = Arrays.copyOf(values, values.length + 1);
         more[values.length] = value;
         return more;
     }

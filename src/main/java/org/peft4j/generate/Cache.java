@@ -142,16 +142,21 @@ final class Cache implements KeyValueCache, AutoCloseable {
         }
     }
 
-    /** A group whose places are all closed leaves. */
+    /**
+     * A group leaves whose places are all closed.
+     *
+     * @param owned blocks that it has not given back yet, those of the prefix not counted
+     */
     void leave(Need need, long owned) {
         blocks.giveBack(owned);
-        Prefix prefix = need.owner() == null ? null : prefixes.get(need.owner());
+        Object owner = need.owner();
+        Prefix prefix = owner == null ? null : prefixes.get(owner);
         if (prefix != null && --prefix.users == 0) {
             for (int block : prefix.blocks) {
                 blocks.leave(block);
             }
             blocks.giveBack(prefix.blocks.length);
-            prefixes.remove(need.owner());
+            prefixes.remove(owner);
         }
     }
 

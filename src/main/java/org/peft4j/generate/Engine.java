@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -248,7 +249,7 @@ public final class Engine implements AutoCloseable {
             Map<Group, List<float[]>> logits = logits();
             List<Group> on = new ArrayList<>();
             for (Group group : groups) {
-                if (goesOn(group, logits.get(group))) {
+                if (goesOn(group, Objects.requireNonNull(logits.get(group)))) {
                     on.add(group);
                 }
             }

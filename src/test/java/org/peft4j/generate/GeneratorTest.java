@@ -251,6 +251,41 @@ class GeneratorTest {
         }
     }
 
+    /** They share blocks, and all rows are other ones when the text grows beyond the model's 32 positions. */
+    @ParameterizedTest
+    @ValueSource(strings = {"dynamic", "yarn"})
+    void answersThatShareBlocksAreThoseOfWholeTexts(String rope) throws Exception {
+        withRope(rope);
+        int[] prompt = IntStream.range(0, 25).map(i -> 3 + i * 37 % 190).toArray();
+        Answers searched = new Answers(2, new BeamSearch(3, 1, BeamSearch.EarlyStopping.NO));
+        try (HeadedModel own = open(dir);
+                NoGradGuard noGrad = new NoGradGuard()) {
+            for (GenerationSettings settings : List.of(
+                    new GenerationSettings(14, Sampling.draws(1, 2), new Answers(3, null), List.of(), List.of(), true),
+                    new GenerationSettings(14, Sampling.GREEDY, searched, List.of(), List.of(), true))) {
+                List<Generated> answers = generator(own)
+                        .answers(List.of(new Prompt(prompt, prefix, 0)), settings, null, GenerationListener.NONE)
+                        .get(0);
+                for (Generated answer : answers) {
+                    int[] whole = Arrays.copyOf(prompt, prompt.length + 14);
+                    System.arraycopy(answer.ids(), 0, whole, prompt.length, 14);
+                    for (int n = 0; n < 14; n++) {
+                        int length = prompt.length + n;
+                        try (PointerScope scope = new PointerScope()) {
+                            float[] logits = last(
+                                    own,
+                                    List.of(Arrays.copyOf(whole, length)),
+                                    ForwardContext.inference(Packing.of(length), prefix));
+                            assertThat(answer.logProbs()[n])
+                                    .as("token " + n)
+                                    .isCloseTo(logits[whole[length]] - Logits.logSumExp(logits), offset(1e-4));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     private static Packing packing(List<int[]> ids) {
         return Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
     }
