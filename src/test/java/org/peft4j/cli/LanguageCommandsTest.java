@@ -240,6 +240,33 @@ class LanguageCommandsTest {
     }
 
     @Test
+    void theModelsOwnSettingsCountWhereTheyAreAskedFor() throws IOException {
+        Path model = temporary.resolve("model");
+        Files.createDirectory(model);
+        for (String name : List.of("config.json", "model.safetensors", "tokenizer.json")) {
+            Files.copy(LLAMA.resolve(name), model.resolve(name));
+        }
+        Files.writeString(
+                model.resolve("generation_config.json"),
+                "{\"num_beams\": 3, \"max_new_tokens\": 4, \"unheard_of\": 1}");
+        Object[] call = {"generate", "--model", model, "--prompt", "the list"};
+
+        Cli.Result own = done(with(call, "--generation-config"));
+
+        assertThat(own.out())
+                .isEqualTo(done(with(call, "--beams", 3, "--max-new-tokens", 4)).out());
+        assertThat(own.err())
+                .startsWith("note: generation_config.json: 'unheard_of' is passed over")
+                .hasLineCount(1);
+        assertThat(done(with(call, "--generation-config", "--beams", 1)).out())
+                .isEqualTo(done(with(call, "--max-new-tokens", 4)).out());
+        Files.delete(model.resolve("generation_config.json"));
+        Cli.Result refused = Cli.run(with(call, "--generation-config"));
+        assertThat(refused.status()).isEqualTo(2);
+        assertThat(refused.err()).contains("has no generation_config.json");
+    }
+
+    @Test
     void whatIsMoreThanATextNeedsAFile() {
         for (Object[] more : new Object[][] {{"--log-probs"}, {"--temperature", 1, "--n", 2}}) {
             Cli.Result result = Cli.run(with(new Object[] {"generate", "--model", LLAMA, "--prompt", "a"}, more));
