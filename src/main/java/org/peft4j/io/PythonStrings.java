@@ -1,13 +1,13 @@
 package org.peft4j.io;
 
-/** Texts as Python's {\code json} writes them. */
+/** Texts as Python's {@code json} writes them. */
 public final class PythonStrings {
     private PythonStrings() {}
 
     /**
      * Appends a text in quotes.
      *
-     * @param ascii whether letters beyond ASCII are escaped ({\code ensure_ascii})
+     * @param ascii whether letters beyond ASCII are escaped ({@code ensure_ascii})
      */
     public static void quote(StringBuilder out, CharSequence text, boolean ascii) {
         out.append('"');

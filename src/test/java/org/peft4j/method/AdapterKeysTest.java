@@ -9,48 +9,22 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import org.bytedeco.javacpp.PointerScope;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.peft4j.Fixtures;
 import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.Json;
-import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
-import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Tokens;
-import org.peft4j.nn.Tensors;
-import org.peft4j.nn.seam.ForwardContext;
 
 /** Every key of adapter_config.json is obeyed, harmless, or refused by name. */
-class AdapterKeysTest {
-    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
-    private HeadedModel model;
-
+class AdapterKeysTest extends WithTinyBert {
     @TempDir
     Path dir;
-
-    @BeforeEach
-    void open() throws Exception {
-        ModelDirectory tiny = Fixtures.tinyBert();
-        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
-    }
-
-    @AfterEach
-    void close() {
-        model.close();
-    }
 
     private AdapterStore.Loaded load(String fixture, String settings) throws Exception {
         Map<String, Object> change = Json.readObject(Path.of("settings"), settings.getBytes());
@@ -59,14 +33,9 @@ class AdapterKeysTest {
     }
 
     private void loadsUnchanged(String fixture, String settings, String... notes) throws Exception {
-        float[] expected = Fixtures.read(Fixtures.ADAPTERS.resolve(fixture).resolve("expected.safetensors"))
-                .get("logits")
-                .toFloats();
         AdapterStore.Loaded loaded = load(fixture, settings);
-        try (var adapter = loaded.adapter();
-                PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(sentences.packing(), adapter)) {
-            assertThat(maxDifference(Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context)), expected))
+        try (var adapter = loaded.adapter()) {
+            assertThat(maxDifference(logits(model, adapter), expected(fixture, "logits")))
                     .isLessThan(1e-5);
             assertThat(loaded.notes()).containsExactly(notes);
         }

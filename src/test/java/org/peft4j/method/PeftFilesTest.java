@@ -9,7 +9,6 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,14 +16,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
@@ -32,32 +27,16 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
 
 /** Adapters that Hugging Face PEFT wrote give here what they give there, and are written back as they came. */
-class PeftFilesTest {
-    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
+class PeftFilesTest extends WithTinyBert {
     private final List<Adapter> adapters = new ArrayList<>(); // all that a test loaded
-    private HeadedModel model;
 
     @TempDir
     Path directory;
-
-    @BeforeEach
-    void open() throws Exception {
-        ModelDirectory tiny = Fixtures.tinyBert();
-        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
-    }
 
     @AfterEach
     void close() {
         adapters.forEach(
                 Adapter::close); // else a collection of garbage in a later test frees them while LeakTest counts
-        model.close();
-    }
-
-    private float[] logits(HeadedModel of, Adapter... adapters) {
-        try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(sentences.packing(), adapters)) {
-            return Tensors.toFloats(of.outputs(Tokens.of(sentences.tokens()), context));
-        }
     }
 
     private AdapterStore.Loaded load(String name) throws Exception {
@@ -88,10 +67,7 @@ class PeftFilesTest {
             })
     void logitsEqualPefts(String name) throws Exception {
         AdapterStore.Loaded loaded = load(name);
-        Map<String, TensorData> expected =
-                Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
-        assertThat(maxDifference(
-                        logits(model, loaded.adapter()), expected.get("logits").toFloats()))
+        assertThat(maxDifference(logits(model, loaded.adapter()), expected(name, "logits")))
                 .isLessThan(1e-5);
     }
 
@@ -110,14 +86,11 @@ class PeftFilesTest {
             })
     void mergedModelEqualsPefts(String name) throws Exception {
         AdapterStore.Loaded loaded = load(name);
-        Map<String, TensorData> expected =
-                Fixtures.read(Fixtures.ADAPTERS.resolve(name).resolve("expected.safetensors"));
         float[] before = logits(model);
         try (PointerScope scope = new PointerScope();
                 HeadedModel merged =
                         model.withTensors(Methods.of(loaded.config()).merged(loaded.adapter(), model.points()))) {
-            assertThat(maxDifference(
-                            logits(merged), expected.get("merged_logits").toFloats()))
+            assertThat(maxDifference(logits(merged), expected(name, "merged_logits")))
                     .isLessThan(1e-5);
         }
         assertThat(logits(model)).as("the unmerged model").isEqualTo(before);

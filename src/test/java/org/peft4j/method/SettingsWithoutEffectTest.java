@@ -5,36 +5,17 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.peft4j.Fixtures;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
-import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.seam.Adapter;
 
 /** What a new adapter is told to do and what would change nothing in the model is refused by its name. */
-class SettingsWithoutEffectTest {
-    private HeadedModel model;
-
-    @BeforeEach
-    void open() throws Exception {
-        model = HeadedModel.open(Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
-    }
-
-    @AfterEach
-    void close() {
-        model.close();
-    }
-
+class SettingsWithoutEffectTest extends WithTinyBert {
     private <C extends MethodConfig> Adapter attach(C config) {
         Method<C> method = Methods.of(config);
         return method.attach("a", config, model.points(), 0);

@@ -249,14 +249,24 @@ final class SequenceFilters {
         return new Tuple(Collections.unmodifiableList(pair), List.of("grouper", "list"));
     }
 
-    private static Object batch(@Nullable Object input, Args arguments, Filters all) {
-        Args.Bound bound = arguments.bind("linecount", "fill_with");
-        bound.get("linecount");
-        int size = bound.integer("linecount", 0);
-        Object fill = bound.get("fill_with", null);
-        if (size < 1) {
-            throw TemplateError.fault("filter 'batch' needs a size of at least 1, got " + size);
+    /** Into what batch and slice divide, and what fills the last places; null: nothing. */
+    private record Division(int number, @Nullable Object fill) {
+        static Division of(Args arguments, String filter, String name) {
+            Args.Bound bound = arguments.bind(name, "fill_with");
+            bound.get(name);
+            int number = bound.integer(name, 0);
+            if (number < 1) {
+                throw TemplateError.fault(
+                        "filter '" + filter + "' needs '" + name + "' to be at least 1, got " + number);
+            }
+            return new Division(number, bound.get("fill_with", null));
         }
+    }
+
+    private static Object batch(@Nullable Object input, Args arguments, Filters all) {
+        Division division = Division.of(arguments, "batch", "linecount");
+        int size = division.number();
+        Object fill = division.fill();
         Iterator<@Nullable Object> items = Sequences.iterate(input, all.budget());
         return new Generator(new Iterator<@Nullable Object>() {
             @Override
@@ -280,13 +290,8 @@ final class SequenceFilters {
     }
 
     private static Object slice(@Nullable Object input, Args arguments, Filters all) {
-        Args.Bound bound = arguments.bind("slices", "fill_with");
-        bound.get("slices");
-        int count = bound.integer("slices", 0);
-        Object fill = bound.get("fill_with", null);
-        if (count < 1) {
-            throw TemplateError.fault("filter 'slice' needs at least 1 slice, got " + count);
-        }
+        Division division = Division.of(arguments, "slice", "slices");
+        int count = division.number();
         List<@Nullable Object> items = Sequences.list(input, all.budget());
         all.budget().steps(count);
         int longer = items.size() % count;
@@ -295,8 +300,8 @@ final class SequenceFilters {
         for (int i = 0; i < count; i++) {
             int end = begin + items.size() / count + (i < longer ? 1 : 0);
             List<@Nullable Object> slice = new ArrayList<>(items.subList(begin, end));
-            if (fill != null && i >= longer) {
-                slice.add(fill);
+            if (division.fill() != null && i >= longer) {
+                slice.add(division.fill());
             }
             slices.add(Collections.unmodifiableList(slice));
             begin = end;

@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import org.peft4j.io.Bytes;
+import org.peft4j.io.PythonStrings;
 import org.peft4j.io.Utf8;
 
 /**
@@ -109,23 +110,11 @@ final class SafeTensorsWriter {
         return header;
     }
 
-    /** A JSON text with the escapes of Rust's serde_json, which the library uses. */
+    /** A JSON text; Rust's serde_json, which the library uses, escapes what Python's json does. */
     private static String quoted(String text) {
-        StringBuilder out = new StringBuilder("\"");
-        for (int i = 0; i < text.length(); i++) {
-            char c = text.charAt(i);
-            switch (c) {
-                case '"' -> out.append("\\\"");
-                case '\\' -> out.append("\\\\");
-                case '\b' -> out.append("\\b");
-                case '\f' -> out.append("\\f");
-                case '\n' -> out.append("\\n");
-                case '\r' -> out.append("\\r");
-                case '\t' -> out.append("\\t");
-                default -> out.append(c < 0x20 ? String.format("\\u%04x", (int) c) : String.valueOf(c));
-            }
-        }
-        return out.append('"').toString();
+        StringBuilder out = new StringBuilder();
+        PythonStrings.quote(out, text, false);
+        return out.toString();
     }
 
     private static void checkNames(Collection<? extends TensorSource> tensors) {

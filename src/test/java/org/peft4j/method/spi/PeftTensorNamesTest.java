@@ -10,9 +10,6 @@ import java.util.Map;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
-import org.bytedeco.javacpp.PointerScope;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -21,36 +18,16 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
-import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.model.HeadKind;
-import org.peft4j.model.HeadOptions;
-import org.peft4j.model.HeadedModel;
-import org.peft4j.model.ModelOptions;
-import org.peft4j.model.Tokens;
+import org.peft4j.method.WithTinyBert;
 import org.peft4j.nn.Tensors;
-import org.peft4j.nn.seam.ForwardContext;
 
 /** Adapters whose tensors have the names that other savers and wrappers give. */
-class PeftTensorNamesTest {
+class PeftTensorNamesTest extends WithTinyBert {
     private static final String LAYER = "base_model.model.bert.encoder.layer.0.attention.self.query.";
-
-    private final Fixtures.Sentences sentences = Fixtures.tinySentences();
-    private HeadedModel model;
 
     @TempDir
     Path dir;
-
-    @BeforeEach
-    void open() throws Exception {
-        ModelDirectory tiny = Fixtures.tinyBert();
-        model = HeadedModel.open(tiny, ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
-    }
-
-    @AfterEach
-    void close() {
-        model.close();
-    }
 
     static Stream<Arguments> names() {
         UnaryOperator<String> state = name -> name.replaceAll("(lora_[AB])\\.", "$1.reviews.")
@@ -89,14 +66,9 @@ class PeftTensorNamesTest {
     @MethodSource("names")
     void namesOfOtherSaversAndWrappersLoad(String fixture, String what, UnaryOperator<String> names) throws Exception {
         Variants.adapter(fixture, dir, names, tensors -> {}, keys -> {});
-        float[] expected = Fixtures.read(Fixtures.ADAPTERS.resolve(fixture).resolve("expected.safetensors"))
-                .get("logits")
-                .toFloats();
-        try (var adapter = AdapterStore.read(dir, "default", model.points()).adapter();
-                PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(sentences.packing(), adapter)) {
-            float[] logits = Tensors.toFloats(model.outputs(Tokens.of(sentences.tokens()), context));
-            assertThat(maxDifference(logits, expected)).isLessThan(1e-5);
+        try (var adapter = AdapterStore.read(dir, "default", model.points()).adapter()) {
+            assertThat(maxDifference(logits(model, adapter), expected(fixture, "logits")))
+                    .isLessThan(1e-5);
         }
     }
 
