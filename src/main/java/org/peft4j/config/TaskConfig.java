@@ -13,4 +13,9 @@ public interface TaskConfig {
 
     /** Most tokens of a row, special tokens included; longer ones are cut and counted. */
     int maxLength();
+
+    /** What stands of it beside an adapter: not the names of files whose content is saved there, too. */
+    default TaskConfig besideAdapter() {
+        return this;
+    }
 }

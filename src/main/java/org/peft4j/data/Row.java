@@ -95,6 +95,20 @@ public record Row(Map<String, @Nullable Object> fields, Path file, long line) {
         return number;
     }
 
+    /**
+     * The messages of a conversation, each with {@code role} and {@code content}, as chat templates want them: an array of
+     * objects, or JSON text of one. Messages with {@code from} and {@code value} become such.
+     */
+    public List<Map<String, @Nullable Object>> messages(String column) {
+        field(column);
+        return Messages.of(this, column);
+    }
+
+    /** The tools that a conversation may use, a JSON schema each: an array, or JSON text of one; null where there are none. */
+    public @Nullable List<?> tools(String column) {
+        return Messages.tools(this, column);
+    }
+
     private @Nullable String labelOf(@Nullable Object value, String column) {
         if (value instanceof String string && !string.isEmpty()) {
             return whole(string, column);
@@ -118,7 +132,7 @@ public record Row(Map<String, @Nullable Object> fields, Path file, long line) {
     }
 
     /** Text that has no UTF-8 form cannot be tokenised: somebody cut it in the middle of a character. */
-    private String whole(String string, String column) {
+    String whole(String string, String column) {
         if (string.codePoints().anyMatch(c -> c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE)) {
             throw wrong("half a character (an escape \\ud800 to \\udfff without its other half) in column '" + column
                     + "'; repair the text or take the row out");
@@ -142,7 +156,7 @@ public record Row(Map<String, @Nullable Object> fields, Path file, long line) {
         return text.length() > 40 ? text.substring(0, 40) + "…" : text;
     }
 
-    private static String describe(@Nullable Object value) {
+    static String describe(@Nullable Object value) {
         if (value == null) {
             return "null";
         }

@@ -22,11 +22,37 @@ final class TextPieces {
     private final TokenizerDocument document;
     private final NativeTokenizer tokenizer;
     private final SafeCuts cuts;
+    private final boolean cutsLeft;
 
     TextPieces(TokenizerDocument document, NativeTokenizer tokenizer) {
+        this(document, tokenizer, SafeCuts.of(document), document.cutsLeft());
+    }
+
+    private TextPieces(TokenizerDocument document, NativeTokenizer tokenizer, SafeCuts cuts, boolean cutsLeft) {
         this.document = document;
         this.tokenizer = tokenizer;
-        this.cuts = SafeCuts.of(document);
+        this.cuts = cuts;
+        this.cutsLeft = cutsLeft;
+    }
+
+    /** The same with beginnings cut, or ends. */
+    TextPieces cutting(boolean left) {
+        return new TextPieces(document, tokenizer, cuts, left);
+    }
+
+    /** All tokens of a text, with the places in it that they are of. */
+    NativeTokenizer.Placed placed(String text) {
+        return tokenizer.encodePlaced(taken(text));
+    }
+
+    /** Whether beginnings are cut. */
+    boolean cutsLeft() {
+        return cutsLeft;
+    }
+
+    /** Where the tokens begin that are kept of so many. */
+    int firstKept(int tokens, int room) {
+        return cutsLeft ? Math.max(0, tokens - room) : 0;
     }
 
     /** All tokens of a text, or more than {@code room} of those that stand where it is kept. */
@@ -39,9 +65,7 @@ final class TextPieces {
         if (tokens.length <= room) {
             return tokens;
         }
-        return document.cutsLeft()
-                ? Arrays.copyOfRange(tokens, tokens.length - room, tokens.length)
-                : Arrays.copyOf(tokens, room);
+        return cutsLeft ? Arrays.copyOfRange(tokens, tokens.length - room, tokens.length) : Arrays.copyOf(tokens, room);
     }
 
     /** The tokens of two texts. */
@@ -75,10 +99,9 @@ final class TextPieces {
     private int counted(String text, int limit) {
         NativeTokenizer.Words all = firstOrLast(text, limit, tokenizer::encodeParts, made -> models(made) > limit);
         int[] words = all.wordOf();
-        boolean left = document.cutsLeft();
         for (int count = limit; count < words.length; count++) {
-            int at = left ? words.length - count : count - 1;
-            int next = left ? at - 1 : at + 1;
+            int at = cutsLeft ? words.length - count : count - 1;
+            int next = cutsLeft ? at - 1 : at + 1;
             if (words[next] != words[at] && !document.isAdded(all.tokens()[at])) {
                 return count;
             }
@@ -116,11 +139,10 @@ final class TextPieces {
 
     /** What {@code encode} makes of the text, or of so much of its beginning, or end, that it is enough. */
     private <T> T firstOrLast(String text, int room, Function<String, T> encode, Predicate<T> enough) {
-        boolean left = document.cutsLeft();
         for (long size = firstPiece(room); size < text.length(); size *= 2) {
-            int place = left ? cuts.after(text, (int) (text.length() - size)) : cuts.before(text, (int) size);
+            int place = cutsLeft ? cuts.after(text, (int) (text.length() - size)) : cuts.before(text, (int) size);
             if (place >= 0) {
-                T made = encode.apply(taken(left ? text.substring(place) : text.substring(0, place)));
+                T made = encode.apply(taken(cutsLeft ? text.substring(place) : text.substring(0, place)));
                 if (enough.test(made)) {
                     return made;
                 }

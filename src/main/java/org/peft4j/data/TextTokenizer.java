@@ -102,13 +102,13 @@ public final class TextTokenizer implements AutoCloseable {
         this.opener = true;
     }
 
-    private TextTokenizer(TextTokenizer opened, int maxLength) {
+    private TextTokenizer(TextTokenizer opened, int maxLength, TextPieces pieces) {
         this.document = opened.document;
         this.decoder = opened.decoder;
         this.specialIds = opened.specialIds;
         this.notes = opened.notes;
         this.modelMaxLength = opened.modelMaxLength;
-        this.pieces = opened.pieces;
+        this.pieces = pieces;
         this.lease = opened.lease;
         this.maxLength = maxLength;
         this.opener = false;
@@ -149,7 +149,12 @@ public final class TextTokenizer implements AutoCloseable {
     public TextTokenizer withMaxLength(int tokens) {
         check(tokens);
         check(tokens, document);
-        return new TextTokenizer(this, tokens);
+        return new TextTokenizer(this, tokens, pieces);
+    }
+
+    /** The same tokenizer with the beginnings of long texts cut, or their ends; closing it does nothing. */
+    public TextTokenizer cutting(boolean left) {
+        return new TextTokenizer(this, maxLength, pieces.cutting(left));
     }
 
     private static void check(int maxLength) {
@@ -265,9 +270,31 @@ public final class TextTokenizer implements AutoCloseable {
         }
     }
 
+    /** All tokens of a text without special tokens around it, however many there are: of a rendered conversation. */
+    public int[] encodePlainWhole(String text) {
+        try (Lease.Held held = lease.take()) {
+            return pieces.moreThan(text, Integer.MAX_VALUE);
+        }
+    }
+
     /** The same for many texts; {@code where} names one for messages. */
     public List<Tokens> encodePlain(List<String> texts, IntFunction<String> where) {
         return all(texts.size(), i -> plainTokens(texts.get(i)), where);
+    }
+
+    /** Whether the beginning of a long text is cut, instead of its end. */
+    public boolean cutsLeft() {
+        return pieces.cutsLeft();
+    }
+
+    /** All tokens of texts without special tokens around them, with the places in the texts that they are of; none is cut. */
+    public List<NativeTokenizer.Placed> encodePlaced(List<String> texts, IntFunction<String> where) {
+        return all(texts.size(), i -> pieces.placed(texts.get(i)), where);
+    }
+
+    /** Of so many tokens of a text the first one that is kept; {@link #maxLength} of them are, or all. */
+    public int firstKept(int tokens) {
+        return pieces.firstKept(tokens, maxLength);
     }
 
     /**

@@ -88,6 +88,21 @@ public final class Json {
         return frozenObject(path, object);
     }
 
+    /**
+     * The value that a text inside of other data holds.
+     *
+     * @throws IllegalArgumentException if it is no JSON; says why
+     */
+    public static @Nullable Object parse(String text) {
+        try {
+            return READER.readValue(text);
+        } catch (JacksonException e) {
+            throw new IllegalArgumentException("no valid JSON" + place(e) + ": " + SyntaxErrors.describe(e), e);
+        } catch (IOException e) {
+            throw new AssertionError("reading from memory failed", e);
+        }
+    }
+
     private static @Nullable Object readValue(Path path, byte[] bytes) throws MalformedFileException {
         checkIsText(path, bytes);
         try {

@@ -69,6 +69,9 @@ public final class RunConfigFile {
                             "scale", EmbeddingConfig.defaults().scale(),
                             "max_length", EmbeddingConfig.MAX_LENGTH))
             .defaults(CausalLmConfig.defaults())
+            .flat(CausalLmConfig.Columns.class)
+            .flat(CausalLmConfig.Chat.class)
+            .formerNames(CausalLmConfig.LossOn.class, Map.of("response", CausalLmConfig.LossOn.ASSISTANT))
             .defaults(
                     ModelConfig.class,
                     Map.of(

@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.function.IntFunction;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Row;
 import org.peft4j.error.ConfigException;
 
@@ -12,8 +13,30 @@ import org.peft4j.error.ConfigException;
  *
  * @param file where they come from
  * @param labelCounts how often each label occurs, in the order of the outputs; empty for tasks without labels
+ * @param texts how rows became texts; null where that is not asked
  */
-public record Dataset<E extends Example>(Path file, List<E> examples, Map<String, Long> labelCounts) {
+public record Dataset<E extends Example>(
+        Path file,
+        List<E> examples,
+        Map<String, Long> labelCounts,
+        @Nullable Texts texts) {
+    /**
+     * How rows of a language model became texts.
+     *
+     * @param forms how many rows had which form, by its name
+     * @param template what made texts of conversations: where it stands; null where nothing had to
+     * @param full of packs how full they are, tokens over room; NaN where rows are not packed
+     */
+    public record Texts(Map<String, Long> forms, @Nullable String template, double full) {
+        public Texts {
+            forms = java.util.Collections.unmodifiableMap(new java.util.LinkedHashMap<>(forms));
+        }
+    }
+
+    public Dataset(Path file, List<E> examples, Map<String, Long> labelCounts) {
+        this(file, examples, labelCounts, null);
+    }
+
     public Dataset {
         examples = List.copyOf(examples);
         labelCounts = java.util.Collections.unmodifiableMap(new java.util.LinkedHashMap<>(labelCounts));

@@ -47,6 +47,9 @@ public interface Task<E extends Example> {
      */
     default void writeBeside(Path directory, ModelInfo model) throws IOException {}
 
+    /** Writes what has to stand beside an adapter that was trained for this task, so that it can be used: files, no settings. */
+    default void writeBesideAdapter(Path directory) throws IOException {}
+
     /** Names of the outputs, where they are classes. */
     default List<String> labels() {
         return List.of();

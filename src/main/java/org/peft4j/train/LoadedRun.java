@@ -255,7 +255,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     /** What stands beside the adapter. */
     public AdapterSettings settings() {
-        return new AdapterSettings(task.config(), baseHash);
+        return new AdapterSettings(task.config().besideAdapter(), baseHash);
     }
 
     private static List<ParameterGroup> groups(TrainingConfig training, Adapter adapter) {

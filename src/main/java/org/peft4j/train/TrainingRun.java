@@ -307,6 +307,7 @@ public final class TrainingRun<E extends Example> {
 
     private void write(Path to) throws IOException {
         run.settings().write(to);
+        run.task.writeBesideAdapter(to);
         AdapterStore.write(
                 to,
                 run.adapter,

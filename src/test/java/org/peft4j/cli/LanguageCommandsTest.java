@@ -509,7 +509,8 @@ class LanguageCommandsTest {
 
     @Test
     void aRowWithoutAPromptIsToldByItsLine() throws IOException {
-        Path data = Cli.write(temporary.resolve("rows.jsonl"), "{\"prompt\": \"a\"}\n{\"promt\": \"a\"}\n");
+        Path data = Cli.write(
+                temporary.resolve("rows.jsonl"), "{\"prompt\": \"a\", \"response\": \"b\"}\n{\"promt\": \"a\"}\n");
         for (String command : List.of("generate", "score")) {
             Cli.Result result = Cli.run(command, "--model", LLAMA, "--data", data, "--out", temporary.resolve("out"));
 

@@ -38,8 +38,17 @@ public record AssistantSpans(String text, Optional<List<Span>> spans, String rea
      * @throws ConfigException as {@link ChatTemplate#render}, for the conversation as a whole
      */
     public static AssistantSpans of(ChatTemplate template, Inputs inputs, Turns turns) {
+        return of(template, inputs, turns, 0);
+    }
+
+    /**
+     * The same of the last messages alone.
+     *
+     * @param first number of the first message that is asked about, from 0: those before it are a prompt
+     */
+    public static AssistantSpans of(ChatTemplate template, Inputs inputs, Turns turns, int first) {
         if (!template.marksGeneration()) {
-            return new Prefixes(template, inputs, template.render(inputs).text()).find(turns);
+            return new Prefixes(template, inputs, template.render(inputs).text(), first).find(turns);
         }
         ChatTemplate.Outcome outcome = template.checked(inputs);
         List<Span> spans = new ArrayList<>();
@@ -54,7 +63,20 @@ public record AssistantSpans(String text, Optional<List<Span>> spans, String rea
             }
             add(spans, new Span(block.begin(), block.begin() + block.text().length()));
         }
-        return told(outcome.text(), spans, turns);
+        if (first == 0) {
+            return told(outcome.text(), spans, turns);
+        }
+        Prefixes prefixes = new Prefixes(template, inputs, outcome.text(), first);
+        String prompt = prefixes.rendered(first, false);
+        int begin = prompt == null ? -1 : prefixes.end(prompt);
+        if (begin < 0) {
+            return prefixes.unknown(
+                    first, "the template renders the messages before it differently when messages follow", turns);
+        }
+        return told(
+                outcome.text(),
+                spans.stream().filter(span -> span.begin() >= begin).toList(),
+                turns);
     }
 
     private static AssistantSpans told(String text, List<Span> spans, Turns turns) {
@@ -76,10 +98,10 @@ public record AssistantSpans(String text, Optional<List<Span>> spans, String rea
     }
 
     /** The way by the texts of the first messages. */
-    private record Prefixes(ChatTemplate template, Inputs inputs, String text) {
+    private record Prefixes(ChatTemplate template, Inputs inputs, String text, int first) {
         AssistantSpans find(Turns turns) {
             List<Integer> assistant = new ArrayList<>();
-            for (int i = 0; i < inputs.messages().size(); i++) {
+            for (int i = first; i < inputs.messages().size(); i++) {
                 Map<String, ?> message = inputs.messages().get(i);
                 if ("assistant".equals(message.get("role"))) {
                     assistant.add(i);

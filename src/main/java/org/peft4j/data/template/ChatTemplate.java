@@ -21,6 +21,7 @@ public final class ChatTemplate {
     private static final Set<String> OWN_NAMES = Set.of("messages", "tools", "documents", "add_generation_prompt");
 
     private final String where;
+    private final String source;
     private final List<Stmt> template;
     private final Scopes scopes;
     private final boolean marksGeneration;
@@ -103,8 +104,9 @@ public final class ChatTemplate {
     /** A text, and its generation blocks as they were met. */
     record Outcome(String text, List<Interpreter.Generated> generated) {}
 
-    private ChatTemplate(String where, List<Stmt> template, boolean marksGeneration) {
+    private ChatTemplate(String where, String source, List<Stmt> template, boolean marksGeneration) {
         this.where = where;
+        this.source = source;
         this.template = template;
         this.marksGeneration = marksGeneration;
         this.scopes = Scopes.of(template);
@@ -123,7 +125,7 @@ public final class ChatTemplate {
         }
         try {
             List<Stmt> template = Parser.parse(source);
-            return new ChatTemplate(where, template, template.stream().anyMatch(ChatTemplate::hasGeneration));
+            return new ChatTemplate(where, source, template, template.stream().anyMatch(ChatTemplate::hasGeneration));
         } catch (TemplateError e) {
             throw told(where, e);
         }
@@ -132,6 +134,11 @@ public final class ChatTemplate {
     /** Where the template comes from. */
     public String where() {
         return where;
+    }
+
+    /** The template itself. */
+    public String source() {
+        return source;
     }
 
     /** Whether the template says itself what the assistant writes: it has a {@code generation} block. */

@@ -28,7 +28,9 @@ public final class ChatTemplates {
     private static final String DEFAULT = "default";
     private static final String TOOL_USE = "tool_use";
     private static final String KEY = "chat_template";
-    private static final String FILE = "chat_template.jinja";
+    /** The file of the one template that counts where there are no others by name. */
+    public static final String FILE = "chat_template.jinja";
+
     private static final String DIRECTORY = "additional_chat_templates";
     private static final String ENDING = ".jinja";
     private static final String CONFIG = "tokenizer_config.json";
@@ -66,6 +68,11 @@ public final class ChatTemplates {
             sources = config(directory.resolve(OLDER));
         }
         return new ChatTemplates(directory, sources, TokenizerFiles.specialTokens(directory));
+    }
+
+    /** The same with the template of this file alone; the special tokens stay. */
+    public ChatTemplates withFile(Path file) throws IOException {
+        return new ChatTemplates(directory, Map.of(DEFAULT, source(file)), specialTokens);
     }
 
     /** A template in a file of its own, such as one with {@code generation} blocks for training. */
@@ -131,6 +138,11 @@ public final class ChatTemplates {
                 KEY + " must be a text, or a list of {\"name\": …, \"template\": …}, got " + Json.shown(value));
     }
 
+    /** Whether there is none. */
+    public boolean isEmpty() {
+        return sources.isEmpty();
+    }
+
     /** The names of the templates, in order; a single one is called {@code default}. */
     public List<String> names() {
         return List.copyOf(sources.keySet());
@@ -152,7 +164,8 @@ public final class ChatTemplates {
             throw new ConfigException(
                     directory + ": the tokenizer has no chat template (neither " + FILE + " nor " + KEY
                             + " in " + CONFIG + "): it may be a base model. Put " + FILE + " beside " + CONFIG
-                            + ", or train on rows that are texts already (text, or prompt and completion)");
+                            + ", give another file (task.template: FILE.jinja), or train on rows that are texts already (text, or prompt"
+                            + " and response)");
         }
         String chosen = name != null ? name : withTools && sources.containsKey(TOOL_USE) ? TOOL_USE : DEFAULT;
         Source source = sources.get(chosen);

@@ -1,5 +1,6 @@
 package org.peft4j.data.tokenizer;
 
+import ai.djl.huggingface.tokenizers.jni.CharSpan;
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -67,6 +68,32 @@ public final class NativeTokenizer implements AutoCloseable {
     public Words encodeParts(String text) {
         String whole = whole(text);
         return encoded(() -> TokenizersLibrary.LIB.encode(handle, whole, false), NativeTokenizer::words);
+    }
+
+    /**
+     * Tokens with the places that they are of.
+     *
+     * @param tokens their numbers
+     * @param begins for each the first character of the text that it is of, counted in code points
+     * @param ends for each the character behind its last one; the same as the first where it is of none
+     */
+    @SuppressWarnings("ArrayRecordComponent") // never compared
+    public record Placed(int[] tokens, int[] begins, int[] ends) {}
+
+    /** The tokens of a text with the places that they are of; as {@link #encode}. */
+    public Placed encodePlaced(String text) {
+        String whole = whole(text);
+        return encoded(() -> TokenizersLibrary.LIB.encode(handle, whole, false), encoding -> {
+            CharSpan[] spans = TokenizersLibrary.LIB.getTokenCharSpans(encoding);
+            return new Placed(
+                    numbers(TokenizersLibrary.LIB.getTokenIds(encoding)),
+                    Arrays.stream(spans)
+                            .mapToInt(span -> span == null ? 0 : span.getStart())
+                            .toArray(),
+                    Arrays.stream(spans)
+                            .mapToInt(span -> span == null ? 0 : span.getEnd())
+                            .toArray());
+        });
     }
 
     private static Words words(long encoding) {

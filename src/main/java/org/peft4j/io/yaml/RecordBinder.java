@@ -10,7 +10,6 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.NearestName;
@@ -38,11 +37,20 @@ final class RecordBinder {
             return chosen(choice, spelledOut(type, layers), base, path);
         }
         List<YamlNode.Mapping> maps = mappings(type, layers, path);
+        refuseUnknown(type, maps, path);
+        return bound(type, maps, base, path);
+    }
+
+    /** The record of the keys that are its own; there may be others. */
+    private Object bound(Class<?> type, List<YamlNode.Mapping> maps, @Nullable Record base, String path) {
         RecordComponent[] components = type.getRecordComponents();
-        refuseUnknown(type, maps, components, path);
         Map<String, Object> defaults = new LinkedHashMap<>(schema.defaults.getOrDefault(type, Map.of()));
         if (base != null && type.isInstance(base)) {
             defaults.putAll(RecordTree.components(base));
+        }
+        List<String> alternatives = schema.alternatives.getOrDefault(type, List.of());
+        if (alternatives.stream().anyMatch(key -> !layersOf(key, maps).isEmpty())) {
+            defaults.keySet().removeAll(alternatives);
         }
         Object[] values = new Object[components.length];
         for (int i = 0; i < components.length; i++) {
@@ -54,6 +62,9 @@ final class RecordBinder {
     private @Nullable Object component(
             RecordComponent component, List<YamlNode.Mapping> maps, Map<String, Object> defaults, String path) {
         String key = YamlSchema.snakeCase(component.getName());
+        if (schema.flat.contains(component.getType())) {
+            return bound(component.getType(), maps, (Record) defaults.get(key), path);
+        }
         String keyPath = path.isEmpty() ? key : path + "." + key;
         Object preset = defaults.get(key);
         List<YamlNode> layers = layersOf(key, maps);
@@ -87,7 +98,13 @@ final class RecordBinder {
         if (raw == Map.class) {
             return map(argument(type, 1), layers, preset, path);
         }
-        return YamlValues.scalar(raw, last, path);
+        if (raw == Object.class) {
+            return YamlValues.plain(last, path);
+        }
+        Object former = last instanceof YamlNode.Scalar scalar && scalar.text() != null
+                ? schema.formerNames.getOrDefault(raw, Map.of()).get(scalar.text())
+                : null;
+        return former != null ? former : YamlValues.scalar(raw, last, path);
     }
 
     private List<Object> list(Type item, YamlNode node, String path) {
@@ -179,7 +196,7 @@ final class RecordBinder {
             if (layer instanceof YamlNode.Mapping mapping) {
                 maps.add(mapping);
             } else {
-                throw YamlValues.wrong("a map with the keys " + keys(type.getRecordComponents()), layer, path);
+                throw YamlValues.wrong("a map with the keys " + schema.keys(type), layer, path);
             }
         }
         return maps;
@@ -199,8 +216,8 @@ final class RecordBinder {
         return layers;
     }
 
-    private void refuseUnknown(Class<?> type, List<YamlNode.Mapping> maps, RecordComponent[] components, String path) {
-        List<String> known = keys(components);
+    private void refuseUnknown(Class<?> type, List<YamlNode.Mapping> maps, String path) {
+        List<String> known = schema.keys(type);
         for (YamlNode.Mapping map : maps) {
             for (String key : map.values().keySet()) {
                 if (known.contains(key)) {
@@ -239,12 +256,6 @@ final class RecordBinder {
         }
         String where = maps.isEmpty() ? "" : " (" + maps.get(0).where() + ")";
         return new ConfigException("missing key '" + key + "'" + YamlValues.in(path) + where);
-    }
-
-    private static List<String> keys(RecordComponent[] components) {
-        return Arrays.stream(components)
-                .map(component -> YamlSchema.snakeCase(component.getName()))
-                .collect(Collectors.toList());
     }
 
     private static Type argument(Type type, int index) {

@@ -22,7 +22,13 @@ final class RecordTree {
         schema.choices
                 .values()
                 .forEach(choice -> choice.nameOf(record.getClass()).ifPresent(name -> map.put(choice.key(), name)));
-        components(record).forEach((key, value) -> map.put(key, value(value)));
+        components(record).forEach((key, value) -> {
+            if (value instanceof Record nested && schema.flat.contains(nested.getClass())) {
+                map.putAll(map(nested));
+            } else {
+                map.put(key, value(value));
+            }
+        });
         return map;
     }
 

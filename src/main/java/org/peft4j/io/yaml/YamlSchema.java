@@ -3,13 +3,17 @@ package org.peft4j.io.yaml;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -38,6 +42,9 @@ public final class YamlSchema {
     final Map<Class<?>, Form<?>> forms;
     final Map<Class<?>, Map<String, String>> renamed;
     final Map<String, String> moved;
+    final Set<Class<?>> flat;
+    final Map<Class<?>, List<String>> alternatives;
+    final Map<Class<?>, Map<String, Object>> formerNames;
 
     private YamlSchema(Builder builder) {
         defaults = Map.copyOf(builder.defaults);
@@ -46,6 +53,9 @@ public final class YamlSchema {
         forms = Map.copyOf(builder.forms);
         renamed = Map.copyOf(builder.renamed);
         moved = Collections.unmodifiableMap(new TreeMap<>(builder.moved));
+        flat = Set.copyOf(builder.flat);
+        alternatives = Map.copyOf(builder.alternatives);
+        formerNames = Map.copyOf(builder.formerNames);
     }
 
     /** A schema for records that need no more than their components. */
@@ -63,6 +73,15 @@ public final class YamlSchema {
         return node instanceof YamlNode.Scalar && key != null && !node.isNull()
                 ? new YamlNode.Mapping(node.where(), Map.of(key, node), Map.of(key, node.where()))
                 : node;
+    }
+
+    /** The keys of a record, those of flat records in it among them. */
+    List<String> keys(Class<?> type) {
+        return Arrays.stream(type.getRecordComponents())
+                .flatMap(component -> flat.contains(component.getType())
+                        ? keys(component.getType()).stream()
+                        : Stream.of(snakeCase(component.getName())))
+                .toList();
     }
 
     /** {@code learningRate} → {@code learning_rate}. */
@@ -88,6 +107,9 @@ public final class YamlSchema {
         private final Map<Class<?>, Form<?>> forms = new HashMap<>();
         private final Map<Class<?>, Map<String, String>> renamed = new HashMap<>();
         private final Map<String, String> moved = new TreeMap<>();
+        private final Set<Class<?>> flat = new HashSet<>();
+        private final Map<Class<?>, List<String>> alternatives = new HashMap<>();
+        private final Map<Class<?>, Map<String, Object>> formerNames = new HashMap<>();
 
         private Builder() {}
 
@@ -139,6 +161,24 @@ public final class YamlSchema {
         /** Keys that other tools or older versions use; they are refused with the name used here. */
         public Builder renamed(Class<? extends Record> type, Map<String, String> newNames) {
             renamed.put(type, Map.copyOf(newNames));
+            return this;
+        }
+
+        /** Where this record is a component of another one, its keys stand among those of that one. */
+        public Builder flat(Class<? extends Record> type) {
+            flat.add(type);
+            return this;
+        }
+
+        /** Keys of a record of which one is given: where one of them is, the others have no default. */
+        public Builder alternatives(Class<? extends Record> type, String... keys) {
+            alternatives.put(type, List.of(keys));
+            return this;
+        }
+
+        /** What an enum's constants were called in earlier files; they are read as before. */
+        public <E extends Enum<E>> Builder formerNames(Class<E> type, Map<String, E> names) {
+            formerNames.put(type, Map.copyOf(names));
             return this;
         }
 

@@ -53,6 +53,20 @@ final class YamlValues {
         return number(type, text, node, path);
     }
 
+    /** A value of a map that takes any: true, false, a number, else a text. */
+    static Object plain(YamlNode node, String path) {
+        String text = node instanceof YamlNode.Scalar scalar ? scalar.text() : null;
+        if (text == null) {
+            throw wrong("a text, a number, true or false", node, path);
+        }
+        if (text.equals("true") || text.equals("false")) {
+            return Boolean.valueOf(text);
+        }
+        return NUMBER.matcher(text).matches()
+                ? number(WHOLE.matcher(text).matches() ? Long.class : Double.class, text, node, path)
+                : text;
+    }
+
     /** The constant that a value names. */
     static <E> E named(Map<String, E> constants, YamlNode node) {
         E constant =

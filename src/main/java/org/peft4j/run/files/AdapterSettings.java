@@ -14,6 +14,7 @@ import org.peft4j.config.ProblemType;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
 import org.peft4j.data.Labels;
+import org.peft4j.data.template.ChatTemplates;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AtomicFileSets;
@@ -34,6 +35,9 @@ import org.peft4j.run.RunConfigFile;
  */
 public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
     public static final String FILE = "peft4j.json";
+
+    /** The chat template that a language model's rows were rendered with, beside it. */
+    static final String TEMPLATE = ChatTemplates.FILE;
 
     private static final String TASK = "task";
     private static final String HASH = "base_sha256";

@@ -57,6 +57,7 @@ public final class RunDirectory {
             AdapterFiles.TENSORS,
             AdapterFiles.CONFIG,
             AdapterSettings.FILE,
+            AdapterSettings.TEMPLATE,
             RUN,
             METRICS,
             REPORT,

@@ -5,33 +5,40 @@ import org.peft4j.data.TextTokenizer.Tokens;
 import org.peft4j.task.Example;
 
 /**
- * One text, a prompt with its response, or several of them that were put together; none sees another.
+ * One row, or several of them that were put together; none sees another.
  *
  * @param sequences their tokens
- * @param firsts for each the number of its first token that counts, from 0; all behind it count, too. Token 0 can be told
- *     from a row that an adapter inserts before it alone, and counts nowhere else
+ * @param counts for each of them which tokens count. Token 0 can be told from a row that an adapter inserts before it alone,
+ *     and counts nowhere else
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared
-record LanguageExample(List<Tokens> sequences, int[] firsts, long line) implements Example {
+record LanguageExample(List<Tokens> sequences, List<boolean[]> counts, long line) implements Example {
     /** One sequence. */
-    static LanguageExample of(Tokens tokens, int first, long line) {
-        return new LanguageExample(List.of(tokens), new int[] {first}, line);
+    static LanguageExample of(Tokens tokens, boolean[] counts, long line) {
+        return new LanguageExample(List.of(tokens), List.of(counts), line);
     }
 
-    /**
-     * The first token of a sequence that counts.
-     *
-     * @param inserted rows that adapters insert before it
-     */
-    int first(int sequence, int inserted) {
-        return Math.max(inserted > 0 ? 0 : 1, firsts[sequence]);
+    /** Whether a token of a sequence counts, where so many rows are inserted before it. */
+    boolean counts(int sequence, int token, int inserted) {
+        return counts.get(sequence)[token] && (token > 0 || inserted > 0);
+    }
+
+    /** The first token of a sequence that counts if something can tell it, or behind its last one. */
+    int first(int sequence) {
+        boolean[] own = counts.get(sequence);
+        int token = 0;
+        while (token < own.length && !own[token]) {
+            token++;
+        }
+        return token;
     }
 
     /** How many tokens count, where so many rows are inserted before each sequence. */
     int counted(int inserted) {
         int n = 0;
-        for (int s = 0; s < firsts.length; s++) {
-            n += Math.max(0, sequences.get(s).tokens().length - first(s, inserted));
+        for (int s = 0; s < counts.size(); s++) {
+            for (int token = 0; token < counts.get(s).length; token++) {
+                n += counts(s, token, inserted) ? 1 : 0;
+            }
         }
         return n;
     }

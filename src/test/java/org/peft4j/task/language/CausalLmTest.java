@@ -3,7 +3,10 @@ package org.peft4j.task.language;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.data.Offset.offset;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
@@ -13,6 +16,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.peft4j.Fixtures;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.TextTokenizer.Tokens;
+import org.peft4j.data.chat.ChatFormat;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.spi.AdapterStore;
@@ -30,15 +34,33 @@ import org.peft4j.task.Evaluator;
 
 /** Which tokens count, as in Hugging Face PEFT: the loss of tiny-llama's texts with its adapters. */
 class CausalLmTest {
-    private static final CausalLm TASK = new CausalLm(CausalLmConfig.defaults());
+    private static final CausalLm TASK = task();
     private static final Fixtures.Sentences TEXTS =
             Fixtures.sentences(Fixtures.read(Fixtures.TINY_LLAMA.resolve("expected.safetensors")));
+
+    private static CausalLm task() {
+        try {
+            return new CausalLm(
+                    CausalLmConfig.defaults(), ChatFormat.open(Fixtures.TINY_LLAMA, null, null, Map.of()), null);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static boolean[] counts(int tokens, int first) {
+        boolean[] counts = new boolean[tokens];
+        Arrays.fill(counts, Math.min(tokens, first), tokens, true);
+        return counts;
+    }
 
     /** @param first token that counts, if something can tell it */
     private static Batch<LanguageExample> batch(int first, boolean packed) {
         List<LanguageExample> examples = new ArrayList<>();
         for (int s = 0; s < TEXTS.lengths().length; s++) {
-            examples.add(LanguageExample.of(new Tokens(TEXTS.only(s).tokens(), null, false), first, s + 1));
+            examples.add(LanguageExample.of(
+                    new Tokens(TEXTS.only(s).tokens(), null, false),
+                    counts(TEXTS.only(s).tokens().length, first),
+                    s + 1));
         }
         return Batch.of(packed ? List.of(joined(examples)) : examples, i -> "text " + i);
     }
@@ -48,7 +70,7 @@ class CausalLmTest {
                 examples.stream()
                         .flatMap(example -> example.sequences().stream())
                         .toList(),
-                examples.stream().mapToInt(example -> example.firsts()[0]).toArray(),
+                examples.stream().map(example -> example.counts().get(0)).toList(),
                 1);
     }
 

@@ -1,0 +1,167 @@
+package org.peft4j.task.language;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.CausalLmConfig.Rows;
+import org.peft4j.data.Row;
+import org.peft4j.data.chat.Conversation;
+
+/**
+ * What a row of data says to a language model, whichever form it has.
+ *
+ * <pre>
+ * form            columns                                  becomes
+ * text            text                                     a text
+ * prompt          prompt, response or completion           a turn; with a completion and a template a conversation
+ * messages        messages, tools                          a conversation
+ * conversations   conversations, tools, system             a conversation
+ * instruction     instruction, input, output               a conversation; without a template a turn in Alpaca's form
+ * </pre>
+ */
+sealed interface LanguageRow {
+    /** A text. */
+    record Text(String text) implements LanguageRow {}
+
+    /** A prompt and what answers it, tokenised by themselves. */
+    record Turn(String prompt, String response) implements LanguageRow {}
+
+    /** Messages, which a chat template makes a text of. */
+    record Chat(Conversation conversation) implements LanguageRow {}
+
+    String COMPLETION = "completion";
+    String CONVERSATIONS = "conversations";
+    String TOOLS = "tools";
+    String SYSTEM = "system";
+    String INSTRUCTION = "instruction";
+    String INPUT = "input";
+    String OUTPUT = "output";
+
+    /** How many characters it has, about. */
+    default long characters() {
+        if (this instanceof Turn turn) {
+            return (long) turn.prompt().length() + turn.response().length();
+        }
+        if (this instanceof Chat chat) {
+            return chat.conversation().messages().stream()
+                    .mapToLong(message -> String.valueOf(message.get("content")).length())
+                    .sum();
+        }
+        return ((Text) this).text().length();
+    }
+
+    /**
+     * Reads a row.
+     *
+     * @param withTemplate whether there is a chat template
+     * @throws org.peft4j.error.MalformedFileException if it is of no form, or of several
+     */
+    static LanguageRow of(Row row, CausalLmConfig config, boolean withTemplate) {
+        return switch (form(row, config)) {
+            case TEXT -> new Text(row.text(config.text()));
+            case MESSAGES -> new Chat(Conversation.of(row.messages(config.messages()), row.tools(TOOLS)));
+            case CONVERSATIONS -> new Chat(Conversation.of(conversation(row), row.tools(TOOLS)));
+            case INSTRUCTION -> instruction(row, withTemplate);
+            case PROMPT -> prompt(row, config, withTemplate);
+            case AUTO -> throw new AssertionError("decided");
+        };
+    }
+
+    /** The form of a row: the chosen one, or the only one whose columns it has. */
+    static Rows form(Row row, CausalLmConfig config) {
+        if (config.columns().rows() != Rows.AUTO) {
+            return config.columns().rows();
+        }
+        List<Rows> fitting = new ArrayList<>();
+        add(fitting, Rows.TEXT, row.has(config.text()));
+        add(fitting, Rows.PROMPT, row.has(config.prompt()) && (row.has(config.response()) || row.has(COMPLETION)));
+        add(fitting, Rows.MESSAGES, row.has(config.messages()));
+        add(
+                fitting,
+                Rows.CONVERSATIONS,
+                row.has(CONVERSATIONS) && !config.messages().equals(CONVERSATIONS));
+        add(fitting, Rows.INSTRUCTION, row.has(INSTRUCTION) && row.has(OUTPUT));
+        if (fitting.size() > 1) {
+            throw row.wrong("the columns " + row.fields().keySet() + " fit more than one form of rows: "
+                    + String.join(", ", fitting.stream().map(LanguageRow::name).toList())
+                    + "; say which is meant by task.rows, or take the other columns out");
+        }
+        if (fitting.isEmpty()) {
+            throw row.wrong("expected a text in column '" + config.text() + "', a prompt in column '" + config.prompt()
+                    + "' and a response in column '" + config.response() + "' (or '" + COMPLETION
+                    + "'), messages in column '" + config.messages() + "' or '" + CONVERSATIONS + "', or '"
+                    + INSTRUCTION + "' and '" + OUTPUT + "', received the columns "
+                    + row.fields().keySet());
+        }
+        return fitting.get(0);
+    }
+
+    /** The name of a form in files and messages. */
+    static String name(Rows form) {
+        return form.name().toLowerCase(Locale.ROOT);
+    }
+
+    private static void add(List<Rows> fitting, Rows form, boolean fits) {
+        if (fits) {
+            fitting.add(form);
+        }
+    }
+
+    /** ShareGPT's rows may have the system's message in a column of its own. */
+    private static List<Map<String, @Nullable Object>> conversation(Row row) {
+        List<Map<String, @Nullable Object>> messages = row.messages(CONVERSATIONS);
+        if (!row.has(SYSTEM) || row.text(SYSTEM).isEmpty()) {
+            return messages;
+        }
+        if (SYSTEM.equals(messages.get(0).get("role"))) {
+            throw row.wrong("a system message stands in column '" + SYSTEM + "' and at the beginning of column '"
+                    + CONVERSATIONS + "'; take one of them out");
+        }
+        List<Map<String, @Nullable Object>> all = new ArrayList<>();
+        all.add(Map.of("role", SYSTEM, "content", row.text(SYSTEM)));
+        all.addAll(messages);
+        return all;
+    }
+
+    private static LanguageRow instruction(Row row, boolean withTemplate) {
+        for (String other : List.of(SYSTEM, "history")) {
+            Object value = row.fields().get(other);
+            if (value != null && !value.equals("") && !value.equals(List.of())) {
+                throw row.wrong(
+                        "rows with an instruction have no column '" + other + "' here; write such rows as messages");
+            }
+        }
+        String instruction = row.text(INSTRUCTION);
+        String input = row.has(INPUT) ? row.text(INPUT) : "";
+        String output = row.text(OUTPUT);
+        return withTemplate
+                ? new Chat(Conversation.of(input.isEmpty() ? instruction : instruction + "\n" + input, output))
+                : new Turn(AlpacaPrompt.of(instruction, input), output);
+    }
+
+    private static LanguageRow prompt(Row row, CausalLmConfig config, boolean withTemplate) {
+        boolean completion = row.has(COMPLETION) && !config.response().equals(COMPLETION);
+        if (completion && row.has(config.response())) {
+            throw row.wrong("the row has two answers, in the columns '" + config.response() + "' and '" + COMPLETION
+                    + "'; take one of them out");
+        }
+        if (!completion) {
+            return new Turn(row.text(config.prompt()), row.text(config.response()));
+        }
+        boolean list = row.fields().get(config.prompt()) instanceof List;
+        if (list != row.fields().get(COMPLETION) instanceof List) {
+            throw row.wrong("expected two texts, or two lists of messages, in the columns '" + config.prompt()
+                    + "' and '" + COMPLETION + "', received one of each");
+        }
+        if (list) {
+            return new Chat(Conversation.of(row.messages(config.prompt()), row.messages(COMPLETION), row.tools(TOOLS)));
+        }
+        String prompt = row.text(config.prompt());
+        return withTemplate
+                ? new Chat(Conversation.of(prompt, row.text(COMPLETION)))
+                : new Turn(prompt, row.text(COMPLETION));
+    }
+}
