@@ -11,6 +11,7 @@ import java.util.Objects;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.data.Batches;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.lifetime.Lease;
@@ -195,7 +196,12 @@ public final class LoadedAdapter implements AutoCloseable {
             Dataset<E> data = task.task().read(reader, task.tokenizer());
             data.checkVocabulary(base.opened().model().info().vocabulary());
             return Inference.evaluate(
-                    base.opened().model(), task.task(), task.model().head(), task.adapter(), data, batchSize);
+                    base.opened().model(),
+                    task.task(),
+                    task.model().head(),
+                    task.adapter(),
+                    data,
+                    Batches.inOrder(data.size(), batchSize));
         }
     }
 

@@ -52,6 +52,7 @@ import picocli.CommandLine.Spec;
             EmbedCommand.class,
             ScoreCommand.class,
             GenerateCommand.class,
+            ShowCommand.class,
             MergeCommand.class,
             MethodsCommand.class,
             BenchCommand.class
@@ -149,6 +150,11 @@ public final class Main implements Callable<Integer> {
     /** Where results go. */
     PrintStream out() {
         return out;
+    }
+
+    /** Whether people read the results as they come. */
+    boolean isTerminal() {
+        return terminal;
     }
 
     /** Where everything else goes. */

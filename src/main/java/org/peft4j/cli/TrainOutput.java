@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
@@ -57,7 +58,8 @@ final class TrainOutput implements TrainListener {
             }
             print("  %,9d  '%s'", label.getValue(), label.getKey());
         }
-        print("%,d rows, %,d steps of %,d rows; %s", run.rows().examples(), run.totalSteps(), stepSize(), cut(run));
+        texts(run.rows());
+        print("%,d rows, %,d steps of %s; %s", run.rows().examples(), run.totalSteps(), stepSize(), cut(run));
         print(
                 "%,d of %,d parameters are trained (%.2f %%)",
                 run.parameters().trained(),
@@ -69,8 +71,36 @@ final class TrainOutput implements TrainListener {
         print("");
     }
 
-    private long stepSize() {
-        return (long) config.training().batchSize() * config.training().gradientAccumulation();
+    /** How rows of a language model became texts, and these packs. */
+    private void texts(RunSummary.Rows rows) {
+        RunSummary.Texts texts = rows.texts();
+        if (texts == null) {
+            return;
+        }
+        print(
+                "rows by form: %s",
+                texts.forms().entrySet().stream()
+                        .map(form -> String.format(Locale.ROOT, "%,d %s", form.getValue(), form.getKey()))
+                        .collect(Collectors.joining(", ")));
+        if (texts.template() != null) {
+            print("chat template: %s", texts.template());
+        }
+        if (texts.full() != null) {
+            print(
+                    "packed into %,d rows of at most %,d tokens, which are %.1f %% full",
+                    rows.examples(), config.task().maxLength(), 100 * texts.full());
+        }
+    }
+
+    private String stepSize() {
+        int accumulation = config.training().gradientAccumulation();
+        return config.training().batchTokens() > 0
+                ? String.format(
+                        Locale.ROOT,
+                        "at most %,d tokens",
+                        (long) config.training().batchTokens() * accumulation)
+                : String.format(
+                        Locale.ROOT, "%,d rows", (long) config.training().batchSize() * accumulation);
     }
 
     private String cut(RunSummary run) {

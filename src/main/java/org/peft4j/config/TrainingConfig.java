@@ -4,13 +4,15 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.IntToLongFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
  * How a run trains.
  *
  * @param epochs how often all of the data is seen
  * @param maxSteps stop after this many optimiser steps; 0 means no limit
- * @param batchSize examples in one forward and backward pass
+ * @param batch how much goes through one forward and backward pass
  * @param optimizer how parameters are changed by their gradients
  * @param schedule how the learning rate changes in the course of training
  * @param maxGradNorm gradients are scaled down to this norm; 0 means never
@@ -27,7 +29,7 @@ import java.util.Objects;
 public record TrainingConfig(
         int epochs,
         long maxSteps,
-        int batchSize,
+        BatchLimit batch,
         OptimizerConfig optimizer,
         ScheduleConfig schedule,
         double maxGradNorm,
@@ -39,6 +41,32 @@ public record TrainingConfig(
         long saveEvery,
         long evaluateEvery,
         Map<String, GroupOverride> groups) {
+    /**
+     * How much goes through one forward and backward pass: one of both is given. In run files they stand among the other keys.
+     *
+     * @param batchSize examples
+     * @param batchTokens most tokens: batches take examples, in the epoch's order, as long as they have no more together. A
+     *     longer example is a batch by itself
+     */
+    public record BatchLimit(
+            @Nullable Integer batchSize, @Nullable Integer batchTokens) {
+        public BatchLimit {
+            if (batchSize != null && batchTokens != null) {
+                throw new IllegalArgumentException(
+                        "batchTokens must stand alone, but batch_size is given, too; leave one of them out");
+            }
+            if (batchSize == null && batchTokens == null) {
+                throw new IllegalArgumentException("batchSize must be given, or batch_tokens; got none of them");
+            }
+            if (batchSize != null) {
+                Checks.atLeast(1, batchSize, "batchSize");
+            }
+            if (batchTokens != null) {
+                Checks.atLeast(1, batchTokens, "batchTokens");
+            }
+        }
+    }
+
     /** What is computed again in the backward pass: time for memory. */
     public enum Checkpointing {
         /** Nothing. */
@@ -50,7 +78,7 @@ public record TrainingConfig(
     public TrainingConfig {
         Checks.atLeast(1, epochs, "epochs");
         Checks.atLeast(0, maxSteps, "maxSteps");
-        Checks.atLeast(1, batchSize, "batchSize");
+        Objects.requireNonNull(batch, "batch");
         Objects.requireNonNull(optimizer, "optimizer");
         Objects.requireNonNull(schedule, "schedule");
         Checks.atLeastZero(maxGradNorm, "maxGradNorm");
@@ -72,11 +100,26 @@ public record TrainingConfig(
         return new Builder();
     }
 
-    /** Optimiser steps of a run over this many examples: the last step of an epoch may have fewer batches. */
-    public long totalSteps(long examples) {
-        long batches = (examples + batchSize - 1) / batchSize;
-        long stepsPerEpoch = (batches + gradientAccumulation - 1) / gradientAccumulation;
-        long steps = Math.multiplyExact(stepsPerEpoch, (long) epochs);
+    /** Examples in one forward and backward pass; 0 where tokens limit it. */
+    public int batchSize() {
+        return batch.batchSize() == null ? 0 : batch.batchSize();
+    }
+
+    /** Most tokens in one forward and backward pass; 0 where examples are counted. */
+    public int batchTokens() {
+        return batch.batchTokens() == null ? 0 : batch.batchTokens();
+    }
+
+    /**
+     * Optimiser steps of a run: the last step of an epoch may have fewer batches.
+     *
+     * @param batches how many an epoch (from 0) has
+     */
+    public long totalSteps(IntToLongFunction batches) {
+        long steps = 0;
+        for (int epoch = 0; epoch < epochs && (maxSteps == 0 || steps < maxSteps); epoch++) {
+            steps += (batches.applyAsLong(epoch) + gradientAccumulation - 1) / gradientAccumulation;
+        }
         return maxSteps == 0 ? steps : Math.min(maxSteps, steps);
     }
 
@@ -87,7 +130,7 @@ public record TrainingConfig(
     public static final class Builder {
         private int epochs = 1;
         private long maxSteps;
-        private int batchSize = 16;
+        private BatchLimit batch = new BatchLimit(16, null);
         private OptimizerConfig optimizer = OptimizerConfig.defaults();
         private ScheduleConfig schedule = ScheduleConfig.defaults();
         private double maxGradNorm = 1.0;
@@ -112,8 +155,15 @@ public record TrainingConfig(
             return this;
         }
 
+        /** The number of examples in one forward and backward pass. */
         public Builder batchSize(int value) {
-            batchSize = value;
+            batch = new BatchLimit(value, null);
+            return this;
+        }
+
+        /** The most tokens in one forward and backward pass, in place of a number of examples. */
+        public Builder batchTokens(int value) {
+            batch = new BatchLimit(null, value);
             return this;
         }
 
@@ -209,7 +259,7 @@ public record TrainingConfig(
             return new TrainingConfig(
                     epochs,
                     maxSteps,
-                    batchSize,
+                    batch,
                     optimizer,
                     schedule,
                     maxGradNorm,

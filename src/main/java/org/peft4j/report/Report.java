@@ -154,6 +154,10 @@ public final class Report {
                 whole(cut),
                 "training rows cut",
                 "of " + whole(texts) + (length.isNumber() ? ", at " + whole(length.asLong()) + " tokens" : ""));
+        JsonNode full = files.run.path("train_packs_full");
+        if (full.isNumber()) {
+            card("card", percent(full.asDouble()), "of the packs is full", whole(texts) + " packs");
+        }
         page.add("</div>");
     }
 

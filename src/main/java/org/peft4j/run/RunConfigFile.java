@@ -84,6 +84,8 @@ public final class RunConfigFile {
             .choice(MethodConfig.class, "type", methodTypes())
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
+            .flat(TrainingConfig.BatchLimit.class)
+            .alternatives(TrainingConfig.BatchLimit.class, "batch_size", "batch_tokens")
             .renamed(
                     TrainingConfig.class,
                     Map.of(

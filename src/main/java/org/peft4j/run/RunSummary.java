@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.config.RunConfig;
 
 /**
@@ -30,10 +31,31 @@ public record RunSummary(
      * @param examples texts to train on
      * @param cut how many of them were longer than the limit of tokens
      * @param labels the classes in the order of the outputs, and how many texts to train on have each
+     * @param texts how rows of a language model became texts; null for other tasks
      */
-    public record Rows(long examples, long cut, Map<String, Long> labels) {
+    public record Rows(
+            long examples,
+            long cut,
+            Map<String, Long> labels,
+            @Nullable Texts texts) {
         public Rows {
             labels = Collections.unmodifiableMap(new LinkedHashMap<>(labels));
+        }
+    }
+
+    /**
+     * How rows of a language model became texts.
+     *
+     * @param forms how many rows had which form: text, prompt, messages, conversations, instruction
+     * @param template what made texts of conversations: where the chat template stands; null where nothing had to
+     * @param full how full packs are, their tokens over their room, from 0 to 1; null where rows are not packed
+     */
+    public record Texts(
+            Map<String, Long> forms,
+            @Nullable String template,
+            @Nullable Double full) {
+        public Texts {
+            forms = Collections.unmodifiableMap(new LinkedHashMap<>(forms));
         }
     }
 

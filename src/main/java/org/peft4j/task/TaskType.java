@@ -6,6 +6,8 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ModelDirectory;
 
 /**
  * A kind of task. Stateless.
@@ -54,6 +56,13 @@ public interface TaskType<C extends TaskConfig> {
      */
     Prepared<?> prepare(C config, Origin origin, Rows train, @Nullable Rows validation, TextTokenizer tokenizer)
             throws IOException;
+
+    /**
+     * What shows rows as they will be trained, from the tokenizer's files and the adapter's alone: no weights are read.
+     *
+     * @param adapter the adapter's files, or null
+     */
+    ShownRow.Viewer viewer(C config, ModelDirectory directory, @Nullable AdapterFile adapter) throws IOException;
 
     /**
      * The task of a model or adapter that is used as it is.

@@ -9,7 +9,6 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.data.Batches;
 import org.peft4j.data.Row;
 import org.peft4j.metrics.Evaluation;
 import org.peft4j.model.BlockRunner;
@@ -31,11 +30,11 @@ import org.peft4j.task.Task;
 public final class Inference {
     private Inference() {}
 
-    /** Evaluates a task on rows with answers, in batches. */
+    /** Evaluates a task on rows with answers, in batches of these numbers of rows. */
     public static <E extends Example> Evaluation evaluate(
-            Model model, Task<E> task, Head head, @Nullable Adapter adapter, Dataset<E> data, int batchSize) {
+            Model model, Task<E> task, Head head, @Nullable Adapter adapter, Dataset<E> data, List<int[]> batches) {
         Evaluator<E> evaluator = task.evaluator();
-        for (int[] numbers : Batches.inOrder(data.size(), batchSize)) {
+        for (int[] numbers : batches) {
             List<E> examples =
                     Arrays.stream(numbers).mapToObj(data.examples()::get).toList();
             Part<E> part = new Part<>(task, head, adapter, examples, i -> data.where(numbers[i]));

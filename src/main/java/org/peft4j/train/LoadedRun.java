@@ -165,13 +165,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             EpochBatches batches = batches(config, prepared);
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
-            if (!task.sumsOverRows() && config.training().batchSize() < 2) {
-                throw new ConfigException("training.batch_size must be at least 2 where each row's loss sees the other"
-                        + " rows of its batch: of one row alone nothing can be learned, got 1");
-            }
-            if (!task.sumsOverRows() && config.training().gradientAccumulation() > 1) {
-                notes.add("each row's loss sees the other rows of its batch: gradient_accumulation "
-                        + config.training().gradientAccumulation() + " is not the same as a larger batch_size here");
+            if (!task.sumsOverRows()) {
+                checkWholeBatches(config, notes);
             }
             return new LoadedRun<>(inForce, prepared, model, adapter, opened.hash(), notes);
         } catch (IOException | RuntimeException e) {
@@ -180,6 +175,25 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             model.head().close();
             throw e;
+        }
+    }
+
+    /** For tasks where each row's loss sees the other rows of its batch. */
+    private static void checkWholeBatches(RunConfig config, List<String> notes) {
+        TrainingConfig training = config.training();
+        String why =
+                " where each row's loss sees the other rows of its batch: of one row alone nothing can be learned, got ";
+        if (training.batchSize() == 1) {
+            throw new ConfigException("training.batch_size must be at least 2" + why + 1);
+        }
+        int two = 4 * config.task().maxLength(); // two rows of two texts
+        if (training.batchTokens() > 0 && training.batchTokens() < two) {
+            throw new ConfigException("training.batch_tokens must be at least " + two
+                    + ", four texts of task.max_length" + why + training.batchTokens());
+        }
+        if (training.gradientAccumulation() > 1) {
+            notes.add("each row's loss sees the other rows of its batch: gradient_accumulation "
+                    + training.gradientAccumulation() + " is not the same as a larger batch_size here");
         }
     }
 
@@ -205,7 +219,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared) {
         return new EpochBatches(
-                config.training(), prepared.train().size(), prepared.task().sumsOverRows());
+                config.training(), prepared.train(), prepared.task().sumsOverRows());
     }
 
     private static Optional<String> warmup(TrainingConfig training, long steps) {

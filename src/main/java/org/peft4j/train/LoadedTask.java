@@ -88,13 +88,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             beside.otherBase(base.hash()).ifPresent(notes::add);
         }
         String name = TaskNames.choose(base.directory(), file, beside, type);
-        Map<String, @Nullable Object> all = new LinkedHashMap<>();
-        if (beside != null) {
-            all.putAll(RunConfigFile.taskMap(beside.task()));
-        }
-        all.put("type", name);
-        all.putAll(settings);
-        TaskConfig config = RunConfigFile.task(all, "task settings");
+        TaskConfig config = config(name, beside, settings);
         Origin origin = new Origin(base.model(), base.directory(), file, beside == null ? null : beside.task(), notes);
         boolean lengthSaid = beside != null || settings.containsKey(MAX_LENGTH);
         return load(
@@ -104,6 +98,17 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
                 lengthSaid ? OptionalInt.of(config.maxLength()) : OptionalInt.empty(),
                 settings.containsKey(MAX_LENGTH),
                 texts);
+    }
+
+    /** The settings of a task: those that are said, over those that stand beside the adapter. */
+    static TaskConfig config(String name, @Nullable AdapterSettings beside, Map<String, ?> settings) {
+        Map<String, @Nullable Object> all = new LinkedHashMap<>();
+        if (beside != null) {
+            all.putAll(RunConfigFile.taskMap(beside.task()));
+        }
+        all.put("type", name);
+        all.putAll(settings);
+        return RunConfigFile.task(all, "task settings");
     }
 
     private static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin)

@@ -27,6 +27,7 @@ import org.peft4j.run.TrainListener;
 import org.peft4j.run.files.MetricsFile;
 import org.peft4j.run.files.RunDirectory;
 import org.peft4j.run.files.RunLock;
+import org.peft4j.task.Dataset;
 import org.peft4j.task.Example;
 
 /**
@@ -58,7 +59,7 @@ public final class TrainingRun<E extends Example> {
         this.interrupts = interrupts;
         summary = new RunSummary(
                 run.config,
-                new RunSummary.Rows(run.train.size(), run.train.cut(), run.train.labelCounts()),
+                new RunSummary.Rows(run.train.size(), run.train.cut(), run.train.labelCounts(), texts(run.train)),
                 run.batches.totalSteps(),
                 new RunSummary.Parameters(run.adapter.elements(), run.modelParameters()),
                 new RunSummary.Environment(
@@ -68,6 +69,14 @@ public final class TrainingRun<E extends Example> {
         metrics = MetricsFile.append(directory.metricsFile());
         optimizer = new AdamW(run.groups);
         step = new TrainingStep<>(run, optimizer);
+    }
+
+    private static RunSummary.@Nullable Texts texts(Dataset<?> rows) {
+        Dataset.Texts texts = rows.texts();
+        return texts == null
+                ? null
+                : new RunSummary.Texts(
+                        texts.forms(), texts.template(), Double.isNaN(texts.full()) ? null : texts.full());
     }
 
     /**
@@ -207,16 +216,16 @@ public final class TrainingRun<E extends Example> {
     private void epochs() throws IOException {
         TrainingConfig training = run.config.training();
         for (int epoch = 0; epoch < training.epochs() && steps < summary.totalSteps(); epoch++) {
-            List<int[]> batches = run.batches.of(epoch);
+            List<int[]> all = run.batches.of(epoch);
             int accumulate = training.gradientAccumulation();
-            for (int i = 0; i < batches.size() && steps < summary.totalSteps(); i += accumulate) {
-                List<int[]> micro = batches.subList(i, Math.min(batches.size(), i + accumulate));
-                double seen = epoch + (double) Math.min(batches.size(), i + accumulate) / batches.size();
+            for (int i = 0; i < all.size() && steps < summary.totalSteps(); i += accumulate) {
+                List<int[]> micro = all.subList(i, Math.min(all.size(), i + accumulate));
+                double seen = epoch + (double) Math.min(all.size(), i + accumulate) / all.size();
                 step(micro, seen);
                 if (interrupts.seen()) {
                     return;
                 }
-                boolean last = i + accumulate >= batches.size() || steps == summary.totalSteps();
+                boolean last = i + accumulate >= all.size() || steps == summary.totalSteps();
                 if (training.saveEvery() > 0 && steps % training.saveEvery() == 0) {
                     save();
                 }
@@ -271,7 +280,7 @@ public final class TrainingRun<E extends Example> {
                 run.model.head(),
                 run.adapter,
                 run.validation,
-                run.config.training().batchSize()));
+                new EpochBatches(run.config.training(), run.validation, true).inOrder()));
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);
     }

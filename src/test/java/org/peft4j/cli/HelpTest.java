@@ -36,6 +36,7 @@ class HelpTest {
                         "embed",
                         "score",
                         "generate",
+                        "show",
                         "merge",
                         "methods",
                         "bench",

@@ -471,7 +471,7 @@ class RunConfigFileTest {
                 .gradientAccumulation(accumulation)
                 .maxSteps(maxSteps)
                 .build()
-                .totalSteps(examples);
+                .totalSteps(epoch -> (examples + batchSize - 1) / batchSize);
     }
 
     private Path file() {

@@ -42,7 +42,7 @@ public final class SampleRun {
     public static RunSummary summary(Path output) {
         return new RunSummary(
                 config(output),
-                new RunSummary.Rows(2000, 431, Map.of("ham", 1000L, "spam", 1000L)),
+                new RunSummary.Rows(2000, 431, Map.of("ham", 1000L, "spam", 1000L), null),
                 250,
                 new RunSummary.Parameters(222_722, 22_936_066),
                 new RunSummary.Environment(

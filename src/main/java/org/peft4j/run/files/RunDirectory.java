@@ -233,6 +233,12 @@ public final class RunDirectory {
         run.put("compute", summary.environment().compute());
         run.put("train_examples", summary.rows().examples());
         run.put("train_cut", summary.rows().cut());
+        RunSummary.Texts texts = summary.rows().texts();
+        if (texts != null) {
+            run.put("train_rows", texts.forms());
+            run.put("train_template", texts.template());
+            run.put("train_packs_full", texts.full());
+        }
         run.put("total_steps", summary.totalSteps());
         run.put("trainable_parameters", summary.parameters().trained());
         run.put("model_parameters", summary.parameters().model());

@@ -4,19 +4,24 @@ import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.ProblemType;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.data.Labels;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.TextTokenizer.Tokens;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
 import org.peft4j.io.Json;
+import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.HeadKind;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Origin;
 import org.peft4j.task.OutputLabels;
+import org.peft4j.task.ShownRow;
 import org.peft4j.task.TaskType;
 
 /** Sequence classification: which problem it is, and what the outputs are called. */
@@ -99,6 +104,22 @@ public final class SequenceClassificationType implements TaskType<SequenceClassi
         ProblemType problem = problem(config, origin, has);
         Labels labels = problem == ProblemType.REGRESSION ? regression(has, origin) : outputs.forUse(config.labels());
         return decided(config, problem, labels, outputs.adapterHead() > 0);
+    }
+
+    @Override
+    public ShownRow.Viewer viewer(
+            SequenceClassificationConfig config, ModelDirectory directory, @Nullable AdapterFile adapter) {
+        String pair = config.textPair();
+        return (rows, tokenizer) -> {
+            List<Tokens> tokens = SequenceClassification.tokens(config, rows, tokenizer);
+            return IntStream.range(0, rows.size())
+                    .mapToObj(i -> ShownRow.whole(
+                            rows.get(i).text(config.text())
+                                    + (pair == null ? "" : "\n" + rows.get(i).text(pair)),
+                            tokens.get(i).tokens(),
+                            "the loss is of the row's label, not of its tokens"))
+                    .toList();
+        };
     }
 
     private static SequenceClassification decided(

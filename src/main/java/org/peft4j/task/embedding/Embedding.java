@@ -110,7 +110,7 @@ final class Embedding implements Task<EmbeddedExample> {
                 .toList();
     }
 
-    private static List<Tokens> tokens(List<Row> rows, String column, TextTokenizer tokenizer) {
+    static List<Tokens> tokens(List<Row> rows, String column, TextTokenizer tokenizer) {
         return tokenizer.encode(
                 rows.stream().map(row -> row.text(column)).toList(),
                 i -> rows.get(i).where());

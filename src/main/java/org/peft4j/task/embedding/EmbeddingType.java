@@ -1,13 +1,19 @@
 package org.peft4j.task.embedding;
 
 import java.io.IOException;
+import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.Pooling;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.TextTokenizer.Tokens;
 import org.peft4j.error.ConfigException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ModelDirectory;
 import org.peft4j.task.Origin;
+import org.peft4j.task.ShownRow;
 import org.peft4j.task.TaskType;
 
 /** Embedding: how rows become a vector is the caller's choice, else the adapter's, else what the model directory says. */
@@ -72,5 +78,24 @@ public final class EmbeddingType implements TaskType<EmbeddingConfig> {
         }
         return new Embedding(
                 config.toBuilder().pooling(pooling).normalize(normalize).build());
+    }
+
+    @Override
+    public ShownRow.Viewer viewer(EmbeddingConfig config, ModelDirectory directory, @Nullable AdapterFile adapter) {
+        return (rows, tokenizer) -> {
+            List<Tokens> texts = Embedding.tokens(rows, config.text(), tokenizer);
+            List<Tokens> positives = Embedding.tokens(rows, config.positive(), tokenizer);
+            return IntStream.range(0, rows.size())
+                    .mapToObj(i -> ShownRow.whole(
+                            rows.get(i).text(config.text()) + "\n" + rows.get(i).text(config.positive()),
+                            IntStream.concat(
+                                            IntStream.of(texts.get(i).tokens()),
+                                            IntStream.of(positives.get(i).tokens()))
+                                    .toArray(),
+                            "two texts of " + texts.get(i).tokens().length + " and "
+                                    + positives.get(i).tokens().length
+                                    + " tokens; the loss is of their vectors, not of tokens"))
+                    .toList();
+        };
     }
 }

@@ -6,15 +6,19 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.data.chat.ChatFormat;
 import org.peft4j.data.template.ChatTemplate;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.HeadKind;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Origin;
+import org.peft4j.task.ShownRow;
 import org.peft4j.task.TaskType;
 
 /** Language modelling of texts, of responses to prompts, of conversations. */
@@ -51,7 +55,7 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
             CausalLmConfig config, Origin origin, Rows train, @Nullable Rows validation, TextTokenizer tokenizer)
             throws IOException {
         origin.layout(HeadKind.LANGUAGE); // refuses models that are none
-        ChatFormat format = format(config, origin);
+        ChatFormat format = format(config, origin.directory(), origin.adapter());
         RowEncoder encoder = new RowEncoder(config, format);
         AnsweredRows rows;
         try (RowReader reader = train.open(List.of())) {
@@ -95,14 +99,15 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
     @Override
     public CausalLm use(CausalLmConfig config, Origin origin) throws IOException {
         origin.layout(HeadKind.LANGUAGE);
-        ChatFormat format = format(config, origin);
+        ChatFormat format = format(config, origin.directory(), origin.adapter());
         return new CausalLm(config, format, chosen(format));
     }
 
-    private static ChatFormat format(CausalLmConfig config, Origin origin) throws IOException {
+    private static ChatFormat format(CausalLmConfig config, ModelDirectory directory, @Nullable AdapterFile adapter)
+            throws IOException {
         return ChatFormat.open(
-                origin.directory().directory(),
-                origin.adapter() == null ? null : origin.adapter().directory(),
+                directory.directory(),
+                adapter == null ? null : adapter.directory(),
                 config.chat().template(),
                 config.chat().templateVariables());
     }
@@ -110,5 +115,27 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
     /** What the caller or the adapter chose, which stays with it. */
     private static @Nullable ChatTemplate chosen(ChatFormat format) {
         return format.isChosen() ? format.template(false) : null;
+    }
+
+    /** Rows that are not packed. Of a text's first token, which inserted rows alone can tell, it says that it is not trained. */
+    @Override
+    public ShownRow.Viewer viewer(CausalLmConfig config, ModelDirectory directory, @Nullable AdapterFile adapter)
+            throws IOException {
+        RowEncoder encoder = new RowEncoder(config, format(config, directory, adapter));
+        return (rows, tokenizer) -> encoder.encode(rows, tokenizer, true).stream()
+                .map(row -> new ShownRow(
+                        row.rendered(),
+                        ShownRow.boxed(row.tokens().tokens()),
+                        trained(row.counts()),
+                        row.counts() == null ? row.reason() : row.tokens().cut() ? "the row is cut" : null))
+                .toList();
+    }
+
+    private static @Nullable List<Integer> trained(boolean @Nullable [] counts) {
+        return counts == null
+                ? null
+                : IntStream.range(0, counts.length)
+                        .mapToObj(token -> token > 0 && counts[token] ? 1 : 0)
+                        .toList();
     }
 }

@@ -11,10 +11,14 @@ import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.data.Labels;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.TextTokenizer.WordTokens;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ModelDirectory;
 import org.peft4j.metrics.EntityScores;
 import org.peft4j.model.HeadKind;
 import org.peft4j.task.Origin;
 import org.peft4j.task.OutputLabels;
+import org.peft4j.task.ShownRow;
 import org.peft4j.task.TaskType;
 
 /** Token classification: what the tags are called. */
@@ -115,5 +119,34 @@ public final class TokenClassificationType implements TaskType<TokenClassificati
 
     private static TokenClassification decided(TokenClassificationConfig config, Labels labels, boolean headAnew) {
         return new TokenClassification(config.withLabels(labels.names()), labels, headAnew);
+    }
+
+    @Override
+    public ShownRow.Viewer viewer(
+            TokenClassificationConfig config, ModelDirectory directory, @Nullable AdapterFile adapter) {
+        return (rows, tokenizer) -> {
+            List<WordTokens> tokens = TokenClassification.tokens(config, rows, tokenizer);
+            List<ShownRow> shown = new ArrayList<>();
+            for (int i = 0; i < rows.size(); i++) {
+                List<String> words = rows.get(i).texts(config.words());
+                TaggedExample example = TokenClassification.example(
+                        tokens.get(i),
+                        words.size(),
+                        TaggedExample.NONE,
+                        rows.get(i).line());
+                int[] trained = new int[tokens.get(i).tokens().length];
+                for (int first : example.firstOf()) {
+                    if (first >= 0) {
+                        trained[first] = 1;
+                    }
+                }
+                shown.add(new ShownRow(
+                        String.join(" ", words),
+                        ShownRow.boxed(tokens.get(i).tokens()),
+                        ShownRow.boxed(trained),
+                        null));
+            }
+            return shown;
+        };
     }
 }
