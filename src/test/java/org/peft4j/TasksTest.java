@@ -272,6 +272,44 @@ class TasksTest {
         assertThat(temporary.resolve("run")).doesNotExist();
     }
 
+    /** Conversations from memory, with a chat template of the caller's. */
+    @Test
+    void conversationsFromMemoryAreTrainedAndShown() throws IOException {
+        Path template = Fixtures.ROOT.resolve("chat-templates/own/chatml.jinja");
+        RunConfig config = config(
+                        CausalLmConfig.defaults().withTemplate(template.toString()), temporary.resolve("chat"))
+                .model(ModelConfig.of(Fixtures.TINY_LLAMA))
+                .build();
+        java.util.function.Supplier<Stream<Map<String, Object>>> rows = () -> rows(i -> Map.of(
+                "messages",
+                List.of(
+                        Map.of("role", "user", "content", word(i)),
+                        Map.of("role", "assistant", "content", word(i + 1)))));
+
+        Trainer.of(config).rows(rows.get()).train();
+
+        List<RowPreview.Shown> shown = new ArrayList<>();
+        try (RowPreview preview =
+                RowPreview.open(Fixtures.TINY_LLAMA, config.output(), LoadedAdapter.Options.defaults())) {
+            preview.show(rows.get(), shown::add);
+        }
+        assertThat(shown).hasSize(20);
+        RowPreview.Shown first = shown.get(0);
+        assertThat(first.where()).isEqualTo("row 1 of the stream");
+        assertThat(first.rendered())
+                .isEqualTo("<|im_start|>user\n" + word(0) + "<|im_end|>\n<|im_start|>assistant\n" + word(1)
+                        + "<|im_end|>\n");
+        assertThat(first.trained()).hasSameSizeAs(first.ids()).contains(0, 1);
+        assertThat(first.pieces()).hasSameSizeAs(first.ids());
+        try (BaseModel llama = BaseModel.open(Fixtures.TINY_LLAMA)) {
+            LoadedAdapter adapter = llama.load("chat", config.output());
+            assertThat(adapter.evaluate(rows.get(), 7).counts().get("tokens"))
+                    .isEqualTo(shown.stream()
+                            .mapToLong(row -> java.util.Collections.frequency(row.trained(), 1))
+                            .sum());
+        }
+    }
+
     // What is said of a text.
 
     @Test

@@ -36,6 +36,7 @@ class TaskBatchesTest {
                 TaskRuns.texts(),
                 TaskRuns.packedTexts(),
                 TaskRuns.responses(),
+                TaskRuns.chats(),
                 TaskRuns.cosines());
     }
 
@@ -47,6 +48,14 @@ class TaskBatchesTest {
     @MethodSource("sums")
     void accumulatedBatchesAreOneLargeBatch(TaskRuns task) throws IOException {
         same(TaskRuns.steps(whole(task)), TaskRuns.steps(accumulated(task, 1, 8)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("all")
+    void aBatchOfEnoughTokensIsOneOfAllRows(TaskRuns task) throws IOException {
+        Path run = task.trained(temporary, task.name(), "training.batch_size=null", "training.batch_tokens=100000");
+
+        same(TaskRuns.steps(whole(task)), TaskRuns.steps(run));
     }
 
     /** Three and three and two: the mean of their means would weigh the rows of the last one more. */
@@ -176,6 +185,10 @@ class TaskBatchesTest {
 
         assertThat(result.status()).isEqualTo(2);
         assertThat(result.err()).startsWith("peft4j: training.batch_size must be at least 2");
+        assertThat(TaskRuns.pairs()
+                        .train(temporary, "run", "training.batch_size=null", "training.batch_tokens=90")
+                        .err())
+                .startsWith("peft4j: training.batch_tokens must be at least 96, four texts of task.max_length");
         assertThat(temporary.resolve("run")).doesNotExist();
     }
 }

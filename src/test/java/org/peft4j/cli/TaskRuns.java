@@ -108,6 +108,21 @@ record TaskRuns(String name, Path model, String task, List<Map<String, Object>> 
                 rows(i -> Map.of("prompt", VOCABULARY[i], "response", text(i, 6))));
     }
 
+    static TaskRuns chats() {
+        return new TaskRuns(
+                "chats",
+                Fixtures.TINY_LLAMA,
+                "{type: causal-lm, max_length: 200, template: %s}"
+                        .formatted(Fixtures.ROOT.resolve("chat-templates/own/chatml.jinja")),
+                rows(i -> Map.of(
+                        "messages",
+                        List.of(
+                                Map.of("role", "user", "content", VOCABULARY[i]),
+                                Map.of("role", "assistant", "content", text(i, 6)),
+                                Map.of("role", "user", "content", text(i, 5)),
+                                Map.of("role", "assistant", "content", VOCABULARY[i])))));
+    }
+
     static TaskRuns cosines() {
         return new TaskRuns(
                 "cosines",

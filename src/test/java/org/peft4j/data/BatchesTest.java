@@ -45,4 +45,18 @@ class BatchesTest {
     private static IntStream flat(List<int[]> batches) {
         return batches.stream().flatMapToInt(Arrays::stream);
     }
+
+    @Test
+    void batchesOfTokensAreFilledInTheOrder() {
+        int[] tokens = {3, 4, 3, 12, 1, 9, 2};
+
+        assertThat(Batches.inOrder(tokens, 10))
+                .as("the row of 12 is a batch by itself")
+                .containsExactly(new int[] {0, 1, 2}, new int[] {3}, new int[] {4, 5}, new int[] {6});
+        assertThat(Batches.inOrder(new int[0], 10)).isEmpty();
+        assertThat(flat(Batches.shuffled(new int[100], 7, 3, 2)).toArray())
+                .as("the order of batches of rows")
+                .isEqualTo(flat(Batches.shuffled(100, 7, 3, 2)).toArray());
+        assertThatThrownBy(() -> Batches.inOrder(tokens, 0)).isInstanceOf(IllegalArgumentException.class);
+    }
 }

@@ -163,6 +163,10 @@ class RunConfigFileTest {
                 SHORT + "task: embedding",
                 SHORT + "task: {type: embedding, score: s, pooling: last, normalize: false, scale: 20, positive: p}",
                 SHORT + "task: {type: embedding, scale: 10}",
+                SHORT + "training: {batch_tokens: 4096}",
+                SHORT
+                        + "task: {type: causal-lm, rows: messages, messages: m, template: t.jinja, loss_on: last, truncation: left,"
+                        + " template_variables: {enable_thinking: false, effort: low, budget: 5, share: 0.5}}",
                 SHORT
                         + "task: {type: causal-lm, prompt: p, response: r, loss_on: all, packing: true, max_length: 9}")) {
             RunConfig config = read(yaml);
@@ -481,5 +485,83 @@ class RunConfigFileTest {
     private RunConfig read(String yaml, String... overrides) throws IOException {
         Path file = Files.writeString(file(), yaml);
         return RunConfigFile.read(file, new ArrayList<>(List.of(overrides)));
+    }
+
+    @Test
+    void keysOfRecordsWithinATaskStandAmongTheOthers() throws IOException {
+        CausalLmConfig task = (CausalLmConfig) read(
+                        SHORT
+                                + "task: {type: causal-lm, messages: chat, loss_on: assistant, max_length: 512, packing: true}",
+                        "task.template_variables.enable_thinking=false",
+                        "task.rows=messages")
+                .task();
+
+        assertThat(task)
+                .isEqualTo(CausalLmConfig.defaults()
+                        .withMessages("chat")
+                        .withRows(CausalLmConfig.Rows.MESSAGES)
+                        .withTemplateVariables(Map.of("enable_thinking", false))
+                        .withMaxLength(512)
+                        .withPacking(true));
+        assertThat(RunConfigFile.taskMap(task))
+                .containsOnlyKeys(
+                        "type",
+                        "rows",
+                        "text",
+                        "prompt",
+                        "response",
+                        "messages",
+                        "template",
+                        "template_variables",
+                        "loss_on",
+                        "max_length",
+                        "truncation",
+                        "packing");
+    }
+
+    /** What was called the response is the assistant's today. */
+    @Test
+    void earlierNamesOfValuesAreRead() throws IOException {
+        assertThat(read(SHORT + "task: {type: causal-lm, loss_on: response}").task())
+                .isEqualTo(CausalLmConfig.defaults());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            value = {
+                "task: {type: causal-lm, mesages: m}; unknown key 'mesages' in task; did you mean 'messages'?",
+                "task: {type: causal-lm, rows: mesages}; one of auto, text, prompt, messages, conversations, instruction",
+                "task: {type: causal-lm, messages: ''}; messages must name a column",
+                "task: {type: causal-lm, loss_on: user}; one of assistant, last, all",
+                "task: {type: causal-lm, template_variables: {a: [b]}}; a text, a number, true or false for 'a'",
+                "training: {batch_size: 4, batch_tokens: 9}; batch_tokens must stand alone, but batch_size is given, too",
+                "training: {batch_tokens: 0}; batch_tokens must be at least 1, got 0",
+                "training: {batch_size: null, batch_tokens: null}; batch_size must be given, or batch_tokens"
+            })
+    void wrongKeysOfRecordsWithinARecordAreToldWithTheirLine(String line, String message) {
+        assertThatThrownBy(() -> read(SHORT + line))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining(message)
+                .hasMessageContaining("spam.yaml, line ");
+    }
+
+    @Test
+    void batchesAreLimitedByRowsOrByTokens() throws IOException {
+        assertThat(read(SHORT).training().batchSize()).isEqualTo(16);
+        TrainingConfig tokens = read(SHORT, "training.batch_tokens=4096").training();
+        assertThat(tokens.batchTokens()).isEqualTo(4096);
+        assertThat(tokens.batchSize()).isZero();
+        assertThat(read(SHORT + "training: {batch_size: 4}", "training.batch_size=null", "training.batch_tokens=4096")
+                        .training())
+                .isEqualTo(tokens);
+        assertThat(tokens.totalSteps(epoch -> 5 + epoch)).isEqualTo(5);
+        assertThat(TrainingConfig.builder()
+                        .epochs(3)
+                        .gradientAccumulation(2)
+                        .build()
+                        .totalSteps(epoch -> 5 + epoch))
+                .as("3 steps, 3 and 4")
+                .isEqualTo(10);
     }
 }

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.peft4j.Fixtures;
@@ -25,10 +26,14 @@ import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
+import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Weight;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Evaluator;
 
@@ -124,5 +129,88 @@ class CausalLmTest {
     private static Tensor hidden(HeadedModel model, Batch<LanguageExample> batch, ForwardContext context) {
         ReadRows reads = TASK.reads(model.head(), batch);
         return BlockRunner.plain().forward(model.model(), batch.inputs(), reads, context);
+    }
+
+    /** Of rows that tell nothing that counts, the head computes nothing. */
+    @Test
+    void theHeadComputesOnlyRowsWhoseTokenCounts() throws Exception {
+        boolean[] counts = {true, false, false, true, false, true, false};
+        LanguageExample example =
+                LanguageExample.of(new Tokens(new int[] {1, 5, 6, 7, 8, 9, 10}, null, false), counts, 1);
+        try (HeadedModel model = HeadedModel.open(
+                        ModelDirectory.open(Fixtures.TINY_LLAMA),
+                        ModelOptions.defaults(),
+                        HeadKind.LANGUAGE,
+                        HeadOptions.of(0));
+                PointerScope scope = new PointerScope()) {
+            Batch<LanguageExample> batch = Batch.of(List.of(example), i -> "row");
+            try (ForwardContext context = ForwardContext.inference(batch.packing())) {
+                Counting head = new Counting((LanguageHead) model.head());
+
+                List<Map<String, Object>> said = TASK.outputs(head, hidden(model, batch, context), batch, context);
+
+                assertThat(head.labels).containsExactly(7, 9);
+                assertThat(said.get(0)).containsEntry("tokens", 2);
+                double expected = 0;
+                for (int token : new int[] {3, 5}) {
+                    boolean[] one = new boolean[7];
+                    one[token] = true;
+                    Batch<LanguageExample> alone = Batch.of(
+                            List.of(LanguageExample.of(example.sequences().get(0), one, 1)), i -> "row");
+                    expected += (double) TASK.outputs(model.head(), hidden(model, alone, context), alone, context)
+                            .get(0)
+                            .get("log_prob");
+                }
+                assertThat((double) said.get(0).get("log_prob")).isCloseTo(expected, offset(1e-5));
+            }
+        }
+    }
+
+    /** A head that remembers what it was asked for. */
+    private static final class Counting implements LanguageHead {
+        private final LanguageHead head;
+        private int[] labels = {};
+
+        Counting(LanguageHead head) {
+            this.head = head;
+        }
+
+        @Override
+        public Tensor losses(Tensor h, Tensor asked, Packing rows, ForwardContext context) {
+            assertThat(h.size(0)).isEqualTo(asked.size(0)).isEqualTo(rows.rows());
+            labels = new int[(int) asked.size(0)];
+            for (int i = 0; i < labels.length; i++) {
+                labels[i] = (int) asked.select(0, i).item_long();
+            }
+            return head.losses(h, asked, rows, context);
+        }
+
+        @Override
+        public String path() {
+            return head.path();
+        }
+
+        @Override
+        public Weight weight() {
+            return head.weight();
+        }
+
+        @Override
+        public Points points() {
+            return head.points();
+        }
+
+        @Override
+        public ReadRows reads() {
+            return head.reads();
+        }
+
+        @Override
+        public Tensor forward(Tensor h, Packing rows, ForwardContext context) {
+            return head.forward(h, rows, context);
+        }
+
+        @Override
+        public void close() {}
     }
 }
