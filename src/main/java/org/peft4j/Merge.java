@@ -2,6 +2,7 @@ package org.peft4j;
 
 import java.io.IOException;
 import java.nio.channels.WritableByteChannel;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -16,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.ProblemType;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.data.template.ChatTemplates;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.error.TrainingException;
@@ -57,7 +59,7 @@ public final class Merge {
             "vocab.json",
             "merges.txt",
             "tokenizer.model",
-            "chat_template.jinja",
+            ChatTemplates.FILE,
             "chat_template.json",
             "generation_config.json");
 
@@ -157,14 +159,34 @@ public final class Merge {
         AtomicDirectories.write(out, overwrite, made -> {
             AtomicFiles.writeString(made.resolve("config.json"), Json.write(config) + "\n");
             SafeTensors.write(made.resolve("model.safetensors"), Map.of("format", "pt"), tensors);
-            for (String name : COPIED) {
-                Path file = directory.directory().resolve(name);
-                if (Files.isRegularFile(file)) {
-                    Files.copy(file, made.resolve(name));
-                }
-            }
             loaded.task().writeBeside(made, loaded.model().model().info());
+            boolean template = Files.exists(made.resolve(ChatTemplates.FILE)); // the adapter's, in place of all others
+            for (String name : COPIED) {
+                copy(directory.directory().resolve(name), made.resolve(name));
+            }
+            if (!template) {
+                copyTemplates(directory.directory().resolve(ChatTemplates.DIRECTORY), made);
+            }
         });
+    }
+
+    private static void copy(Path file, Path to) throws IOException {
+        if (Files.isRegularFile(file) && !Files.exists(to)) {
+            Files.copy(file, to);
+        }
+    }
+
+    /** The tokenizer's chat templates that have names, such as one for conversations with tools. */
+    private static void copyTemplates(Path templates, Path made) throws IOException {
+        if (!Files.isDirectory(templates)) {
+            return;
+        }
+        Path to = Files.createDirectory(made.resolve(ChatTemplates.DIRECTORY));
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(templates, "*.jinja")) {
+            for (Path file : files) {
+                copy(file, to.resolve(file.getFileName().toString()));
+            }
+        }
     }
 
     /** What the outputs are, as transformers reads it. */

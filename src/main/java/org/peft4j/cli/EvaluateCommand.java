@@ -2,7 +2,6 @@ package org.peft4j.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -31,6 +30,9 @@ final class EvaluateCommand implements Callable<Integer> {
     @Mixin
     private ModelUseOptions use;
 
+    @Mixin
+    private RowOptions rowOptions;
+
     @Option(
             names = "--data",
             paramLabel = "FILE",
@@ -53,7 +55,7 @@ final class EvaluateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         Inputs.isData(data, "--data");
-        Map<String, @Nullable Object> columns = new LinkedHashMap<>();
+        Map<String, @Nullable Object> columns = rowOptions.settings();
         columns.put("text", text);
         columns.put("label", label);
         try (ModelUseOptions.Opened opened = use.open(null, columns, main.err())) {

@@ -2,7 +2,6 @@ package org.peft4j.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.concurrent.Callable;
 import org.peft4j.config.CausalLmConfig;
 import picocli.CommandLine.Command;
@@ -17,8 +16,9 @@ import picocli.CommandLine.ParentCommand;
             "Says how likely texts are. Writes JSONL: each row as it is, plus \"log_prob\" (the natural logarithm of the"
                     + " probability, a sum over the tokens that count) and \"tokens\" (how many do).",
             "",
-            "A row has a text, of which every token counts that has one before it; or a prompt and a response, tokenised by"
-                    + " themselves, of which the response counts."
+            "A row has a text, of which every token counts that has one before it; a prompt and a response, tokenised by"
+                    + " themselves, of which the response counts; or a conversation (messages), of which the assistant's"
+                    + " turns do."
         },
         footer = {
             "  peft4j score --model src/examples/data/stories260k \\",
@@ -32,11 +32,15 @@ final class ScoreCommand implements Callable<Integer> {
     @Mixin
     private ModelUseOptions use;
 
+    @Mixin
+    private RowOptions rowOptions;
+
     @Option(
             names = "--data",
             paramLabel = "FILE",
             required = true,
-            description = "Rows with a text, or a prompt and a response: .jsonl, .csv or .tsv; - is standard input.")
+            description =
+                    "Rows with a text, a prompt and a response, or messages: .jsonl, .csv or .tsv; - is standard input.")
     private Path data;
 
     @Option(
@@ -55,7 +59,7 @@ final class ScoreCommand implements Callable<Integer> {
         Inputs.isData(data, "--data");
         RowsOutput.check(out, data);
         try (CleanStop stop = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, new HashMap<>(), main.err())) {
+                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, rowOptions.settings(), main.err())) {
             RowsOutput.write(
                     out,
                     main.out(),

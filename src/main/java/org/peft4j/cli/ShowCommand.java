@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.LoadedAdapter;
@@ -14,6 +15,7 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.run.RunConfigFile;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParentCommand;
 
@@ -75,26 +77,8 @@ final class ShowCommand implements Callable<Integer> {
             description = "The task (default: the one that the adapter was trained for, else causal-lm).")
     private @Nullable String task;
 
-    @Option(
-            names = "--rows",
-            paramLabel = "FORM",
-            description = "What a row has: text, prompt, messages, conversations or instruction (default: what its"
-                    + " columns say).")
-    private @Nullable String rows;
-
-    @Option(
-            names = "--template",
-            paramLabel = "T",
-            description = "The chat template: a .jinja file, or the name of one of the tokenizer's (default: the"
-                    + " adapter's, else the tokenizer's).")
-    private @Nullable String template;
-
-    @Option(
-            names = "--loss-on",
-            paramLabel = "WHAT",
-            description = "Which tokens of a conversation carry loss: assistant, last or all (default: what the adapter"
-                    + " was trained with, else assistant).")
-    private @Nullable String lossOn;
+    @Mixin
+    private RowOptions rowOptions;
 
     @Option(names = "--max-length", paramLabel = "N", description = "Most tokens of a row (default: rows are whole).")
     private @Nullable Integer maxLength;
@@ -154,28 +138,20 @@ final class ShowCommand implements Callable<Integer> {
         return run;
     }
 
-    private Map<String, Object> settings() {
-        Map<String, Object> settings = new LinkedHashMap<>();
-        put(settings, "rows", rows);
-        put(settings, "template", template);
-        put(settings, "loss_on", lossOn);
-        put(settings, "max_length", maxLength);
+    private Map<String, @Nullable Object> settings() {
+        Map<String, @Nullable Object> settings = rowOptions.settings();
+        settings.put("max_length", maxLength);
+        settings.values().removeIf(Objects::isNull);
         return settings;
     }
 
-    private static void put(Map<String, Object> settings, String key, @Nullable Object value) {
-        if (value != null) {
-            settings.put(key, value);
-        }
-    }
-
     private RowPreview open() throws IOException {
-        Path directory = java.util.Objects.requireNonNull(model);
+        Path directory = Objects.requireNonNull(model);
         Inputs.exists(directory, "--model");
         Inputs.exists(adapter, "--adapter");
         LoadedAdapter.Options options = LoadedAdapter.Options.defaults().withTask(task);
-        for (Map.Entry<String, Object> setting : settings().entrySet()) {
-            options = options.with(setting.getKey(), setting.getValue());
+        for (Map.Entry<String, @Nullable Object> setting : settings().entrySet()) {
+            options = options.with(setting.getKey(), Objects.requireNonNull(setting.getValue()));
         }
         return RowPreview.open(directory, adapter, options);
     }

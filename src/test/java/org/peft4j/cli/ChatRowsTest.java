@@ -4,7 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -458,5 +461,81 @@ class ChatRowsTest {
         refused(
                 Cli.run("show", "--model", model, "--data", data, "--loss-on", "assitant"),
                 "did you mean 'assistant'?");
+    }
+
+    /** On a terminal people see the text, with what carries loss in green; a row's own escapes are not obeyed. */
+    @Test
+    void aTerminalShowsTheTextInColours() throws IOException {
+        Path data = rows("{\"messages\": [{\"role\": \"user\", \"content\": \"you\\u001b\"},"
+                + " {\"role\": \"assistant\", \"content\": \"url\"}]}");
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        PrintStream stream = new PrintStream(out, true, StandardCharsets.UTF_8);
+
+        int status = Main.run(
+                new Main(stream, stream, StandardCharsets.UTF_8, true),
+                "show",
+                "--model",
+                model.toString(),
+                "--data",
+                data.toString());
+
+        assertThat(status).isZero();
+        String shown = out.toString(StandardCharsets.UTF_8);
+        assertThat(shown).startsWith("── " + data + ", line 1: ").contains(" of them trained\n", "\u001b[32m");
+        assertThat(shown.replaceAll("\u001b\\[(32|0)m", "")).contains("url").doesNotContain("\u001b");
+    }
+
+    @Test
+    void scoresTakeATemplateOfTheCallers() throws IOException {
+        Path data = rows(TURNS);
+        Object[] use = {"--model", Fixtures.TINY_LLAMA, "--data", data, "--template", template, "--max-length", 64};
+
+        List<JsonNode> scored = lines(done("score", use, "--out", "-", "--loss-on", "last"));
+        JsonNode evaluated = TaskRuns.JSON.readTree(
+                done("evaluate", use, "--loss-on", "last").out());
+
+        assertThat(scored.get(0).get("tokens")).isEqualTo(evaluated.get("tokens"));
+        assertThat(-scored.get(0).get("log_prob").asDouble())
+                .isCloseTo(
+                        evaluated.get("loss").asDouble()
+                                * evaluated.get("tokens").asDouble(),
+                        within(1e-4));
+    }
+
+    /** Templates by name stay with a merged model that has no template of the adapter's. */
+    @Test
+    void aMergedModelKeepsItsTemplates() throws IOException {
+        Path base = temporary.resolve("named");
+        Files.createDirectories(base.resolve("additional_chat_templates"));
+        for (String name : Cli.files(model)) {
+            Files.copy(model.resolve(name), base.resolve(name));
+        }
+        Path named = Cli.write(base.resolve("additional_chat_templates/tool_use.jinja"), "tools" + TEMPLATE);
+        assertThat(train(base, rows("{\"text\": \"you\"}")).status()).isZero();
+        Path merged = temporary.resolve("merged");
+
+        assertThat(Cli.run("merge", "--model", base, "--adapter", temporary.resolve("run"), "--out", merged)
+                        .status())
+                .isZero();
+
+        assertThat(merged.resolve("additional_chat_templates/tool_use.jinja")).hasSameTextualContentAs(named);
+        Path tools = rows(TURNS, TURNS.replace("\"messages\"", "\"tools\": [{}], \"messages\""));
+        Cli.Result both = train(base, tools, "output=" + temporary.resolve("both"));
+        assertThat(both.status()).isEqualTo(2);
+        assertThat(both.err())
+                .contains("rows with tools take another chat template than rows without", "task.template");
+    }
+
+    @Test
+    void aSentencePieceModelAloneIsRefusedWithTheWayToConvert() throws IOException {
+        Path base = Files.createDirectory(temporary.resolve("spm"));
+        for (String name : List.of("config.json", "model.safetensors")) {
+            Files.copy(model.resolve(name), base.resolve(name));
+        }
+        Cli.write(base.resolve("tokenizer.model"), "x");
+
+        refused(
+                Cli.run("show", "--model", base, "--data", rows(TURNS)),
+                "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)");
     }
 }

@@ -148,7 +148,7 @@ public record AssistantSpans(String text, Optional<List<Span>> spans, String rea
             if (text.startsWith(with)) {
                 return with.length();
             }
-            String eos = inputs.specialTokens().getOrDefault("eos_token", "");
+            String eos = inputs.around().specialTokens().getOrDefault("eos_token", "");
             int end = with.length() - eos.length();
             return !eos.isEmpty() && with.endsWith(eos) && text.startsWith(with.substring(0, end)) ? end : -1;
         }

@@ -48,56 +48,67 @@ public final class ChatTemplate {
      * @param tools               JSON schemas of functions; null for none, which is not the same as an empty list
      * @param documents           documents for templates that take some; null for none
      * @param addGenerationPrompt whether the text ends with what stands before an answer
-     * @param specialTokens       texts of special tokens by name: {@code bos_token}
-     * @param variables           what else the template reads, such as {@code enable_thinking}
-     * @param clock               what {@code strftime_now} takes time and zone from
+     * @param around              what does not change from conversation to conversation
      */
     public record Inputs(
             List<? extends Map<String, ? extends @Nullable Object>> messages,
             @Nullable List<?> tools,
             @Nullable List<?> documents,
             boolean addGenerationPrompt,
-            Map<String, String> specialTokens,
-            Map<String, ? extends @Nullable Object> variables,
-            Clock clock) {
+            Around around) {
+        /**
+         * What does not change from conversation to conversation.
+         *
+         * @param specialTokens texts of special tokens by name: {@code bos_token}
+         * @param variables     what else the template reads, such as {@code enable_thinking}
+         * @param clock         what {@code strftime_now} takes time and zone from
+         */
+        public record Around(
+                Map<String, String> specialTokens, Map<String, ? extends @Nullable Object> variables, Clock clock) {}
+
         /** A conversation alone, at the time of this machine. */
         public static Inputs of(List<? extends Map<String, ? extends @Nullable Object>> messages) {
-            return new Inputs(messages, null, null, false, Map.of(), Map.of(), Clock.system(ZoneId.systemDefault()));
+            Around nothing = new Around(Map.of(), Map.of(), Clock.system(ZoneId.systemDefault()));
+            return new Inputs(messages, null, null, false, nothing);
         }
 
         /** The same with other messages. */
         public Inputs withMessages(List<? extends Map<String, ? extends @Nullable Object>> other) {
-            return new Inputs(other, tools, documents, addGenerationPrompt, specialTokens, variables, clock);
+            return new Inputs(other, tools, documents, addGenerationPrompt, around);
         }
 
         /** The same with tools. */
         public Inputs withTools(@Nullable List<?> other) {
-            return new Inputs(messages, other, documents, addGenerationPrompt, specialTokens, variables, clock);
+            return new Inputs(messages, other, documents, addGenerationPrompt, around);
         }
 
         /** The same with documents. */
         public Inputs withDocuments(@Nullable List<?> other) {
-            return new Inputs(messages, tools, other, addGenerationPrompt, specialTokens, variables, clock);
+            return new Inputs(messages, tools, other, addGenerationPrompt, around);
         }
 
         /** The same with or without what stands before an answer. */
         public Inputs withGenerationPrompt(boolean add) {
-            return new Inputs(messages, tools, documents, add, specialTokens, variables, clock);
+            return new Inputs(messages, tools, documents, add, around);
         }
 
         /** The same with special tokens. */
         public Inputs withSpecialTokens(Map<String, String> other) {
-            return new Inputs(messages, tools, documents, addGenerationPrompt, other, variables, clock);
+            return with(new Around(other, around.variables(), around.clock()));
         }
 
         /** The same with other variables. */
         public Inputs withVariables(Map<String, ? extends @Nullable Object> other) {
-            return new Inputs(messages, tools, documents, addGenerationPrompt, specialTokens, other, clock);
+            return with(new Around(around.specialTokens(), other, around.clock()));
         }
 
         /** The same at another time. */
         public Inputs withClock(Clock other) {
-            return new Inputs(messages, tools, documents, addGenerationPrompt, specialTokens, variables, other);
+            return with(new Around(around.specialTokens(), around.variables(), other));
+        }
+
+        private Inputs with(Around other) {
+            return new Inputs(messages, tools, documents, addGenerationPrompt, other);
         }
     }
 
@@ -184,9 +195,10 @@ public final class ChatTemplate {
     }
 
     private static Map<String, @Nullable Object> given(Inputs inputs, Budget budget) {
-        Map<String, @Nullable Object> given = new HashMap<>(Functions.all(inputs.clock(), budget));
-        given.putAll(inputs.specialTokens());
-        inputs.variables().forEach((name, value) -> {
+        Map<String, @Nullable Object> given =
+                new HashMap<>(Functions.all(inputs.around().clock(), budget));
+        given.putAll(inputs.around().specialTokens());
+        inputs.around().variables().forEach((name, value) -> {
             if (OWN_NAMES.contains(name)) {
                 throw new ConfigException("a variable for chat templates cannot be named '" + name
                         + "': the conversation is given under this name");

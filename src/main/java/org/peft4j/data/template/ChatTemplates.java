@@ -31,7 +31,9 @@ public final class ChatTemplates {
     /** The file of the one template that counts where there are no others by name. */
     public static final String FILE = "chat_template.jinja";
 
-    private static final String DIRECTORY = "additional_chat_templates";
+    /** Beside it those that have names. */
+    public static final String DIRECTORY = "additional_chat_templates";
+
     private static final String ENDING = ".jinja";
     private static final String CONFIG = "tokenizer_config.json";
     private static final String OLDER = "chat_template.json";
