@@ -127,7 +127,7 @@ final class Messages {
             Object value = fields.get(key);
             boolean whole = value == null
                     || Boolean.TRUE.equals(value)
-                    || value instanceof Number number && number.doubleValue() == 1;
+                    || (value instanceof Number number && number.doubleValue() == 1);
             if (!whole) {
                 throw row.wrong(where + " has " + key + " " + Json.shown(value) + ", but messages cannot be weighed one"
                         + " by one; leave the key out, and choose what is learned by loss_on or a template with"

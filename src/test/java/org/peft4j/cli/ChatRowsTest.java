@@ -419,6 +419,10 @@ class ChatRowsTest {
                 "{\"prompt\": \"a\", \"completion\": []}; expected two texts, or two lists of messages",
                 "{\"prompt\": \"a\", \"completion\": \"b\", \"response\": \"c\"}; the row has two answers",
                 "{\"instruction\": \"a\", \"output\": \"b\", \"history\": [[\"a\", \"b\"]]}; no column 'history' here",
+                "{\"messages\": [{\"role\": \"system\", \"content\": \"a\"}], \"system\": \"b\"}; a system message stands in"
+                        + " column 'system' and at the beginning of column 'messages'",
+                "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"chat_template_kwargs\": {\"a\": 1}}; give them to"
+                        + " all rows by task.template_variables",
                 "{\"message\": [1]}; expected a text in column 'text'"
             })
     void oddRowsAreToldByLineAndMessage(String row, String message) throws IOException {
@@ -426,6 +430,19 @@ class ChatRowsTest {
 
         refused(train(model, data), "rows.jsonl: line 2: ", message);
         refused(Cli.run("show", "--model", model, "--data", data), "rows.jsonl: line 2: ", message);
+    }
+
+    /** What order roles have, and whether a turn may be empty, is the template's to say. */
+    @Test
+    void oddConversationsThatTheTemplateTakesAreTaken() throws IOException {
+        List<JsonNode> rows = shown(rows(
+                "{\"messages\": [{\"role\": \"assistant\", \"content\": \"url\"}, {\"role\": \"user\", \"content\": \"\"}]}",
+                "{\"messages\": [{\"role\": \"user\", \"content\": \"you\"}, {\"role\": \"assistant\", \"content\": \"\"}],"
+                        + " \"system\": \"list\"}"));
+
+        assertThat(rows.get(0).get("rendered").asText()).isEqualTo("<s>[assistant] url</s>[user] </s>");
+        assertThat(rows.get(1).get("rendered").asText())
+                .isEqualTo("<s>[system] list</s>[user] you</s>[assistant] </s>");
     }
 
     @Test

@@ -524,6 +524,8 @@ class RunConfigFileTest {
     void earlierNamesOfValuesAreRead() throws IOException {
         assertThat(read(SHORT + "task: {type: causal-lm, loss_on: response}").task())
                 .isEqualTo(CausalLmConfig.defaults());
+        assertThat(RunConfigFile.task(Map.of("type", "causal-lm", "loss_on", "response"), "peft4j.json"))
+                .isEqualTo(CausalLmConfig.defaults());
     }
 
     @ParameterizedTest

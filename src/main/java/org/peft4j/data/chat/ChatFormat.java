@@ -3,7 +3,6 @@ package org.peft4j.data.chat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.time.Clock;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -91,8 +90,7 @@ public final class ChatFormat {
         return ChatTemplate.Inputs.of(conversation.messages())
                 .withTools(conversation.tools())
                 .withSpecialTokens(templates.specialTokens())
-                .withVariables(variables)
-                .withClock(Clock.systemDefaultZone());
+                .withVariables(variables);
     }
 
     /**

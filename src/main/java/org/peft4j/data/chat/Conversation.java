@@ -33,8 +33,8 @@ public record Conversation(
     }
 
     /** One turn of a user and one of the assistant. */
-    public static Conversation of(String user, String assistant) {
-        return of(List.of(message("user", user), message("assistant", assistant)), null);
+    public static Conversation of(String user, String assistant, @Nullable List<?> tools) {
+        return of(List.of(message("user", user), message("assistant", assistant)), tools);
     }
 
     /** A message. */

@@ -17,7 +17,7 @@ import org.peft4j.data.chat.Conversation;
  * form            columns                                  becomes
  * text            text                                     a text
  * prompt          prompt, response or completion           a turn; with a completion and a template a conversation
- * messages        messages, tools                          a conversation
+ * messages        messages, tools, system                  a conversation
  * conversations   conversations, tools, system             a conversation
  * instruction     instruction, input, output               a conversation; without a template a turn in Alpaca's form
  * </pre>
@@ -36,6 +36,7 @@ sealed interface LanguageRow {
     String CONVERSATIONS = "conversations";
     String TOOLS = "tools";
     String SYSTEM = "system";
+    String VARIABLES = "chat_template_kwargs";
     String INSTRUCTION = "instruction";
     String INPUT = "input";
     String OUTPUT = "output";
@@ -62,8 +63,8 @@ sealed interface LanguageRow {
     static LanguageRow of(Row row, CausalLmConfig config, boolean withTemplate) {
         return switch (form(row, config)) {
             case TEXT -> new Text(row.text(config.text()));
-            case MESSAGES -> new Chat(Conversation.of(row.messages(config.messages()), row.tools(TOOLS)));
-            case CONVERSATIONS -> new Chat(Conversation.of(conversation(row), row.tools(TOOLS)));
+            case MESSAGES -> new Chat(Conversation.of(conversation(row, config.messages()), tools(row)));
+            case CONVERSATIONS -> new Chat(Conversation.of(conversation(row, CONVERSATIONS), tools(row)));
             case INSTRUCTION -> instruction(row, withTemplate);
             case PROMPT -> prompt(row, config, withTemplate);
             case AUTO -> throw new AssertionError("decided");
@@ -110,15 +111,24 @@ sealed interface LanguageRow {
         }
     }
 
-    /** ShareGPT's rows may have the system's message in a column of its own. */
-    private static List<Map<String, @Nullable Object>> conversation(Row row) {
-        List<Map<String, @Nullable Object>> messages = row.messages(CONVERSATIONS);
+    /** What a row of a conversation has beside its messages. */
+    private static @Nullable List<?> tools(Row row) {
+        if (row.has(VARIABLES)) {
+            throw row.wrong("a row cannot give variables to the chat template (column '" + VARIABLES
+                    + "'); give them to all rows by task.template_variables, or take the column out");
+        }
+        return row.tools(TOOLS);
+    }
+
+    /** Rows may have the system's message in a column of its own, as ShareGPT's do. */
+    private static List<Map<String, @Nullable Object>> conversation(Row row, String column) {
+        List<Map<String, @Nullable Object>> messages = row.messages(column);
         if (!row.has(SYSTEM) || row.text(SYSTEM).isEmpty()) {
             return messages;
         }
         if (SYSTEM.equals(messages.get(0).get("role"))) {
             throw row.wrong("a system message stands in column '" + SYSTEM + "' and at the beginning of column '"
-                    + CONVERSATIONS + "'; take one of them out");
+                    + column + "'; take one of them out");
         }
         List<Map<String, @Nullable Object>> all = new ArrayList<>();
         all.add(Map.of("role", SYSTEM, "content", row.text(SYSTEM)));
@@ -138,7 +148,8 @@ sealed interface LanguageRow {
         String input = row.has(INPUT) ? row.text(INPUT) : "";
         String output = row.text(OUTPUT);
         return withTemplate
-                ? new Chat(Conversation.of(input.isEmpty() ? instruction : instruction + "\n" + input, output))
+                ? new Chat(
+                        Conversation.of(input.isEmpty() ? instruction : instruction + "\n" + input, output, tools(row)))
                 : new Turn(AlpacaPrompt.of(instruction, input), output);
     }
 
@@ -157,11 +168,11 @@ sealed interface LanguageRow {
                     + "' and '" + COMPLETION + "', received one of each");
         }
         if (list) {
-            return new Chat(Conversation.of(row.messages(config.prompt()), row.messages(COMPLETION), row.tools(TOOLS)));
+            return new Chat(Conversation.of(row.messages(config.prompt()), row.messages(COMPLETION), tools(row)));
         }
         String prompt = row.text(config.prompt());
         return withTemplate
-                ? new Chat(Conversation.of(prompt, row.text(COMPLETION)))
+                ? new Chat(Conversation.of(prompt, row.text(COMPLETION), tools(row)))
                 : new Turn(prompt, row.text(COMPLETION));
     }
 }
