@@ -142,6 +142,45 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
   }
 };
 
+// Rows of each adapter up to which they are computed one by one.
+constexpr int64_t kFewRows = 8;
+
+// Whether nobody asks for gradients, and each adapter acts on few rows: a step of generation.
+bool few_rows(const at::Tensor& x, const at::Tensor& bias, const variable_list& factors, const Plan& plan) {
+  const auto trained = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
+  if (at::GradMode::is_enabled() &&
+      (trained(x) || trained(bias) || std::any_of(factors.begin(), factors.end(), trained))) {
+    return false;
+  }
+  return std::all_of(plan.groups.begin(), plan.groups.end(), [](const RankGroup& group) {
+    return group.end - group.begin <= kFewRows && !group.dropout.active();
+  });
+}
+
+variable_list lora_rows(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& factors,
+                        const Plan& plan) {
+  const at::Tensor x = x_in.contiguous();
+  const at::Tensor y = plan.weight->product(x, bias);
+  const size_t n = factors.size() / 2;
+  std::vector<RankRows> updates;
+  variable_list kept;  // what was made contiguous
+  for (const RankGroup& group : plan.groups) {
+    for (const int64_t j : group.adapters) {
+      const Adapter& adapter = plan.adapters[j];
+      kept.push_back(factors[j].contiguous());
+      kept.push_back(factors[n + j].contiguous());
+      const at::Tensor &a = kept[kept.size() - 2], &b = kept.back();
+      updates.push_back({group.begin, group.end, a.size(0), plan.first_column[adapter.part], b.size(0), a.data_ptr(),
+                         b.data_ptr(), adapter.scale});
+    }
+  }
+  if (!updates.empty()) {
+    cpu_kernels().lora_rows({x.scalar_type(), x.size(0), x.size(1), x.stride(0), y.stride(0), x.data_ptr(),
+                             y.data_ptr(), updates.data(), static_cast<int64_t>(updates.size())});
+  }
+  return parts_of(plan, y);
+}
+
 // The formula, one at:: call after the other; autograd differentiates it.
 variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& a, const variable_list& b,
                     const Plan& plan) {
@@ -194,6 +233,9 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
+  if (few_rows(x, bias, factors, *plan)) {
+    return lora_rows(x, bias, factors, *plan);
+  }
   return LoraLinear::apply(x, at::TensorList(factors), optional(bias), plan);
 }
 

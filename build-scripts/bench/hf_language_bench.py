@@ -1,12 +1,12 @@
 """Training and generating with a language model in Hugging Face's libraries on a CPU, for figures beside peft4j's.
 
     python build-scripts/bench/hf_language_bench.py train --model DIRECTORY --data ROWS.jsonl [--order file|length] [--packed]
-    python build-scripts/bench/hf_language_bench.py generate --model DIRECTORY --data ROWS.jsonl [--prompts N] [--new-tokens N]
+    python build-scripts/bench/hf_language_bench.py generate --model DIRECTORY [--prompts N] [--prompt-tokens N] [--new-tokens N]
 
 train: LoRA r 8, alpha 16 on all linear layers (transformers and PEFT), AdamW, learning rate 5e-4, gradient norm clipped to 1,
 texts of the file cut to 512 tokens, each batch padded to its longest text. --order length is the best that padding can do: rows
 of like length together. A timed step is forward, backward, clipping and optimizer.
-generate: greedy continuation of the first rows' first tokens, of uneven lengths, with the library's cache.
+generate: greedy continuation of random prompts with the library's cache, of the lengths that peft4j bench generate has.
 --dtype bfloat16 trains under torch.autocast over float32 weights; generates with weights of bfloat16.
 Prints one line of JSON; tokens are counted without padding. Needs build-scripts/fixtures/requirements.txt.
 """
@@ -75,10 +75,18 @@ def train(options, tokenizer):
     return {"tokens_per_second": tokens / seconds, "tokens": tokens, "seconds": seconds, "losses": losses}
 
 
-def generate(options, tokenizer):
+def prompts(options, vocabulary):
+    def length(p):
+        mean = options.prompt_tokens
+        return mean if options.prompts == 1 else max(1, mean // 2 + p * mean // (options.prompts - 1))
+
+    return [[(p * 7919 + i * 104729) % vocabulary for i in range(length(p))] for p in range(options.prompts)]
+
+
+def generate(options):
     dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
-    rows = read_ids(options, tokenizer)[: options.prompts]
+    rows = prompts(options, model.config.vocab_size)
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
@@ -106,19 +114,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "generate"])
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--order", choices=["file", "length"], default="file")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--prompt-tokens", type=int, default=64)
     parser.add_argument("--new-tokens", type=int, default=64)
     options = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = AutoTokenizer.from_pretrained(options.model)
-    result = train(options, tokenizer) if options.what == "train" else generate(options, tokenizer)
+    if options.what == "train":
+        result = train(options, AutoTokenizer.from_pretrained(options.model))
+    else:
+        result = generate(options)
     result |= {
         "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
         "threads": torch.get_num_threads(),

@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
+import transformers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 SEED = 0
@@ -65,6 +66,8 @@ def main():
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
     make_model(options.out, tokenizer)
     with open(options.text, encoding="utf-8") as lines:

@@ -27,6 +27,22 @@ struct RankParams {
   int64_t first_row;   // row 0 of x is this row of the mask
 };
 
+// A low-rank update of rows [begin, end) of x.
+struct RankRows {
+  int64_t begin, end, rank, first, out;  // first: column of y where its part begins
+  const void *a, *b;                     // [rank, columns] and [out, rank], contiguous, of the compute type
+  double scale;
+};
+
+struct RankRowsParams {
+  c10::ScalarType dtype;
+  int64_t rows, columns, x_stride, y_stride;
+  const void* x;
+  void* y;
+  const RankRows* updates;
+  int64_t n;
+};
+
 struct AttentionParams {
   c10::ScalarType dtype;
   int64_t sequences, query_heads, key_heads, head_size, prefix;  // prefix: number of prefix keys, 0 for none
@@ -152,6 +168,7 @@ struct CpuKernels {
   void (*lora_shrink)(const RankParams&);  // h = scale · dropout(x) mᵀ
   void (*lora_expand)(const RankParams&);  // y += dropout(scale · h m)
   void (*lora_outer)(const RankParams&);  // sum = scale · hᵀ dropout(x)
+  void (*lora_rows)(const RankRowsParams&);  // y += scale · x aᵀ bᵀ, for few rows
   void (*attention_forward)(const AttentionParams&);
   void (*attention_backward)(const AttentionParams&);
   void (*norm_forward)(const NormParams&);

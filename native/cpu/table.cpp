@@ -7,6 +7,7 @@ namespace CPU_CAPABILITY {
 void lora_shrink(const RankParams& p);
 void lora_expand(const RankParams& p);
 void lora_outer(const RankParams& p);
+void lora_rows(const RankRowsParams& p);
 void attention_forward(const AttentionParams& p);
 void attention_backward(const AttentionParams& p);
 void norm_forward(const NormParams& p);
@@ -31,6 +32,7 @@ extern const CpuKernels kTable = {
     lora_shrink,
     lora_expand,
     lora_outer,
+    lora_rows,
     attention_forward,
     attention_backward,
     norm_forward,

@@ -46,16 +46,23 @@ final class GenerationBenchmark {
         this.head = head;
         this.work = work;
         ModelInfo info = model.info();
-        if (info.limited() && (long) work.promptTokens() + work.newTokens() - 1 > info.maxPositions()) {
-            throw new ConfigException("prompt tokens and new tokens must be at most " + (info.maxPositions() + 1)
-                    + " together, because the model has " + info.maxPositions() + " positions; got "
-                    + work.promptTokens() + " and " + work.newTokens());
+        int longest = length(work.prompts() - 1);
+        if (info.limited() && (long) longest + work.newTokens() - 1 > info.maxPositions()) {
+            throw new ConfigException("prompt tokens (" + longest + " in the longest prompt) and new tokens must be at most "
+                    + (info.maxPositions() + 1) + " together, because the model has " + info.maxPositions()
+                    + " positions; got " + longest + " and " + work.newTokens());
         }
         prompts = IntStream.range(0, work.prompts())
-                .mapToObj(p -> IntStream.range(0, work.promptTokens())
+                .mapToObj(p -> IntStream.range(0, length(p))
                         .map(i -> (int) ((p * 7919L + i * 104_729L) % info.vocabulary()))
                         .toArray())
                 .toList();
+    }
+
+    /** Lengths rise evenly from half of the mean to one and a half. */
+    private int length(int prompt) {
+        int mean = work.promptTokens();
+        return work.prompts() == 1 ? mean : Math.max(1, mean / 2 + prompt * mean / (work.prompts() - 1));
     }
 
     static Map<String, Object> run(ModelConfig config, Benchmark.Generation work) throws IOException {
@@ -102,7 +109,7 @@ final class GenerationBenchmark {
         }
         Map<String, Object> result = new LinkedHashMap<>();
         result.put("prompts", work.prompts());
-        result.put("prompt_tokens", work.promptTokens());
+        result.put("prompt_tokens", tokens());
         result.put("new_tokens", work.newTokens());
         result.put("rounds", work.rounds());
         add(result, "", plain);
@@ -119,10 +126,14 @@ final class GenerationBenchmark {
         return result;
     }
 
+    private int tokens() {
+        return prompts.stream().mapToInt(prompt -> prompt.length).sum();
+    }
+
     private void add(Map<String, Object> result, String name, List<Round> rounds) {
         double prefill = median(rounds.stream().map(Round::prefill).toList());
         double decode = median(rounds.stream().map(Round::decode).toList());
-        result.put(name + "prefill_tokens_per_second", (double) work.prompts() * work.promptTokens() / prefill);
+        result.put(name + "prefill_tokens_per_second", tokens() / prefill);
         result.put(name + "decode_tokens_per_second", work.prompts() * (work.newTokens() - 1.0) / decode);
         result.put(name + "decode_seconds", rounds.stream().map(Round::decode).toList());
         result.put(

@@ -47,7 +47,8 @@ final class BenchGenerateCommand implements Callable<Integer> {
             names = "--prompt-tokens",
             paramLabel = "N",
             defaultValue = "64",
-            description = "Tokens of each prompt (default ${DEFAULT-VALUE}).")
+            description = "Tokens of a prompt in the mean; several have from half to one and a half of it (default"
+                    + " ${DEFAULT-VALUE}).")
     private int promptTokens;
 
     @Option(
