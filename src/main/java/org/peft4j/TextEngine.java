@@ -11,7 +11,10 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
+import org.peft4j.data.Row;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.chat.ChatFormat;
+import org.peft4j.data.chat.Conversation;
 import org.peft4j.error.ConfigException;
 import org.peft4j.generate.Engine;
 import org.peft4j.generate.Generated;
@@ -24,6 +27,7 @@ import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.task.Dataset;
+import org.peft4j.task.language.Prompts;
 import org.peft4j.train.LoadedTask;
 
 /** An {@link Engine} that takes texts and gives texts; holds what it uses until it is closed. Belongs to one thread. */
@@ -65,24 +69,46 @@ final class TextEngine implements AutoCloseable {
         }
     }
 
+    /** What an adapter is given to go on with. */
+    @FunctionalInterface
+    interface Asked {
+        Prompts.Given read(Prompts prompts, TextTokenizer tokenizer);
+
+        static Asked text(String text) {
+            return (prompts, tokenizer) -> prompts.of(text, tokenizer);
+        }
+
+        static Asked row(Row row) {
+            return (prompts, tokenizer) -> prompts.of(row, tokenizer);
+        }
+
+        static Asked conversation(Conversation conversation) {
+            return (prompts, tokenizer) -> prompts.of(conversation, tokenizer);
+        }
+    }
+
     /**
-     * Adds a text.
+     * Adds a text, or a conversation, whose answer also ends where the chat template ends a turn.
      *
      * @param number says what is drawn for it
      * @param name what it is called in messages
      * @param listener hears of it
      */
-    Request add(String text, LoadedAdapter adapter, int number, String name, TextGenerator.Listener listener) {
+    Request add(Asked asked, LoadedAdapter adapter, int number, String name, TextGenerator.Listener listener) {
         take(adapter);
         LoadedTask<?> task = adapter.loaded();
-        int[] ids = task.tokenizer().encodeWhole(text);
+        Prompts prompts = Prompts.of(task.task());
+        Prompts.Given given = asked.read(prompts, task.tokenizer());
+        int[] ids = given.ids();
         check(ids, task, name);
+        ChatFormat.EndOfTurn end = prompts.end(given, task.tokenizer(), settings.endTokens());
+        GenerationSettings own = settings.alsoEnding(end.tokens(), end.texts());
         Texts texts = new Texts(tokenizer, ids);
         return engine.add(
                 new Prompt(ids, task.adapter(), number, name),
-                settings,
+                own,
                 texts,
-                new Pieces(number, texts, settings.stop(), listener));
+                new Pieces(number, texts, own.stop(), listener));
     }
 
     Engine engine() {

@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
+import org.peft4j.data.chat.Conversation;
 import org.peft4j.error.ConfigException;
 import org.peft4j.generate.Answers;
 import org.peft4j.generate.BeamSearch;
@@ -441,7 +442,7 @@ public final class TextGenerator implements AutoCloseable {
             List<Request> requests = new ArrayList<>();
             for (int i = 0; i < prompts.size(); i++) {
                 String name = "prompt " + (i + 1) + " of " + prompts.size();
-                requests.add(texts.add(prompts.get(i), adapterOf.get(i), i, name, listener));
+                requests.add(texts.add(TextEngine.Asked.text(prompts.get(i)), adapterOf.get(i), i, name, listener));
             }
             texts.engine().run();
             return requests.stream().map(TextEngine::continuations).toList();
@@ -449,8 +450,11 @@ public final class TextGenerator implements AutoCloseable {
     }
 
     /**
-     * Continues the prompts of a file's rows (JSONL, CSV, TSV; {@code -} is standard input), each once, in order: the column
-     * of the prompt, else that of the text.
+     * Continues the rows of a file (JSONL, CSV, TSV; {@code -} is standard input), each once, in order. They have the forms that
+     * training takes, with the answer or without it: a text or a prompt goes on; a conversation ({@code messages},
+     * {@code conversations}, an {@code instruction}, or a prompt beside a completion, where there is a chat template) gets an answer
+     * as {@link #reply} gives it. The last turns of the assistant, and what is in the columns of answers, are what is to be generated,
+     * and are not given.
      *
      * @param receiver gets each row's columns and how it goes on
      */
@@ -495,7 +499,7 @@ public final class TextGenerator implements AutoCloseable {
             while (row != null || !going.isEmpty()) {
                 int room = options.limits().sequences() - texts.engine().load().waiting();
                 while (row != null && room > 0 && going.size() < ahead) {
-                    Request request = texts.add(prompt(row), adapter, number, row.where(), listener);
+                    Request request = texts.add(TextEngine.Asked.row(row), adapter, number, row.where(), listener);
                     going.add(new Going(row, request));
                     number = Math.addExact(number, 1);
                     room--;
@@ -512,11 +516,6 @@ public final class TextGenerator implements AutoCloseable {
 
     private record Going(Row row, Request request) {}
 
-    private String prompt(Row row) {
-        CausalLmConfig task = (CausalLmConfig) adapter.task();
-        return row.text(row.has(task.prompt()) || !row.has(task.text()) ? task.prompt() : task.text());
-    }
-
     private static Listener once(Consumer<String> notes) {
         Set<String> told = new HashSet<>();
         return new Listener() {
@@ -530,6 +529,50 @@ public final class TextGenerator implements AutoCloseable {
                 }
             }
         };
+    }
+
+    /** As {@link #reply(List, List, Options, Listener)}, without tools. */
+    public Continuation reply(
+            List<? extends Map<String, ? extends @Nullable Object>> messages, Options options, Listener listener) {
+        return reply(messages, null, options, listener);
+    }
+
+    /**
+     * The assistant's answer to messages, which become text by the chat template. It ends at the model's end tokens, and where the
+     * template ends a turn: at the special token that it writes there, or, where it has none, at the text that it writes there.
+     *
+     * @param messages each with {@code role} and what else the template reads, {@code content} first of all; the last one is not
+     *     the assistant's
+     * @param tools JSON schemas of the functions that it may call; null for none
+     * @throws ConfigException if there is no template, it refuses the messages, or they are more tokens than may be: the model's
+     *     positions, a {@code max_length} that the adapter was loaded with
+     */
+    public Continuation reply(
+            List<? extends Map<String, ? extends @Nullable Object>> messages,
+            @Nullable List<?> tools,
+            Options options,
+            Listener listener) {
+        return reply(adapter, Conversation.of(List.copyOf(messages), tools), 0, options, listener);
+    }
+
+    /** @param number says what is drawn for it */
+    static Continuation reply(
+            LoadedAdapter adapter, Conversation conversation, int number, Options options, Listener listener) {
+        checkOne(options);
+        options.check();
+        Objects.requireNonNull(listener, "listener");
+        for (int i = 0; i < conversation.messages().size(); i++) {
+            if (!(conversation.messages().get(i).get("role") instanceof String)) {
+                throw new ConfigException("message " + (i + 1) + " must have a text as role, has "
+                        + conversation.messages().get(i).get("role"));
+            }
+        }
+        try (TextEngine texts = new TextEngine(adapter, options)) {
+            Request request = texts.add(
+                    TextEngine.Asked.conversation(conversation), adapter, number, "the conversation", listener);
+            texts.engine().run();
+            return TextEngine.continuations(request).get(0);
+        }
     }
 
     /** Loss and perplexity on rows with a text, or with a prompt and a response. */

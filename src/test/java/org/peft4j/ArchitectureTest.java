@@ -100,7 +100,7 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j",
                     names(
-                            "BaseModel LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
+                            "BaseModel Chat LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
                     names(

@@ -3,7 +3,6 @@ package org.peft4j.cli;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,6 +26,10 @@ import picocli.CommandLine.ParentCommand;
                     + " tokens), with --log-probs \"log_probs\", too. With --n above 1 these are in a list, \"outputs\", of an object"
                     + " for each answer.",
             "",
+            "Rows may have all forms that training takes, with or without an answer, which is not given: a text, a prompt,"
+                    + " messages, conversations, an instruction. A conversation is rendered by the chat template, up to what"
+                    + " stands before an answer, and its answer also ends where the template ends a turn.",
+            "",
             "Greedy, unless --temperature is above 0 or --beams above 1. It ends at the tokens that the model's"
                     + " generation_config.json or config.json names; what the first suggests beside it counts with"
                     + " --generation-config. What changes the model's distribution works in this order, as in transformers:"
@@ -39,7 +42,8 @@ import picocli.CommandLine.ParentCommand;
             "  peft4j generate --model src/examples/data/stories260k --prompt Once --max-new-tokens 60",
             "  peft4j generate --model src/examples/data/stories260k --adapter runs/shakespeare-lora \\",
             "      --prompt KING: --temperature 0.7 --seed 1",
-            "  peft4j generate --model models/SmolLM2-135M --data prompts.jsonl --out answers.jsonl --beams 4 --n 2 --log-probs"
+            "  peft4j generate --model models/SmolLM2-135M --data prompts.jsonl --out answers.jsonl --beams 4 --n 2 --log-probs",
+            "  peft4j generate --model models/Qwen3-0.6B --data chats.jsonl --out answers.jsonl --generation-config"
         })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class GenerateCommand implements Callable<Integer> {
@@ -55,11 +59,14 @@ final class GenerateCommand implements Callable<Integer> {
     @Option(
             names = "--data",
             paramLabel = "FILE",
-            description = "Rows with a prompt (or a text): .jsonl, .csv or .tsv; - is standard input.")
+            description = "Rows with a prompt, a text or messages: .jsonl, .csv or .tsv; - is standard input.")
     private @Nullable Path data;
 
     @Option(names = "--out", paramLabel = "FILE", description = "The JSONL file to write; - is standard output.")
     private @Nullable Path out;
+
+    @Mixin
+    private FormOptions form;
 
     @Mixin
     private GenerationOptions options;
@@ -81,9 +88,12 @@ final class GenerateCommand implements Callable<Integer> {
         if (out != null && data != null) {
             RowsOutput.check(out, data);
         }
-        options.check(out != null);
+        options.check(
+                out != null
+                        ? null
+                        : "needs --out, because without it the text alone is written; - is standard output");
         try (CleanStop clean = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, new HashMap<>(), main.err())) {
+                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, form.settings(), main.err())) {
             TextGenerator generator = TextGenerator.of(opened.adapter());
             TextGenerator.Options asked =
                     options.of(generator, use.batchSize(), note -> main.err().println("note: " + note));

@@ -126,27 +126,31 @@ final class GenerationOptions {
                             + " the machine has beside the model).")
     private @Nullable Long cacheMegabytes;
 
-    private boolean rows;
+    /** Why only the text of one answer is wanted; null if all is. */
+    private @Nullable String textAlone;
 
-    /** Before the model is read, as far as that can be told. */
-    void check(boolean asRows) {
+    /**
+     * Before the model is read, as far as that can be told.
+     *
+     * @param reason why only the text of one answer is wanted; null if all is
+     */
+    void check(@Nullable String reason) {
+        textAlone = reason;
         if (!suggested) {
             TextGenerator.Options asked = with(TextGenerator.Options.defaults());
             asked.check();
-            checkOutput(asked, asRows);
-        } else if (!asRows && logProbs) {
-            checkOutput(TextGenerator.Options.defaults().withLogProbs(true), false);
+            checkOutput(asked);
+        } else {
+            checkOutput(TextGenerator.Options.defaults());
         }
         if (cacheMegabytes != null && cacheMegabytes < 1) {
             throw new IllegalArgumentException("--cache-mb must be at least 1, got " + cacheMegabytes);
         }
-        rows = asRows;
     }
 
-    private void checkOutput(TextGenerator.Options asked, boolean asRows) {
-        if (!asRows && (asked.n() > 1 || logProbs)) {
-            throw new ConfigException((logProbs ? "--log-probs" : "--n " + asked.n())
-                    + " needs --out, because without it the text alone is written; - is standard output");
+    private void checkOutput(TextGenerator.Options asked) {
+        if (textAlone != null && (asked.n() > 1 || logProbs)) {
+            throw new ConfigException((logProbs ? "--log-probs" : "--n " + asked.n()) + " " + textAlone);
         }
     }
 
@@ -155,7 +159,7 @@ final class GenerationOptions {
         TextGenerator.Options asked =
                 with(suggested ? generator.suggestedOptions(notes) : TextGenerator.Options.defaults());
         asked.check();
-        checkOutput(asked, rows);
+        checkOutput(asked);
         asked = asked.withBatchSize(batchSize);
         return cacheMegabytes == null ? asked : asked.withCacheBytes(Math.multiplyExact(cacheMegabytes, 1_000_000L));
     }

@@ -52,6 +52,7 @@ import picocli.CommandLine.Spec;
             EmbedCommand.class,
             ScoreCommand.class,
             GenerateCommand.class,
+            ChatCommand.class,
             ShowCommand.class,
             MergeCommand.class,
             MethodsCommand.class,
@@ -91,7 +92,7 @@ public final class Main implements Callable<Integer> {
 
     /** Ends the process with the command's exit status. */
     public static void main(String[] args) {
-        Charset charset = charset();
+        Charset charset = terminalCharset();
         PrintStream out = stream(FileDescriptor.out, charset);
         PrintStream err = stream(FileDescriptor.err, charset);
         System.exit(run(new Main(out, err, charset, ProgressBar.onTerminal()), args));
@@ -103,7 +104,7 @@ public final class Main implements Callable<Integer> {
 
     /** A terminal has a charset of its own; files and pipes get UTF-8, whatever the locale is: JSON has no other. */
     @SuppressWarnings("SystemConsoleNull")
-    private static Charset charset() {
+    private static Charset terminalCharset() {
         Console console = System.console();
         return console != null && ProgressBar.onTerminal() ? console.charset() : StandardCharsets.UTF_8;
     }
@@ -155,6 +156,16 @@ public final class Main implements Callable<Integer> {
     /** Whether people read the results as they come. */
     boolean isTerminal() {
         return terminal;
+    }
+
+    /** Of what is read from and written to the terminal. */
+    Charset charset() {
+        return charset;
+    }
+
+    /** Whether an error also prints where it came from. */
+    boolean showsStackTraces() {
+        return stacktrace;
     }
 
     /** Where everything else goes. */

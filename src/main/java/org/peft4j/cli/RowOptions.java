@@ -1,25 +1,15 @@
 package org.peft4j.cli;
 
-import java.util.LinkedHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
-/** The options of commands that read a language model's rows, over what is saved with the adapter. */
+/** The options of commands that read a language model's rows with their answers, over what is saved with the adapter. */
+@SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class RowOptions {
-    @Option(
-            names = "--rows",
-            paramLabel = "FORM",
-            description = "What a language model's row has: text, prompt, messages, conversations or instruction"
-                    + " (default: what its columns say).")
-    private @Nullable String rows;
-
-    @Option(
-            names = "--template",
-            paramLabel = "T",
-            description = "The chat template: a .jinja file, or the name of one of the tokenizer's (default: the"
-                    + " adapter's, else the tokenizer's).")
-    private @Nullable String template;
+    @Mixin
+    private FormOptions form;
 
     @Option(
             names = "--loss-on",
@@ -30,9 +20,7 @@ final class RowOptions {
 
     /** Settings of the task by their names in run files; null for what is not said. */
     Map<String, @Nullable Object> settings() {
-        Map<String, @Nullable Object> settings = new LinkedHashMap<>();
-        settings.put("rows", rows);
-        settings.put("template", template);
+        Map<String, @Nullable Object> settings = form.settings();
         settings.put("loss_on", lossOn);
         return settings;
     }

@@ -1,6 +1,7 @@
 package org.peft4j.generate;
 
 import java.util.List;
+import java.util.stream.Stream;
 import org.peft4j.error.ConfigException;
 
 /**
@@ -38,6 +39,17 @@ public record GenerationSettings(
     /** One answer, without log-probabilities. */
     public GenerationSettings(int maxNewTokens, Sampling sampling, List<String> stop, List<Integer> endTokens) {
         this(maxNewTokens, sampling, Answers.ONE, stop, endTokens, false);
+    }
+
+    /** The same with further ends. */
+    public GenerationSettings alsoEnding(List<Integer> tokens, List<String> texts) {
+        return new GenerationSettings(
+                maxNewTokens,
+                sampling,
+                answers,
+                Stream.concat(stop.stream(), texts.stream()).distinct().toList(),
+                Stream.concat(endTokens.stream(), tokens.stream()).toList(),
+                logProbs);
     }
 
     /**

@@ -11,6 +11,7 @@ import org.peft4j.config.TaskConfig;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.data.chat.ChatFormat;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
@@ -18,6 +19,7 @@ import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.task.ShownRow;
 import org.peft4j.task.TaskType;
 import org.peft4j.task.TaskTypes;
+import org.peft4j.task.language.CausalLmType;
 
 /** Rows as they will be trained, without the model's weights. Safe from many threads until closed. */
 public final class RowViewer implements AutoCloseable {
@@ -50,6 +52,25 @@ public final class RowViewer implements AutoCloseable {
         String name = TaskNames.choose(directory, file, beside, said ? type : CausalLmConfig.TYPE);
         TaskConfig task = LoadedTask.config(name, beside, settings);
         return open(directory, file, task, settings.containsKey("max_length") ? task.maxLength() : WHOLE);
+    }
+
+    /**
+     * Whether a language model has a chat template, its own, its adapter's or one that the settings name; reads no weights.
+     *
+     * @throws org.peft4j.error.ConfigException if it cannot be read, or the adapter does another task
+     */
+    public static boolean hasTemplate(Path model, @Nullable Path adapter, Map<String, ?> settings) throws IOException {
+        ModelDirectory directory = ModelDirectory.open(model);
+        AdapterFile file = adapter == null ? null : AdapterFiles.read(adapter);
+        AdapterSettings beside =
+                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        String name = TaskNames.choose(directory, file, beside, CausalLmConfig.TYPE);
+        ChatFormat format =
+                CausalLmType.format((CausalLmConfig) LoadedTask.config(name, beside, settings), directory, file);
+        if (format.isThere()) {
+            format.template(false); // refuses one that cannot be read
+        }
+        return format.isThere();
     }
 
     /** For a run: rows are cut as it cuts them. */

@@ -36,6 +36,7 @@ class HelpTest {
                         "embed",
                         "score",
                         "generate",
+                        "chat",
                         "show",
                         "merge",
                         "methods",

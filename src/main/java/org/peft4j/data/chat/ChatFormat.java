@@ -3,6 +3,10 @@ package org.peft4j.data.chat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -21,6 +25,9 @@ import org.peft4j.io.AtomicFiles;
  */
 public final class ChatFormat {
     private static final String ENDING = ".jinja";
+
+    /** Stands for an answer. */
+    private static final String ANSWER = "peft4j-answer";
 
     private final ChatTemplates templates;
     private final @Nullable String name;
@@ -120,6 +127,56 @@ public final class ChatFormat {
      */
     public AssistantSpans assistant(Conversation conversation, AssistantSpans.Turns turns) {
         return AssistantSpans.of(template(conversation), inputs(conversation), turns, conversation.prompt());
+    }
+
+    /**
+     * What ends an answer of the assistant, beside the model's end tokens.
+     *
+     * @param tokens at most one token
+     * @param texts at most one text, no part of the answer
+     */
+    public record EndOfTurn(List<Integer> tokens, List<String> texts) {
+        /** Nothing does. */
+        public static final EndOfTurn NONE = new EndOfTurn(List.of(), List.of());
+    }
+
+    /**
+     * What the template writes behind the assistant's answer to these messages: the first special token of it, since a model
+     * ends its turn there, whether or not it ends texts. Where the template ends turns by plain text, with neither a special
+     * token nor one that ends texts, that text is it; a template whose turns end with the line so gives answers of one line.
+     * Nothing, where the template writes nothing there but spaces, or does not take an answer to these messages.
+     *
+     * @param endTokens tokens that end texts anyway
+     */
+    public EndOfTurn endOfTurn(Conversation conversation, TextTokenizer tokenizer, Collection<Integer> endTokens) {
+        String behind = behindAnswer(conversation);
+        if (behind.isEmpty()) {
+            return EndOfTurn.NONE;
+        }
+        int[] ids = tokenizer.encodePlainWhole(behind);
+        for (int id : ids) {
+            int[] one = {id};
+            if (tokenizer.decode(one, true).isEmpty()
+                    && !tokenizer.decode(one, false).isEmpty()) {
+                return new EndOfTurn(List.of(id), List.of());
+            }
+        }
+        boolean ends = Arrays.stream(ids).anyMatch(endTokens::contains);
+        return ends || behind.chars().allMatch(c -> c == ' ')
+                ? EndOfTurn.NONE
+                : new EndOfTurn(List.of(), List.of(behind));
+    }
+
+    private String behindAnswer(Conversation conversation) {
+        List<Map<String, ? extends @Nullable Object>> answered = new ArrayList<>(conversation.messages());
+        answered.add(Conversation.message("assistant", ANSWER));
+        try {
+            String text = text(Conversation.of(answered, conversation.tools()));
+            int at = text.lastIndexOf(ANSWER);
+            return at < 0 ? "" : text.substring(at + ANSWER.length());
+        } catch (ConfigException e) {
+            return ""; // then end tokens alone end it
+        }
     }
 
     /** The text of a whole conversation. */

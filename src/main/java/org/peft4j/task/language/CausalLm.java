@@ -46,6 +46,7 @@ import org.peft4j.task.Task;
 final class CausalLm implements Task<LanguageExample> {
     private final CausalLmConfig config;
     private final RowEncoder encoder;
+    private final Prompts prompts;
     private final @Nullable ChatTemplate template;
 
     /**
@@ -55,12 +56,17 @@ final class CausalLm implements Task<LanguageExample> {
     CausalLm(CausalLmConfig config, ChatFormat format, @Nullable ChatTemplate template) {
         this.config = config;
         this.encoder = new RowEncoder(config, format);
+        this.prompts = new Prompts(config, format);
         this.template = template;
     }
 
     @Override
     public CausalLmConfig config() {
         return config;
+    }
+
+    Prompts prompts() {
+        return prompts;
     }
 
     @Override

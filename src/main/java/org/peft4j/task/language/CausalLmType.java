@@ -103,7 +103,8 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
         return new CausalLm(config, format, chosen(format));
     }
 
-    private static ChatFormat format(CausalLmConfig config, ModelDirectory directory, @Nullable AdapterFile adapter)
+    /** How conversations become texts for a model, and its adapter. */
+    public static ChatFormat format(CausalLmConfig config, ModelDirectory directory, @Nullable AdapterFile adapter)
             throws IOException {
         return ChatFormat.open(
                 directory.directory(),

@@ -66,25 +66,31 @@ sealed interface LanguageRow {
             case MESSAGES -> new Chat(Conversation.of(conversation(row, config.messages()), tools(row)));
             case CONVERSATIONS -> new Chat(Conversation.of(conversation(row, CONVERSATIONS), tools(row)));
             case INSTRUCTION -> instruction(row, withTemplate);
-            case PROMPT -> prompt(row, config, withTemplate);
+            case PROMPT -> turn(row, config, withTemplate);
             case AUTO -> throw new AssertionError("decided");
         };
     }
 
     /** The form of a row: the chosen one, or the only one whose columns it has. */
     static Rows form(Row row, CausalLmConfig config) {
+        return form(row, config, true);
+    }
+
+    /** @param answered whether what is to be learnt has to be there */
+    private static Rows form(Row row, CausalLmConfig config, boolean answered) {
         if (config.columns().rows() != Rows.AUTO) {
             return config.columns().rows();
         }
         List<Rows> fitting = new ArrayList<>();
         add(fitting, Rows.TEXT, row.has(config.text()));
-        add(fitting, Rows.PROMPT, row.has(config.prompt()) && (row.has(config.response()) || row.has(COMPLETION)));
+        add(fitting, Rows.PROMPT, row.has(config.prompt())
+                        && (!answered || row.has(config.response()) || row.has(COMPLETION)));
         add(fitting, Rows.MESSAGES, row.has(config.messages()));
         add(
                 fitting,
                 Rows.CONVERSATIONS,
                 row.has(CONVERSATIONS) && !config.messages().equals(CONVERSATIONS));
-        add(fitting, Rows.INSTRUCTION, row.has(INSTRUCTION) && row.has(OUTPUT));
+        add(fitting, Rows.INSTRUCTION, row.has(INSTRUCTION) && (!answered || row.has(OUTPUT)));
         if (fitting.size() > 1) {
             throw row.wrong("the columns " + row.fields().keySet() + " fit more than one form of rows: "
                     + String.join(", ", fitting.stream().map(LanguageRow::name).toList())
@@ -92,12 +98,66 @@ sealed interface LanguageRow {
         }
         if (fitting.isEmpty()) {
             throw row.wrong("expected a text in column '" + config.text() + "', a prompt in column '" + config.prompt()
-                    + "' and a response in column '" + config.response() + "' (or '" + COMPLETION
-                    + "'), messages in column '" + config.messages() + "' or '" + CONVERSATIONS + "', or '"
-                    + INSTRUCTION + "' and '" + OUTPUT + "', received the columns "
+                    + (answered
+                            ? "' and a response in column '" + config.response() + "' (or '" + COMPLETION + "'), "
+                            : "', ")
+                    + "messages in column '" + config.messages() + "' or '" + CONVERSATIONS + "', or '" + INSTRUCTION
+                    + (answered ? "' and '" + OUTPUT : "") + "', received the columns "
                     + row.fields().keySet());
         }
         return fitting.get(0);
+    }
+
+    /**
+     * Reads what of a row a model is given to go on with: a {@link Text}, or a {@link Chat} without the last turn of the assistant.
+     * An answer need not be there.
+     *
+     * @param withTemplate whether there is a chat template
+     * @throws org.peft4j.error.MalformedFileException if it is of no form, or of several
+     */
+    static LanguageRow prompt(Row row, CausalLmConfig config, boolean withTemplate) {
+        return switch (form(row, config, false)) {
+            case TEXT -> new Text(row.text(config.text()));
+            case MESSAGES -> unanswered(row, conversation(row, config.messages()));
+            case CONVERSATIONS -> unanswered(row, conversation(row, CONVERSATIONS));
+            case INSTRUCTION -> {
+                String input = instructionInput(row);
+                String instruction = row.text(INSTRUCTION);
+                yield withTemplate
+                        ? asked(row, instructionText(instruction, input))
+                        : new Text(AlpacaPrompt.of(instruction, input));
+            }
+            case PROMPT -> givenPrompt(row, config, withTemplate);
+            case AUTO -> throw new AssertionError("decided");
+        };
+    }
+
+    private static Chat asked(Row row, String text) {
+        return new Chat(Conversation.of(List.of(Conversation.message("user", text)), tools(row)));
+    }
+
+    private static Chat unanswered(Row row, List<Map<String, @Nullable Object>> messages) {
+        int end = messages.size();
+        while (end > 0 && "assistant".equals(messages.get(end - 1).get("role"))) {
+            end--;
+        }
+        if (end == 0) {
+            throw row.wrong("expected a message before the assistant's, which is what is to be generated, received none");
+        }
+        return new Chat(Conversation.of(messages.subList(0, end), tools(row)));
+    }
+
+    private static LanguageRow givenPrompt(Row row, CausalLmConfig config, boolean withTemplate) {
+        boolean completion = completion(row, config);
+        boolean list = row.fields().get(config.prompt()) instanceof List;
+        if (completion) {
+            checkAlike(row, config, list);
+        }
+        if (list) {
+            return new Chat(Conversation.of(row.messages(config.prompt()), tools(row)));
+        }
+        String prompt = row.text(config.prompt());
+        return completion && withTemplate ? asked(row, prompt) : new Text(prompt);
     }
 
     /** The name of a form in files and messages. */
@@ -137,6 +197,20 @@ sealed interface LanguageRow {
     }
 
     private static LanguageRow instruction(Row row, boolean withTemplate) {
+        String input = instructionInput(row);
+        String instruction = row.text(INSTRUCTION);
+        String output = row.text(OUTPUT);
+        return withTemplate
+                ? new Chat(Conversation.of(instructionText(instruction, input), output, tools(row)))
+                : new Turn(AlpacaPrompt.of(instruction, input), output);
+    }
+
+    private static String instructionText(String instruction, String input) {
+        return input.isEmpty() ? instruction : instruction + "\n" + input;
+    }
+
+    /** The input of a row with an instruction; empty if there is none. Columns that would change the prompt are refused. */
+    private static String instructionInput(Row row) {
         for (String other : List.of(SYSTEM, "history")) {
             Object value = row.fields().get(other);
             if (value != null && !value.equals("") && !value.equals(List.of())) {
@@ -144,29 +218,32 @@ sealed interface LanguageRow {
                         "rows with an instruction have no column '" + other + "' here; write such rows as messages");
             }
         }
-        String instruction = row.text(INSTRUCTION);
-        String input = row.has(INPUT) ? row.text(INPUT) : "";
-        String output = row.text(OUTPUT);
-        return withTemplate
-                ? new Chat(
-                        Conversation.of(input.isEmpty() ? instruction : instruction + "\n" + input, output, tools(row)))
-                : new Turn(AlpacaPrompt.of(instruction, input), output);
+        return row.has(INPUT) ? row.text(INPUT) : "";
     }
 
-    private static LanguageRow prompt(Row row, CausalLmConfig config, boolean withTemplate) {
+    /** Whether the answer to a prompt is a completion, not a response. */
+    private static boolean completion(Row row, CausalLmConfig config) {
         boolean completion = row.has(COMPLETION) && !config.response().equals(COMPLETION);
         if (completion && row.has(config.response())) {
             throw row.wrong("the row has two answers, in the columns '" + config.response() + "' and '" + COMPLETION
                     + "'; take one of them out");
         }
-        if (!completion) {
-            return new Turn(row.text(config.prompt()), row.text(config.response()));
-        }
-        boolean list = row.fields().get(config.prompt()) instanceof List;
+        return completion;
+    }
+
+    private static void checkAlike(Row row, CausalLmConfig config, boolean list) {
         if (list != row.fields().get(COMPLETION) instanceof List) {
             throw row.wrong("expected two texts, or two lists of messages, in the columns '" + config.prompt()
                     + "' and '" + COMPLETION + "', received one of each");
         }
+    }
+
+    private static LanguageRow turn(Row row, CausalLmConfig config, boolean withTemplate) {
+        if (!completion(row, config)) {
+            return new Turn(row.text(config.prompt()), row.text(config.response()));
+        }
+        boolean list = row.fields().get(config.prompt()) instanceof List;
+        checkAlike(row, config, list);
         if (list) {
             return new Chat(Conversation.of(row.messages(config.prompt()), row.messages(COMPLETION), tools(row)));
         }
