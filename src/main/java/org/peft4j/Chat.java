@@ -51,9 +51,10 @@ public final class Chat {
     }
 
     private static ConfigException noTemplate(String what) {
-        return new ConfigException(what + " has no chat template, neither the model's tokenizer nor the adapter has one;"
-                + " give a .jinja file (--template, LoadedAdapter.Options.with(\"template\", …)), or a model that was made"
-                + " for conversations");
+        return new ConfigException(
+                what + " has no chat template, neither the model's tokenizer nor the adapter has one;"
+                        + " give a .jinja file (--template, LoadedAdapter.Options.with(\"template\", …)), or a model that was made"
+                        + " for conversations");
     }
 
     /**
@@ -89,8 +90,7 @@ public final class Chat {
     }
 
     /** The same; the listener hears notes, too. */
-    public TextGenerator.Continuation say(
-            String text, TextGenerator.Options options, TextGenerator.Listener listener) {
+    public TextGenerator.Continuation say(String text, TextGenerator.Options options, TextGenerator.Listener listener) {
         List<Map<String, String>> asked = new ArrayList<>(messages());
         asked.add(Conversation.message(USER, Objects.requireNonNull(text, "text")));
         TextGenerator.Continuation said =

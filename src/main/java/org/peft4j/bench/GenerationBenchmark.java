@@ -48,9 +48,10 @@ final class GenerationBenchmark {
         ModelInfo info = model.info();
         int longest = length(work.prompts() - 1);
         if (info.limited() && (long) longest + work.newTokens() - 1 > info.maxPositions()) {
-            throw new ConfigException("prompt tokens (" + longest + " in the longest prompt) and new tokens must be at most "
-                    + (info.maxPositions() + 1) + " together, because the model has " + info.maxPositions()
-                    + " positions; got " + longest + " and " + work.newTokens());
+            throw new ConfigException(
+                    "prompt tokens (" + longest + " in the longest prompt) and new tokens must be at most "
+                            + (info.maxPositions() + 1) + " together, because the model has " + info.maxPositions()
+                            + " positions; got " + longest + " and " + work.newTokens());
         }
         prompts = IntStream.range(0, work.prompts())
                 .mapToObj(p -> IntStream.range(0, length(p))

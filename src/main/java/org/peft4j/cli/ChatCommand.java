@@ -107,8 +107,9 @@ final class ChatCommand implements Callable<Integer> {
                 one.notes().forEach(this::note);
                 loaded.put(adapter.getKey(), one);
             }
-            LoadedAdapter first =
-                    loaded.isEmpty() ? base.plain(options) : loaded.values().iterator().next();
+            LoadedAdapter first = loaded.isEmpty()
+                    ? base.plain(options)
+                    : loaded.values().iterator().next();
             if (loaded.isEmpty()) {
                 first.notes().forEach(this::note);
             }
@@ -139,8 +140,8 @@ final class ChatCommand implements Callable<Integer> {
             Path last = directory.toAbsolutePath().normalize().getFileName();
             String name = hasName ? given.substring(0, equals) : String.valueOf(last);
             if (name.equals(Talk.PLAIN)) {
-                throw new ConfigException("--adapter: '" + Talk.PLAIN + "' is the model without an adapter; give " + given
-                        + " another name (NAME=DIR)");
+                throw new ConfigException("--adapter: '" + Talk.PLAIN + "' is the model without an adapter; give "
+                        + given + " another name (NAME=DIR)");
             }
             if (named.putIfAbsent(name, directory) != null) {
                 throw new ConfigException(

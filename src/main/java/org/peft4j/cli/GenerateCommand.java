@@ -89,9 +89,7 @@ final class GenerateCommand implements Callable<Integer> {
             RowsOutput.check(out, data);
         }
         options.check(
-                out != null
-                        ? null
-                        : "needs --out, because without it the text alone is written; - is standard output");
+                out != null ? null : "needs --out, because without it the text alone is written; - is standard output");
         try (CleanStop clean = new CleanStop();
                 ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, form.settings(), main.err())) {
             TextGenerator generator = TextGenerator.of(opened.adapter());

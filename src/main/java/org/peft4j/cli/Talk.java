@@ -26,8 +26,7 @@ final class Talk {
     /** Names the model without an adapter. */
     static final String PLAIN = "none";
 
-    private static final List<String> COMMANDS =
-            List.of("help", "reset", "system", "adapter", "undo", "save", "exit");
+    private static final List<String> COMMANDS = List.of("help", "reset", "system", "adapter", "undo", "save", "exit");
 
     private static final String HELP = """
             /reset           begin anew; the system's message stays
@@ -55,12 +54,7 @@ final class Talk {
      * @param adapters by name
      * @param options of every answer
      */
-    Talk(
-            Main main,
-            Chat chat,
-            Map<String, LoadedAdapter> adapters,
-            Plain plain,
-            TextGenerator.Options options) {
+    Talk(Main main, Chat chat, Map<String, LoadedAdapter> adapters, Plain plain, TextGenerator.Options options) {
         this.main = main;
         this.chat = chat;
         this.adapters = adapters;

@@ -83,8 +83,10 @@ sealed interface LanguageRow {
         }
         List<Rows> fitting = new ArrayList<>();
         add(fitting, Rows.TEXT, row.has(config.text()));
-        add(fitting, Rows.PROMPT, row.has(config.prompt())
-                        && (!answered || row.has(config.response()) || row.has(COMPLETION)));
+        add(
+                fitting,
+                Rows.PROMPT,
+                row.has(config.prompt()) && (!answered || row.has(config.response()) || row.has(COMPLETION)));
         add(fitting, Rows.MESSAGES, row.has(config.messages()));
         add(
                 fitting,
@@ -142,7 +144,8 @@ sealed interface LanguageRow {
             end--;
         }
         if (end == 0) {
-            throw row.wrong("expected a message before the assistant's, which is what is to be generated, received none");
+            throw row.wrong(
+                    "expected a message before the assistant's, which is what is to be generated, received none");
         }
         return new Chat(Conversation.of(messages.subList(0, end), tools(row)));
     }

@@ -34,7 +34,8 @@ public final class Prompts {
         if (task instanceof CausalLm language) {
             return language.prompts();
         }
-        throw new IllegalArgumentException("there are no prompts for " + task.config().type());
+        throw new IllegalArgumentException(
+                "there are no prompts for " + task.config().type());
     }
 
     /** How conversations become texts. */
