@@ -33,6 +33,7 @@ final class TrainOutput implements TrainListener {
     private @Nullable Evaluation last;
     private @Nullable Evaluation best;
     private long bestStep;
+    private boolean talks;
 
     /** @param stop hears of everything, too */
     TrainOutput(PrintStream out, ProgressBar bar, RunConfig config, TrainListener stop) {
@@ -82,6 +83,7 @@ final class TrainOutput implements TrainListener {
                 texts.forms().entrySet().stream()
                         .map(form -> String.format(Locale.ROOT, "%,d %s", form.getValue(), form.getKey()))
                         .collect(Collectors.joining(", ")));
+        talks = texts.forms().containsKey("messages") || texts.forms().containsKey("conversations");
         if (texts.template() != null) {
             print("chat template: %s", texts.template());
         }
@@ -192,7 +194,12 @@ final class TrainOutput implements TrainListener {
                         "  peft4j embed --model %s --adapter %s --data %s --out embedded.jsonl",
                         model, adapter, Shell.quote(data));
             case CausalLmConfig.TYPE ->
-                print("  peft4j generate --model %s --adapter %s --prompt 'How a text begins'", model, adapter);
+                print(
+                        talks
+                                ? "  peft4j chat --model %s --adapter %s"
+                                : "  peft4j generate --model %s --adapter %s --prompt 'How a text begins'",
+                        model,
+                        adapter);
             default ->
                 print(
                         "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",

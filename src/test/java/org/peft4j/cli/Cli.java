@@ -1,7 +1,9 @@
 package org.peft4j.cli;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -36,6 +38,17 @@ final class Cli {
                         false),
                 Stream.of(args).map(Object::toString).toArray(String[]::new));
         return new Result(status, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    /** The same with this on the standard input. */
+    static Result piped(String input, Object... args) {
+        InputStream former = System.in;
+        System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
+        try {
+            return run(args);
+        } finally {
+            System.setIn(former);
+        }
     }
 
     /** A run file for the tiny model: 2 epochs of 4 steps. */

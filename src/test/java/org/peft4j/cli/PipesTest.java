@@ -2,9 +2,6 @@ package org.peft4j.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.io.ByteArrayInputStream;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,20 +17,11 @@ class PipesTest {
     @TempDir
     Path temporary;
 
-    private static Cli.Result run(String input, Object... args) {
-        InputStream former = System.in;
-        System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
-        try {
-            return Cli.run(args);
-        } finally {
-            System.setIn(former);
-        }
-    }
-
     @Test
     void predictReadsStandardInputAndWritesWhatJsonCanExpress() {
         for (String[] way : new String[][] {{"-", "-"}, {"/dev/stdin", "/dev/stdout"}}) {
-            Cli.Result result = run(ROWS, "predict", "--model", Fixtures.TINY_BERT, "--data", way[0], "--out", way[1]);
+            Cli.Result result =
+                    Cli.piped(ROWS, "predict", "--model", Fixtures.TINY_BERT, "--data", way[0], "--out", way[1]);
 
             assertThat(result.status()).as(result.err()).isZero();
             assertThat(result.out().lines()).hasSize(2);
@@ -45,7 +33,7 @@ class PipesTest {
 
     @Test
     void evaluateReadsStandardInput() {
-        Cli.Result result = run(
+        Cli.Result result = Cli.piped(
                 "label,text\nham,a\nspam,b\n",
                 "evaluate",
                 "--model",
@@ -64,7 +52,7 @@ class PipesTest {
     @Test
     void badRowOfStandardInputIsCalledSo() {
         Cli.Result result =
-                run("{\"txt\": 1}\n", "predict", "--model", Fixtures.TINY_BERT, "--data", "-", "--out", "-");
+                Cli.piped("{\"txt\": 1}\n", "predict", "--model", Fixtures.TINY_BERT, "--data", "-", "--out", "-");
 
         assertThat(result.status()).isEqualTo(2);
         assertThat(result.err()).contains("standard input: line 1: no column 'text'");

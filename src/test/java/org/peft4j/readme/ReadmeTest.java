@@ -29,6 +29,7 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.run.RunConfigFile;
 import org.peft4j.run.RunResult;
 
 /** Each piece of Java in the README is code of a class here, and runs. */
@@ -110,6 +111,15 @@ class ReadmeTest {
                 .output(adapter)
                 .build());
         assertThat(printed(() -> Storyteller.run(STORIES, adapter))).hasSizeGreaterThan(20);
+    }
+
+    @Test
+    void theTalkRuns() throws Exception {
+        Path adapter = directory.resolve("run");
+        Trainer.train(RunConfigFile.read(
+                Path.of("src/examples/chat-lora.yaml"),
+                List.of("training.max_steps=1", "data.validation=null", "output=" + adapter)));
+        assertThat(printed(() -> Talker.run(STORIES, adapter))).contains("role=user", "And the dog?");
     }
 
     @Test

@@ -155,9 +155,7 @@ public final class ChatFormat {
         }
         int[] ids = tokenizer.encodePlainWhole(behind);
         for (int id : ids) {
-            int[] one = {id};
-            if (tokenizer.decode(one, true).isEmpty()
-                    && !tokenizer.decode(one, false).isEmpty()) {
+            if (isSpecial(id, behind, tokenizer)) {
                 return new EndOfTurn(List.of(id), List.of());
             }
         }
@@ -165,6 +163,13 @@ public final class ChatFormat {
         return ends || behind.chars().allMatch(c -> c == ' ')
                 ? EndOfTurn.NONE
                 : new EndOfTurn(List.of(), List.of(behind));
+    }
+
+    /** Whether a token is special and stands in the text, as that for unknown characters does not. */
+    private static boolean isSpecial(int id, String text, TextTokenizer tokenizer) {
+        int[] one = {id};
+        String written = tokenizer.decode(one, false).strip();
+        return tokenizer.decode(one, true).isEmpty() && !written.isEmpty() && text.contains(written);
     }
 
     private String behindAnswer(Conversation conversation) {
