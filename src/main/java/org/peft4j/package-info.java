@@ -3,7 +3,7 @@
  * says. {@link org.peft4j.BaseModel} holds a frozen model in memory, over which {@link org.peft4j.LoadedAdapter}s are used: as
  * {@link org.peft4j.TextClassifier}, {@link org.peft4j.TokenTagger}, {@link org.peft4j.TextEmbedder} or {@link
  * org.peft4j.TextGenerator}, each of which can also open a model of its own. {@link org.peft4j.Merge} makes an adapter a part of
- * the model's weights, {@link org.peft4j.RowPreview} shows rows as they will be trained.
+ * the model's weights, {@link org.peft4j.RowPreview} shows rows as they will be trained, {@link org.peft4j.Chat} holds a talk.
  *
  * <p>What is open is safe from many threads and has to be closed; {@code close} waits for calls that run, later ones are refused
  * with an {@link IllegalStateException}. Settings are immutable records; their builders are for one thread.
