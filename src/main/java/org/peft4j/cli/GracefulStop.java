@@ -1,7 +1,6 @@
 package org.peft4j.cli;
 
 import java.io.PrintStream;
-import java.lang.reflect.Proxy;
 import java.util.concurrent.CountDownLatch;
 import org.peft4j.run.RunSummary;
 import org.peft4j.run.TrainListener;
@@ -35,33 +34,14 @@ final class GracefulStop implements TrainListener, AutoCloseable {
             err.println("\ninterrupted; nothing was written");
             return;
         }
-        endAtSecondSignal();
+        // while the process ends, Java ignores further signals
+        InterruptSignal.to(() -> Runtime.getRuntime().halt(Failure.INTERRUPTED));
         err.println("\nstopping after this step, then saving; Ctrl-C again ends at once");
         trainer.interrupt();
         try {
             done.await();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
-        }
-    }
-
-    /**
-     * While the process ends, Java ignores further signals; only {@code sun.misc.Signal} can listen to them. Where it is
-     * missing, a second Ctrl-C waits as the first.
-     */
-    private static void endAtSecondSignal() {
-        try {
-            Class<?> signal = Class.forName("sun.misc.Signal");
-            Class<?> handler = Class.forName("sun.misc.SignalHandler");
-            Object halt = Proxy.newProxyInstance(
-                    GracefulStop.class.getClassLoader(), new Class<?>[] {handler}, (proxy, method, arguments) -> {
-                        Runtime.getRuntime().halt(Failure.INTERRUPTED);
-                        return null;
-                    });
-            signal.getMethod("handle", signal, handler)
-                    .invoke(null, signal.getConstructor(String.class).newInstance("INT"), halt);
-        } catch (ReflectiveOperationException | IllegalArgumentException e) {
-            // then not
         }
     }
 

@@ -4,7 +4,6 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -34,7 +33,7 @@ final class Talk {
             /system TEXT     another message of the system; without a text none
             /adapter NAME    another adapter answers; none: the model without one; without a name: what there is
             /save FILE       write the talk as a row for training: JSONL with messages
-            /exit            end, as the end of the input does
+            /exit            end, as the end of the input does; Ctrl-C stops an answer that comes
             A blank before it makes a text of a line that begins with /.""";
 
     /** Opens the model without an adapter. */
@@ -105,9 +104,10 @@ final class Talk {
         main.err().println(text);
     }
 
+    @SuppressWarnings("try") // stop is there to be closed
     private void say(String text) {
         Printer printer = new Printer();
-        try {
+        try (InterruptSignal stop = main.isTerminal() ? InterruptSignal.to(printer::stop) : null) {
             TextGenerator.Continuation said = chat.say(text, options, printer);
             printer.end();
             if (!said.complete()) {
@@ -116,18 +116,39 @@ final class Talk {
                         "note: the answer was cut after %,d tokens (--max-new-tokens, or the model's positions)",
                         said.ids().size()));
             }
+        } catch (Stopped e) {
+            printer.end();
+            tell("stopped; the turn is taken back");
         } catch (RuntimeException e) {
             printer.endIfBegun();
             throw e;
         }
     }
 
-    /** An answer as it comes, without blanks before it. */
+    /** Somebody has read enough of an answer. */
+    private static final class Stopped extends RuntimeException {
+        Stopped() {
+            super(null, null, false, false);
+        }
+    }
+
+    /** An answer as it comes, without blanks before it; Ctrl-C stops it with its next piece, a second one the process. */
     private final class Printer implements TextGenerator.Listener {
         private boolean begun;
+        private volatile boolean stopped;
+
+        void stop() {
+            if (stopped) {
+                Runtime.getRuntime().halt(Failure.INTERRUPTED);
+            }
+            stopped = true;
+        }
 
         @Override
         public void text(int prompt, String piece) {
+            if (stopped) {
+                throw new Stopped();
+            }
             String shown = begun ? piece : piece.stripLeading();
             begun = begun || !shown.isEmpty();
             main.out().print(shown);
@@ -209,19 +230,7 @@ final class Talk {
         Path file = UserPath.of(name);
         Inputs.canBecomeFile(file, "/save");
         List<Map<String, String>> messages = chat.messages();
-        AtomicFiles.writeString(file, JsonOutput.line(Map.of("messages", ordered(messages))) + "\n");
+        AtomicFiles.writeString(file, JsonOutput.line(Map.of("messages", messages)) + "\n");
         tell("saved " + messages.size() + " messages to " + file);
-    }
-
-    /** The role first, as people write it. */
-    private static List<Map<String, String>> ordered(List<Map<String, String>> messages) {
-        List<Map<String, String>> ordered = new ArrayList<>();
-        for (Map<String, String> message : messages) {
-            Map<String, String> one = new LinkedHashMap<>();
-            one.put("role", message.getOrDefault("role", ""));
-            one.put("content", message.getOrDefault("content", ""));
-            ordered.add(one);
-        }
-        return ordered;
     }
 }

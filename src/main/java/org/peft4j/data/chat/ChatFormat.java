@@ -8,6 +8,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.TextTokenizer;
@@ -155,7 +156,7 @@ public final class ChatFormat {
         }
         int[] ids = tokenizer.encodePlainWhole(behind);
         for (int id : ids) {
-            if (isSpecial(id, behind, tokenizer)) {
+            if (isSpecial(id, tokenizer)) {
                 return new EndOfTurn(List.of(id), List.of());
             }
         }
@@ -165,11 +166,12 @@ public final class ChatFormat {
                 : new EndOfTurn(List.of(), List.of(behind));
     }
 
-    /** Whether a token is special and stands in the text, as that for unknown characters does not. */
-    private static boolean isSpecial(int id, String text, TextTokenizer tokenizer) {
+    /** Whether a token is special; that for unknown characters is not meant, since nobody wrote it. */
+    private static boolean isSpecial(int id, TextTokenizer tokenizer) {
         int[] one = {id};
-        String written = tokenizer.decode(one, false).strip();
-        return tokenizer.decode(one, true).isEmpty() && !written.isEmpty() && text.contains(written);
+        return tokenizer.decode(one, true).isEmpty()
+                && !tokenizer.decode(one, false).isEmpty()
+                && !tokenizer.specialId("unk").equals(OptionalInt.of(id));
     }
 
     private String behindAnswer(Conversation conversation) {

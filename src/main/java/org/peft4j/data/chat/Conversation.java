@@ -1,8 +1,11 @@
 package org.peft4j.data.chat;
 
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,8 +40,11 @@ public record Conversation(
         return of(List.of(message("user", user), message("assistant", assistant)), tools);
     }
 
-    /** A message. */
+    /** A message, the role first. */
     public static Map<String, String> message(String role, String content) {
-        return Map.of("role", role, "content", content);
+        Map<String, String> message = new LinkedHashMap<>();
+        message.put("role", Objects.requireNonNull(role, "role"));
+        message.put("content", Objects.requireNonNull(content, "content"));
+        return Collections.unmodifiableMap(message);
     }
 }

@@ -2,6 +2,10 @@ package org.peft4j.data.chat;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -71,5 +75,66 @@ class ChatFormatTest {
                 .isEqualTo(ChatFormat.EndOfTurn.NONE);
         assertThat(end("{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}a", 2))
                 .isEqualTo(ChatFormat.EndOfTurn.NONE);
+    }
+
+    /** Templates of known models, and the token that ends their turns; none where generation_config.json alone can say it. */
+    @ParameterizedTest
+    @CsvSource({
+        "own/chatml, <|im_end|>",
+        "own/mistral, </s>",
+        "own/smollm, <|im_end|>",
+        "own/zephyr, </s>",
+        "trl/cohere2, <|END_OF_TURN_TOKEN|>",
+        "trl/deepseekv3, <｜end▁of▁sentence｜>",
+        "trl/gemma3, <end_of_turn>",
+        "trl/glm4moe, none",
+        "trl/gptoss, <|return|>",
+        "trl/llama3_1, <|eot_id|>",
+        "trl/phi3, <|end|>",
+        "trl/qwen3, <|im_end|>",
+        "trl/qwen2_5, <|im_end|>"
+    })
+    void turnsOfKnownModelsEndWhereTheyDo(String template, String end) throws IOException {
+        JsonMapper json = new JsonMapper();
+        JsonNode document =
+                json.readTree(Fixtures.TINY_LLAMA.resolve("tokenizer.json").toFile());
+        ArrayNode added = (ArrayNode) document.get("added_tokens");
+        int first = document.get("model").get("vocab").size();
+        List<String> names = List.of(
+                "<|im_end|>",
+                "<|im_start|>",
+                "<|END_OF_TURN_TOKEN|>",
+                "<｜end▁of▁sentence｜>",
+                "<end_of_turn>",
+                "<|return|>",
+                "<|eot_id|>",
+                "<|end|>",
+                "<|user|>");
+        for (String name : names) {
+            ObjectNode token = added.get(2).deepCopy();
+            added.add(token.put("id", first + names.indexOf(name)).put("content", name));
+        }
+        for (String file : List.of("config.json", "model.safetensors", "tokenizer_config.json")) {
+            Files.copy(Fixtures.TINY_LLAMA.resolve(file), temporary.resolve(file));
+        }
+        json.writeValue(temporary.resolve("tokenizer.json").toFile(), document);
+        ChatFormat format = ChatFormat.open(
+                Fixtures.TINY_LLAMA,
+                null,
+                Fixtures.ROOT.resolve("chat-templates/" + template + ".jinja").toString(),
+                Map.of());
+        Conversation asked = Conversation.of(List.of(Conversation.message("user", "the list")), null);
+
+        try (TextTokenizer tokenizer = TextTokenizer.open(ModelDirectory.open(temporary), 16)) {
+            ChatFormat.EndOfTurn found = format.endOfTurn(asked, tokenizer, List.of());
+
+            List<Integer> expected = switch (end) {
+                case "none" -> List.of();
+                case "</s>" -> List.of(2);
+                default -> List.of(first + names.indexOf(end));
+            };
+            assertThat(found.tokens()).isEqualTo(expected);
+            assertThat(found.texts()).isEmpty();
+        }
     }
 }
