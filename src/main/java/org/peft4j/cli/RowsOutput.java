@@ -21,6 +21,9 @@ import org.peft4j.io.Streams;
  * {@code input_NAME}. A file is whole or absent; a pipe and the standard output ({@code -}) get rows as they come.
  */
 final class RowsOutput {
+    /** What is told when nobody reads the standard output any more. */
+    static final String NOT_WRITTEN = "standard output could not be written; is its reader gone?";
+
     private final OutputStream to;
 
     private RowsOutput(OutputStream to) {
@@ -105,7 +108,7 @@ final class RowsOutput {
         public void write(byte[] bytes, int offset, int length) throws IOException {
             out.write(bytes, offset, length);
             if (out.checkError()) {
-                throw new IOException("standard output could not be written; is its reader gone?");
+                throw new IOException(NOT_WRITTEN);
             }
         }
     }

@@ -71,7 +71,7 @@ final class Talk {
             if (line.isBlank()) {
                 continue;
             }
-            if (line.strip().equals("/exit")) {
+            if (line.stripTrailing().equals("/exit")) {
                 return;
             }
             try {
@@ -85,6 +85,9 @@ final class Talk {
                     throw e;
                 }
                 Failure.report(e, main.err(), main.showsStackTraces());
+            }
+            if (main.out().checkError()) {
+                throw new IOException(RowsOutput.NOT_WRITTEN);
             }
         }
         if (main.isTerminal()) {

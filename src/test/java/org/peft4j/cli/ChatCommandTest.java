@@ -3,7 +3,13 @@ package org.peft4j.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -163,6 +169,36 @@ class ChatCommandTest {
         refused("--n 2 is not for a talk", "--model", model, "--n", 2, "--temperature", 1);
         refused("--log-probs is not for a talk", "--model", model, "--log-probs");
         refused("there is no file nowhere.jinja", "--model", base, "--template", "nowhere.jinja");
+    }
+
+    /** {@code yes | peft4j chat | head -1} ends. */
+    @Test
+    void aTalkThatNobodyReadsEnds() {
+        OutputStream closed = new OutputStream() {
+            @Override
+            public void write(int b) throws IOException {
+                throw new IOException("gone");
+            }
+        };
+        PrintStream gone = new PrintStream(closed, true, StandardCharsets.UTF_8);
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        PrintStream told = new PrintStream(err, true, StandardCharsets.UTF_8);
+        InputStream former = System.in;
+        System.setIn(new ByteArrayInputStream("the list\nyou\n".getBytes(StandardCharsets.UTF_8)));
+        int status;
+        try {
+            status = Main.run(
+                    new Main(gone, told, StandardCharsets.UTF_8, false),
+                    "chat",
+                    "--model",
+                    model.toString(),
+                    "--max-new-tokens",
+                    "1");
+        } finally {
+            System.setIn(former);
+        }
+        assertThat(status).isEqualTo(1);
+        assertThat(err.toString(StandardCharsets.UTF_8)).endsWith("peft4j: " + RowsOutput.NOT_WRITTEN + "\n");
     }
 
     private static void refused(String message, Object... more) {
