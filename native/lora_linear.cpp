@@ -58,6 +58,40 @@ RankParams rank_params(const RankGroup& group, const at::Tensor& x, int64_t firs
   return p;
 }
 
+// Rows of each adapter up to which they are computed one by one.
+constexpr int64_t kFewRows = 8;
+
+// Whether each adapter acts on few rows, as in a step of generation. Gradients do not ask for another way: what is recomputed
+// for them is the same bits.
+bool few_rows(const Plan& plan) {
+  return !plan.groups.empty() && std::all_of(plan.groups.begin(), plan.groups.end(), [](const RankGroup& group) {
+    return group.end - group.begin <= kFewRows && !group.dropout.active();
+  });
+}
+
+// Adds the updates to y and gives h of each group.
+variable_list add_to_rows(const at::Tensor& y, const at::Tensor& x, const Plan& plan, at::TensorList factors) {
+  const size_t n = factors.size() / 2;
+  std::vector<RankRows> updates;
+  variable_list h, kept;  // kept: what was made contiguous
+  for (const RankGroup& group : plan.groups) {
+    h.push_back(at::empty({group.end - group.begin, group.rank}, factors[group.adapters[0]].options()));
+    for (size_t i = 0; i < group.adapters.size(); ++i) {
+      const int64_t j = group.adapters[i];
+      kept.push_back(factors[j].contiguous());
+      kept.push_back(factors[n + j].contiguous());
+      const at::Tensor &a = kept[kept.size() - 2], &b = kept.back();
+      updates.push_back({group.begin, group.end, a.size(0), plan.first_column[plan.adapters[j].part], b.size(0),
+                         a.data_ptr(), b.data_ptr(), plan.adapters[j].scale,
+                         static_cast<char*>(h.back().data_ptr()) + group.first[i] * h.back().element_size(),
+                         h.back().stride(0)});
+    }
+  }
+  cpu_kernels().lora_rows({x.scalar_type(), x.size(0), x.size(1), x.stride(0), y.stride(0), x.data_ptr(), y.data_ptr(),
+                           updates.data(), static_cast<int64_t>(updates.size())});
+  return h;
+}
+
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
   // Function takes lists only as TensorList and undefined tensors only as optional: else they are no variables to it.
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, at::TensorList factors,
@@ -68,6 +102,11 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     at::Tensor y = plan->weight->product(x, bias.value_or(at::Tensor()));
     const size_t n = factors.size() / 2;
     variable_list own{kept_x(x, factors)};  // and h of each group
+    if (few_rows(*plan)) {
+      const variable_list h = add_to_rows(y, x, *plan, factors);
+      own.insert(own.end(), h.begin(), h.end());
+      return keep(ctx, own, factors, bias, plan, y);
+    }
     for (const RankGroup& group : plan->groups) {
       const at::Tensor m = stacked(group, factors.data());
       at::Tensor h = at::empty({group.end - group.begin, group.rank}, m.options());
@@ -142,45 +181,6 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
   }
 };
 
-// Rows of each adapter up to which they are computed one by one.
-constexpr int64_t kFewRows = 8;
-
-// Whether nobody asks for gradients, and each adapter acts on few rows: a step of generation.
-bool few_rows(const at::Tensor& x, const at::Tensor& bias, const variable_list& factors, const Plan& plan) {
-  const auto trained = [](const at::Tensor& t) { return t.defined() && t.requires_grad(); };
-  if (at::GradMode::is_enabled() &&
-      (trained(x) || trained(bias) || std::any_of(factors.begin(), factors.end(), trained))) {
-    return false;
-  }
-  return std::all_of(plan.groups.begin(), plan.groups.end(), [](const RankGroup& group) {
-    return group.end - group.begin <= kFewRows && !group.dropout.active();
-  });
-}
-
-variable_list lora_rows(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& factors,
-                        const Plan& plan) {
-  const at::Tensor x = x_in.contiguous();
-  const at::Tensor y = plan.weight->product(x, bias);
-  const size_t n = factors.size() / 2;
-  std::vector<RankRows> updates;
-  variable_list kept;  // what was made contiguous
-  for (const RankGroup& group : plan.groups) {
-    for (const int64_t j : group.adapters) {
-      const Adapter& adapter = plan.adapters[j];
-      kept.push_back(factors[j].contiguous());
-      kept.push_back(factors[n + j].contiguous());
-      const at::Tensor &a = kept[kept.size() - 2], &b = kept.back();
-      updates.push_back({group.begin, group.end, a.size(0), plan.first_column[adapter.part], b.size(0), a.data_ptr(),
-                         b.data_ptr(), adapter.scale});
-    }
-  }
-  if (!updates.empty()) {
-    cpu_kernels().lora_rows({x.scalar_type(), x.size(0), x.size(1), x.stride(0), y.stride(0), x.data_ptr(),
-                             y.data_ptr(), updates.data(), static_cast<int64_t>(updates.size())});
-  }
-  return parts_of(plan, y);
-}
-
 // The formula, one at:: call after the other; autograd differentiates it.
 variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variable_list& a, const variable_list& b,
                     const Plan& plan) {
@@ -233,9 +233,6 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
-  if (few_rows(x, bias, factors, *plan)) {
-    return lora_rows(x, bias, factors, *plan);
-  }
   return LoraLinear::apply(x, at::TensorList(factors), optional(bias), plan);
 }
 

@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <sstream>
 
+#include "mapped_file.h"
 #include "peft4j.h"
 
 namespace peft4j {
@@ -27,7 +29,44 @@ at::ScalarType parse_dtype(const std::string& name) {
   return found->second;
 }
 
+struct Mappings {
+  std::mutex mutex;
+  std::map<const char*, size_t> length;  // of each, by where it begins
+};
+
+// Never destroyed: tensors may be freed while the process ends.
+Mappings& mappings() {
+  static Mappings* instance = new Mappings;
+  return *instance;
+}
+
+void add_mapping(void* base, size_t length) {
+  std::lock_guard<std::mutex> lock(mappings().mutex);
+  mappings().length[static_cast<const char*>(base)] = length;
+}
+
+void remove_mapping(void* base, size_t length) {
+  std::lock_guard<std::mutex> lock(mappings().mutex);
+  mappings().length.erase(static_cast<const char*>(base));
+  munmap(base, length);
+}
+
 }  // namespace
+
+void forget_pages(const at::Tensor& t) {
+  const char* data = static_cast<const char*>(t.const_data_ptr());
+  std::lock_guard<std::mutex> lock(mappings().mutex);
+  const auto& all = mappings().length;
+  auto mapping = all.upper_bound(data);
+  if (mapping == all.begin()) {
+    return;
+  }
+  --mapping;
+  if (data < mapping->first + mapping->second) {
+    // Read-only and private: what is forgotten is what the file has.
+    madvise(const_cast<char*>(mapping->first), mapping->second, MADV_DONTNEED);
+  }
+}
 
 at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef shape, const std::string& dtype) {
   const at::ScalarType type = parse_dtype(dtype);
@@ -56,8 +95,9 @@ at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef s
   }
   TORCH_CHECK(base != MAP_FAILED, "map_tensor: cannot map ", bytes, " bytes of ", file, ": ", std::strerror(error));
   void* data = static_cast<char*>(base) + skipped;
-  const at::Tensor view =
-      at::from_blob(data, shape, [base, length](void*) { munmap(base, length); }, at::TensorOptions().dtype(type));
+  add_mapping(base, length);
+  const at::Tensor view = at::from_blob(
+      data, shape, [base, length](void*) { remove_mapping(base, length); }, at::TensorOptions().dtype(type));
   const bool aligned = reinterpret_cast<uintptr_t>(data) % c10::elementSize(type) == 0;
   return aligned ? view : view.clone();
 }

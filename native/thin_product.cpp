@@ -37,8 +37,12 @@ at::Tensor rank_shrink(const at::Tensor& x, const at::Tensor& m) {
 }
 
 at::Tensor rank_expand(const at::Tensor& h, const at::Tensor& m, const at::Tensor& bias) {
-  at::Tensor y = bias.defined() ? bias.expand({h.size(0), m.size(1)}).contiguous()
-                                : at::zeros({h.size(0), m.size(1)}, h.options());
+  at::Tensor y = at::empty({h.size(0), m.size(1)}, h.options());
+  if (bias.defined()) {
+    y.copy_(bias);  // of one row bias.expand() would be the bias itself
+  } else {
+    y.zero_();
+  }
   cpu_kernels().lora_expand(params(y, h, m));
   return y;
 }

@@ -2,8 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "checks.h"
 #include "library_product.h"
+#include "mapped_file.h"
 #include "onednn.h"
 #include "peft4j.h"
 #include "providers.h"
@@ -65,6 +68,9 @@ at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
   at::Tensor& kept = widen ? stored_[transposed] : packed_[transposed];
   if (!kept.defined() || (!widen && kept.scalar_type() != type)) {
     kept = widen ? oriented(transposed, at::kBFloat16) : onednn::pack(oriented(transposed, type));
+    if (!widen || !kept.is_alias_of(parts_[0])) {  // what oneDNN packs is a copy
+      std::for_each(parts_.begin(), parts_.end(), forget_pages);
+    }
   }
   const at::Tensor ready = kept;
   lock.unlock();

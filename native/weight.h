@@ -15,7 +15,7 @@ The frozen matrix of one linear layer, or of several that read the same x (a lin
 It starts as a list of dense matrices [out_i, in], usually views of a mapped file, and keeps them. The layout that
 products want is made at the first product and kept beside them:
   packed   CPU: what oneDNN's matmul wants on this processor, one copy for y = xWᵀ and one for dx = dy·W (the latter only
-           where a gradient is asked for). After that the dense values are not read again, so a mapped file costs no memory.
+           where a gradient is asked for). After that the dense values are not read again, and a mapped file's pages are given back.
   bordered CUDA (and the library provider): W and the adapters in one matrix, see bordered.h. On a device it takes the
            place of the dense matrices.
 The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16, in the orientation of each product, and

@@ -32,6 +32,8 @@ struct RankRows {
   int64_t begin, end, rank, first, out;  // first: column of y where its part begins
   const void *a, *b;                     // [rank, columns] and [out, rank], contiguous, of the compute type
   double scale;
+  void* h;  // null, or x aᵀ of row begin: written, rows are h_stride apart
+  int64_t h_stride;
 };
 
 struct RankRowsParams {

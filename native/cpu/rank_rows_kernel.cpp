@@ -6,6 +6,7 @@ Rows are dealt to threads: the same bits for any number of them.
 */
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels.h"
@@ -59,7 +60,13 @@ void update(const RankRowsParams& p) {
         }
         const A *a = static_cast<const A*>(u.a), *b = static_cast<const A*>(u.b);
         for (int64_t r = 0; r < u.rank; ++r) {
-          h[r] = dot(x.data(), a + r * p.columns, p.columns) * static_cast<A>(u.scale);
+          h[r] = dot(x.data(), a + r * p.columns, p.columns);
+        }
+        if (u.h != nullptr) {
+          std::copy_n(h.data(), u.rank, static_cast<A*>(u.h) + (t - u.begin) * u.h_stride);
+        }
+        for (int64_t r = 0; r < u.rank; ++r) {
+          h[r] *= static_cast<A>(u.scale);
         }
         for (int64_t o = 0; o < u.out; ++o) {
           added[o] = dot(h.data(), b + o * u.rank, u.rank);

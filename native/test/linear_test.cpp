@@ -52,6 +52,24 @@ TEST(linearTakesViewsWithGaps) {
   }
 }
 
+TEST(linearLeavesItsOperands) {
+  for (const int64_t rows : {1, 2}) {
+    for (const auto& [in, out] : {std::pair{2, 40}, std::pair{40, 2}, std::pair{150, 140}}) {
+      const Tensors given = {random({rows, in}, 1).to(at::kFloat), random({out, in}, 2).to(at::kFloat),
+                             random({out}, 3).to(at::kFloat)};
+      Tensors inputs;
+      for (const at::Tensor& t : given) {
+        inputs.push_back(t.clone().requires_grad_(true));
+      }
+      const at::Tensor y = linear(inputs[0], inputs[1], inputs[2]);
+      torch::autograd::grad({y}, inputs, {at::ones_like(y)});
+      for (size_t i = 0; i < given.size(); ++i) {
+        expect_same_bits(text("operand ", i, " of ", in, " to ", out), inputs[i].detach(), given[i]);
+      }
+    }
+  }
+}
+
 TEST(linearRefuses) {
   const auto f = [](at::IntArrayRef shape) { return random(shape, 1).to(at::kFloat); };
   const at::Tensor x = f({5, 3}), w = f({4, 3});

@@ -48,6 +48,36 @@ TEST(mapTensorReadsTheFilesBytes) {
   REQUIRE(std::memcmp(kept.data_ptr(), bytes.data(), 400) == 0);
 }
 
+// Bytes of files that this process has in memory.
+int64_t mapped_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) {
+      return std::stoll(line.substr(8)) * 1024;
+    }
+  }
+  throw std::runtime_error("/proc/self/status has no RssFile");
+}
+
+TEST(aPackedWeightGivesTheFilesPagesBack) {
+  constexpr int64_t kSide = 2048, kBytes = kSide * kSide * 4;
+  const File file(0);
+  std::ofstream(file.path, std::ios::binary) << std::string(kBytes, '=');  // 0.046…
+  const at::Tensor t = map_tensor(file.path, 0, {kSide, kSide}, "I32"), values = t.view(at::kFloat);
+  const int64_t before = mapped_bytes(), sum = t.sum().item<int64_t>();
+  REQUIRE(mapped_bytes() >= before + kBytes * 3 / 4);
+  const Weight weight({values});
+  const auto product = [&] {
+    return lora_linear(at::ones({3, kSide}), weight, at::Tensor(), {}, {}, {}, {}, {}, 0)[0];
+  };
+  const at::Tensor y = product();
+  if (weight.layout() == "packed") {
+    REQUIRE(mapped_bytes() <= before + kBytes / 4);
+  }
+  REQUIRE(t.sum().item<int64_t>() == sum);  // read again from the file
+  expect_same_bits("product", product(), y);
+}
+
 TEST(mapTensorRefuses) {
   const File file(100);
   const std::string& path = file.path;
