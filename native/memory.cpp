@@ -41,7 +41,8 @@ class CountingAllocator final : public c10::Allocator {
       return {nullptr, nullptr, &release, cpu};
     }
     const BlockOfMemory block = take_block(bytes + kHeader);
-    TORCH_CHECK(block.data != nullptr, "out of memory: wanted ", bytes, " bytes, ", live.load(), " are in use by tensors");
+    TORCH_CHECK(block.data != nullptr, "out of memory: wanted ", bytes, " bytes, ", live.load(),
+                " are in use by tensors");
     *static_cast<Header*>(block.data) = {static_cast<int64_t>(bytes), block.size};
     const int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + static_cast<int64_t>(bytes);
     int64_t seen = peak.load(std::memory_order_relaxed);

@@ -63,7 +63,8 @@ bool few_outputs(const at::Tensor& w) {
 
 bool takes(const at::Tensor& x, const at::Tensor& w) {
   const int64_t fewer = std::min(w.size(0), w.size(1));
-  return !on_device(x) && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && 0 < fewer && fewer <= kMost;
+  return !on_device(x) && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && 0 < fewer &&
+         fewer <= kMost;
 }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
@@ -75,7 +76,8 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b
 }
 
 at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& w) {
-  return few_outputs(w) ? rank_expand(rows(dy), w.contiguous(), at::Tensor()) : rank_shrink(rows(dy), w.t().contiguous());
+  return few_outputs(w) ? rank_expand(rows(dy), w.contiguous(), at::Tensor())
+                        : rank_shrink(rows(dy), w.t().contiguous());
 }
 
 at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x) {

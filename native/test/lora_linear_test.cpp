@@ -489,7 +489,7 @@ TEST(loraLinearRefuses) {
 
 // Each adapter on few rows: the way of a step of generation.
 TEST(loraLinearOfFewRowsFollowsItsFormula) {
-  const std::vector<Adapter> some = {{0, 0, 3, 8, 2, 0},  {1, 0, 3, 8, 2, 0}, {1, 3, 11, 3, -0.5, 0},
+  const std::vector<Adapter> some = {{0, 0, 3, 8, 2, 0},  {1, 0, 3, 8, 2, 0},  {1, 3, 11, 3, -0.5, 0},
                                      {0, 5, 7, 17, 1, 0}, {2, 9, 10, 1, 4, 0}, {0, 0, 1, 16, 3, 0}};
   for (const int bias : {0, 2}) {
     compare(operation_of({12, 70, {40, 33, 8}, some, bias}));
