@@ -3,7 +3,9 @@ package org.peft4j;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.SafeTensors;
@@ -34,6 +36,15 @@ public final class Fixtures {
             int[] own = java.util.Arrays.copyOfRange(tokens, begin, begin + lengths[sentence]);
             return new Sentences(own, new int[] {own.length});
         }
+    }
+
+    /** Makes a directory with the tiny Llama and its tokenizer, to be changed by a test. */
+    public static Path copyTinyLlama(Path to) throws IOException {
+        Files.createDirectory(to);
+        for (String name : List.of("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")) {
+            Files.copy(TINY_LLAMA.resolve(name), to.resolve(name));
+        }
+        return to;
     }
 
     public static ModelDirectory tinyBert() {

@@ -576,14 +576,9 @@ public final class Ops {
     }
 
     /**
-     * Bytes of freed tensors that are kept for the next ones: at most as many as tensors once held more than now, since a step of
-     * training takes again what the one before gave back.
+     * Gives the memory of freed tensors back to the system, which is kept for the next ones: at most as much as tensors once held
+     * more than now, since a step of training takes again what the one before gave back.
      */
-    public static long keptBytes() {
-        return PeftNative.kept_bytes();
-    }
-
-    /** Gives what is kept back to the system. */
     public static void freeKeptBytes() {
         PeftNative.free_kept_blocks();
     }

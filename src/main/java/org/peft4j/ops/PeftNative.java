@@ -195,8 +195,6 @@ public final class PeftNative {
 
     static native void reset_peak_bytes();
 
-    static native @Cast("int64_t") long kept_bytes();
-
     static native void free_kept_blocks();
 
     static native void set_kernels(@StdString String setting);

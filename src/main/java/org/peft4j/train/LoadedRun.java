@@ -17,7 +17,6 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFile;
-import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.NearestName;
 import org.peft4j.method.MethodConfig;
@@ -105,9 +104,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             throws IOException {
         ModelDirectory directory = opened.directory();
         List<String> notes = new ArrayList<>();
-        AdapterFile start = config.adapter() == null ? null : AdapterFiles.read(config.adapter());
-        AdapterSettings settings =
-                start == null ? null : AdapterSettings.read(start.directory()).orElse(null);
+        GivenAdapter given = GivenAdapter.read(config.adapter());
+        AdapterFile start = given.file();
+        AdapterSettings settings = given.beside();
         if (settings != null) {
             settings.otherBase(opened.hash()).ifPresent(notes::add);
         }

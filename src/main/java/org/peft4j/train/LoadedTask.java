@@ -14,7 +14,6 @@ import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
-import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
@@ -80,9 +79,9 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
     private static LoadedTask<?> load(
             OpenedModel base, @Nullable Path adapterPath, @Nullable String type, Map<String, ?> settings, boolean texts)
             throws IOException {
-        AdapterFile file = adapterPath == null ? null : AdapterFiles.read(adapterPath);
-        AdapterSettings beside =
-                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        GivenAdapter given = GivenAdapter.read(adapterPath);
+        AdapterFile file = given.file();
+        AdapterSettings beside = given.beside();
         List<String> notes = new ArrayList<>();
         if (beside != null) {
             beside.otherBase(base.hash()).ifPresent(notes::add);

@@ -45,9 +45,9 @@ public final class RowViewer implements AutoCloseable {
     public static RowViewer open(Path model, @Nullable Path adapter, @Nullable String type, Map<String, ?> settings)
             throws IOException {
         ModelDirectory directory = ModelDirectory.open(model);
-        AdapterFile file = adapter == null ? null : AdapterFiles.read(adapter);
-        AdapterSettings beside =
-                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        GivenAdapter given = GivenAdapter.read(adapter);
+        AdapterFile file = given.file();
+        AdapterSettings beside = given.beside();
         boolean said = type != null || TaskNames.trained(file, beside) != null;
         String name = TaskNames.choose(directory, file, beside, said ? type : CausalLmConfig.TYPE);
         TaskConfig task = LoadedTask.config(name, beside, settings);
@@ -61,9 +61,9 @@ public final class RowViewer implements AutoCloseable {
      */
     public static boolean hasTemplate(Path model, @Nullable Path adapter, Map<String, ?> settings) throws IOException {
         ModelDirectory directory = ModelDirectory.open(model);
-        AdapterFile file = adapter == null ? null : AdapterFiles.read(adapter);
-        AdapterSettings beside =
-                file == null ? null : AdapterSettings.read(file.directory()).orElse(null);
+        GivenAdapter given = GivenAdapter.read(adapter);
+        AdapterFile file = given.file();
+        AdapterSettings beside = given.beside();
         String name = TaskNames.choose(directory, file, beside, CausalLmConfig.TYPE);
         ChatFormat format =
                 CausalLmType.format((CausalLmConfig) LoadedTask.config(name, beside, settings), directory, file);

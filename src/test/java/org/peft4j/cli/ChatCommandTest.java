@@ -38,10 +38,7 @@ class ChatCommandTest {
 
     @BeforeAll
     static void model() throws IOException {
-        model = Files.createDirectory(shared.resolve("chatty"));
-        for (String name : List.of("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")) {
-            Files.copy(Fixtures.TINY_LLAMA.resolve(name), model.resolve(name));
-        }
+        model = Fixtures.copyTinyLlama(shared.resolve("chatty"));
         Cli.write(
                 model.resolve("chat_template.jinja"),
                 "{{ bos_token }}{% for m in messages %}{% if m.content == 'no' %}{{ raise_exception('Not this') }}"

@@ -2,6 +2,7 @@ package org.peft4j.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
+import static org.peft4j.cli.Cli.lines;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayOutputStream;
@@ -42,15 +43,8 @@ class ChatRowsTest {
 
     @BeforeAll
     static void model() throws IOException {
-        model = Files.createDirectory(shared.resolve("chatty"));
-        for (String name : List.of(
-                "config.json",
-                "model.safetensors",
-                "tokenizer.json",
-                "tokenizer_config.json",
-                "generation_config.json")) {
-            Files.copy(Fixtures.TINY_LLAMA.resolve(name), model.resolve(name));
-        }
+        model = Fixtures.copyTinyLlama(shared.resolve("chatty"));
+        Files.copy(Fixtures.TINY_LLAMA.resolve("generation_config.json"), model.resolve("generation_config.json"));
         Cli.write(model.resolve("chat_template.jinja"), TEMPLATE);
         template = Cli.write(shared.resolve("mine.jinja"), TEMPLATE.replace("[", "of "));
     }
@@ -73,15 +67,6 @@ class ChatRowsTest {
             call.addAll(List.of("--set", set));
         }
         return Cli.run(call.toArray());
-    }
-
-    private static List<JsonNode> lines(Cli.Result result) throws IOException {
-        assertThat(result.status()).as(result.err()).isZero();
-        List<JsonNode> lines = new ArrayList<>();
-        for (String line : result.out().lines().toList()) {
-            lines.add(TaskRuns.JSON.readTree(line));
-        }
-        return lines;
     }
 
     private List<JsonNode> shown(Path data, Object... more) throws IOException {

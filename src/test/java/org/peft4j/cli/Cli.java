@@ -1,5 +1,8 @@
 package org.peft4j.cli;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -9,6 +12,7 @@ import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,6 +30,16 @@ final class Cli {
     record Result(int status, String out, String err) {}
 
     private Cli() {}
+
+    /** The rows of JSON that a call wrote to standard output, which has to have gone well. */
+    static List<JsonNode> lines(Result result) throws IOException {
+        assertThat(result.status()).as(result.err()).isZero();
+        List<JsonNode> lines = new ArrayList<>();
+        for (String line : result.out().lines().toList()) {
+            lines.add(TaskRuns.JSON.readTree(line));
+        }
+        return lines;
+    }
 
     static Result run(Object... args) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();

@@ -1,11 +1,11 @@
 package org.peft4j.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.peft4j.cli.Cli.lines;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -35,16 +35,8 @@ class GeneratedRowsTest {
 
     @BeforeAll
     static void model() throws IOException {
-        model = copy(shared.resolve("chatty"));
+        model = Fixtures.copyTinyLlama(shared.resolve("chatty"));
         Cli.write(model.resolve("chat_template.jinja"), TEMPLATE);
-    }
-
-    private static Path copy(Path to) throws IOException {
-        Files.createDirectory(to);
-        for (String name : List.of("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")) {
-            Files.copy(Fixtures.TINY_LLAMA.resolve(name), to.resolve(name));
-        }
-        return to;
     }
 
     private Cli.Result generate(Path from, String rows, Object... more) throws IOException {
@@ -53,15 +45,6 @@ class GeneratedRowsTest {
                 List.of("generate", "--model", from, "--data", data, "--out", "-", "--max-new-tokens", 6));
         call.addAll(List.of(more));
         return Cli.run(call.toArray());
-    }
-
-    private static List<JsonNode> lines(Cli.Result result) throws IOException {
-        assertThat(result.status()).as(result.err()).isZero();
-        List<JsonNode> lines = new ArrayList<>();
-        for (String line : result.out().lines().toList()) {
-            lines.add(TaskRuns.JSON.readTree(line));
-        }
-        return lines;
     }
 
     private List<JsonNode> generated(String... rows) throws IOException {
@@ -165,7 +148,7 @@ class GeneratedRowsTest {
         String ending = TEMPLATE.replace("{{ eos_token }}{% endfor", "{{ END }}{% endfor");
 
         // a special token of the tokenizer
-        Path special = copy(temporary.resolve("special"));
+        Path special = Fixtures.copyTinyLlama(temporary.resolve("special"));
         ObjectNode added = tokenizer.get("added_tokens").get(2).deepCopy();
         added.put("id", third).put("content", name);
         ((com.fasterxml.jackson.databind.node.ArrayNode) tokenizer.get("added_tokens")).add(added);
