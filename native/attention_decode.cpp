@@ -3,6 +3,7 @@
 #include <c10/core/GradMode.h>
 
 #include "checks.h"
+#include "cpu/kernels.h"
 #include "device_lengths.h"
 #include "peft4j.h"
 #include "providers.h"
@@ -139,20 +140,43 @@ at::Tensor on_cuda(const CudaKernels& kernels, const at::Tensor& q, const Cache&
   return o;
 }
 
-// By attention(): the rows of q are the last of their sequences.
-at::Tensor by_attention(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                        const Settings& settings) {
-  const int64_t rows = q.size(0) / cache.sequences();
-  const auto packed = [&](const at::Tensor& all) {
-    std::vector<at::Tensor> parts;
-    for (int64_t s = 0; s < cache.sequences(); ++s) {
-      parts.push_back(cache.of(all, s));
-    }
-    return cache.paged() ? at::cat(parts) : all;
-  };
-  return attention(q, packed(cache.k), packed(cache.v), at::arange(cache.sequences() + 1, at::kLong) * rows, cache.cu,
-                   rows, cache.longest, prefix_k, prefix_v, at::Tensor(), true, settings.scale, settings.window,
-                   settings.softcap, at::Tensor(), false, 0, 0, 0);
+at::Tensor on_cpu(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
+                  const Settings& settings) {
+  const at::Tensor o = at::empty(q.sizes(), q.options());
+  const at::Tensor cu = cache.cu.contiguous();
+  const at::Tensor pk = prefix_k.defined() ? prefix_k.contiguous() : prefix_k,
+                   pv = prefix_v.defined() ? prefix_v.contiguous() : prefix_v;
+  DecodeParams p{};
+  p.dtype = q.scalar_type();
+  p.sequences = cache.sequences();
+  p.queries = q.size(0) / p.sequences;
+  p.query_heads = q.size(1);
+  p.key_heads = cache.k.size(-2);
+  p.head_size = q.size(2);
+  p.q = q.const_data_ptr();
+  p.q_stride = q.stride(0);
+  p.k = cache.k.const_data_ptr();
+  p.v = cache.v.const_data_ptr();
+  p.row_stride = cache.k.stride(-3);
+  p.begin_k = cu.const_data_ptr<int64_t>();
+  if (cache.paged()) {
+    p.block_table = cache.block_table.const_data_ptr<int32_t>();
+    p.max_blocks = cache.block_table.size(1);
+    p.block_size = cache.k.size(1);
+    p.block_stride = cache.k.stride(0);
+  }
+  if (pk.defined()) {
+    p.prefix_k = pk.const_data_ptr();
+    p.prefix_v = pv.const_data_ptr();
+    p.prefix = pk.size(-3);
+    p.prefix_stride = pk.dim() == 4 ? pk.stride(0) : 0;
+  }
+  p.window = settings.window;
+  p.scale = settings.scale;
+  p.softcap = settings.softcap;
+  p.out = o.data_ptr();
+  cpu_kernels().attention_decode(p);
+  return o;
 }
 
 at::Tensor eager(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
@@ -218,7 +242,7 @@ at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k, const at::
       return on_cuda(*kernels, q, cache, prefix_k, prefix_v, {scale, window, softcap});
     }
     if (!on_device(q)) {
-      return by_attention(q, cache, prefix_k, prefix_v, {scale, window, softcap});
+      return on_cpu(q, cache, prefix_k, prefix_v, {scale, window, softcap});
     }
   }
   return eager(q, cache, prefix_k, prefix_v, {scale, window, softcap});

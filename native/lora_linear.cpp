@@ -59,37 +59,79 @@ RankParams rank_params(const RankGroup& group, const at::Tensor& x, int64_t firs
 }
 
 // Rows of each adapter up to which they are computed one by one.
-constexpr int64_t kFewRows = 8;
+constexpr int64_t kRowsOneByOne = 8;
 
 // Whether each adapter acts on few rows, as in a step of generation. Gradients do not ask for another way: what is recomputed
 // for them is the same bits.
-bool few_rows(const Plan& plan) {
+bool one_by_one(const Plan& plan) {
   return !plan.groups.empty() && std::all_of(plan.groups.begin(), plan.groups.end(), [](const RankGroup& group) {
-    return group.end - group.begin <= kFewRows && !group.dropout.active();
+    return group.end - group.begin <= kRowsOneByOne && !group.dropout.active();
   });
 }
 
-// Adds the updates to y and gives h of each group.
-variable_list add_to_rows(const at::Tensor& y, const at::Tensor& x, const Plan& plan, at::TensorList factors) {
+// h of a group, or nothing where nothing is kept for backward.
+at::Tensor kept_h(const RankGroup& group, at::TensorList factors, bool keeps) {
+  return keeps ? at::empty({group.end - group.begin, group.rank}, factors[group.adapters[0]].options()) : at::Tensor();
+}
+
+// Adds the updates to y; h of each group is written where it is defined.
+void add_one_by_one(const at::Tensor& y, const at::Tensor& x, const Plan& plan, at::TensorList factors,
+                    at::TensorList h) {
   const size_t n = factors.size() / 2;
   std::vector<RankRows> updates;
-  variable_list h, kept;  // kept: what was made contiguous
-  for (const RankGroup& group : plan.groups) {
-    h.push_back(at::empty({group.end - group.begin, group.rank}, factors[group.adapters[0]].options()));
+  updates.reserve(n);
+  variable_list copies;
+  const auto data_of = [&](const at::Tensor& factor) {
+    if (factor.is_contiguous()) {
+      return factor.const_data_ptr();
+    }
+    copies.push_back(factor.contiguous());
+    return copies.back().const_data_ptr();
+  };
+  for (size_t k = 0; k < plan.groups.size(); ++k) {
+    const RankGroup& group = plan.groups[k];
     for (size_t i = 0; i < group.adapters.size(); ++i) {
       const int64_t j = group.adapters[i];
-      kept.push_back(factors[j].contiguous());
-      kept.push_back(factors[n + j].contiguous());
-      const at::Tensor &a = kept[kept.size() - 2], &b = kept.back();
+      const at::Tensor &a = factors[j], &b = factors[n + j];
+      char* to = h[k].defined() ? static_cast<char*>(h[k].data_ptr()) + group.first[i] * h[k].element_size() : nullptr;
       updates.push_back({group.begin, group.end, a.size(0), plan.first_column[plan.adapters[j].part], b.size(0),
-                         a.data_ptr(), b.data_ptr(), plan.adapters[j].scale,
-                         static_cast<char*>(h.back().data_ptr()) + group.first[i] * h.back().element_size(),
-                         h.back().stride(0)});
+                         data_of(a), data_of(b), plan.adapters[j].scale, to, group.rank});
     }
   }
   cpu_kernels().lora_rows({x.scalar_type(), x.size(0), x.size(1), x.stride(0), y.stride(0), x.data_ptr(), y.data_ptr(),
                            updates.data(), static_cast<int64_t>(updates.size())});
-  return h;
+}
+
+// The result [T, out]; h of each group is added to `kept` if `keeps`.
+at::Tensor compute(const at::Tensor& x, at::TensorList factors, const at::Tensor& bias, const Plan& plan, bool keeps,
+                   variable_list& kept) {
+  at::Tensor y = plan.weight->product(x, bias);
+  const size_t n = factors.size() / 2;
+  if (one_by_one(plan)) {
+    variable_list h;
+    for (const RankGroup& group : plan.groups) {
+      h.push_back(kept_h(group, factors, keeps));
+    }
+    add_one_by_one(y, x, plan, factors, h);
+    kept.insert(kept.end(), h.begin(), h.end());
+    return y;
+  }
+  for (const RankGroup& group : plan.groups) {
+    const at::Tensor m = stacked(group, factors.data());
+    at::Tensor h = kept_h(group, factors, true);
+    RankParams p = rank_params(group, x, 0, x.size(1), m, h, 0);
+    p.dropout = group.dropout;
+    cpu_kernels().lora_shrink(p);
+    for (size_t i = 0; i < group.adapters.size(); ++i) {
+      const Adapter& adapter = plan.adapters[group.adapters[i]];
+      const at::Tensor bt = factors[n + group.adapters[i]].t().contiguous();
+      RankParams e = rank_params(group, y, plan.first_column[adapter.part], bt.size(1), bt, h, group.first[i]);
+      e.scale = adapter.scale;
+      cpu_kernels().lora_expand(e);
+    }
+    kept.push_back(h);
+  }
+  return y;
 }
 
 struct LoraLinear : torch::autograd::Function<LoraLinear> {
@@ -99,29 +141,8 @@ struct LoraLinear : torch::autograd::Function<LoraLinear> {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor x = x_in.contiguous();
-    at::Tensor y = plan->weight->product(x, bias.value_or(at::Tensor()));
-    const size_t n = factors.size() / 2;
     variable_list own{kept_x(x, factors)};  // and h of each group
-    if (few_rows(*plan)) {
-      const variable_list h = add_to_rows(y, x, *plan, factors);
-      own.insert(own.end(), h.begin(), h.end());
-      return keep(ctx, own, factors, bias, plan, y);
-    }
-    for (const RankGroup& group : plan->groups) {
-      const at::Tensor m = stacked(group, factors.data());
-      at::Tensor h = at::empty({group.end - group.begin, group.rank}, m.options());
-      RankParams p = rank_params(group, x, 0, x.size(1), m, h, 0);
-      p.dropout = group.dropout;
-      cpu_kernels().lora_shrink(p);
-      for (size_t i = 0; i < group.adapters.size(); ++i) {
-        const Adapter& adapter = plan->adapters[group.adapters[i]];
-        const at::Tensor bt = factors[n + group.adapters[i]].t().contiguous();
-        RankParams e = rank_params(group, y, plan->first_column[adapter.part], bt.size(1), bt, h, group.first[i]);
-        e.scale = adapter.scale;
-        cpu_kernels().lora_expand(e);
-      }
-      own.push_back(h);
-    }
+    const at::Tensor y = compute(x, factors, bias.value_or(at::Tensor()), *plan, true, own);
     return keep(ctx, own, factors, bias, plan, y);
   }
 
@@ -233,6 +254,11 @@ std::vector<at::Tensor> lora_linear(const at::Tensor& x, const Weight& weight, c
   }
   variable_list factors = a;
   factors.insert(factors.end(), b.begin(), b.end());
+  if (!at::GradMode::is_enabled()) {  // generation: a node of many tensors would cost as much as the updates
+    at::AutoDispatchBelowADInplaceOrView guard;
+    variable_list nothing;
+    return parts_of(*plan, compute(x.contiguous(), factors, bias, *plan, false, nothing));
+  }
   return LoraLinear::apply(x, at::TensorList(factors), optional(bias), plan);
 }
 

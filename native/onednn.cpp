@@ -5,6 +5,11 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 
+namespace at::native {  // of MKLDNNCommon.h, which the headers' package leaves out
+TORCH_API void* data_ptr_from_mkldnn(const Tensor& mkldnn_tensor);
+TORCH_API int64_t nbytes_from_mkldnn(const Tensor& mkldnn_tensor);
+}  // namespace at::native
+
 namespace peft4j::onednn {
 namespace {
 
@@ -37,6 +42,10 @@ at::Tensor pack(const at::Tensor& w) {
   torch::jit::Stack stack{w, c10::IValue()};  // no batch size: it changes from step to step
   op.callBoxed(&stack);
   return stack[0].toTensor();
+}
+
+std::pair<const void*, int64_t> data_of(const at::Tensor& packed) {
+  return {at::native::data_ptr_from_mkldnn(packed), at::native::nbytes_from_mkldnn(packed)};
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {

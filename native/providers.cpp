@@ -41,7 +41,7 @@ constexpr auto kRows = std::to_array<Row>({
       "flash-attention in libtorch, the prefix joined by log-sum-exp; own kernels for what that lacks"}},
     {Operation::kAttentionDecode,
      "attention_decode",
-     {true, false, Provider::kOwn, "packed attention of the newest rows"},
+     {true, false, Provider::kOwn, "the cache is read once, where it is"},
      {true, false, Provider::kOwn, "split over the cache, a shared prefix is read once"}},
     {Operation::kLayerNorm,
      "layer_norm",

@@ -13,13 +13,14 @@
 
 namespace peft4j {
 
-WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts)), out_(0), in_(0) {
+WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts)), stored_type_(at::kFloat), out_(0), in_(0) {
   TORCH_CHECK(!parts_.empty(), "Weight: needs at least one matrix, got none");
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.defined(), "Weight: a matrix is undefined");
   }
   TORCH_CHECK(parts_[0].dim() == 2, "Weight: every matrix must have shape [out, in], got ", parts_[0].sizes());
   in_ = parts_[0].size(1);
+  stored_type_ = parts_[0].scalar_type();
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.dim() == 2 && part.size(1) == in_, "Weight: every matrix must have shape [out, ", in_, "], got ",
                 part.sizes());
@@ -62,19 +63,20 @@ at::Tensor WeightImpl::oriented(bool transposed, at::ScalarType type) const {
   return transposed ? w.t().contiguous() : w.contiguous();
 }
 
-at::Tensor WeightImpl::operand(bool transposed, at::ScalarType type) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  const bool widen = type == at::kFloat && parts_[0].scalar_type() == at::kBFloat16;
+at::Tensor WeightImpl::kept(bool transposed, at::ScalarType type) {
+  const bool widen = widens(type);
   at::Tensor& kept = widen ? stored_[transposed] : packed_[transposed];
   if (!kept.defined() || (!widen && kept.scalar_type() != type)) {
-    kept = widen ? oriented(transposed, at::kBFloat16) : onednn::pack(oriented(transposed, type));
+    const at::Tensor w = oriented(transposed, widen ? at::kBFloat16 : type);
+    kept = widen ? w : onednn::pack(w);
+    if (!widen && !transposed) {
+      panels_ = panels_of(kept, w);
+    }
     if (!widen || !kept.is_alias_of(parts_[0])) {  // what oneDNN packs is a copy
       std::for_each(parts_.begin(), parts_.end(), forget_pages);
     }
   }
-  const at::Tensor ready = kept;
-  lock.unlock();
-  return widen ? onednn::pack(ready.to(type)) : ready;
+  return kept;
 }
 
 at::Tensor WeightImpl::product(const at::Tensor& x, const at::Tensor& bias) {
@@ -82,14 +84,25 @@ at::Tensor WeightImpl::product(const at::Tensor& x, const at::Tensor& bias) {
     const at::Tensor w = dense().to(x.scalar_type());
     return bias.defined() ? library::addmm(bias, x, w.t()) : library::mm(x, w.t());
   }
-  return onednn::linear(x, operand(false, x.scalar_type()), bias);
+  std::unique_lock<std::mutex> lock(mutex_);
+  const at::Tensor w = kept(false, x.scalar_type());
+  const std::optional<Panels> panels = panels_;
+  lock.unlock();
+  const bool few = x.scalar_type() == at::kFloat && x.size(0) <= kFewRows;
+  if (widens(x.scalar_type())) {
+    return few ? few_rows_product(x, w, bias) : onednn::linear(x, onednn::pack(w.to(at::kFloat)), bias);
+  }
+  return few && panels ? few_rows_product(x, *panels, out_, bias) : onednn::linear(x, w, bias);
 }
 
 at::Tensor WeightImpl::transposed_product(const at::Tensor& dy) {
   if (!onednn::usable(dy)) {
     return library::mm(dy, dense().to(dy.scalar_type()));
   }
-  return onednn::linear(dy, operand(true, dy.scalar_type()), at::Tensor());
+  std::unique_lock<std::mutex> lock(mutex_);
+  const at::Tensor w = kept(true, dy.scalar_type());
+  lock.unlock();
+  return onednn::linear(dy, widens(dy.scalar_type()) ? onednn::pack(w.to(at::kFloat)) : w, at::Tensor());
 }
 
 const char* WeightImpl::layout() const {

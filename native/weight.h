@@ -3,9 +3,11 @@
 #include <ATen/core/ivalue.h>
 
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "bordered.h"
+#include "few_rows.h"
 
 namespace peft4j {
 
@@ -16,6 +18,7 @@ It starts as a list of dense matrices [out_i, in], usually views of a mapped fil
 products want is made at the first product and kept beside them:
   packed   CPU: what oneDNN's matmul wants on this processor, one copy for y = xWᵀ and one for dx = dy·W (the latter only
            where a gradient is asked for). After that the dense values are not read again, and a mapped file's pages are given back.
+           Few rows are multiplied by our own kernels over the same bytes (few_rows.h).
   bordered CUDA (and the library provider): W and the adapters in one matrix, see bordered.h. On a device it takes the
            place of the dense matrices.
 The compute type is the type of x. bfloat16 weights under float32 x stay bfloat16, in the orientation of each product, and
@@ -38,14 +41,17 @@ class WeightImpl : public torch::CustomClassHolder {
 
  private:
   at::Tensor oriented(bool transposed, at::ScalarType type) const;  // with the mutex held
-  at::Tensor operand(bool transposed, at::ScalarType type);
+  bool widens(at::ScalarType type) const { return type == at::kFloat && stored_type_ == at::kBFloat16; }
+  at::Tensor kept(bool transposed, at::ScalarType type);  // packed, or stored to be widened; with the mutex held
 
   std::vector<at::Tensor> parts_;  // views of the border's M once it has taken them
+  at::ScalarType stored_type_;
   int64_t out_, in_;
   mutable std::mutex mutex_;
   Border border_;
   bool bordered_ = false;
   at::Tensor packed_[2];  // [0]: W, [1]: Wᵀ
+  std::optional<Panels> panels_;  // where packed_[0] has its numbers
   at::Tensor stored_[2];  // the same in bfloat16, to be widened
 };
 

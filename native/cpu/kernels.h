@@ -6,6 +6,7 @@ Strides count elements. dtype is the type of x, y, q, …: Double, Float or BFlo
 and float else.
 */
 #include <c10/core/ScalarType.h>
+#include <c10/util/BFloat16.h>
 
 #include "../philox.h"
 
@@ -45,6 +46,19 @@ struct RankRowsParams {
   int64_t n;
 };
 
+// y = x wᵀ + bias for few rows of float32; see few_rows_kernel.cpp.
+struct FewRowsParams {
+  int64_t rows, out, in;
+  const float* x;     // [rows, in], contiguous
+  const float* bias;  // [out], or null
+  float* y;           // [rows, out], contiguous
+  // w [out, in], as panels: input k and output n of w are at ((n / width)·padded_in + k)·width + n % width
+  const float* panels;
+  int64_t width, padded_in;  // width: a multiple of 16
+  // or w as it lies
+  const c10::BFloat16* w;
+};
+
 struct AttentionParams {
   c10::ScalarType dtype;
   int64_t sequences, query_heads, key_heads, head_size, prefix;  // prefix: number of prefix keys, 0 for none
@@ -67,6 +81,24 @@ struct AttentionParams {
   int64_t dq_stride, dk_stride, dv_stride;
   void *prefix_dk, *prefix_dv;  // [sequences, prefix, key_heads, head_size], compute type; null where not wanted
   void* dbias;  // [sequences, buckets, query_heads], compute type; null where not wanted
+};
+
+// Rows of each sequence that are its newest, against a cache; see attention_decode_kernel.cpp.
+struct DecodeParams {
+  c10::ScalarType dtype;
+  int64_t sequences, queries, query_heads, key_heads, head_size;  // queries: rows of each sequence
+  const void* q;  // [sequences · queries, query_heads, head_size]; heads of a row are contiguous
+  int64_t q_stride;
+  const void *k, *v;         // heads of a row are contiguous
+  int64_t row_stride;
+  const int64_t* begin_k;    // [sequences + 1]
+  const int32_t* block_table;  // [sequences, max_blocks], or null: keys lie one behind the other
+  int64_t max_blocks, block_size, block_stride;
+  const void *prefix_k, *prefix_v;  // [prefix, key_heads, head_size], prefix_stride from sequence to sequence
+  int64_t prefix, prefix_stride;
+  int64_t window;  // 0: none
+  double scale, softcap;
+  void* out;  // [sequences · queries, query_heads, head_size], contiguous
 };
 
 // z = dropout(x) + residual;  y = (z - mean) · rstd · (weight + weight_offset) + bias; not centred (RMSNorm): mean = 0
@@ -171,8 +203,11 @@ struct CpuKernels {
   void (*lora_expand)(const RankParams&);  // y += dropout(scale · h m)
   void (*lora_outer)(const RankParams&);  // sum = scale · hᵀ dropout(x)
   void (*lora_rows)(const RankRowsParams&);  // y += scale · x aᵀ bᵀ, for few rows
+  void (*panel_product)(const FewRowsParams&);
+  void (*rows_product)(const FewRowsParams&);  // by w as it lies
   void (*attention_forward)(const AttentionParams&);
   void (*attention_backward)(const AttentionParams&);
+  void (*attention_decode)(const DecodeParams&);
   void (*norm_forward)(const NormParams&);
   void (*norm_backward)(const NormParams&);
   void (*rotary)(const RotaryParams&);

@@ -7,6 +7,7 @@ Rows are dealt to threads: the same bits for any number of them.
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "kernels.h"
@@ -42,6 +43,59 @@ A dot(const A* x, const A* w, int64_t n) {
   return sum;
 }
 
+// Sums of eight vectors of eight numbers: the eight numbers of the result.
+using Eight = float __attribute__((vector_size(32)));
+using Indices = int __attribute__((vector_size(32)));
+
+inline Eight load_eight(const float* from) {
+  Eight v;
+  std::memcpy(&v, from, sizeof(v));
+  return v;
+}
+
+inline Eight sums_of(const Eight (&v)[8]) {
+  const auto low = [](Eight a, Eight b) { return __builtin_shuffle(a, b, Indices{0, 8, 2, 10, 4, 12, 6, 14}); };
+  const auto high = [](Eight a, Eight b) { return __builtin_shuffle(a, b, Indices{1, 9, 3, 11, 5, 13, 7, 15}); };
+  Eight pairs[4], fours[2];
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] = low(v[2 * i], v[2 * i + 1]) + high(v[2 * i], v[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    const Eight a = pairs[2 * i], b = pairs[2 * i + 1];
+    fours[i] = __builtin_shuffle(a, b, Indices{0, 1, 8, 9, 4, 5, 12, 13}) +
+               __builtin_shuffle(a, b, Indices{2, 3, 10, 11, 6, 7, 14, 15});
+  }
+  return __builtin_shuffle(fours[0], fours[1], Indices{0, 1, 2, 3, 8, 9, 10, 11}) +
+         __builtin_shuffle(fours[0], fours[1], Indices{4, 5, 6, 7, 12, 13, 14, 15});
+}
+
+// to[i] = Σ_c x[c] w[i, c] for eight rows of w, n a multiple of eight.
+inline void eight_dots(const float* x, const float* w, int64_t n, float* to) {
+  Eight sums[8] = {};
+  for (int64_t c = 0; c < n; c += 8) {
+    const Eight value = load_eight(x + c);
+    for (int i = 0; i < 8; ++i) {
+      sums[i] += value * load_eight(w + i * n + c);
+    }
+  }
+  const Eight all = sums_of(sums);
+  std::memcpy(to, &all, sizeof(all));
+}
+
+// to = w x, w [rows, n]
+template <class A>
+void dots(const A* x, const A* w, int64_t rows, int64_t n, A* to) {
+  int64_t i = 0;
+  if constexpr (std::is_same_v<A, float>) {
+    for (; n % 8 == 0 && i + 8 <= rows; i += 8) {
+      eight_dots(x, w + i * n, n, to + i);
+    }
+  }
+  for (; i < rows; ++i) {
+    to[i] = dot(x, w + i * n, n);
+  }
+}
+
 template <class T, class A>
 void update(const RankRowsParams& p) {
   int64_t rank = 0, out = 0;
@@ -58,19 +112,14 @@ void update(const RankRowsParams& p) {
         if (t < u.begin || t >= u.end) {
           continue;
         }
-        const A *a = static_cast<const A*>(u.a), *b = static_cast<const A*>(u.b);
-        for (int64_t r = 0; r < u.rank; ++r) {
-          h[r] = dot(x.data(), a + r * p.columns, p.columns);
-        }
+        dots(x.data(), static_cast<const A*>(u.a), u.rank, p.columns, h.data());
         if (u.h != nullptr) {
           std::copy_n(h.data(), u.rank, static_cast<A*>(u.h) + (t - u.begin) * u.h_stride);
         }
         for (int64_t r = 0; r < u.rank; ++r) {
           h[r] *= static_cast<A>(u.scale);
         }
-        for (int64_t o = 0; o < u.out; ++o) {
-          added[o] = dot(h.data(), b + o * u.rank, u.rank);
-        }
+        dots(h.data(), static_cast<const A*>(u.b), u.out, u.rank, added.data());
         add_row(static_cast<T*>(p.y) + t * p.y_stride + u.first, added.data(), u.out);
       }
     }

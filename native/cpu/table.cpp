@@ -8,8 +8,11 @@ void lora_shrink(const RankParams& p);
 void lora_expand(const RankParams& p);
 void lora_outer(const RankParams& p);
 void lora_rows(const RankRowsParams& p);
+void panel_product(const FewRowsParams& p);
+void rows_product(const FewRowsParams& p);
 void attention_forward(const AttentionParams& p);
 void attention_backward(const AttentionParams& p);
+void attention_decode(const DecodeParams& p);
 void norm_forward(const NormParams& p);
 void norm_backward(const NormParams& p);
 void rotary(const RotaryParams& p);
@@ -33,8 +36,11 @@ extern const CpuKernels kTable = {
     lora_expand,
     lora_outer,
     lora_rows,
+    panel_product,
+    rows_product,
     attention_forward,
     attention_backward,
+    attention_decode,
     norm_forward,
     norm_backward,
     rotary,

@@ -96,6 +96,7 @@ public final class Engine implements AutoCloseable {
     private List<Group> groups = new ArrayList<>();
     private boolean noted;
     private boolean broken;
+    private @Nullable ForwardContext last; // the newest call
     private boolean closed;
 
     /** @param head of this model */
@@ -380,7 +381,8 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            try (ForwardContext context = ForwardContext.continued(packing, adapters, cache)) {
+            try (ForwardContext context = ForwardContext.continued(packing, adapters, cache, last)) {
+                last = context;
                 cache.begin(context.packing()); // inserted rows, too
                 Tokens tokens =
                         Tokens.of(ids.stream().flatMapToInt(Arrays::stream).toArray());

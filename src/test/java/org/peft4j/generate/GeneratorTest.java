@@ -182,7 +182,7 @@ class GeneratorTest {
                 float[] cached;
                 try (PointerScope scope = new PointerScope()) {
                     cache.choose(places, step > 0);
-                    ForwardContext context = ForwardContext.continued(packing(rows), adapters, cache);
+                    ForwardContext context = ForwardContext.continued(packing(rows), adapters, cache, null);
                     cache.begin(context.packing());
                     cached = last(own, rows, context);
                     cache.end();

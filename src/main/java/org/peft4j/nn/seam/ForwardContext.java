@@ -42,30 +42,43 @@ public final class ForwardContext implements AutoCloseable {
         }
     }
 
+    /** What adapters claim for these segments, and what follows from it: found once, for all calls that have the same. */
+    private record Resolved(List<Segment> segments, Map<Point<?>, Claims<?>> claims, Map<Object, Object> plans) {
+        Resolved(List<Segment> segments) {
+            this(List.copyOf(segments), new IdentityHashMap<>(), new IdentityHashMap<>());
+        }
+    }
+
     private final Packing text;
+    private final Resolved resolved;
     private final List<Segment> segments;
     private final int[] inserted; // rows before each sequence's text
+    private final long[] firstPositions; // of each sequence's first row
     private final Packing packing;
     private final boolean training;
     private final long seed;
     private final @Nullable KeyValueCache cache;
     private final Map<Object, Shared> made = new HashMap<>();
-    private final Map<Point<?>, Claims<?>> claims = new IdentityHashMap<>();
-    private final Map<Object, Object> plans = new IdentityHashMap<>();
 
     private ForwardContext(Packing text, List<Segment> segments, boolean training, long seed) {
-        this(text, segments, training, seed, null);
+        this(text, new Resolved(segments), training, seed, null);
     }
 
     private ForwardContext(
-            Packing text, List<Segment> segments, boolean training, long seed, @Nullable KeyValueCache cache) {
+            Packing text, Resolved resolved, boolean training, long seed, @Nullable KeyValueCache cache) {
         this.cache = cache;
         this.text = text;
-        this.segments = List.copyOf(segments);
+        this.resolved = resolved;
+        segments = resolved.segments();
         inserted = new int[text.sequences()];
-        if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
-            for (Segment segment : segments) {
-                Arrays.fill(inserted, segment.first(), segment.last(), InsertedRowsOf.count(segment));
+        firstPositions = new long[text.sequences()];
+        for (Segment segment : segments) {
+            int before = InsertedRowsOf.count(segment);
+            if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
+                Arrays.fill(inserted, segment.first(), segment.last(), before);
+            }
+            for (int s = segment.first(); s < segment.last(); s++) {
+                firstPositions[s] = before(segment) - before + (cache == null ? 0L : cache.length(s));
             }
         }
         packing = InsertedRowsOf.packing(text, inserted);
@@ -92,9 +105,17 @@ public final class ForwardContext implements AutoCloseable {
      *
      * @param packing this call's rows
      * @param cache the earlier calls' rows, and those of this one for the next
+     * @param before an earlier call, which may be closed: what it found out about its adapters is kept if they are the same; or
+     *     null
      */
-    public static ForwardContext continued(Packing packing, List<@Nullable Adapter> adapterOf, KeyValueCache cache) {
-        return new ForwardContext(packing, segments(packing, adapterOf), false, 0, cache);
+    public static ForwardContext continued(
+            Packing packing,
+            List<@Nullable Adapter> adapterOf,
+            KeyValueCache cache,
+            @Nullable ForwardContext before) {
+        List<Segment> segments = segments(packing, adapterOf);
+        boolean same = before != null && before.segments.equals(segments);
+        return new ForwardContext(packing, same ? before.resolved : new Resolved(segments), false, 0, cache);
     }
 
     /** @param seed of this micro-batch, see {@link Seeds} */
@@ -171,21 +192,21 @@ public final class ForwardContext implements AutoCloseable {
     /** What the adapters of this call claim at a point; looked up once. */
     @SuppressWarnings("unchecked") // under a point are claims of its kind
     public <C> Claims<C> at(Point<C> point) {
-        Claims<?> known = claims.get(point);
+        Claims<?> known = resolved.claims().get(point);
         if (known == null) {
             known = Claims.of(point, segments);
-            claims.put(point, known);
+            resolved.claims().put(point, known);
         }
         return (Claims<C>) known;
     }
 
-    /** What follows from the claims for a part of the model (the key), made once a call. */
+    /** What follows from the claims for a part of the model (the key), made once; it must not depend on the call's rows. */
     @SuppressWarnings("unchecked") // a key's maker makes one type
     public <T> T plan(Object key, Supplier<T> maker) {
-        Object known = plans.get(key);
+        Object known = resolved.plans().get(key);
         if (known == null) {
             known = maker.get();
-            plans.put(key, known);
+            resolved.plans().put(key, known);
         }
         return (T) known;
     }
@@ -225,13 +246,7 @@ public final class ForwardContext implements AutoCloseable {
 
     /** The position of a sequence's first row in this call. */
     public long firstPosition(int sequence) {
-        int earlier = cache == null ? 0 : cache.length(sequence);
-        for (Segment segment : segments) {
-            if (sequence >= segment.first() && sequence < segment.last()) {
-                return before(segment) - InsertedRowsOf.count(segment) + (long) earlier;
-            }
-        }
-        throw new IllegalArgumentException("there is no sequence " + sequence);
+        return firstPositions[sequence];
     }
 
     /** Positions that adapters take before each text of a segment, by prefixes and by inserted rows. */
