@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains and generates with a language model of SmolLM2-135M's shape (random weights) in peft4j and in Hugging Face's libraries, by
 # turns on this machine, and prints speeds, memory and ratios: LoRA r 8 on all linear layers, rows of 30 to 512 tokens, batches of 8;
-# greedy continuation of 8 prompts and of one.
+# greedy continuation of 8 prompts and of one; and what 16 adapters of rank 8 cost 16 prompts.
 #
 #   build-scripts/bench-language-vs-hf.sh [--steps N] [--new-tokens N] [--rounds N] [--dtype float32|bfloat16] [--out FILE.json]
 #
@@ -55,6 +55,11 @@ for round in $(seq "$rounds"); do
       --prompts "$prompts" --new-tokens "$new_tokens"
     hf "generate$prompts-hf-$round" generate --prompts "$prompts" --new-tokens "$new_tokens"
   done
+  for targets in all-linear q_proj,v_proj; do
+    peft4j "adapters-$targets-$round" generate --model "$model" --dtype "$dtype" --rounds 2 --prompts 16 --new-tokens "$new_tokens" \
+      --adapters 16 --rank 8 --targets "$targets"
+  done
+  hf "product-$round" product
   say "round $round: done"
 done
-"$python" build-scripts/bench/compare_language.py "$results" "$rounds" ${out:+--out "$out"}
+"$python" build-scripts/bench/compare_language.py "$results" "$rounds" --model "$model" ${out:+--out "$out"}

@@ -1,4 +1,4 @@
-"""Table of what build-scripts/bench-language-vs-hf.sh measured: compare_language.py RESULTS ROUNDS [--out FILE.json]."""
+"""Table of what build-scripts/bench-language-vs-hf.sh measured: compare_language.py RESULTS ROUNDS --model DIRECTORY [--out FILE.json]."""
 
 import argparse
 import json
@@ -16,15 +16,31 @@ ROWS = [
 ]
 
 
+ADAPTED = ["all-linear", "q_proj,v_proj"]
+
+
+def operations_of_a_token(model):
+    """Forward and gradient of the input: two products with each matrix, the head's too, each of two operations a number."""
+    config = json.loads((model / "config.json").read_text())
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    keys = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
+    block = hidden * (2 * hidden + 2 * keys + 3 * inner)
+    return 4 * (config["num_hidden_layers"] * block + config["vocab_size"] * hidden)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path)
     parser.add_argument("rounds", type=int)
+    parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
     def runs(name):
         return [json.loads((options.results / f"{name}-{i}.json").read_text()) for i in range(1, options.rounds + 1)]
+
+    def middle(name, number):
+        return statistics.median(run[number] for run in runs(name))
 
     table = []
     print(f"{'':40} {'peft4j':>8} {'HF':>8} {'ratio':>6}   tokens/s; {'MB':>6} {'MB':>6} {'ratio':>6} peak resident")
@@ -38,8 +54,19 @@ def main():
             f"{memory[0]:6.0f} {memory[1]:6.0f} {memory[0] / memory[1]:6.2f}"
         )
         table.append({"what": title, "tokens_per_second": speeds, "ratios": ratios, "peak_resident_mb": memory, "runs": [ours, theirs]})
+    rate = middle("product", "gflops")
+    share = middle("train-peft4j", "tokens_per_second") * operations_of_a_token(options.model) / 1e9 / rate
+    print(f"matrix products of 2048 rows: {rate:.1f} GFLOP/s; training has {share:.2f} of that, counting W's products alone")
+    load = {name: middle("generate1-peft4j", name) for name in ("load_seconds", "load_resident_mb")}
+    file = (options.model / "model.safetensors").stat().st_size / 1e6
+    print(f"loading {file:.0f} MB: {load['load_seconds']:.2f} s, {load['load_resident_mb'] / file:.2f} of the file resident")
+    for targets in ADAPTED:
+        kept = middle(f"adapters-{targets}", "adapted_decode_share")
+        print(f"16 adapters of rank 8 on {targets}, 16 prompts: {kept:.2f} of the plain model's speed of decoding")
     if options.out:
-        options.out.write_text(json.dumps(table, indent=1))
+        adapted = {targets: runs(f"adapters-{targets}") for targets in ADAPTED}
+        more = {"product_gflops": rate, "training_share": share, "load": load, "adapters": adapted}
+        options.out.write_text(json.dumps({"table": table} | more, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
     python build-scripts/bench/hf_language_bench.py train --model DIRECTORY --data ROWS.jsonl [--order file|length] [--packed]
     python build-scripts/bench/hf_language_bench.py generate --model DIRECTORY [--prompts N] [--prompt-tokens N] [--new-tokens N]
+    python build-scripts/bench/hf_language_bench.py product --model DIRECTORY
 
 train: LoRA r 8, alpha 16 on all linear layers (transformers and PEFT), AdamW, learning rate 5e-4, gradient norm clipped to 1,
 texts of the file cut to 512 tokens, each batch padded to its longest text. --order length is the best that padding can do: rows
 of like length together. A timed step is forward, backward, clipping and optimizer.
 generate: greedy continuation of random prompts with the library's cache, of the lengths that peft4j bench generate has.
+product: x Wᵀ of 2048 rows with the matrices of a block, which training is held against.
 --dtype bfloat16 trains under torch.autocast over float32 weights; generates with weights of bfloat16.
 Prints one line of JSON; tokens are counted without padding. Needs build-scripts/fixtures/requirements.txt.
 """
@@ -25,7 +27,7 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 MAX_LENGTH = 512
 
@@ -110,9 +112,28 @@ def generate(options):
     }
 
 
+def product(options):
+    config = AutoConfig.from_pretrained(options.model)
+    dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
+    keys = config.hidden_size * config.num_key_value_heads // config.num_attention_heads
+    shapes = [(config.hidden_size + 2 * keys, config.hidden_size), (config.hidden_size, config.hidden_size)]
+    shapes += [(2 * config.intermediate_size, config.hidden_size), (config.hidden_size, config.intermediate_size)]
+    with torch.no_grad():
+        layers = [torch.nn.Linear(i, o, bias=False, dtype=dtype) for o, i in shapes]
+        inputs = [torch.randn(2048, i, dtype=dtype) for _, i in shapes]
+        seconds = []
+        for _ in range(12):
+            start = time.perf_counter()
+            for layer, x in zip(layers, inputs):
+                layer(x)
+            seconds.append(time.perf_counter() - start)
+    operations = sum(2 * 2048 * o * i for o, i in shapes)
+    return {"gflops": operations / sorted(seconds[2:])[5] / 1e9}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "generate"])
+    parser.add_argument("what", choices=["train", "generate", "product"])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -129,7 +150,7 @@ def main():
     if options.what == "train":
         result = train(options, AutoTokenizer.from_pretrained(options.model))
     else:
-        result = generate(options)
+        result = generate(options) if options.what == "generate" else product(options)
     result |= {
         "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,  # Linux counts in KiB
         "threads": torch.get_num_threads(),

@@ -57,17 +57,29 @@ public final class Benchmark {
      * @param prompts that go on together
      * @param promptTokens of each
      * @param newTokens of each, at least 2: the first comes with the prompt
-     * @param adapters LoRA adapters that the prompts take in turn, 0 for none
-     * @param rank of the adapters
+     * @param adapters that the prompts take in turn
      * @param rounds that are timed
      */
-    public record Generation(int prompts, int promptTokens, int newTokens, int adapters, int rank, int rounds) {
+    public record Generation(int prompts, int promptTokens, int newTokens, Adapters adapters, int rounds) {
+        /**
+         * Random LoRA adapters.
+         *
+         * @param number of them, 0 for none
+         * @param targets all-linear, or names of layers with commas between them
+         */
+        public record Adapters(int number, int rank, String targets) {
+            public Adapters {
+                atLeast(0, number, "adapters");
+                atLeast(1, rank, "rank");
+                Objects.requireNonNull(targets, "targets");
+            }
+        }
+
         public Generation {
             atLeast(1, prompts, "prompts");
             atLeast(1, promptTokens, "prompt-tokens");
             atLeast(2, newTokens, "new-tokens");
-            atLeast(0, adapters, "adapters");
-            atLeast(1, rank, "rank");
+            Objects.requireNonNull(adapters, "adapters");
             atLeast(1, rounds, "rounds");
         }
 
@@ -83,7 +95,7 @@ public final class Benchmark {
      * adapters the plain model and the adapted one by turns. Of the model's settings where it is and its weights' type count.
      *
      * @return numbers by name, medians of the rounds; {@code adapted_decode_share} is the part of the plain model's speed that
-     *     is left with the adapters
+     *     is left with the adapters, {@code load_} are what opening the model and its first token took
      */
     public static Map<String, Object> generate(ModelConfig model, Generation work) throws IOException {
         return GenerationBenchmark.run(model, work);
@@ -151,10 +163,18 @@ public final class Benchmark {
 
     /** The most memory this process had, as the system counts it; 0 where it does not say. */
     static long peakResidentBytes() {
+        return statusBytes("VmHWM:");
+    }
+
+    static long residentBytes() {
+        return statusBytes("VmRSS:");
+    }
+
+    private static long statusBytes(String name) {
         Path status = Path.of("/proc/self/status");
         try {
             return Files.readAllLines(status).stream()
-                    .filter(line -> line.startsWith("VmHWM:"))
+                    .filter(line -> line.startsWith(name))
                     .map(line -> Arrays.stream(line.split("\\s+"))
                             .skip(1)
                             .findFirst()

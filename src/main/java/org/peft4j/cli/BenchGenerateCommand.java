@@ -18,8 +18,8 @@ import picocli.CommandLine.ParentCommand;
             "Generates from random prompts, all of them together, and shows the speed of reading prompts (prefill) and of writing"
                     + " (decode), and memory.",
             "",
-            "With --adapters the plain model and one with so many random LoRA adapters on all linear layers take turns, each"
-                    + " prompt with the next adapter; adapted_decode_share is the part of the plain model's speed that is left."
+            "With --adapters the plain model and one with so many random LoRA adapters take turns, each prompt with the next"
+                    + " adapter; adapted_decode_share is the part of the plain model's speed that is left."
         },
         footer = {
             "  peft4j bench generate --model models/SmolLM2-135M --prompts 16 --adapters 16 --rank 8",
@@ -73,6 +73,14 @@ final class BenchGenerateCommand implements Callable<Integer> {
     private int rank;
 
     @Option(
+            names = "--targets",
+            paramLabel = "NAMES",
+            defaultValue = "all-linear",
+            description = "The layers that they adapt: all-linear, or names such as q_proj,v_proj (default"
+                    + " ${DEFAULT-VALUE}).")
+    private String targets;
+
+    @Option(
             names = "--rounds",
             paramLabel = "N",
             defaultValue = "5",
@@ -84,7 +92,8 @@ final class BenchGenerateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Benchmark.Generation work = new Benchmark.Generation(prompts, promptTokens, newTokens, adapters, rank, rounds);
+        Benchmark.Generation work = new Benchmark.Generation(
+                prompts, promptTokens, newTokens, new Benchmark.Generation.Adapters(adapters, rank, targets), rounds);
         Inputs.exists(model, "--model");
         output.check();
         Map<String, Object> result = Benchmark.generate(ModelConfig.of(model).withDtype(dtype.value()), work);
