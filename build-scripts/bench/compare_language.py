@@ -5,6 +5,8 @@ import json
 import statistics
 from pathlib import Path
 
+from transformers import AutoTokenizer
+
 # What is compared: title, peft4j's result, Hugging Face's, the number.
 ROWS = [
     ("training, rows as they come", "train-peft4j", "train-hf", "tokens_per_second"),
@@ -19,13 +21,21 @@ ROWS = [
 ADAPTED = ["all-linear", "q_proj,v_proj"]
 
 
-def operations_of_a_token(model):
-    """Forward and gradient of the input: two products with each matrix, the head's too, each of two operations a number."""
+def operations_of_a_token(model, rank=8):
+    """In training: of the products with W, the head's too (two, of two operations a number), of LoRA's on all linear layers (six
+    in all: three each way), and of attention (two products forward, five backward, over half of the keys)."""
     config = json.loads((model / "config.json").read_text())
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     keys = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
-    block = hidden * (2 * hidden + 2 * keys + 3 * inner)
-    return 4 * (config["num_hidden_layers"] * block + config["vocab_size"] * hidden)
+    shapes = [(hidden, hidden), (hidden, keys), (hidden, keys), (hidden, hidden)]
+    shapes += [(hidden, inner), (hidden, inner), (inner, hidden)]
+    frozen = layers * sum(a * b for a, b in shapes) + config["vocab_size"] * hidden
+    adapted = layers * rank * sum(a + b for a, b in shapes)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    lines = (model / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    lengths = [min(512, len(tokenizer(json.loads(line)["text"])["input_ids"])) for line in lines]
+    seen = sum(n * (n + 1) / 2 for n in lengths) / sum(lengths)
+    return 4 * frozen, 6 * adapted + layers * 7 * 2 * seen * hidden
 
 
 def main():
@@ -55,8 +65,10 @@ def main():
         )
         table.append({"what": title, "tokens_per_second": speeds, "ratios": ratios, "peak_resident_mb": memory, "runs": [ours, theirs]})
     rate = middle("product", "gflops")
-    share = middle("train-peft4j", "tokens_per_second") * operations_of_a_token(options.model) / 1e9 / rate
-    print(f"matrix products of 2048 rows: {rate:.1f} GFLOP/s; training has {share:.2f} of that, counting W's products alone")
+    frozen, rest = operations_of_a_token(options.model)
+    reached = middle("train-peft4j", "tokens_per_second") / 1e9 / rate
+    share = [reached * frozen, reached * (frozen + rest)]
+    print(f"matrix products of 2048 rows: {rate:.1f} GFLOP/s; training has {share[1]:.2f} of that ({share[0]:.2f} in W's products)")
     load = {name: middle("generate1-peft4j", name) for name in ("load_seconds", "load_resident_mb")}
     file = (options.model / "model.safetensors").stat().st_size / 1e6
     print(f"loading {file:.0f} MB: {load['load_seconds']:.2f} s, {load['load_resident_mb'] / file:.2f} of the file resident")
