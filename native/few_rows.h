@@ -12,7 +12,7 @@ there once: for AVX2 and AVX512 that is panels of 16 to 64 outputs, which panels
 
 namespace peft4j {
 
-// Rows up to which these products are taken (measured with AVX2: at 64 they are 1.3 times oneDNN's speed, at 8 2.5 times).
+// Rows up to which these products are taken (with AVX2, beside libtorch's linear: 2.4 times its speed at 8 rows, 1.4 at 64).
 constexpr int64_t kFewRows = 64;
 
 // Where a packed matrix has its numbers: input k and output n at ((n / width)·padded_in + k)·width + n % width.
