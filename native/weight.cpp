@@ -13,7 +13,8 @@
 
 namespace peft4j {
 
-WeightImpl::WeightImpl(std::vector<at::Tensor> parts) : parts_(std::move(parts)), stored_type_(at::kFloat), out_(0), in_(0) {
+WeightImpl::WeightImpl(std::vector<at::Tensor> parts)
+    : parts_(std::move(parts)), stored_type_(at::kFloat), out_(0), in_(0) {
   TORCH_CHECK(!parts_.empty(), "Weight: needs at least one matrix, got none");
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.defined(), "Weight: a matrix is undefined");

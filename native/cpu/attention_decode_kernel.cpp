@@ -247,9 +247,9 @@ class Decode {
         for (int64_t d = 0; d < p_.head_size && total != 0; ++d) {
           sum[d] /= total;
         }
-        store_row(static_cast<T*>(p_.out) +
-                      (query_of(tasks_[i], r) * p_.query_heads + head_of(tasks_[i], r)) * p_.head_size,
-                  sum.data(), p_.head_size);
+        store_row(
+            static_cast<T*>(p_.out) + (query_of(tasks_[i], r) * p_.query_heads + head_of(tasks_[i], r)) * p_.head_size,
+            sum.data(), p_.head_size);
       }
       i = end;
     }

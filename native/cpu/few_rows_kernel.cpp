@@ -98,7 +98,8 @@ void strip(const FewRowsParams& p, int64_t column, int64_t first, int64_t rows) 
     const int64_t inputs = std::min(kChunk, p.in - k);
     const int64_t next = std::min(kChunk, p.padded_in - kChunk - k);  // may be negative: there is none
     for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t r = i * rows / tiles, left = (i + 1) * rows / tiles - r;  // never 1 of many, whose sums would wait for each other
+      const int64_t r = i * rows / tiles,
+                    left = (i + 1) * rows / tiles - r;  // never 1 of many, whose sums would wait for each other
       // One row is read so fast that asking ahead only costs.
       const int64_t ahead = OneRow ? 0 : std::clamp<int64_t>(next, 0, inputs);
       const Chunk chunk{w + k * p.width, p.width, inputs, ahead * i / tiles, ahead * (i + 1) / tiles, kChunk * p.width};

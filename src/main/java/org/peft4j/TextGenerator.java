@@ -477,7 +477,8 @@ public final class TextGenerator implements AutoCloseable {
 
     /**
      * The same with all answers of each row. Rows are read as earlier ones end, and a row that takes long keeps only what is
-     * written in order from being written: those behind it go on.
+     * written in order from being written: those behind it go on. No answer waits for a row that is not written yet, so that a
+     * program may write lines of JSON into a pipe one by one, each when it has the answer to the one before.
      */
     public void answers(
             Path data,
@@ -495,15 +496,19 @@ public final class TextGenerator implements AutoCloseable {
         int number = 0;
         try (RowReader reader = RowReader.open(data, List.of());
                 TextEngine texts = new TextEngine(adapter, options)) {
-            Row row = reader.next();
-            while (row != null || !going.isEmpty()) {
+            boolean more = true;
+            while (more || !going.isEmpty()) {
                 int room = options.limits().sequences() - texts.engine().load().waiting();
-                while (row != null && room > 0 && going.size() < ahead) {
-                    Request request = texts.add(TextEngine.Asked.row(row), adapter, number, row.where(), listener);
-                    going.add(new Going(row, request));
-                    number = Math.addExact(number, 1);
-                    room--;
-                    row = reader.next();
+                while (more && room > 0 && going.size() < ahead && (going.isEmpty() || reader.ready())) {
+                    Row row = reader.next();
+                    if (row == null) {
+                        more = false;
+                    } else {
+                        Request request = texts.add(TextEngine.Asked.row(row), adapter, number, row.where(), listener);
+                        going.add(new Going(row, request));
+                        number = Math.addExact(number, 1);
+                        room--;
+                    }
                 }
                 texts.engine().step();
                 while (!going.isEmpty() && going.peek().request().done()) {

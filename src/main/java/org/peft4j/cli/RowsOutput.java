@@ -27,7 +27,7 @@ final class RowsOutput {
     private final OutputStream to;
 
     private RowsOutput(OutputStream to) {
-        this.to = new BufferedOutputStream(to, 1 << 16);
+        this.to = to;
     }
 
     /** Writes rows. */
@@ -47,13 +47,14 @@ final class RowsOutput {
     /** Does the work. */
     static void write(Path out, PrintStream standard, Work work) throws IOException {
         if (Streams.isStandardOutput(out)) {
-            write(new Checked(standard), work);
+            write(new Checked(standard), work); // row by row: a program may wait for each
         } else if (Streams.isPipe(out)) {
             try (OutputStream pipe = Files.newOutputStream(out)) {
                 write(pipe, work);
             }
         } else {
-            AtomicFiles.write(out, file -> write(Channels.newOutputStream(file), work));
+            AtomicFiles.write(
+                    out, file -> write(new BufferedOutputStream(Channels.newOutputStream(file), 1 << 16), work));
         }
     }
 

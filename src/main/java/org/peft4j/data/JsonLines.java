@@ -54,6 +54,11 @@ final class JsonLines implements RowSource {
         return null;
     }
 
+    @Override
+    public boolean ready() throws IOException {
+        return lines.ready();
+    }
+
     private Map<String, @Nullable Object> parse(String text) throws IOException {
         String object = text.stripLeading();
         if (object.startsWith("[")) {

@@ -112,6 +112,14 @@ public final class RowReader implements Closeable {
         return file;
     }
 
+    /**
+     * Whether {@link #next} need not wait for a program at the other end of a pipe. Told of lines of JSON, which may come one by one; all
+     * else is read ahead, and ready.
+     */
+    public boolean ready() throws IOException {
+        return source.ready();
+    }
+
     /** The next row, or null after the last one. */
     public @Nullable Row next() throws IOException {
         Map<String, @Nullable Object> fields = source.next();

@@ -11,6 +11,11 @@ interface RowSource extends Closeable {
     @Nullable
     Map<String, @Nullable Object> next() throws IOException;
 
+    /** Whether the next row, or the end, can be had without waiting for who writes it. */
+    default boolean ready() throws IOException {
+        return true;
+    }
+
     /** The line that the last row given began at, or its place, from 1. */
     long line();
 }

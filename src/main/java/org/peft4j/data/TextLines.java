@@ -34,7 +34,28 @@ final class TextLines implements Closeable {
     TextLines(Path name, InputStream in) throws IOException {
         this.name = name;
         this.in = in;
-        end = in.readNBytes(buffer, 0, ForeignFormats.BYTES);
+        // A line is enough to know a format by: who writes it may wait for the answer.
+        while (end < ForeignFormats.BYTES && !hasLine()) {
+            int read = in.read(buffer, end, ForeignFormats.BYTES - end);
+            if (read < 0) {
+                return;
+            }
+            end += read;
+        }
+    }
+
+    private boolean hasLine() {
+        for (int i = at; i < end; i++) {
+            if (buffer[i] == '\n') {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether a line has begun that was not given yet; its end may be waited for. */
+    boolean ready() throws IOException {
+        return at < end || in.available() > 0;
     }
 
     /** The first bytes; all of them if the text is short. To be asked before the first line. */

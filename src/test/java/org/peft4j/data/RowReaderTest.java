@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.PipedInputStream;
+import java.io.PipedOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -12,6 +14,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -46,6 +49,24 @@ class RowReaderTest {
         assertThat(rows).extracting(LabelledRow::text).containsExactly("one, \"two\"\nthree", "four");
         assertThat(rows).extracting(LabelledRow::label).containsExactly("0", "1");
         assertThat(rows).extracting(LabelledRow::line).containsExactly(2L, 4L);
+    }
+
+    @Test
+    @Timeout(20)
+    void waitsForNoLineBehindTheOneThatIsThere() throws IOException {
+        try (PipedOutputStream program = new PipedOutputStream();
+                PipedInputStream pipe = new PipedInputStream(program)) {
+            program.write("{\"text\":\"one\"}\n".getBytes(StandardCharsets.UTF_8));
+            RowReader reader = RowReader.of(Path.of("-"), pipe, List.of());
+            assertThat(reader.ready()).isTrue();
+            assertThat(reader.next().fields()).containsEntry("text", "one");
+            assertThat(reader.ready()).isFalse();
+            program.write("{\"text\":\"two\"}\n".getBytes(StandardCharsets.UTF_8));
+            assertThat(reader.ready()).isTrue();
+            assertThat(reader.next().fields()).containsEntry("text", "two");
+            program.close();
+            assertThat(reader.next()).isNull();
+        }
     }
 
     @Test

@@ -109,10 +109,7 @@ public final class ForwardContext implements AutoCloseable {
      *     null
      */
     public static ForwardContext continued(
-            Packing packing,
-            List<@Nullable Adapter> adapterOf,
-            KeyValueCache cache,
-            @Nullable ForwardContext before) {
+            Packing packing, List<@Nullable Adapter> adapterOf, KeyValueCache cache, @Nullable ForwardContext before) {
         List<Segment> segments = segments(packing, adapterOf);
         boolean same = before != null && before.segments.equals(segments);
         return new ForwardContext(packing, same ? before.resolved : new Resolved(segments), false, 0, cache);
