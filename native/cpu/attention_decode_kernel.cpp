@@ -103,7 +103,7 @@ class Decode {
 
   void run() {
     at::parallel_for(0, static_cast<int64_t>(tasks_.size()), 1, [&](int64_t begin, int64_t end) {
-      Buffers buffers(p_.head_size);
+      Buffers buffers(rows_, p_.head_size);
       for (int64_t i = begin; i < end; ++i) {
         compute(i, buffers);
       }
@@ -117,12 +117,12 @@ class Decode {
 
  private:
   struct Buffers {
-    explicit Buffers(int64_t size) : scores(kChunk), keys(kChunk), q(size) {
+    Buffers(int64_t rows, int64_t size) : weights(rows * kChunk), keys(kChunk), q(size) {
       if constexpr (!std::is_same_v<T, A>) {
         widened.resize(kChunk * size);
       }
     }
-    std::vector<A> scores;
+    std::vector<A> weights;  // of the values: a row of the task has kChunk
     std::vector<const A*> keys;  // or values
     std::vector<A> q, widened;
   };
@@ -193,14 +193,13 @@ class Decode {
   void compute(int64_t i, Buffers& buffers) {
     const Task& task = tasks_[i];
     // Of all rows first the scores, which need the keys, then the sums, which need the values.
-    std::vector<A> weights(rows_ * kChunk);
     find(p_.k, p_.prefix_k, task, buffers);
     for (int64_t r = 0; r < rows_; ++r) {
       load_row(buffers.q.data(),
                static_cast<const T*>(p_.q) + query_of(task, r) * p_.q_stride + head_of(task, r) * p_.head_size,
                p_.head_size);
       const auto [begin, end] = seen(task, r);
-      A* row = weights.data() + r * kChunk;
+      A* row = buffers.weights.data() + r * kChunk;
       A largest = -std::numeric_limits<A>::infinity();
       for (int64_t j = begin; j < end; ++j) {
         row[j] = static_cast<A>(p_.scale) * dot(buffers.q.data(), buffers.keys[j], p_.head_size);
@@ -215,7 +214,7 @@ class Decode {
     find(p_.v, p_.prefix_v, task, buffers);
     for (int64_t r = 0; r < rows_; ++r) {
       const auto [begin, end] = seen(task, r);
-      weighted_sum(weights.data() + r * kChunk + begin, buffers.keys.data() + begin, end - begin, p_.head_size,
+      weighted_sum(buffers.weights.data() + r * kChunk + begin, buffers.keys.data() + begin, end - begin, p_.head_size,
                    sums_.data() + (i * rows_ + r) * p_.head_size);
     }
   }

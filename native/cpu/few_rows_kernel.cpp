@@ -2,13 +2,12 @@
 y = x wᵀ + bias for few rows, as a step of generation has them: w is read from memory once, whatever the number of rows, and so
 fast that memory is what limits; libraries' products are made for many rows.
 
-Sums run over the inputs in their order, with one rounding for each: a row's result is the same bits whatever rows are beside it
-and whatever the number of threads. Threads take columns of y.
+The order of a sum depends on the inputs alone: a row's result is the same bits whatever rows are beside it and whatever the number
+of threads. Threads take columns of y.
 */
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <array>
 
 #include "kernels.h"
 #include "rows.h"
@@ -144,17 +143,6 @@ void widest_strips(const FewRowsParams& p) {
 
 constexpr int kOutputs = 4;
 
-inline float sum_of(const Vec<float>& v) {
-  float lanes[W];
-  v.store(lanes);
-  for (int half = W / 2; half > 0; half /= 2) {
-    for (int lane = 0; lane < half; ++lane) {
-      lanes[lane] += lanes[lane + half];
-    }
-  }
-  return lanes[0];
-}
-
 template <int Rows, int Outputs>
 void dots(const FewRowsParams& p, int64_t first_row, int64_t first_output) {
   constexpr int kStep = Vec<c10::BFloat16>::size();
@@ -178,7 +166,7 @@ void dots(const FewRowsParams& p, int64_t first_row, int64_t first_output) {
   }
   for (int r = 0; r < Rows; ++r) {
     for (int o = 0; o < Outputs; ++o) {
-      float sum = sum_of(sums[r][o]);
+      float sum = sum_of_lanes(sums[r][o]);
       for (int64_t i = k; i < p.in; ++i) {
         sum += x[r * p.in + i] * static_cast<float>(w[o * p.in + i]);
       }

@@ -29,14 +29,7 @@ A dot(const A* x, const A* w, int64_t n) {
   for (; i + W <= n; i += W) {
     sums[0] = at::vec::fmadd(Vec<A>::loadu(x + i), Vec<A>::loadu(w + i), sums[0]);
   }
-  A lanes[W];
-  (sums[0] + sums[1]).store(lanes);
-  for (int half = W / 2; half > 0; half /= 2) {
-    for (int lane = 0; lane < half; ++lane) {
-      lanes[lane] += lanes[lane + half];
-    }
-  }
-  A sum = lanes[0];
+  A sum = sum_of_lanes(sums[0] + sums[1]);
   for (; i < n; ++i) {
     sum += x[i] * w[i];
   }
