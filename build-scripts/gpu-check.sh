@@ -11,10 +11,15 @@
 #   speed      each operation beside its peers (PyTorch, PEFT, Triton) and against the speeds to reach; without PyTorch our
 #              kernels alone beside a copy
 #   ops        libpeft4j's operations and gradients on the card, through torch.ops, against the formulas in double
-#   java       the Java tests on the card, where a JVM, this build's classes and the GPU jars are
+#   java       the Java tests on the card, where a JVM, this build's classes and the GPU jars are; and what gpu/pack.sh packed (the head of
+#              gpu/packed.sh says what to look at first), where that lies in PEFT4J_PACK or target/gpu-pack. With a pack, --java alone
+#              needs a driver and bash, and nothing else
 #
 #   --only OPERATION   speed and ops of one: lora_linear, attention, rational, …; tests that have its first word in their name
 #   --quick            speed and ops: fewer shapes
+#
+# The first to look at on a card of compute capability 9.0: `tests --only wgmma`. A product down the rows of a swizzled matrix, 96 columns wide, is
+# what no library does; should the card not do it, kHeadsOf96 in cuda/device/attention_sm90.h leaves it out.
 #
 # Writes cuda/results/<card>-<date>-<commit>.json after each step ($OUT/… where OUT is set), and ends with the table.
 # Exit status: 0 all that was asked was done and is right, 1 something is wrong or missing, 2 there is no card: then it
@@ -68,6 +73,16 @@ run() { # what, command…: the next part is run even where this one fails
   shift
   "$@" || failed=1
 }
+
+pack=${PEFT4J_PACK:-$root/target/gpu-pack}
+run_pack() {
+  mkdir -p "$build"
+  cd "$build" && rm -rf peft4j-gpu && bash "$pack/join.sh" && bash peft4j-gpu/packed.sh
+}
+if [ "${parts[*]}" = java ] && [ -e "$pack/join.sh" ]; then
+  (run_pack)
+  exit
+fi
 
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader -i 0 2> /dev/null | tr -d . || true)
 [[ $capability =~ ^[0-9]+$ ]] || capability=
@@ -131,6 +146,9 @@ if wants ops; then
     --cuda-library "$build/libpeft4j_cuda.so" --results "$results" "${options[@]}"
 fi
 ! wants java || run "java" "$gpu/java.sh" "$build/libpeft4j_cuda.so" "$results"
+if wants java && [ -e "$pack/join.sh" ]; then
+  (run_pack) || failed=1
+fi
 "$python" "$gpu/table.py" "$results"
 say "written to $results"
 exit "$failed"

@@ -15,12 +15,9 @@ need_tools $(build_tools)
 include=$(sed -n 's/^LIBTORCH_INCLUDE:PATH=//p' "$root/target/native-build/CMakeCache.txt")
 libraries=$(sed -n 's/^LIBTORCH_LIB:PATH=//p' "$root/target/native-build/CMakeCache.txt")
 
-# cuda/'s kernels for this CPU: the tests of the CUDA way.
-cuda_host=$root/target/cuda-host-library
-cmake -S "$root/cuda/host" -B "$cuda_host" -G Ninja -DCMAKE_BUILD_TYPE=Release > "$cuda_host.log" 2>&1 ||
-  { cat "$cuda_host.log" && fail "cmake failed"; }
-[ "$kind" = clang ] || ninja -C "$cuda_host" --quiet peft4j_cuda_host
-export PEFT4J_CUDA_HOST_LIBRARY=$cuda_host/libpeft4j_cuda_host.so
+# cuda/'s kernels for this CPU: the tests of the CUDA way. The cards that the host plays are linked into the tests.
+[ "$kind" = clang ] || "$root/build-scripts/build-cuda-host.sh" kernels
+export PEFT4J_CUDA_HOST_LIBRARY=$root/target/cuda-host-library/libpeft4j_cuda_host.so
 
 configure() { # build folder, more options
   local build=$1

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for cards and
 # held against their budgets), the cases of the field on the built command line, the native tests, once more with
-# sanitizers, the CUDA kernels on the CPU, the formatters. Its first line names the processor and its instruction sets,
-# which decide what runs. Installs what is missing as root through apt-get, else prints the command to run. Where the tools
-# are present, `mvn -B verify` alone is all that Java needs.
+# sanitizers, Java on cards that the host plays, the CUDA kernels on the CPU, the formatters. Its first line names the processor
+# and its instruction sets, which decide what runs. Installs what is missing as root through apt-get, else prints the command to
+# run. Where the tools are present, `mvn -B verify` alone is all that Java needs.
 #
 #   build-scripts/test.sh
 set -euo pipefail
@@ -21,6 +21,7 @@ fi
 build-scripts/cases.sh
 build-scripts/native-tests.sh
 build-scripts/native-tests.sh address,undefined
+build-scripts/cuda-java-tests.sh
 build-scripts/cuda-tests.sh
 has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
 build-scripts/gpu-check.sh --self-check

@@ -31,6 +31,7 @@ struct Part {
   int64_t runs, tokens;          // runs of rows that see the same keys, tokens of each
   uint32_t tiles, splits;        // of a run's rows, of its keys
   uint32_t first_split;          // of this part among all
+  Divisor group, block_size;     // query heads of a key head; of a paged cache
 };
 
 // [splits, tokens, heads, D] and [splits, tokens, heads]; the latter are logarithms to base 2.
@@ -63,9 +64,9 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
   const uint32_t split = blockIdx.x % part.splits, tile = blockIdx.x / part.splits % part.tiles;
   const uint32_t run_head = blockIdx.x / part.splits / part.tiles, run = run_head / static_cast<uint32_t>(p.key_heads);
   const int64_t key_head = run_head % static_cast<uint32_t>(p.key_heads);
-  const uint32_t group = static_cast<uint32_t>(p.query_heads / p.key_heads);
   const int columns = static_cast<int>(p.head_size), queries = static_cast<int>(p.queries);
-  const PackedRows rows{run * part.tokens, static_cast<uint32_t>(part.tokens) * group, group, key_head * group};
+  const PackedRows rows{run * part.tokens, static_cast<uint32_t>(part.tokens) * part.group.number, part.group,
+                        key_head * part.group.number};
   const uint32_t first = tile * kRows;
 
   Keys<T> keys;
@@ -78,7 +79,7 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
             p.key_heads * columns,
             nullptr,
             0,
-            1};
+            {}};
   } else {
     const int32_t begin = p.cu_seqlens_k[run];
     const int64_t at = key_head * p.head + (p.block_table == nullptr ? begin * p.key : 0);
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
             p.key,
             p.block_table == nullptr ? nullptr : p.block_table + run * p.max_blocks,
             p.block,
-            static_cast<uint32_t>(p.block_size)};
+            part.block_size};
   }
   // The stretch of this block, and what of it the lane's rows see.
   const int oldest = window > 0 ? max(0, n - queries - window + 1) : 0;
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
   KeyRange seen[2];
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int position = n - queries + static_cast<int>((first + row + g + 8 * h) / group);
+    const int position = n - queries + static_cast<int>(part.group.quotient(first + row + g + 8 * h));
     seen[h] = part.prefix
                   ? range
                   : KeyRange{max(range.begin, window > 0 ? position - window + 1 : 0), min(range.end, position + 1)};
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
     Pack<float> o = {};
 #pragma unroll
     for (int w = 0; w < KeyWarps; ++w) {
-      const float share = most == -INFINITY ? 0.0f : exp2f(max_of[r + 16 * w] - most);
+      const float share = most == -INFINITY ? 0.0f : exp2_approx(max_of[r + 16 * w] - most);
       const Pack<float> own = load_pack(acc.at(r + 16 * w, column));
       sum += share * sum_of[r + 16 * w];
 #pragma unroll
@@ -159,8 +160,9 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
     for (int j = 0; j < 4; ++j) {
       o.v[j] *= inverse;
     }
+    const uint32_t token = part.group.quotient(first + r);
     const int64_t head =
-        (rows.first_token + (first + r) / group) * p.query_heads + rows.first_head + (first + r) % group;
+        (rows.first_token + token) * p.query_heads + rows.first_head + part.group.rest(first + r, token);
     store_columns(to.o_of(part.first_split + split, head), column, o, columns, columns % 4 == 0);
     if (column == 0) {
       to.lse_of(part.first_split + split, head) = sum == 0.0f ? -INFINITY : most + log2f(sum);
@@ -184,7 +186,7 @@ __global__ void __launch_bounds__(32 * kJoinWarps) decode_join(Params p, Partial
   }
   Pack<float> o[2] = {};
   for (uint32_t s = 0; s < splits && most > -INFINITY; ++s) {
-    const float share = exp2f(from.lse_of(s, head) - most);
+    const float share = exp2_approx(from.lse_of(s, head) - most);
     sum += share;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -213,7 +215,14 @@ bool few_rows(const Params& p, const Part& part) {
 }
 
 Part part_of(const Params& p, bool prefix, int64_t first_split) {
-  Part part{prefix, prefix && p.prefix_shared ? 1 : p.sequences, 0, 0, 0, static_cast<uint32_t>(first_split)};
+  Part part{prefix,
+            prefix && p.prefix_shared ? 1 : p.sequences,
+            0,
+            0,
+            0,
+            static_cast<uint32_t>(first_split),
+            Divisor(static_cast<uint32_t>(p.query_heads / p.key_heads)),
+            Divisor(static_cast<uint32_t>(std::max<int64_t>(p.block_size, 1)))};
   part.tokens = part.runs == 1 ? p.sequences * p.queries : p.queries;
   const int64_t rows = part.tokens * (p.query_heads / p.key_heads);
   const int64_t longest = prefix ? p.prefix : p.window > 0 ? std::min(p.longest, p.window + p.queries - 1) : p.longest;

@@ -87,6 +87,7 @@ template <class T, int D>
 PEFT4J_DEVICE void fill(const Buffer& buffer, int parity, const TensorMap& map, const Columns<T>& from,
                         const Sequence& s, int head, int column) {
   mbarrier_wait(buffer.empty, parity ^ 1);
+  __syncwarp();  // lane 0 arrives for all: none may still wait for the buffer when it is filled anew
   fill_columns<T, Shared<D>::kColumns, D>(buffer.data, map, from, s, head, column, buffer.full);
 }
 
@@ -260,9 +261,9 @@ int launch_forward(const Call& a, cudaStream_t stream) {
 // and rows that do not overlap.
 bool sm90a_takes(const Call& a) {
   const int64_t d = a.head_size;
-  return current_card().has_sm90a() && a.dtype != 0 && (d == 64 || d == 96 || d == 128 || d == 256) && a.aligned &&
-         a.query_rows > 0 && a.key_rows > 0 && a.q_stride >= a.query_heads * d && a.k_stride >= a.key_heads * d &&
-         a.v_stride >= a.key_heads * d;
+  return current_card().has_sm90a() && a.dtype != 0 && (d == 64 || (d == 96 && kHeadsOf96) || d == 128 || d == 256) &&
+         a.aligned && a.query_rows > 0 && a.key_rows > 0 && a.q_stride >= a.query_heads * d &&
+         a.k_stride >= a.key_heads * d && a.v_stride >= a.key_heads * d;
 }
 
 int forward_sm90a(const Call& a, cudaStream_t stream) {

@@ -32,28 +32,28 @@ struct Expand {
 
 // 4 ranks of M from `rank` on, at one column.
 template <class T, class F>
-PEFT4J_DEVICE Chunk<T, 4> factor_column(const Piece& piece, int rank, int column, int columns) {
+PEFT4J_DEVICE Words<T, 4> factor_column(const Piece& piece, int rank, int column, int columns) {
   const F* at = column < columns ? static_cast<const F*>(piece.factor) + column * piece.column_stride : nullptr;
-  return load_chunk<T, 4>(at, piece.rank_stride, rank, piece.rank, false);
+  return load_words<T, 4>(at, piece.rank_stride, rank, piece.rank, false);
 }
 
 // d[i / 2][n][i % 2 * 2 + e]: column 2n + e of the lane's N in its row i.
 template <class T>
 struct TensorCores {
-  static constexpr int kPairs = Chunk<T>::kSize / 2;
-  Chunk<T, 4> m[kPairs];
+  static constexpr int kPairs = Words<T>::kSize / 2;
+  Words<T, 4> m[kPairs];
 
   PEFT4J_DEVICE void load(const Piece& piece, int base, int columns, bool wide_type) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int n = 0; n < kPairs; ++n) {
-      const int column = base + g / 2 * Chunk<T>::kSize + 2 * n + g % 2;
+      const int column = base + g / 2 * Words<T>::kSize + 2 * n + g % 2;
       m[n] = wide_type ? factor_column<T, float>(piece, 4 * t, column, columns)
                        : factor_column<T, T>(piece, 4 * t, column, columns);
     }
   }
   PEFT4J_DEVICE void add_to(float (&d)[2][kPairs][4], const RankRows<T>& h) const {
-    Chunk<T, 4> v[4];
+    Words<T, 4> v[4];
     h.load(v, threadIdx.x % 4 * 4);
 #pragma unroll
     for (int n = 0; n < kPairs; ++n) {
@@ -64,7 +64,7 @@ struct TensorCores {
 };
 
 struct Plain {
-  Chunk<float> m[kRanks];
+  Words<float> m[kRanks];
 
   PEFT4J_DEVICE void load(const Piece& piece, int base, int columns, bool) {
 #pragma unroll
@@ -75,7 +75,7 @@ struct Plain {
   PEFT4J_DEVICE void add_to(float (&d)[2][2][4], const RankRows<float>& h) const {
 #pragma unroll
     for (int first = 0; first < kRanks; first += 4) {
-      Chunk<float> v[4];
+      Words<float> v[4];
       h.load(v, first);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -93,7 +93,7 @@ struct Plain {
 
 template <class T, class Y, class Factor, int P>
 __global__ void __launch_bounds__(kThreads, kBlocks<Y, P>) lora_expand(const __grid_constant__ Expand<T, Y> p) {
-  constexpr int N = Chunk<T>::kSize, kColumns = 4 * N, kChunks = N / Chunk<Y>::kSize;
+  constexpr int N = Words<T>::kSize, kColumns = 4 * N, kChunks = N / Words<Y>::kSize;
   const Group& group = group_of(p.table);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int base = (static_cast<int>(blockIdx.y) * kWarps + warp) * kColumns, column = base + lane % 4 * N;
@@ -106,19 +106,19 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Y, P>) lora_expand(const __g
       factor[i].load(p.table.piece[group.first_piece + i], base, p.columns, p.wide_factor_type);
     }
   }
-  Chunk<Y> y[kChunks][4], next[kChunks][4];
-  const auto load = [&](Chunk<Y>(&to)[kChunks][4], int64_t first) {
-    const Rows<const Y> rows(p.y, p.y_stride, first, 8, end);
+  Words<Y> y[kChunks][4], next[kChunks][4];
+  const auto load = [&](Words<Y>(&to)[kChunks][4], int64_t first) {
+    const LaneRows<const Y> rows(p.y, p.y_stride, first, 8, end);
 #pragma unroll
     for (int k = 0; k < kChunks; ++k) {
-      load_rows(to[k], rows, column + k * Chunk<Y>::kSize, p.columns, p.wide_y);
+      load_rows(to[k], rows, column + k * Words<Y>::kSize, p.columns, p.wide_y);
     }
   };
   load(y, begin);
   for (int64_t first = begin; first - lane / 4 < end; first += 32) {
     load(next, first + 32);
     float d[2][N / 2][4] = {};
-    const Rows<const T> ranks(p.h, p.h_stride, first, 8, end);
+    const LaneRows<const T> ranks(p.h, p.h_stride, first, 8, end);
 #pragma unroll
     for (int i = 0; i < P; ++i) {
       if (i < group.pieces) {
@@ -130,13 +130,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Y, P>) lora_expand(const __g
       mask_of<T, 1>(kept, column, first, 8, p.seed, group.threshold);
     }
     const float scale = dropout_scale(group.threshold);
-    const Rows<Y> rows(p.y, p.y_stride, first, 8, end);
+    const LaneRows<Y> rows(p.y, p.y_stride, first, 8, end);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
       for (int c = 0; c < N; c += 2) {
-        Chunk<Y>& chunk = y[c / Chunk<Y>::kSize][i];
-        const int at = c % Chunk<Y>::kSize;
+        Words<Y>& chunk = y[c / Words<Y>::kSize][i];
+        const int at = c % Words<Y>::kSize;
         float pair[2];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<Y, P>) lora_expand(const __g
     }
 #pragma unroll
     for (int k = 0; k < kChunks; ++k) {
-      store_rows(rows, column + k * Chunk<Y>::kSize, p.columns, p.wide_y, y[k]);
+      store_rows(rows, column + k * Words<Y>::kSize, p.columns, p.wide_y, y[k]);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         y[k][i] = next[k][i];
@@ -166,7 +166,7 @@ int launch(const peft4j_cuda_lora& p, cudaStream_t stream) {
   const auto bands = with_ranks(bands_of(p, {h, p.h_stride, 0}, piece_of));
   return for_groups(bands, kRows, Most, [&](const Table& table, int) {
     arguments.table = table;
-    constexpr int kColumns = kWarps * 4 * Chunk<T>::kSize;
+    constexpr int kColumns = kWarps * 4 * Words<T>::kSize;
     const dim3 grid(table.tiles, static_cast<unsigned>(divide_up(p.columns, kColumns)));
     const int most = table.most_pieces();
     if (most <= 1) {

@@ -30,19 +30,19 @@ struct Outer {
 };
 
 template <class T>
-constexpr int kStripe = 8 * Chunk<T>::kSize;
+constexpr int kStripe = 8 * Words<T>::kSize;
 template <class T>
 constexpr int kPitch = kStripe<T> + 1;  // of a rank in shared memory: lanes of a fragment in different banks
 
 // The sums [16 ranks, stripe] of a warp; a lane has its columns c of ranks 2g, 2g + 1.
 template <class T>
 struct TensorCores {
-  static constexpr int N = Chunk<T>::kSize;
+  static constexpr int N = Words<T>::kSize;
   float d[N][4] = {};
 
-  PEFT4J_DEVICE void add(const Chunk<T> (&x)[4], const RankRows<T>& h) {
+  PEFT4J_DEVICE void add(const Words<T> (&x)[4], const RankRows<T>& h) {
     const int g = threadIdx.x % 32 / 4;
-    Chunk<T, 2> v[4];
+    Words<T, 2> v[4];
     h.load(v, 2 * g);
     if constexpr (sizeof(T) == 2) {
       const uint32_t a[4] = {pair_of(v[0].word[0], v[1].word[0], 0), pair_of(v[0].word[0], v[1].word[0], 1),
@@ -80,10 +80,10 @@ struct TensorCores {
 struct Plain {
   float d[4][kRanks] = {};  // of four columns
 
-  PEFT4J_DEVICE void add(const Chunk<float> (&x)[4], const RankRows<float>& h) {
+  PEFT4J_DEVICE void add(const Words<float> (&x)[4], const RankRows<float>& h) {
 #pragma unroll
     for (int first = 0; first < kRanks; first += 4) {
-      Chunk<float> v[4];
+      Words<float> v[4];
       h.load(v, first);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -116,11 +116,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, P>) lora_grad_a(const __g
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t split = static_cast<int64_t>(blockIdx.x) - group.first_tile;
   const int first_column = static_cast<int>(blockIdx.y) * kStripe<T>;
-  const int column = first_column + lane / 4 * Chunk<T>::kSize;
+  const int column = first_column + lane / 4 * Words<T>::kSize;
   const int64_t begin = group.begin + split * p.rows_of_a_split, end = min(group.end, begin + p.rows_of_a_split);
   Sums sums[P];
-  Chunk<T> x[4], next[4];
-  const auto load = [&](Chunk<T>(&to)[4], int64_t row) {
+  Words<T> x[4], next[4];
+  const auto load = [&](Words<T>(&to)[4], int64_t row) {
     load_rows(to, {p.x, p.x_stride, row + lane % 4, 4, end}, column, p.columns, p.wide_x);
   };
   load(x, begin + 16 * warp);
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, P>) lora_grad_a(const __g
     if (group.threshold > 0) {
       drop<T, 4>(x, column, row + lane % 4, 4, p.seed, group.threshold);
     }
-    const Rows<const T> ranks(p.h, p.h_stride, row + lane % 4, 4, end);
+    const LaneRows<const T> ranks(p.h, p.h_stride, row + lane % 4, 4, end);
 #pragma unroll
     for (int i = 0; i < P; ++i) {
       if (i < group.pieces) {

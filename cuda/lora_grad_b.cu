@@ -9,10 +9,13 @@ g wants sums along a row and dB along a column, so one reading of dy leaves part
     two        lora_shrink with B for A (no partial sums), then lora_grad_a's product over rows: 6 N a row
 The one pass is taken where its partial sums are at most 15 % of dy (written and read again: 4.6 N a row or less). For r 16 they are
 19 % at N 4096, T 4096; 8 % at N 14336, T 8192, where 0.47 GB and 38 MB of partial sums take 121 µs at 4.2 TB/s. It is for 16-bit
-numbers and bands of one piece (rank 16 or less): twice the rank is twice the share.
+numbers and bands of one piece (rank 16 or less): twice the rank is twice the share. There are as many splits as make two blocks for each
+multiprocessor, or half of them where two would have too many sums.
 
-One pass: a warp has 64 columns and walks down the rows, 16 at a time. Its part of B and its sums of dB stay in registers. dy is
-read as lora_shrink reads x, and turned for dB in the warp's own tile of shared memory.
+One pass: a warp has 64 columns and walks down the rows, 32 at a time. Its part of B and its sums of dB stay in registers. dy is
+read as lora_shrink reads x, and turned for dB in the warp's own tile of shared memory. As soon as g's products have taken the rows
+from the registers, these wait for the next rows, and h's for the next h: 32 KB a block are under way during the products of dB, the
+barrier and the sums, where a multiprocessor needs 26 (lora_shrink.cu). Two sets of registers would leave room for one block.
 */
 #include "device/rank_sum.h"
 
@@ -21,7 +24,7 @@ namespace {
 
 constexpr int kColumns = 64;  // of a warp
 constexpr int kStripe = kWarps * kColumns;
-constexpr int kRows = 16;
+constexpr int kRows = 32;
 
 template <class T>
 struct OnePass {
@@ -51,85 +54,93 @@ __global__ void __launch_bounds__(kThreads, kBlocks<T, 1>) lora_grad_b(const __g
   auto* partial = reinterpret_cast<float*>(shared_memory());  // [2, warps, rows, ranks]
   const Tile<T, kColumns> tile{reinterpret_cast<T*>(shared_memory() + kSharedG + warp * kSharedTile<T>)};
 
-  Chunk<T> b[2][2] = {};  // 32 columns, 8 ranks
+  Words<T> b[2][2] = {};  // 32 columns, 8 ranks
 #pragma unroll
   for (int half = 0; ranks && half < 2; ++half) {
     b[half][0] = load_factor<T, F>(piece, g, column + 32 * half, p.columns);
     b[half][1] = load_factor<T, F>(piece, g + 8, column + 32 * half, p.columns);
   }
   float db[kColumns / 8][4] = {};
-  Chunk<T> dy[2][2], next[2][2];  // rows g and g + 8, 32 columns
-  const auto load = [&](Chunk<T>(&to)[2][2], int64_t row) {
+  Words<T> dy[kRows / 8][2];     // rows g, g + 8, …, 32 columns
+  uint32_t h[kRows / 16][4];     // ranks 2g and 2g + 1 of rows 2t, 2t + 1, 2t + 8, 2t + 9, then 16 further
+  const auto load = [&](int64_t first) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int from = column + 32 * half;
       const bool wide = p.wide_dy && from + 8 <= p.columns;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const T* at = row + 8 * i < end ? p.dy + (row + 8 * i) * p.dy_stride : nullptr;
-        to[i][half] = load_chunk<T>(at, 1, from, p.columns, wide);
+      for (int i = 0; i < kRows / 8; ++i) {
+        const int64_t row = first + g + 8 * i;
+        dy[i][half] = load_words<T>(row < end ? p.dy + row * p.dy_stride : nullptr, 1, from, p.columns, wide);
       }
     }
+#pragma unroll
+    for (int i = 0; ranks && i < kRows / 4; ++i) {
+      const int64_t row = first + 16 * (i / 4) + 8 * (i / 2 % 2) + 2 * t + i % 2;
+      const T* from = row < end ? p.h + row * p.h_stride + piece.column : nullptr;
+      h[i / 4][i % 4] = load_words<T, 2>(from, 1, 2 * g, piece.rank, piece.wide_ranks).word[0];
+    }
   };
-  load(dy, begin + g);
+  load(begin);
   int buffer = 0;
   for (int64_t first = begin; first < end; first += kRows, buffer ^= 1) {
-    load(next, first + kRows + g);
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < kRows / 8; ++i) {
       const int64_t row = first + g + 8 * i;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         if (p.y != nullptr && row < end) {
-          store_chunk(p.y + row * p.y_stride, column + 32 * half, p.columns, p.wide_y, dy[i][half]);
+          store_words(p.y + row * p.y_stride, column + 32 * half, p.columns, p.wide_y, dy[i][half]);
         }
-        *reinterpret_cast<Chunk<T>*>(tile.at(g + 8 * i, 8 * t + 32 * half)) = dy[i][half];
+        *reinterpret_cast<Words<T>*>(tile.at(g + 8 * i, 8 * t + 32 * half)) = dy[i][half];
       }
     }
-    if (ranks) {
+    if (!ranks) {
+      load(first + kRows);
+      continue;
+    }
+    uint32_t a[kRows / 16][4];  // hᵀ, ranks 2g and 2g + 1 as rows g and g + 8
+#pragma unroll
+    for (int s = 0; s < kRows / 16; ++s) {
       float sums[2][4] = {};  // of g, over the warp's columns
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          multiply<T>(sums[n], dy[0][half], dy[1][half], b[half][n]);
+          multiply<T>(sums[n], dy[2 * s][half], dy[2 * s + 1][half], b[half][n]);
         }
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          const int row = g + i / 2 * 8, rank = 8 * n + 2 * t + i % 2;
+          const int row = 16 * s + g + i / 2 * 8, rank = 8 * n + 2 * t + i % 2;
           partial[((buffer * kWarps + warp) * kRows + row) * kRanks + rank] = sums[n][i];
         }
       }
-      // dBᵀ[16, 64] += hᵀ dy, ranks 2g and 2g + 1 as rows g and g + 8 of a
-      __syncwarp();
-      const auto pair = [&](int row) {
-        const T* from = first + row < end ? p.h + (first + row) * p.h_stride + piece.column : nullptr;
-        return load_chunk<T, 2>(from, 1, 2 * g, piece.rank, piece.wide_ranks).word[0];
-      };
-      const uint32_t h[4] = {pair(2 * t), pair(2 * t + 1), pair(2 * t + 8), pair(2 * t + 9)};
-      const uint32_t a[4] = {pair_of(h[0], h[1], 0), pair_of(h[0], h[1], 1), pair_of(h[2], h[3], 0),
-                             pair_of(h[2], h[3], 1)};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        a[s][i] = pair_of(h[s][i / 2 * 2], h[s][i / 2 * 2 + 1], i % 2);
+      }
+    }
+    load(first + kRows);
+    __syncwarp();
+#pragma unroll
+    for (int s = 0; s < kRows / 16; ++s) {  // dBᵀ[16, 64] += hᵀ dy
 #pragma unroll
       for (int c = 0; c < kColumns / 8; c += 2) {
         uint32_t turned[2][2];
-        load_b_transposed(turned, tile, 0, 8 * c);
-        mma<T>(db[c], a, turned[0]);
-        mma<T>(db[c + 1], a, turned[1]);
-      }
-      __syncthreads();  // one is enough: the next rows go to the other buffer, the tile is the warp's own
-      const int row = threadIdx.x / kRanks, rank = threadIdx.x % kRanks;
-      float sum = 0;
-      for (int w = 0; w < kWarps; ++w) {
-        sum += partial[((buffer * kWarps + w) * kRows + row) * kRanks + rank];
-      }
-      if (first + row < end) {
-        p.partial_g[(blockIdx.y * p.rows + first + row - p.first_row) * kRanks + rank] = sum;
+        load_b_transposed(turned, tile, 16 * s, 8 * c);
+        mma<T>(db[c], a[s], turned[0]);
+        mma<T>(db[c + 1], a[s], turned[1]);
       }
     }
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      dy[i][0] = next[i][0];
-      dy[i][1] = next[i][1];
+    __syncthreads();  // one is enough: the next rows go to the other buffer, the tile is the warp's own
+    for (int k = threadIdx.x; k < kRows * kRanks; k += kThreads) {
+      float sum = 0;
+      for (int w = 0; w < kWarps; ++w) {
+        sum += partial[(buffer * kWarps + w) * kRows * kRanks + k];
+      }
+      if (const int64_t row = first + k / kRanks; row < end) {
+        p.partial_g[(blockIdx.y * p.rows + row - p.first_row) * kRanks + k % kRanks] = sum;
+      }
     }
   }
   if (ranks && piece.out != nullptr) {
@@ -193,11 +204,11 @@ bool wants_gradients(const peft4j_cuda_lora& p) {
   return std::any_of(p.segments, p.segments + p.n_segments, [](const auto& s) { return s.gradient != nullptr; });
 }
 
-Plan plan_of(const peft4j_cuda_lora& p) {
-  constexpr int64_t kWanted = 128;  // about a multiprocessor each; no card's own number: the bits are the same on all
+// With splits for about so many blocks.
+Plan plan_of(const peft4j_cuda_lora& p, int64_t blocks) {
   constexpr double kMost = 0.15;
   const int64_t stripes = divide_up(p.columns, kStripe), rows = rows_of(p);
-  const int64_t split = std::max<int64_t>(divide_up(rows * stripes, kWanted), 1);
+  const int64_t split = std::max<int64_t>(divide_up(rows * stripes, blocks), 1);
   Plan plan{{p, true, divide_up(split, kRows) * kRows}, stripes, 0, 0, false};
   if (p.dtype == 0 || p.g == nullptr || rows == 0 || !wants_gradients(p)) {
     return plan;
@@ -217,6 +228,12 @@ Plan plan_of(const peft4j_cuda_lora& p) {
   const int64_t bytes = 4 * (plan.sums.scratch() + stripes * rows * rank);
   plan.one_pass = one_piece && static_cast<double>(bytes) <= kMost * 2 * static_cast<double>(rows * p.columns);
   return plan;
+}
+
+// One or two for each multiprocessor of an H200; no card's own number: the bits are the same on all.
+Plan plan_of(const peft4j_cuda_lora& p) {
+  const Plan two = plan_of(p, 256);
+  return two.one_pass ? two : plan_of(p, 128);
 }
 
 template <class T>
@@ -262,11 +279,23 @@ int one_pass(const Plan& plan, cudaStream_t stream) {
   return status != 0 ? status : plan.sums.add_partials(stream);
 }
 
+// g as lora_shrink makes h.
+peft4j_cuda_lora shrink_of(const peft4j_cuda_lora& p) {
+  peft4j_cuda_lora shrink = p;
+  shrink.h = p.g;
+  shrink.h_stride = p.g_stride;
+  return shrink;
+}
+
+// The two use the same scratch memory, one after the other.
+int64_t two_passes_scratch(const peft4j_cuda_lora& p) {
+  const peft4j_cuda_lora shrink = shrink_of(p);
+  return std::max(p.g == nullptr ? 0 : peft4j_cuda_lora_shrink_scratch(&shrink), rank_sum_scratch(p, true));
+}
+
 int two_passes(const peft4j_cuda_lora& p, cudaStream_t stream) {
   if (p.g != nullptr) {
-    peft4j_cuda_lora shrink = p;
-    shrink.h = p.g;
-    shrink.h_stride = p.g_stride;
+    const peft4j_cuda_lora shrink = shrink_of(p);
     if (const int status = peft4j_cuda_lora_shrink(&shrink, stream)) {
       return status;
     }
@@ -280,7 +309,7 @@ int two_passes(const peft4j_cuda_lora& p, cudaStream_t stream) {
 int64_t peft4j_cuda_lora_grad_b_scratch(const peft4j_cuda_lora* p) {
   using namespace peft4j::cuda;
   const Plan plan = plan_of(*p);
-  return plan.one_pass ? plan.sums.scratch() + plan.scratch_g() : rank_sum_scratch(*p, true);
+  return plan.one_pass ? plan.sums.scratch() + plan.scratch_g() : two_passes_scratch(*p);
 }
 
 int peft4j_cuda_lora_grad_b(const peft4j_cuda_lora* p, void* stream) {

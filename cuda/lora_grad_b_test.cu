@@ -155,10 +155,10 @@ TEST(loraGradBReadsDyOnce) {
   c.numbers = Numbers::kFp16Masters;
   tenants(false);
   once(check<__half, float>("lora_grad_b in one pass, segments, fp16 with masters", c));
-  // More than 16 rows in a split.
-  c.rows = 2100;
+  // More than 32 rows in a split.
+  c.rows = 8300;
   c.columns = 40;
-  c.tenants = {{{0, 2050, 1, 0, 0, 1, 0}, {2050, 2080, 1, 0, 1, 1, 0}}, 2, 2};
+  c.tenants = {{{0, 8250, 1, 0, 0, 1, 0}, {8250, 8280, 1, 0, 1, 1, 0}}, 2, 2};
   once(check<__half, float>("lora_grad_b in one pass of long splits", c));
   // Of many tenants, more than a launch takes.
   c.rows = 60;

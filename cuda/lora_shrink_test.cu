@@ -1,3 +1,5 @@
+#include <array>
+
 #include "test/lora.h"
 
 namespace peft4j::cuda::test {
@@ -47,8 +49,9 @@ std::vector<double> formula(const Case& c, const Matrix<T>& x, const Matrix<F>& 
   return h;
 }
 
+// Returns how many floats of scratch memory it took.
 template <class T, class F>
-void check(const std::string& what, const Case& c) {
+int64_t check(const std::string& what, const Case& c) {
   const Matrix<T> x(c.rows, c.columns, c.shift, 1), y(c.rows, c.columns, c.shift, 0, true);
   const Matrix<T> h(c.rows, c.tenants.h_columns, c.shift, 0, true),
       again(c.rows, c.tenants.h_columns, c.shift, 0, true);
@@ -78,6 +81,9 @@ void check(const std::string& what, const Case& c) {
   p.seed = kSeed;
   p.segments = segments.data();
   p.n_segments = static_cast<int64_t>(segments.size());
+  const int64_t floats = peft4j_cuda_lora_shrink_scratch(&p);
+  const DeviceBuffer<float> scratch(floats, "scratch");
+  p.scratch = scratch.data();
   expect_success(what, peft4j_cuda_lora_shrink(&p, nullptr));
   const auto reference = formula<T, F, double>(c, x, a);
   expect_numbers(what + ", h", h.download(what), formula<T, F, float>(c, x, a), reference, tolerance<T>(reference));
@@ -90,13 +96,13 @@ void check(const std::string& what, const Case& c) {
       fail(text(what, ": number ", i, " of the copy is ", copy[i]));
     }
   }
-  if (!c.repeats) {
-    return;
+  if (c.repeats) {
+    p.h = again.data();
+    p.y = nullptr;
+    expect_success(what, peft4j_cuda_lora_shrink(&p, nullptr));
+    expect_same(what, h.download(what), again.download(what));
   }
-  p.h = again.data();
-  p.y = nullptr;
-  expect_success(what, peft4j_cuda_lora_shrink(&p, nullptr));
-  expect_same(what, h.download(what), again.download(what));
+  return floats;
 }
 
 TEST(loraShrinkFollowsItsFormula) {
@@ -112,6 +118,24 @@ TEST(loraShrinkFollowsItsFormula) {
                                   c.copies, " transposed ", c.transposed, " shift ", c.shift);
     by_numbers(c.numbers, [&]<class T, class F>(T, F) { check<T, F>(what, c); });
   }
+}
+
+// Few rows of many columns: the columns are split, whatever the band has.
+TEST(loraShrinkSplitsTheColumnsOfFewRows) {
+  const std::vector<int> ranks = {1, 16, 17, 70};
+  // rows, columns, rank, layout, dropout, numbers, border, copies, shift
+  for (const std::vector<int>& v : pairwise({3, 3, 4, kLayouts, 2, kNumbers, 2, 2, 2})) {
+    const int64_t rows = std::array{1, 32, 40}[v[0]], columns = std::array{1280, 1290, 2050}[v[1]];
+    Case c{rows, columns, {}, v[6] == 1, v[7] == 1, false, v[8], Numbers(v[5]), true};
+    c.tenants = tenants_of(v[3], rows, ranks[v[2]], v[4] == 1 ? 26 : 0, c.border);
+    const std::string what =
+        text("lora_shrink [", rows, ", ", columns, "] in splits, rank ", ranks[v[2]], " layout ", v[3], " dropout ",
+             v[4], " numbers ", v[5], " border ", c.border, " copies ", c.copies, " shift ", c.shift);
+    by_numbers(c.numbers, [&]<class T, class F>(T, F) { REQUIRE((check<T, F>(what, c) > 0)); });
+  }
+  Case c{40, 2050, {}, true, true, false, 0, Numbers::kBf16, true};
+  c.tenants = tenants_of(kManyTenants, c.rows, 40, 0, true);
+  REQUIRE((check<__nv_bfloat16, __nv_bfloat16>("lora_shrink of many tenants in splits", c) > 0));
 }
 
 TEST(loraShrinkTakesManyTenantsAndRank256) {

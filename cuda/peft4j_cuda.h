@@ -18,6 +18,23 @@ extern "C" {
 PEFT4J_CUDA_API const char* peft4j_cuda_last_error(void);
 PEFT4J_CUDA_API const char* peft4j_cuda_last_kernel(void);
 
+/* ---- the cards of this machine ---- */
+
+typedef struct {
+  char name[256];
+  int capability;                  /* 90: compute capability 9.0 */
+  int64_t total_bytes, free_bytes; /* free of the system, not of who asks */
+} peft4j_cuda_card;
+
+/* CUDA's versions, 13000 for 13.0: what the driver serves, 0 where there is none, and what this library was built with. */
+PEFT4J_CUDA_API int peft4j_cuda_versions(int* driver, int* runtime);
+/* How many cards the driver offers to this process; 0 is no error. */
+PEFT4J_CUDA_API int peft4j_cuda_count_cards(int* count);
+/* Makes the card's context where there was none, as asking for its free memory does. The current card stays. */
+PEFT4J_CUDA_API int peft4j_cuda_describe_card(int index, peft4j_cuda_card* card);
+
+/* ---- sums ---- */
+
 /* out[n] (+)= Σ partials[splits, n] over splits, in an order that depends on splits alone. */
 PEFT4J_CUDA_API int peft4j_cuda_fixed_order_sum(float* out, const float* partials, int64_t n, int64_t splits, int add,
                                                 void* stream);
@@ -70,11 +87,12 @@ typedef struct {
   int64_t g_stride;
   int64_t h_columns;
   uint64_t seed;
-  float* scratch;              /* lora_grad_a, lora_grad_b: as many floats as their _scratch says */
+  float* scratch;              /* as many floats as the operation's _scratch says; lora_expand takes none */
   const peft4j_cuda_segment* segments;
   int64_t n_segments;
 } peft4j_cuda_lora;
 
+PEFT4J_CUDA_API int64_t peft4j_cuda_lora_shrink_scratch(const peft4j_cuda_lora* p);
 PEFT4J_CUDA_API int peft4j_cuda_lora_shrink(const peft4j_cuda_lora* p, void* stream);
 PEFT4J_CUDA_API int peft4j_cuda_lora_expand(const peft4j_cuda_lora* p, void* stream);
 PEFT4J_CUDA_API int64_t peft4j_cuda_lora_grad_a_scratch(const peft4j_cuda_lora* p);

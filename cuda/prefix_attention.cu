@@ -51,7 +51,7 @@ struct Share {
   uint32_t first, step;
   PackedRows rows;
 
-  PEFT4J_DEVICE static Share of(const Params& p, uint32_t splits) {
+  PEFT4J_DEVICE static Share of(const Params& p, uint32_t splits, const Divisor& group) {
     Share share;
     const uint32_t run = blockIdx.x / splits;
     share.first = blockIdx.x % splits;
@@ -60,8 +60,7 @@ struct Share {
     share.sequence = run / static_cast<uint32_t>(p.key_heads);
     const int64_t begin = p.cu_seqlens == nullptr ? 0 : p.cu_seqlens[share.sequence];
     const int64_t end = p.cu_seqlens == nullptr ? p.rows : p.cu_seqlens[share.sequence + 1];
-    const uint32_t group = static_cast<uint32_t>(p.query_heads / p.key_heads);
-    share.rows = {begin, static_cast<uint32_t>(end - begin) * group, group, share.key_head * group};
+    share.rows = {begin, static_cast<uint32_t>(end - begin) * group.number, group, share.key_head * group.number};
     return share;
   }
 };
@@ -70,7 +69,7 @@ struct Share {
 template <class T>
 PEFT4J_DEVICE Keys<T> keys_of(const Params& p, const Share& share) {
   const int64_t at = (share.sequence * p.prefix * p.key_heads + share.key_head) * p.head_size;
-  return {static_cast<const T*>(p.k) + at, static_cast<const T*>(p.v) + at, p.key_heads * p.head_size, nullptr, 0, 1};
+  return {static_cast<const T*>(p.k) + at, static_cast<const T*>(p.v) + at, p.key_heads * p.head_size, nullptr, 0, {}};
 }
 
 // Blocks of a multiprocessor that the compiler leaves registers for; 0: it decides.
@@ -86,10 +85,10 @@ size_t forward_bytes() {
 
 template <class T, int Columns, int KeysAtOnce>
 __global__ void __launch_bounds__(32 * kForwardWarps, kForwardOccupancy<T, Columns>)
-    prefix_forward(Params p, uint32_t splits, bool aligned) {
+    prefix_forward(Params p, uint32_t splits, Divisor group, bool aligned) {
   const Tile<T, Columns> q{reinterpret_cast<T*>(shared_memory())}, k{q.at(kForwardRows, 0)}, v{k.at(KeysAtOnce, 0)};
   const int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16, g = lane / 4, t = lane % 4;
-  const Share share = Share::of(p, splits);
+  const Share share = Share::of(p, splits, group);
   const int columns = static_cast<int>(p.head_size), prefix = static_cast<int>(p.prefix);
   const Score score = Score::of(p.scale, 0.0f);
   const float gate = p.gate == nullptr ? 1.0f : *p.gate;
@@ -113,10 +112,10 @@ __global__ void __launch_bounds__(32 * kForwardWarps, kForwardOccupancy<T, Colum
         const float given = r < share.rows.rows ? *share.rows.of(heads<const float>(p.lse1), r) : -INFINITY;
         const float lse1 = given == INFINITY ? -INFINITY : given * kLog2E;
         const float most = fmaxf(lse1, lse[h]);
-        lse[h] = most + log2f(exp2f(lse1 - most) + exp2f(lse[h] - most));
-        of_o1[h] = exp2f(lse1 - lse[h]);
+        lse[h] = most + log2f(exp2_approx(lse1 - most) + exp2_approx(lse[h] - most));
+        of_o1[h] = exp2_approx(lse1 - lse[h]);
       }
-      of_acc[h] = exp2f(part.max[h] - lse[h]);
+      of_acc[h] = exp2_approx(part.max[h] - lse[h]);
     }
     cp_async_wait<0>();
     __syncwarp();  // o₁ is there; all have read lse1
@@ -167,7 +166,7 @@ struct Shape {
 template <class T, int Columns, int KeysAtOnce>
 __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
     prefix_backward(Params p, Gradients gradients, float* dk_out, float* dv_out, float* dgate_out, uint32_t splits,
-                    bool aligned) {
+                    Divisor group, bool aligned) {
   using S = Shape<T, Columns, KeysAtOnce>;
   constexpr int kRows = S::kRows, kThreads = 32 * S::kWarps, kChunk = Tile<T, Columns>::kChunk;
   const Tile<T, Columns> q{reinterpret_cast<T*>(shared_memory())}, dout{q.at(kRows, 0)}, k{dout.at(kRows, 0)},
@@ -178,7 +177,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int row_group = warp % S::kRowGroups * 16, row_slice = warp / S::kRowGroups;
   const int key_group = warp % S::kKeyGroups * 16, key_slice = warp / S::kKeyGroups;
-  const Share share = Share::of(p, splits);
+  const Share share = Share::of(p, splits, group);
   const Keys<T> keys = keys_of<T>(p, share);
   const int columns = static_cast<int>(p.head_size), prefix = static_cast<int>(p.prefix);
   const Score score = Score::of(p.scale, 0.0f);
@@ -240,7 +239,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
 #pragma unroll
           for (int j = 0; j < 2; ++j) {
             const int at = i % 2 * 2 + j;
-            const float x = begin + column + j < prefix ? gate * exp2f(score(s[i / 2][at]) - lse[row]) : 0.0f;
+            const float x = begin + column + j < prefix ? gate * exp2_approx(score(s[i / 2][at]) - lse[row]) : 0.0f;
             probabilities.v[j] = from_float<T>(x);
             derivatives.v[j] = from_float<T>(p.scale * x * (dp[i / 2][at] - delta[row]));
           }
@@ -326,6 +325,10 @@ int by_shape(const Params& p, const F& f) {
   });
 }
 
+Divisor group_of(const Params& p) {
+  return Divisor(static_cast<uint32_t>(p.query_heads / p.key_heads));
+}
+
 // Blocks that share the rows of a prefix and key head.
 int64_t splits_of(const Params& p, int64_t blocks) {
   const int64_t tiles = divide_up(p.longest * (p.query_heads / p.key_heads), 64), runs = p.sequences * p.key_heads;
@@ -343,7 +346,8 @@ int peft4j_cuda_prefix_attention(const peft4j_cuda_prefix* prefix, void* stream)
     using T = decltype(number);
     return PEFT4J_LAUNCH((prefix_forward<T, columns, keys>), dim3(static_cast<unsigned>(blocks)),
                          dim3(32 * kForwardWarps), (forward_bytes<T, columns, keys>()),
-                         static_cast<cudaStream_t>(stream), p, splits, aligned<T>(p, {p.q, p.o1, p.o, p.o2}));
+                         static_cast<cudaStream_t>(stream), p, splits, group_of(p),
+                         aligned<T>(p, {p.q, p.o1, p.o, p.o2}));
   });
 }
 
@@ -369,7 +373,7 @@ int peft4j_cuda_prefix_attention_backward(const peft4j_cuda_prefix* prefix,
     using T = decltype(number);
     using S = Shape<T, columns, keys>;
     return PEFT4J_LAUNCH((prefix_backward<T, columns, keys>), dim3(static_cast<unsigned>(blocks)), dim3(32 * S::kWarps),
-                         S::bytes(), static_cast<cudaStream_t>(stream), p, g, dk, dv, dgate, splits,
+                         S::bytes(), static_cast<cudaStream_t>(stream), p, g, dk, dv, dgate, splits, group_of(p),
                          aligned<T>(p, {p.q, p.gate == nullptr ? p.o : p.o2, g.dout, g.dq}));
   });
   if (status == 0 && adds) {

@@ -20,10 +20,11 @@ x⁷ times a coefficient for every float32, so a result is finite where the true
 1/x instead of x would not do, as the leading coefficients may be 0 (the identity). Infinities give NaN.
 
 Bytes an element of 16 bits: 4 forward, 6 backward. Instructions an element at degrees (5, 4), bf16, sm_90a, counted in the
-SASS: 24 forward, where an H200 issues 31 in the time of a copy; 56 backward (38 of them products and sums) where it issues 47:
-at most 0.84 of the copy rate. A thread stays in one group, with its coefficients and sums in registers, and walks 16-byte packs;
+SASS when the reciprocal still had a Newton step (2 of them) and all packs were counted in 64 bits: 24 forward, where an H200 issues 31 in the
+time of a copy; 56 backward (38 of them products and sums) where it issues 47. A thread stays in one group, with its coefficients and sums in registers, and walks 16-byte packs;
 the next pack is on its way while this one is computed. P and R share a Horner chain (r = r·x + p before p = p·x + a), Q and S
-another; one reciprocal, with a Newton step; the powers of x serve both sums.
+another; one reciprocal, whose instruction is right to an ulp; the powers of x serve both sums. Where packs are whole, nearly always, they are
+counted in 32 bits; else, or beyond 2³¹ packs, numbers in 64, by one instance of all degrees.
 Backward's sums: in a thread, a warp, a block, always in the same order, to a row of partials for each block and group; then
 fixed_order_sum.
 */
@@ -75,8 +76,7 @@ PEFT4J_DEVICE double magnitude(double x) {
   return fabs(x);
 }
 PEFT4J_DEVICE float one_over(float q) {
-  const float r = reciprocal_approx(q);
-  return multiply_add(multiply_add(-q, r, 1.0f), r, r);
+  return reciprocal_approx(q);
 }
 PEFT4J_DEVICE double one_over(double q) {
   return 1.0 / q;
@@ -185,13 +185,13 @@ PEFT4J_DEVICE Point<A> evaluate(A x, const Coefficients& c, const Factors& noise
 }
 
 template <int M, int N>
-struct Sums {
+struct CoefficientSums {
   float a[M + 1] = {}, b[N + 1] = {};  // of A without sg(b_j)
 };
 
 // Adds an element's share of the coefficients' gradients; gives its dx.
 template <class Form, class A, int M, int N, class Coefficients, class Factors>
-PEFT4J_DEVICE A add_gradients(Sums<M, N>& sums, A x, A dy, const Coefficients& c, const Factors& noise) {
+PEFT4J_DEVICE A add_gradients(CoefficientSums<M, N>& sums, A x, A dy, const Coefficients& c, const Factors& noise) {
   const Point<A> at = evaluate<Form>(x, c, noise);
   const A r = one_over(at.q), y = at.p * r, w = dy * r, v = -w * y;
   const A odd = at.negative ? -v : v, even = Form::kAbsolute ? v : odd;
@@ -210,54 +210,71 @@ PEFT4J_DEVICE A add_gradients(Sums<M, N>& sums, A x, A dy, const Coefficients& c
 }
 
 // How the packs of a group lie in x, and how far it is to the pack that is gridDim.x · kThreads later. A row of the group
-// has `columns` elements in packs, the last maybe not full.
+// has `columns`. Whole: of packs that are 16-byte aligned, which all is counted in; else of numbers, the last pack maybe not full.
+template <class T, bool Whole>
 struct Layout {
-  int64_t columns, packs, row_packs, stride, row_stride;
-  int64_t step, column_step;
-  bool whole;  // packs are 16-byte aligned
+  using Count = std::conditional_t<Whole, int32_t, int64_t>;
+  static constexpr bool kWhole = Whole;
+  static constexpr int kUnit = Whole ? Pack<T>::kSize : 1, kPack = Pack<T>::kSize / kUnit;
+  Count columns, row_stride, step, column_step;
+  Count packs, row_packs, stride;  // these are packs
 };
 
-struct Walk {
-  int64_t left;    // packs from here to the end of the group
-  int64_t column;  // in the row of the group
-  int64_t element;  // of x
+template <class T, bool Whole>
+struct PackWalk {
+  using Of = Layout<T, Whole>;
+  using Count = typename Of::Count;
+  static constexpr int V = Pack<T>::kSize;
+  Count left;    // packs from here to the end of the group
+  Count column;  // in the row of the group
+  Count place;   // in x
 
-  PEFT4J_DEVICE Walk(const Layout& l, int pack_size) {
-    const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, row = first / l.row_packs;
+  PEFT4J_DEVICE explicit PackWalk(const Of& l) {
+    const Count first = static_cast<Count>(blockIdx.x) * kThreads + static_cast<Count>(threadIdx.x),
+                row = first / l.row_packs;
     left = l.packs - first;
-    column = (first - row * l.row_packs) * pack_size;
-    element = row * l.row_stride + blockIdx.y * l.columns + column;
+    column = (first - row * l.row_packs) * Of::kPack;
+    place = row * l.row_stride + static_cast<Count>(blockIdx.y) * l.columns + column;
   }
   PEFT4J_DEVICE bool inside() const { return left > 0; }
-  PEFT4J_DEVICE void advance(const Layout& l, int pack_size) {
+  PEFT4J_DEVICE void advance(const Of& l) {
     left -= l.stride;
     column += l.column_step;
-    element += l.step;
+    place += l.step;
     if (column >= l.columns) {
-      column -= l.row_packs * pack_size;
-      element += l.row_stride - l.row_packs * pack_size;
+      column -= l.row_packs * Of::kPack;
+      place += l.row_stride - l.row_packs * Of::kPack;
     }
   }
-  PEFT4J_DEVICE int count(const Layout& l, int pack_size) const {
-    return l.columns - column < pack_size ? static_cast<int>(l.columns - column) : pack_size;
+  PEFT4J_DEVICE int64_t element() const { return static_cast<int64_t>(place) * Of::kUnit; }
+  PEFT4J_DEVICE int count(const Of& l) const {
+    return Whole || l.columns - column >= V ? V : static_cast<int>(l.columns - column);
   }
-  template <class T>
-  PEFT4J_DEVICE Pack<T> load(const void* from, const Layout& l) const {
-    return load_some(static_cast<const T*>(from) + element, count(l, Pack<T>::kSize), l.whole);
+  PEFT4J_DEVICE Pack<T> load(const void* from, const Of& l) const {
+    const T* at = static_cast<const T*>(from) + element();
+    if constexpr (Whole) {
+      return load_pack(at);
+    } else {
+      return load_some(at, count(l), false);
+    }
   }
-  template <class T>
-  PEFT4J_DEVICE void store(void* to, const float (&numbers)[Pack<T>::kSize], const Layout& l) const {
-    store_some(static_cast<T*>(to) + element, numbers, count(l, Pack<T>::kSize), l.whole);
+  PEFT4J_DEVICE void store(void* to, const float (&numbers)[V], const Of& l) const {
+    T* at = static_cast<T*>(to) + element();
+    if constexpr (Whole) {
+      store_pack(at, from_floats<T>(numbers));
+    } else {
+      store_some(at, numbers, count(l), false);
+    }
   }
 };
 
 // f(element, its x) for the large elements of this thread.
-template <class T, class F>
-PEFT4J_DEVICE void for_each_large(const Params& p, const Layout& l, const F& f) {
+template <class T, bool Whole, class F>
+PEFT4J_DEVICE void for_each_large(const Params& p, const Layout<T, Whole>& l, const F& f) {
 #pragma unroll 1
-  for (Walk here(l, Pack<T>::kSize); here.inside(); here.advance(l, Pack<T>::kSize)) {
+  for (PackWalk<T, Whole> here(l); here.inside(); here.advance(l)) {
 #pragma unroll 1
-    for (int64_t e = here.element; e < here.element + here.count(l, Pack<T>::kSize); ++e) {
+    for (int64_t e = here.element(); e < here.element() + here.count(l); ++e) {
       const float x = to_float(static_cast<const T*>(p.x)[e]);
       if (fabsf(x) > kLarge) {
         f(e, x);
@@ -266,54 +283,54 @@ PEFT4J_DEVICE void for_each_large(const Params& p, const Layout& l, const F& f) 
   }
 }
 
-template <class T, int M, int N, class Form>
-__global__ void __launch_bounds__(kThreads, Form::kNoisy ? 3 : 4) rational_forward(Params p, Layout l) {
+template <class T, bool Whole, int M, int N, class Form>
+__global__ void __launch_bounds__(kThreads, Form::kNoisy ? 3 : 4) rational_forward(Params p, Layout<T, Whole> l) {
   constexpr int V = Pack<T>::kSize;
   const Stored<Form> stored(p, blockIdx.y);
   const Held<M, N, Form> held(stored);
-  Walk next(l, V);
-  Pack<T> next_x = next.inside() ? next.load<T>(p.x, l) : Pack<T>();
+  PackWalk<T, Whole> next(l);
+  Pack<T> next_x = next.inside() ? next.load(p.x, l) : Pack<T>();
   float most = 0;
   while (next.inside()) {
-    const Walk here = next;
+    const PackWalk<T, Whole> here = next;
     const Pack<T> x = next_x;
-    next.advance(l, V);
+    next.advance(l);
     if (next.inside()) {
-      next_x = next.load<T>(p.x, l);
+      next_x = next.load(p.x, l);
     }
     float y[V];
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       const float v = to_float(x.v[i]);
       most = fmaxf(most, fabsf(v));
-      const auto at = evaluate<Form>(v, held, noise_of<Form>(p, here.element + i));
+      const auto at = evaluate<Form>(v, held, noise_of<Form>(p, here.element() + i));
       y[i] = at.p * one_over(at.q);
     }
-    here.store<T>(p.y, y, l);
+    here.store(p.y, y, l);
   }
   if (most > kLarge) {
-    for_each_large<T>(p, l, [&](int64_t e, double v) {
+    for_each_large(p, l, [&](int64_t e, double v) {
       const auto at = evaluate<Form>(v, stored, noise_of<Form>(p, e));
       static_cast<T*>(p.y)[e] = from_float<T>(static_cast<float>(at.p * one_over(at.q)));
     });
   }
 }
 
-template <class T, int M, int N, class Form>
-__global__ void __launch_bounds__(kThreads, Form::kNoisy ? 2 : 3) rational_backward(Params p, Layout l) {
+template <class T, bool Whole, int M, int N, class Form>
+__global__ void __launch_bounds__(kThreads, Form::kNoisy ? 2 : 3) rational_backward(Params p, Layout<T, Whole> l) {
   constexpr int V = Pack<T>::kSize, kSums = M + N + 2, kWarps = kThreads / 32;
   const Stored<Form> stored(p, blockIdx.y);
   const Held<M, N, Form> held(stored);
-  Sums<M, N> sums;
-  Walk next(l, V);
+  CoefficientSums<M, N> sums;
+  PackWalk<T, Whole> next(l);
   Pack<T> next_x{}, next_dy{};
   if (next.inside()) {
-    next_x = next.load<T>(p.x, l);
-    next_dy = next.load<T>(p.dy, l);
+    next_x = next.load(p.x, l);
+    next_dy = next.load(p.dy, l);
   }
   float most = 0;
   while (next.inside()) {
-    const Walk here = next;
+    const PackWalk<T, Whole> here = next;
     float x[V], dy[V], dx[V];
 #pragma unroll
     for (int i = 0; i < V; ++i) {
@@ -321,10 +338,10 @@ __global__ void __launch_bounds__(kThreads, Form::kNoisy ? 2 : 3) rational_backw
       dy[i] = to_float(next_dy.v[i]);
       most = fmaxf(most, fabsf(x[i]));
     }
-    next.advance(l, V);
+    next.advance(l);
     if (next.inside()) {
-      next_x = next.load<T>(p.x, l);
-      next_dy = next.load<T>(p.dy, l);
+      next_x = next.load(p.x, l);
+      next_dy = next.load(p.dy, l);
     }
     if (most > kLarge) {  // large elements get their turn below
 #pragma unroll
@@ -336,14 +353,14 @@ __global__ void __launch_bounds__(kThreads, Form::kNoisy ? 2 : 3) rational_backw
     }
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      dx[i] = add_gradients<Form>(sums, x[i], dy[i], held, noise_of<Form>(p, here.element + i));
+      dx[i] = add_gradients<Form>(sums, x[i], dy[i], held, noise_of<Form>(p, here.element() + i));
     }
     if (p.dx != nullptr) {
-      here.store<T>(p.dx, dx, l);
+      here.store(p.dx, dx, l);
     }
   }
   if (most > kLarge) {
-    for_each_large<T>(p, l, [&](int64_t e, double v) {
+    for_each_large(p, l, [&](int64_t e, double v) {
       const double dy = to_float(static_cast<const T*>(p.dy)[e]);
       const double dx = add_gradients<Form>(sums, v, dy, stored, noise_of<Form>(p, e));
       if (p.dx != nullptr) {
@@ -381,23 +398,35 @@ __global__ void __launch_bounds__(kThreads, Form::kNoisy ? 2 : 3) rational_backw
   }
 }
 
+// A single group is one long row.
+int64_t columns_of(const Params& p) {
+  return p.groups == 1 ? p.rows * p.channels : p.channels / p.groups;
+}
+
+template <class T, bool Whole>
+Layout<T, Whole> layout_of(const Params& p, int64_t blocks) {
+  using Of = Layout<T, Whole>;
+  using Count = typename Of::Count;
+  const int64_t columns = columns_of(p), row_packs = divide_up(columns, Pack<T>::kSize), stride = blocks * kThreads,
+                row_stride = (p.groups == 1 ? columns : p.channels) / Of::kUnit,
+                column_step = stride % row_packs * Of::kPack;
+  return {static_cast<Count>(columns / Of::kUnit),
+          static_cast<Count>(row_stride),
+          static_cast<Count>(stride / row_packs * row_stride + column_step),
+          static_cast<Count>(column_step),
+          static_cast<Count>((p.groups == 1 ? 1 : p.rows) * row_packs),
+          static_cast<Count>(row_packs),
+          static_cast<Count>(stride)};
+}
+
+// Whether the packs are whole, and 32 bits count them and a step beyond the last.
 template <class T>
-Layout layout_of(const Params& p, int64_t blocks, std::initializer_list<const void*> pointers) {
-  constexpr int V = Pack<T>::kSize;
-  // A single group is one long row.
-  Layout l{};
-  l.columns = p.groups == 1 ? p.rows * p.channels : p.channels / p.groups;
-  l.row_packs = divide_up(l.columns, V);
-  l.packs = (p.groups == 1 ? 1 : p.rows) * l.row_packs;
-  l.row_stride = p.channels;
-  l.stride = blocks * kThreads;
-  l.column_step = l.stride % l.row_packs * V;
-  l.step = l.stride / l.row_packs * l.row_stride + l.column_step;
-  l.whole = p.groups == 1 || l.columns % V == 0;
-  for (const void* pointer : pointers) {
-    l.whole &= reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-  }
-  return l;
+bool whole(const Params& p, int64_t blocks, std::initializer_list<const void*> pointers) {
+  const int64_t numbers = p.rows * p.channels + (blocks * kThreads + 1) * Pack<T>::kSize * p.groups + p.channels;
+  return columns_of(p) % Pack<T>::kSize == 0 && numbers / Pack<T>::kSize < int64_t{1} << 31 &&
+         std::all_of(
+             pointers.begin(), pointers.end(),
+             [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; });
 }
 
 template <int M_, int N_>
@@ -418,16 +447,29 @@ int by_degrees(const Params& p, const F& f) {
                       : f(Degrees<7, 6>());
 }
 
-// f(type, degrees, form). Philox costs D more than unused coefficients do: it has one instance.
-template <class F>
-int by_instance(const Params& p, const F& f) {
-  return by_dtype(p.dtype, [&](auto type) {
-    if (p.version == 'D') {
-      return f(type, Degrees<7, 6>(), Noisy());
-    }
-    return by_degrees(
-        p, [&](auto degrees) { return p.version == 'A' ? f(type, degrees, Absolute()) : f(type, degrees, Signed()); });
-  });
+// Calls f(degrees, form). Philox costs D more than unused coefficients do: it has one instance. So has what is not whole.
+template <bool Whole, class F>
+int by_form(const Params& p, const F& f) {
+  using Most = Degrees<7, 6>;
+  if (p.version == 'D') {
+    return f(Most(), Noisy());
+  }
+  const auto with = [&](auto degrees) { return p.version == 'A' ? f(degrees, Absolute()) : f(degrees, Signed()); };
+  if constexpr (Whole) {
+    return by_degrees(p, with);
+  } else {
+    return with(Most());
+  }
+}
+
+// Calls launch(layout, degrees, form); pointers: to all that the packs lie in.
+template <class T, class F>
+int by_instance(const Params& p, int64_t blocks, std::initializer_list<const void*> pointers, const F& launch) {
+  const auto with = [&]<bool Whole>(std::bool_constant<Whole>) {
+    const auto layout = layout_of<T, Whole>(p, blocks);
+    return by_form<Whole>(p, [&](auto degrees, auto form) { return launch(layout, degrees, form); });
+  };
+  return whole<T>(p, blocks, pointers) ? with(std::true_type()) : with(std::false_type());
 }
 
 }  // namespace
@@ -444,13 +486,13 @@ int peft4j_cuda_rational_forward(const peft4j_cuda_rational_params* params, void
   if (p.rows * p.channels == 0) {
     return 0;
   }
-  return by_instance(p, [&](auto type, auto degrees, auto form) {
-    using T = decltype(type);
-    using D = decltype(degrees);
+  return by_dtype(p.dtype, [&]<class T>(T) {
     const int64_t blocks = divide_up(divide_up(p.rows * (p.channels / p.groups), Pack<T>::kSize), kThreads * kPacks);
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(p.groups));
-    return PEFT4J_LAUNCH((rational_forward<T, D::M, D::N, decltype(form)>), grid, dim3(kThreads), 0,
-                         static_cast<cudaStream_t>(stream), p, layout_of<T>(p, blocks, {p.x, p.y}));
+    return by_instance<T>(p, blocks, {p.x, p.y}, [&]<class L, class D, class Form>(const L& layout, D, Form) {
+      return PEFT4J_LAUNCH((rational_forward<T, L::kWhole, D::M, D::N, Form>), grid, dim3(kThreads), 0,
+                           static_cast<cudaStream_t>(stream), p, layout);
+    });
   });
 }
 
@@ -459,13 +501,13 @@ int peft4j_cuda_rational_backward(const peft4j_cuda_rational_params* params, voi
   if (p.rows * p.channels == 0) {
     return 0;
   }
-  return by_instance(p, [&](auto type, auto degrees, auto form) {
-    using T = decltype(type);
-    using D = decltype(degrees);
+  return by_dtype(p.dtype, [&]<class T>(T) {
     const int64_t blocks = peft4j_cuda_rational_blocks(p.rows, p.channels, p.groups);
     const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(p.groups));
-    const size_t shared_bytes = kThreads / 32 * (D::M + D::N + 2) * sizeof(float);
-    return PEFT4J_LAUNCH((rational_backward<T, D::M, D::N, decltype(form)>), grid, dim3(kThreads), shared_bytes,
-                         static_cast<cudaStream_t>(stream), p, layout_of<T>(p, blocks, {p.x, p.dy, p.dx}));
+    return by_instance<T>(p, blocks, {p.x, p.dy, p.dx}, [&]<class L, class D, class Form>(const L& layout, D, Form) {
+      const size_t shared_bytes = kThreads / 32 * (D::M + D::N + 2) * sizeof(float);
+      return PEFT4J_LAUNCH((rational_backward<T, L::kWhole, D::M, D::N, Form>), grid, dim3(kThreads), shared_bytes,
+                           static_cast<cudaStream_t>(stream), p, layout);
+    });
   });
 }

@@ -8,10 +8,11 @@ The rest of a head stays. Backward is the same with -φ and needs nothing but th
 linear, Llama 3's and YaRN's scaling are other frequencies, and scaling is YaRN's factor. So nothing depends on a longest sequence.
 
 Bytes: each number read and written once, 4 for one of 16 bits, and about 10 instructions, where 4.3 TB/s leave an H200 time for
-27: memory bound. Angles, sines and products are float32. A block has a row. Its threads first make the row's cosines and sines
-in shared memory, one sincosf for each pair and all heads (at 32 + 8 heads for 80 numbers). Then a thread takes the same pairs,
-two 16-byte vectors (interleaved: one), of head after head, so it reads its cosines once. At 40 registers an SM holds 1536
-threads with 32 bytes under way: 48 KB, where bandwidth and latency ask for 13. In place is allowed: who reads a pair writes it.
+27: memory bound. Angles, sines and products are float32. A block has a row. Its threads start to load their first heads; meanwhile they
+make the row's cosines and sines in shared memory, one sincosf for each pair and all heads (at 32 + 8 heads for 80 numbers). A thread
+takes the same pairs, two 16-byte vectors (interleaved: one), of two heads at a time, so it reads its cosines once and has 64 bytes
+under way: 416 threads of a multiprocessor keep the 26 KB there that bandwidth and latency ask for (H200). In place is allowed: who reads a
+pair writes it.
 */
 #include "device/walk.h"
 #include "peft4j_cuda.h"
@@ -22,6 +23,7 @@ namespace {
 using Params = peft4j_cuda_rotary_params;
 
 constexpr int kThreads = 256;  // of a block, at most
+constexpr int kHeads = 2;      // that a thread has under way
 
 // P pairs of a head, as they lie in memory.
 template <class T, int P, bool Interleaved>
@@ -61,6 +63,24 @@ __global__ void __launch_bounds__(kThreads) rotary(Params p) {
   const int half = static_cast<int>(p.rotary / 2);
   const int queries = static_cast<int>(p.query_heads), heads = queries + static_cast<int>(p.key_heads);
   const int64_t row = blockIdx.x;
+  const T *q = static_cast<const T*>(p.q) + row * p.q_stride, *k = static_cast<const T*>(p.k) + row * p.k_stride;
+  T *q_out = static_cast<T*>(p.q_out) + row * p.q_out_stride, *k_out = static_cast<T*>(p.k_out) + row * p.k_out_stride;
+  const auto source = [&](int h) { return h < queries ? q + h * p.head_size : k + (h - queries) * p.head_size; };
+  const auto target = [&](int h) {
+    return h < queries ? q_out + h * p.head_size : k_out + (h - queries) * p.head_size;
+  };
+  const int own_pairs = threadIdx.x * P, own_head = threadIdx.y;
+  Pairs<T, P, Interleaved> pairs[kHeads];
+  const auto load = [&](int first, int head) {
+#pragma unroll
+    for (int i = 0; i < kHeads; ++i) {
+      if (const int h = head + i * static_cast<int>(blockDim.y); first < half && h < heads) {
+        pairs[i].load(source(h), first, half);
+      }
+    }
+  };
+  load(own_pairs, own_head);
+
   auto *cosines = reinterpret_cast<float*>(shared_memory()), *sines = cosines + half;
   const float position = static_cast<float>(p.wide_positions ? static_cast<const int64_t*>(p.positions)[row]
                                                              : static_cast<const int32_t*>(p.positions)[row]);
@@ -72,18 +92,18 @@ __global__ void __launch_bounds__(kThreads) rotary(Params p) {
   }
   __syncthreads();
 
-  const T *q = static_cast<const T*>(p.q) + row * p.q_stride, *k = static_cast<const T*>(p.k) + row * p.k_stride;
-  T *q_out = static_cast<T*>(p.q_out) + row * p.q_out_stride, *k_out = static_cast<T*>(p.k_out) + row * p.k_out_stride;
-  const auto source = [&](int h) { return h < queries ? q + h * p.head_size : k + (h - queries) * p.head_size; };
-  const auto target = [&](int h) {
-    return h < queries ? q_out + h * p.head_size : k_out + (h - queries) * p.head_size;
-  };
-  for (int first = threadIdx.x * P; first < half; first += blockDim.x * P) {
+  for (int first = own_pairs; first < half; first += blockDim.x * P) {
     const Pack<float, P> c = load_pack<P>(cosines + first), s = load_pack<P>(sines + first);
-    for (int h = threadIdx.y; h < heads; h += blockDim.y) {
-      Pairs<T, P, Interleaved> pairs;
-      pairs.load(source(h), first, half);
-      pairs.store_turned(target(h), first, half, c, s);
+    for (int head = own_head; head < heads; head += kHeads * blockDim.y) {
+      if (first != own_pairs || head != own_head) {
+        load(first, head);
+      }
+#pragma unroll
+      for (int i = 0; i < kHeads; ++i) {
+        if (const int h = head + i * static_cast<int>(blockDim.y); h < heads) {
+          pairs[i].store_turned(target(h), first, half, c, s);
+        }
+      }
     }
   }
   if (p.rotary == p.head_size) {

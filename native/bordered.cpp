@@ -20,6 +20,19 @@ using torch::autograd::variable_list;
 
 constexpr int64_t kAlignment = 8;  // columns: rows of 16-bit numbers stay 16-byte aligned
 
+// How far apart rows of so many columns lie: each begins a line of memory. One that begins within a line shares it with the row before, and
+// both read it.
+int64_t pitch(int64_t columns, at::ScalarType type) {
+  constexpr int64_t kLine = 128;  // bytes
+  const int64_t line = kLine / static_cast<int64_t>(c10::elementSize(type));
+  return (columns + line - 1) / line * line;
+}
+
+// [rows, columns] for numbers and what joins them, as [x | h].
+at::Tensor joined(const at::Tensor& like, int64_t rows, int64_t columns) {
+  return at::empty({rows, pitch(columns, like.scalar_type())}, like.options()).narrow(1, 0, columns);
+}
+
 }  // namespace
 
 // The pair's slot, if it has one whose columns are not taken.
@@ -59,7 +72,7 @@ int64_t Border::free_columns(int64_t rank) const {
   return m_.defined() && m_.size(1) - inputs_ - first >= rank ? first : -1;
 }
 
-Border::Place Border::find(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs) {
+Border::Place Border::find(const std::vector<at::Tensor>& w, const at::Tensor& x, const std::vector<Pair>& pairs) {
   at::NoGradGuard no_grad;
   const std::lock_guard<std::mutex> lock(mutex_);
   std::erase_if(slots_, [](const Slot& slot) { return !slot.a->master().defined() || !slot.b->master().defined(); });
@@ -68,7 +81,7 @@ Border::Place Border::find(const std::vector<at::Tensor>& w, at::ScalarType type
     slots_.insert(std::find_if(slots_.begin(), slots_.end(), behind), make_slot(pair, first));
   };
   std::vector<int64_t> taken;  // first columns of the pairs so far
-  bool fits = m_.defined() && m_.scalar_type() == type;
+  bool fits = m_.defined() && m_.scalar_type() == x.scalar_type();
   for (size_t i = 0; fits && i < pairs.size(); ++i) {
     const Pair& pair = pairs[i];
     if (Slot* slot = slot_of(pair, taken)) {
@@ -83,13 +96,13 @@ Border::Place Border::find(const std::vector<at::Tensor>& w, at::ScalarType type
     }
   }
   if (!fits) {
-    taken = grow(w, type, pairs);
+    taken = grow(w, x, pairs);
   }
   return {m_, taken};
 }
 
 // M anew, with columns for these pairs, then for the others that are alive. Returns the first columns of the former.
-std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, at::ScalarType type,
+std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, const at::Tensor& x,
                                   const std::vector<Pair>& pairs) {
   std::vector<Pair> all = pairs;
   std::vector<int64_t> named;
@@ -114,11 +127,16 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, at::ScalarTy
   for (const at::Tensor& part : w) {
     outputs_ += part.size(0);
   }
-  const at::Tensor next = at::zeros({outputs_ + rank, inputs_ + rank}, w[0].options().dtype(type));
-  int64_t row = 0;
-  for (const at::Tensor& part : w) {
-    next.narrow(0, row, part.size(0)).narrow(1, 0, inputs_).copy_(part);
-    row += part.size(0);
+  const bool is_w = rank == 0 && w.size() == 1 && !x.is_cpu() && w[0].device() == x.device() &&
+                    w[0].scalar_type() == x.scalar_type() && w[0].is_contiguous();
+  at::Tensor next = w[0];
+  if (!is_w) {
+    next = at::zeros({outputs_ + rank, pitch(inputs_ + rank, x.scalar_type())}, x.options()).narrow(1, 0, inputs_ + rank);
+    int64_t row = 0;
+    for (const at::Tensor& part : w) {
+      next.narrow(0, row, part.size(0)).narrow(1, 0, inputs_).copy_(part);
+      row += part.size(0);
+    }
   }
   m_ = next;
   slots_.clear();
@@ -168,13 +186,13 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     for (int64_t j = 0; j < n; ++j) {
       pairs.push_back({factors[j], factors[n + j], plan->first_column[plan->adapters[j].part]});
     }
-    const Border::Place place = plan->weight->bordered(x.scalar_type(), pairs);
+    const Border::Place place = plan->weight->bordered(x, pairs);
     const at::Tensor& m = place.m;
     const int64_t rank = m.size(1) - in;
     const bool own = plan->gemm != Gemm::kLibrary;  // then x and h need not lie side by side
     at::Tensor xh = x, h;
     if (!plan->groups.empty()) {
-      const at::Tensor all = at::empty({rows, (own ? 0 : in) + rank}, x.options());
+      const at::Tensor all = own ? at::empty({rows, rank}, x.options()) : joined(x, rows, in + rank);
       xh = own ? x : all;
       h = all.narrow(1, all.size(1) - rank, rank);
       const RankSegments segments = segments_of(*plan, place.first, -1, [&](int64_t j) {
@@ -209,7 +227,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const bool own = plan.gemm != Gemm::kLibrary, one_product = kept.wants_x && !drops && !plan.groups.empty() && !own;
     at::Tensor dyg = dy, g;
     if (!plan.groups.empty()) {
-      const at::Tensor all = at::empty({rows, (one_product ? out : 0) + rank}, dy.options());
+      const at::Tensor all = one_product ? joined(dy, rows, out + rank) : at::empty({rows, rank}, dy.options());
       g = all.narrow(1, one_product ? out : 0, rank);
       dyg = one_product ? all : dy;
       for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan.first_column.size()); ++part) {

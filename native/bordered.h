@@ -8,6 +8,7 @@ lora_linear over the bordered weight, by libtorch's products; for any device. Wi
     dB = dyᵀ h,   dA = gᵀ drop(x)                                    ├───────┼─────┤
                                                                      │   A   │  0  │  R
 so a frozen product and its updates are one product each way.        └───────┴─────┘
+R is rounded up to 8, and rows of M, [x | h] and [dy | g] begin at multiples of 128 bytes.
 Our own product (dual_gemm.h) takes the pairs (x, W), (h, B) and (dy, W), (g, A) where they lie, and masks g·A on its way.
 h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many, until R is more than K/4
 (lora_segments.h).
@@ -37,12 +38,12 @@ class Border {
     int64_t first_output;  // row of W where the part that B belongs to begins
   };
   struct Place {
-    at::Tensor m;                // [N + R, K + R]
+    at::Tensor m;                // [N + R, K + R], rows farther apart
     std::vector<int64_t> first;  // column (and row) of each pair, counted from K (from N)
   };
 
-  // w: the dense matrices; M takes their type from the first call on.
-  Place find(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs);
+  // w: the dense matrices. M has x's type and is where x is; on a device one matrix that is so already, without pairs, is M itself.
+  Place find(const std::vector<at::Tensor>& w, const at::Tensor& x, const std::vector<Pair>& pairs);
 
  private:
   struct Slot {
@@ -52,7 +53,7 @@ class Border {
   Slot make_slot(const Pair& pair, int64_t first) const;
   Slot* slot_of(const Pair& pair, const std::vector<int64_t>& taken);
   int64_t free_columns(int64_t rank) const;
-  std::vector<int64_t> grow(const std::vector<at::Tensor>& w, at::ScalarType type, const std::vector<Pair>& pairs);
+  std::vector<int64_t> grow(const std::vector<at::Tensor>& w, const at::Tensor& x, const std::vector<Pair>& pairs);
 
   std::mutex mutex_;
   at::Tensor m_;

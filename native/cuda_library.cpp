@@ -16,6 +16,7 @@ namespace {
 
 struct Library {
   CudaKernels kernels;
+  CudaCards cards;
   decltype(&peft4j_cuda_last_error) last_error;
   bool on_host;
 };
@@ -33,9 +34,11 @@ std::string open(const std::string& path, Library& library) {
   if (handle == nullptr) {
     return dlerror();
   }
+  // A library that stands in another's place (host_devices/) is asked for the functions.
+  const auto stand_in = reinterpret_cast<void* (*)(const char*)>(dlsym(handle, "peft4j_cuda_find"));
   std::string missing;
   const auto find = [&](const char* name) {
-    void* const function = dlsym(handle, name);
+    void* const function = stand_in == nullptr ? dlsym(handle, name) : stand_in(name);
     if (function == nullptr) {
       missing = missing.empty() ? name : missing;
     }
@@ -45,6 +48,9 @@ std::string open(const std::string& path, Library& library) {
   library.kernels.name = reinterpret_cast<decltype(&peft4j_cuda_##name)>(find("peft4j_cuda_" #name));
   PEFT4J_CUDA_FUNCTIONS(PEFT4J_FIND)
 #undef PEFT4J_FIND
+  library.cards.versions = reinterpret_cast<decltype(&peft4j_cuda_versions)>(find("peft4j_cuda_versions"));
+  library.cards.count = reinterpret_cast<decltype(&peft4j_cuda_count_cards)>(find("peft4j_cuda_count_cards"));
+  library.cards.describe = reinterpret_cast<decltype(&peft4j_cuda_describe_card)>(find("peft4j_cuda_describe_card"));
   library.last_error = reinterpret_cast<decltype(library.last_error)>(find("peft4j_cuda_last_error"));
   if (!missing.empty()) {
     return path + " has no " + missing + ": it was built from other sources than this libpeft4j.so";
@@ -72,7 +78,7 @@ void load_cuda(const std::string& path) {
   loaded = all.back().get();
 }
 
-std::string missing_cuda() {
+std::string missing_cuda_library() {
   const std::lock_guard<std::mutex> lock(mutex);
   return loaded != nullptr
              ? ""
@@ -88,7 +94,8 @@ void announce_missing_cuda() {
   if (announced.exchange(true)) {
     return;
   }
-  const std::string line = "peft4j: " + missing_cuda() + "; CUDA tensors are served by libtorch's operations meanwhile";
+  const std::string line =
+      "peft4j: " + missing_cuda_library() + "; CUDA tensors are served by libtorch's operations meanwhile";
   if (const Logger to = logger) {
     to(line.c_str());
   } else {
@@ -96,9 +103,18 @@ void announce_missing_cuda() {
   }
 }
 
-bool on_device(const at::Tensor& x) {
+const CudaCards* cuda_cards() {
   const Library* library = loaded;
-  return !x.is_cpu() || (library != nullptr && library->on_host);
+  return library != nullptr ? &library->cards : nullptr;
+}
+
+bool cuda_runs_on_the_host() {
+  const Library* library = loaded;
+  return library != nullptr && library->on_host;
+}
+
+bool on_device(const at::Tensor& x) {
+  return !x.is_cpu() || cuda_runs_on_the_host();
 }
 
 const CudaKernels* cuda_kernels(const at::Tensor& x) {
@@ -119,9 +135,13 @@ int cuda_dtype(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat ? 0 : x.scalar_type() == at::kBFloat16 ? 1 : 2;
 }
 
-void raise_cuda(const std::string& what) {
+std::string last_cuda_error() {
   const Library* library = loaded;
-  TORCH_CHECK(false, what, ": ", library != nullptr ? library->last_error() : "no library");
+  return library != nullptr ? library->last_error() : "no library";
+}
+
+void raise_cuda(const std::string& what) {
+  TORCH_CHECK(false, what, ": ", last_cuda_error());
 }
 
 }  // namespace peft4j

@@ -28,7 +28,9 @@ namespace peft4j {
   PEFT4J_CUDA_GEMM(F)            \
   PEFT4J_CUDA_STEP(F)
 #define PEFT4J_CUDA_LORA(F) \
-  F(lora_shrink) F(lora_expand) F(lora_grad_a_scratch) F(lora_grad_a) F(lora_grad_b_scratch) F(lora_grad_b)
+  F(lora_shrink_scratch)    \
+  F(lora_shrink)            \
+  F(lora_expand) F(lora_grad_a_scratch) F(lora_grad_a) F(lora_grad_b_scratch) F(lora_grad_b)
 #define PEFT4J_CUDA_RATIONAL(F) \
   F(rational_blocks)            \
   F(rational_forward)           \
@@ -101,6 +103,25 @@ struct CudaKernels {
 #undef PEFT4J_MEMBER
 };
 
+// What the library says of the machine's cards, whether or not libtorch can use them.
+struct CudaCards {
+  decltype(&peft4j_cuda_versions) versions;
+  decltype(&peft4j_cuda_count_cards) count;
+  decltype(&peft4j_cuda_describe_card) describe;
+};
+
+// null where the library is not loaded.
+const CudaCards* cuda_cards();
+
+// 90: 9.0. An error where the library is not loaded or has no such card.
+int cuda_capability(at::DeviceIndex card);
+
+// Our kernels run on the CPU, in a card's place: CPU tensors take the way of CUDA tensors.
+bool cuda_runs_on_the_host();
+
+// Why the library is not loaded, and what to do about it; "" if it is.
+std::string missing_cuda_library();
+
 // The kernels for x's device: null for a CPU tensor, and where the library is not loaded.
 PEFT4J_API const CudaKernels* cuda_kernels(const at::Tensor& x);
 
@@ -110,7 +131,10 @@ bool on_device(const at::Tensor& x);
 // 0, 1, 2 of peft4j_cuda.h.
 int cuda_dtype(const at::Tensor& x);
 
-// Raises the library's error with what was computed: "lora_shrink of x [512, 4096]: kernel …".
+// The message of the calling thread's last call that failed.
+std::string last_cuda_error();
+
+// Raises it with what was computed: "lora_shrink of x [512, 4096]: kernel …".
 [[noreturn]] void raise_cuda(const std::string& what);
 
 template <class... Parts>
@@ -120,7 +144,7 @@ void check_cuda(int status, const Parts&... what) {
   }
 }
 
-// Logs missing_cuda() (peft4j.h) and what serves meanwhile, once (and again after another load_cuda).
+// Logs missing_cuda_library() and what serves meanwhile, once (and again after another load_cuda).
 void announce_missing_cuda();
 
 }  // namespace peft4j

@@ -207,7 +207,7 @@ variable_list eager(const at::Tensor& x_in, const at::Tensor& bias, const variab
                     const Plan& plan) {
   constexpr at::ScalarType type = at::kDouble;
   const at::Tensor x = x_in.to(type);
-  at::Tensor y = at::mm(x, plan.weight->dense().to(type).t());
+  at::Tensor y = at::mm(x, plan.weight->dense_for(x_in).to(type).t());
   if (bias.defined()) {
     y = y + bias.to(type);
   }

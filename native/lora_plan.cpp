@@ -15,8 +15,9 @@ std::shared_ptr<Plan> make_plan(const char* operation, const char* name, const a
   check_compute_type(operation, name, x);
   TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in(), operation, ": ", name, " must have shape [T, ", weight.in(),
               "] (in of the weight), got ", x.sizes());
-  TORCH_CHECK(x.device() == plan->weight->parts()[0].device(), operation, ": ", name, " is on ", x.device(),
-              " but the weight on ", plan->weight->parts()[0].device());
+  const at::Device of_weight = plan->weight->device();  // one on the CPU goes where it is used first
+  TORCH_CHECK(of_weight.is_cpu() || of_weight == x.device(), operation, ": ", name, " is on ", x.device(),
+              " but the weight on ", of_weight);
   const int64_t widest = std::max(weight.in(), weight.out());
   TORCH_CHECK(!on_device(x) || widest <= kMostRankColumns, operation, ": on ", x.device(), " a layer has at most ",
               kMostRankColumns, " inputs and outputs, got ", widest);

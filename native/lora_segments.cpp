@@ -65,7 +65,7 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
     const at::Tensor x = x_in.contiguous();
     const int64_t n = plan->adapters.size(), in = x.size(1), out = plan->weight->out();
     const at::Tensor *a = factors.data(), *b = a + n;
-    const at::Tensor w = plan->weight->bordered(x.scalar_type(), {}).m.narrow(0, 0, out).narrow(1, 0, in);
+    const at::Tensor w = plan->weight->bordered(x, {}).m.narrow(0, 0, out).narrow(1, 0, in);
     const at::Tensor y = dual_gemm({{x, w.t()}}, bias.value_or(at::Tensor()), plan->gemm);
     const Columns columns = columns_of(*plan, a);
     const at::Tensor h = at::empty({x.size(0), columns.width}, x.options());

@@ -15,7 +15,7 @@ LossHead::LossHead(const HeadTensors& head, const at::Tensor& like, int64_t rows
     frozen_ = head.frozen;
     return;
   }
-  w_ = (head.frozen ? head.frozen->dense() : head.w).to(like.scalar_type());
+  w_ = (head.frozen ? head.frozen->dense_for(like) : head.w).to(like.scalar_type());
   // On a device a row begins at 16 bytes: products and kernels are fastest so, whatever V is.
   const int64_t pack = on_device(like) ? 16 / like.element_size() : 1, out = head.out();
   buffer_ = at::empty({rows, (out + pack - 1) / pack * pack}, like.options()).narrow(1, 0, out);

@@ -127,8 +127,7 @@ void eager(const State& s, const Hyper& hyper) {
   }
 }
 
-// On the device; the host waits once, for the norm.
-double clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>& gradients, double max_norm) {
+at::Tensor clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>& gradients, double max_norm) {
   std::vector<at::Tensor> dense;
   std::vector<peft4j_cuda_gradient> list;
   for (const at::Tensor& g : gradients) {
@@ -148,7 +147,23 @@ double clip_by_own_kernel(const CudaKernels& cuda, const std::vector<at::Tensor>
       at::Tensor(gradients[i]).copy_(dense[i]);
     }
   }
-  return norm.item<double>();
+  return norm.squeeze(0);
+}
+
+// By libtorch's operations on a device: no number comes to the host.
+at::Tensor clip_there(const std::vector<at::Tensor>& gradients, double max_norm) {
+  std::vector<at::Tensor> norms;
+  for (const at::Tensor& g : gradients) {
+    norms.push_back(at::linalg_vector_norm(g, 2, std::nullopt, false, at::kDouble));
+  }
+  const at::Tensor norm = at::linalg_vector_norm(at::stack(norms), 2);
+  if (max_norm > 0) {
+    const at::Tensor factor = (max_norm / (norm + 1e-6)).clamp_max(1);
+    for (const at::Tensor& g : gradients) {
+      at::Tensor(g).mul_(factor.to(g.scalar_type()));
+    }
+  }
+  return norm;
 }
 
 }  // namespace
@@ -194,7 +209,7 @@ void adamw(const std::vector<at::Tensor>& parameters, const std::vector<at::Tens
   }
 }
 
-double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm) {
+at::Tensor clip_grad_norm_unread(const std::vector<at::Tensor>& gradients, double max_norm) {
   TORCH_CHECK(max_norm >= 0, "clip_grad_norm: max_norm must be 0 (only measure) or positive, got ", max_norm);
   for (size_t i = 0; i < gradients.size(); ++i) {
     TORCH_CHECK(gradients[i].defined(), "clip_grad_norm: gradient ", i, " is undefined");
@@ -202,6 +217,9 @@ double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm)
   c10::NoGradGuard no_grad;
   if (const CudaKernels* cuda = own_kernels(gradients)) {
     return clip_by_own_kernel(*cuda, gradients, max_norm);
+  }
+  if (!gradients.empty() && !gradients[0].is_cpu()) {
+    return clip_there(gradients, max_norm);
   }
   double squares = 0;
   for (const at::Tensor& g : gradients) {
@@ -214,7 +232,11 @@ double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm)
       at::Tensor(g).mul_(max_norm / (norm + 1e-6));  // as torch.nn.utils.clip_grad_norm_
     }
   }
-  return norm;
+  return at::scalar_tensor(norm, at::kDouble);
+}
+
+double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm) {
+  return clip_grad_norm_unread(gradients, max_norm).item<double>();
 }
 
 }  // namespace peft4j

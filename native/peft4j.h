@@ -29,7 +29,8 @@ class WeightImpl;
 // The frozen matrix of a linear layer or of a linear group, in whatever layout products want; see weight.h.
 class PEFT4J_API Weight {
  public:
-  // Matrices [out_i, in] that read the same x, in the order of lora_linear's results. Kept, not copied.
+  // Matrices [out_i, in] that read the same x, in the order of lora_linear's results. Kept, not copied. Those on the CPU may be used
+  // on any device: the first one lays them out in its memory, once, and is the only one from then on.
   explicit Weight(const std::vector<at::Tensor>& parts);
   Weight(const Weight& other);
   ~Weight();
@@ -241,11 +242,24 @@ PEFT4J_API void adamw(const std::vector<at::Tensor>& parameters, const std::vect
 
 // Scales the gradients so that their joint 2-norm is at most max_norm (0: only measures). Returns the norm before.
 PEFT4J_API double clip_grad_norm(const std::vector<at::Tensor>& gradients, double max_norm);
+// The same without waiting for a device: the norm is one number, float64, where the gradients are.
+PEFT4J_API at::Tensor clip_grad_norm_unread(const std::vector<at::Tensor>& gradients, double max_norm);
 
 // A read-only tensor over bytes [offset, offset + size) of a file, memory-mapped; a misaligned one is copied.
 // dtype: safetensors' name (F32, BF16, F16, F64, I64, …).
 PEFT4J_API at::Tensor map_tensor(const std::string& file, int64_t offset, at::IntArrayRef shape,
                                  const std::string& dtype);
+
+/*
+Memory of a device. CPU: what libtorch's allocator of the CPU's memory, which is ours (memory.cpp), has given out and not got back,
+and the most there ever was since reset_peak_bytes. CUDA: the same of libtorch's allocator of that card.
+*/
+PEFT4J_API int64_t live_bytes(at::Device device);
+PEFT4J_API int64_t peak_bytes(at::Device device);
+PEFT4J_API void reset_peak_bytes(at::Device device);
+// Memory of freed tensors that is kept for the next ones, and giving it back to the system.
+PEFT4J_API int64_t kept_bytes(at::Device device);
+PEFT4J_API void free_kept_blocks(at::Device device);
 
 // Bytes that libtorch's CPU allocator has given out and not got back, and the most there ever were since reset_peak.
 PEFT4J_API int64_t live_bytes();
@@ -261,6 +275,7 @@ PEFT4J_API void free_kept_blocks();
 PEFT4J_API void set_kernels(const std::string& setting);
 PEFT4J_API std::string kernels_in_use();       // on the CPU
 PEFT4J_API std::string cuda_kernels_in_use();  // on a CUDA device, as far as its libraries are there
+PEFT4J_API std::string kernels_in_use(at::Device device);  // with the forms of own kernels that this card has
 
 // Whether libtorch's attention on CUDA devices must give gradients that are the same bits in each run. At first: yes. No: its
 // backward may be faster, and it may use cuDNN. Our own kernels' gradients are the same bits always.
@@ -269,7 +284,13 @@ PEFT4J_API bool deterministic();
 
 // Opens libpeft4j_cuda.so, our kernels for CUDA devices; an error says why not. "": forgets it.
 PEFT4J_API void load_cuda(const std::string& path);
-PEFT4J_API std::string missing_cuda();  // why it is not open and what to do, or ""
+
+// The cards of this machine, lines "index TAB name TAB compute capability TAB total bytes TAB free bytes TAB CUDA version of the
+// driver TAB of libpeft4j_cuda.so"; "" where the library is not open or sees none.
+PEFT4J_API std::string cuda_devices();
+// "" if at least one of them can be computed on. Else what is missing and what to do: the library, a driver, a newer driver, a card
+// of compute capability 8.0, libtorch's own libraries for CUDA.
+PEFT4J_API std::string missing_cuda();
 
 // Takes what users should know although it is no error, one line a call, from any thread. null: libtorch's warnings.
 using Logger = void (*)(const char* line);

@@ -16,6 +16,8 @@ of them would be I·d numbers a layer, where z, the weights of the pooling, c an
 #include "providers.h"
 #include "rational.h"
 #include "softmax_pool.h"
+#include "to_device.h"
+#include "version.h"
 
 namespace peft4j {
 namespace {
@@ -36,16 +38,13 @@ InstructionRows find_rows(const at::Tensor& instruction, const at::Tensor& cu, c
   const at::Tensor chosen = instruction.to(at::kBool);
   const at::Tensor before = at::cat({at::zeros({1}, at::kLong), chosen.cumsum(0)});
   const at::Tensor begin = before.index_select(0, cu), index = chosen.nonzero().squeeze(1);
-  const auto there = [&](const at::Tensor& t, at::ScalarType type) {
-    return t.to(h.device(), type, /*non_blocking=*/true);
-  };
+  const auto there = [&](const at::Tensor& t, at::ScalarType type) { return to_device(t, type, h.device()); };
   return {index.size(0) == h.size(0) ? at::Tensor() : there(index, at::kLong),
           there(begin, on_device(h) ? at::kInt : at::kLong),
           begin.numel() == 1 ? 0 : begin.diff().max().item<int64_t>()};
 }
 
-// A copy to a device may wait for what runs there, and all layers of a model ask with the same tensors: the last answer is kept
-// for each thread.
+// All layers of a model ask with the same tensors: the last answer is kept for each thread.
 InstructionRows instruction_rows(const at::Tensor& instruction, const at::Tensor& cu, const at::Tensor& h) {
   if (!on_device(h)) {
     return find_rows(instruction, cu, h);
@@ -57,9 +56,9 @@ InstructionRows instruction_rows(const at::Tensor& instruction, const at::Tensor
   };
   thread_local Last last;
   if (!last.instruction.is_same(instruction) || !last.cu.is_same(cu) ||
-      last.instruction_version != instruction._version() || last.cu_version != cu._version() ||
+      last.instruction_version != version_of(instruction) || last.cu_version != version_of(cu) ||
       last.rows.begin.device() != h.device()) {
-    last = {instruction, cu, instruction._version(), cu._version(), find_rows(instruction, cu, h)};
+    last = {instruction, cu, version_of(instruction), version_of(cu), find_rows(instruction, cu, h)};
   }
   return last.rows;
 }

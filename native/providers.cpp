@@ -27,13 +27,20 @@ struct Row {
   Choices cpu, cuda;
 };
 
-// What `auto` takes. CPU: measured by `peft4j bench kernels`, README "Speed". CUDA: the library where there is one,
-// until a result in cuda/results shows that own kernels are faster.
+/*
+What `auto` takes. CPU: measured by `peft4j bench kernels`, README "Speed". CUDA: no card has measured yet, so what arithmetic says for an H200:
+    lora_linear   our rank kernels around the library's product are 1.07 to 1.09 of the frozen layer. With dual_gemm the passes over x and dy for
+                  [x | h] and [dy | g] go, which leaves 1.05 at the library's rate; its head expects 600 of 700 TF: 1.21. A card would have to
+                  show 0.96 to 0.98 of the library's rate.
+    attention     the library's is flash-attention 2, half of cuDNN's speed on Hopper. attention_forward=sm_90a would be taken where a card shows
+                  it faster; the backward's seven products instead of five ask for 1.4 times the rate of flash-attention's.
+Cards of compute capability 10.0 and later have no kernels of their own for both: those for sm_80 would run at a fraction of their matrix rate.
+*/
 constexpr auto kRows = std::to_array<Row>({
     {Operation::kLoraLinear,
      "lora_linear",
      {true, true, Provider::kOwn, "packed oneDNN products, one pass for the rank"},
-     {true, true, Provider::kLibrary, "library products over the bordered weight"}},
+     {true, true, Provider::kLibrary, "library products over the bordered weight, own kernels for the rank"}},
     {Operation::kAttention,
      "attention",
      {true, true, Provider::kOwn, "packed sequences; libtorch's CPU kernels want padding"},
@@ -100,6 +107,7 @@ struct HopperKernel {
 HopperKernel hopper_kernels[] = {
     {"dual_gemm", "lora_linear=own"}, {"attention_forward", "attention=own"}, {"attention_backward", "attention=own"}};
 constexpr const char *kForAll = "sm_80", *kForHopper = "sm_90a";
+constexpr int kHopper = 90;  // compute capability 9.0
 
 bool has(const Choices& choices, Provider provider) {
   return provider == Provider::kOwn ? choices.own : provider == Provider::kLibrary ? choices.library : true;
@@ -162,7 +170,7 @@ Provider provider_of(Operation operation, const at::Tensor& x) {
   }
   if (x.scalar_type() != at::kDouble) {  // which they never take
     TORCH_CHECK(provider != Provider::kOwn || choice == kAutomatic, row.name,
-                ": peft4j.kernels asks for own kernels on ", x.device(), ", but ", missing_cuda());
+                ": peft4j.kernels asks for own kernels on ", x.device(), ", but ", missing_cuda_library());
     announce_missing_cuda();
   }
   return provider == Provider::kOwn ? next_best(row.cuda) : provider;
@@ -229,7 +237,10 @@ std::string kernels_in_use() {
   return text.str();
 }
 
-std::string cuda_kernels_in_use() {
+namespace {
+
+// capability: of the card, 90 is 9.0; or of any.
+std::string kernels_on_cuda(std::optional<int> capability) {
   const std::string missing = missing_cuda();
   std::ostringstream text;
   for (size_t i = 0; i < kRows.size(); ++i) {
@@ -245,15 +256,30 @@ std::string cuda_kernels_in_use() {
     text << row.name << '\t' << kProviderNames[static_cast<int>(provider)] << '\t' << reason << '\n';
   }
   for (const HopperKernel& kernel : hopper_kernels) {
-    text << kernel.name << '\t' << (kernel.chosen ? kForHopper : kForAll) << '\t';
-    if (kernel.chosen) {
+    const bool fits = capability.value_or(kHopper) == kHopper;
+    text << kernel.name << '\t' << (kernel.chosen && fits ? kForHopper : kForAll) << '\t';
+    if (kernel.chosen && fits) {
       text << "on cards of compute capability 9.0; forced by peft4j.kernels\n";
+    } else if (kernel.chosen) {
+      text << "sm_90a is forced by peft4j.kernels, but this card is none of compute capability 9.0\n";
     } else {
       text << "for " << kernel.of << "; no card has run the sm_90a kernel yet, " << kernel.name
            << "=sm_90a chooses it\n";
     }
   }
   return text.str();
+}
+
+}  // namespace
+
+std::string cuda_kernels_in_use() {
+  return kernels_on_cuda(std::nullopt);
+}
+
+std::string kernels_in_use(at::Device device) {
+  TORCH_CHECK(device.is_cpu() || (device.is_cuda() && device.has_index()),
+              "kernels_in_use: device must be cpu or cuda:N, got ", device);
+  return device.is_cpu() ? kernels_in_use() : kernels_on_cuda(cuda_capability(device.index()));
 }
 
 }  // namespace peft4j

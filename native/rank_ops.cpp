@@ -218,7 +218,7 @@ void lora_shrink(const at::Tensor& x, const RankSegments& segments, const at::Te
       Call::set(call.p.y, call.p.y_stride, copy);
       call.p.h_columns = fill ? h.size(1) : 0;
     }
-    call.run(cuda->lora_shrink);
+    call.run(cuda->lora_shrink_scratch, cuda->lora_shrink);
     first = false;
   }
 }

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "to_device.h"
+
 namespace peft4j {
 
 at::Tensor relative_buckets(int64_t buckets, bool bidirectional, int64_t max_distance) {
@@ -35,7 +37,8 @@ at::Tensor relative_buckets_on(at::Device device, int64_t buckets, bool bidirect
   thread_local Last last;
   if (last.buckets != buckets || last.max_distance != max_distance || last.bidirectional != bidirectional ||
       last.table.device() != device) {
-    last = {buckets, max_distance, bidirectional, relative_buckets(buckets, bidirectional, max_distance).to(device)};
+    last = {buckets, max_distance, bidirectional,
+            to_device(relative_buckets(buckets, bidirectional, max_distance), at::kInt, device)};
   }
   return last.table;
 }

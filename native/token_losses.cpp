@@ -14,6 +14,7 @@
 #include "loss_head.h"
 #include "optional.h"
 #include "providers.h"
+#include "to_device.h"
 
 namespace peft4j {
 namespace {
@@ -50,7 +51,7 @@ struct Labelled {
 Labelled find_labelled(const at::Tensor& labels, at::Device device) {
   const at::Tensor carry = labels.ne(kIgnored).nonzero().squeeze(1);
   const bool all = carry.size(0) == labels.size(0);
-  const auto there = [&](const at::Tensor& t) { return t.to(device, at::kLong, /*non_blocking=*/true); };
+  const auto there = [&](const at::Tensor& t) { return to_device(t, at::kLong, device); };
   return all ? Labelled{at::Tensor(), there(labels.contiguous())}
              : Labelled{there(carry), there(labels.index_select(0, carry))};
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "checks.h"
 #include "library_product.h"
 #include "mapped_file.h"
 #include "onednn.h"
@@ -14,23 +13,24 @@
 namespace peft4j {
 
 WeightImpl::WeightImpl(std::vector<at::Tensor> parts)
-    : parts_(std::move(parts)), stored_type_(at::kFloat), out_(0), in_(0) {
+    : parts_(std::move(parts)), stored_in_bfloat16_(true), out_(0), in_(0) {
   TORCH_CHECK(!parts_.empty(), "Weight: needs at least one matrix, got none");
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.defined(), "Weight: a matrix is undefined");
   }
   TORCH_CHECK(parts_[0].dim() == 2, "Weight: every matrix must have shape [out, in], got ", parts_[0].sizes());
   in_ = parts_[0].size(1);
-  stored_type_ = parts_[0].scalar_type();
   for (const at::Tensor& part : parts_) {
     TORCH_CHECK(part.dim() == 2 && part.size(1) == in_, "Weight: every matrix must have shape [out, ", in_, "], got ",
                 part.sizes());
-    TORCH_CHECK(part.scalar_type() == parts_[0].scalar_type(), "Weight: one matrix is ", parts_[0].scalar_type(),
-                " and another ", part.scalar_type());
-    check_compute_type("Weight", "a matrix", part);
+    TORCH_CHECK(part.is_cpu() || part.scalar_type() == parts_[0].scalar_type(), "Weight: one matrix is ",
+                parts_[0].scalar_type(), " and another ", part.scalar_type());
+    TORCH_CHECK(part.is_floating_point(), "Weight: a matrix must be of floating-point numbers, got ",
+                part.scalar_type());
     TORCH_CHECK(part.device() == parts_[0].device(), "Weight: one matrix is on ", parts_[0].device(),
                 " and another on ", part.device());
     TORCH_CHECK(!part.requires_grad(), "Weight: is frozen, but a matrix requires a gradient");
+    stored_in_bfloat16_ &= part.scalar_type() == at::kBFloat16;
     out_ += part.size(0);
   }
 }
@@ -45,12 +45,28 @@ at::Tensor WeightImpl::dense() const {
   return all.size() == 1 ? all[0] : at::cat(all, 0);
 }
 
-Border::Place WeightImpl::bordered(at::ScalarType type, const std::vector<Border::Pair>& pairs) {
-  const Border::Place place = border_.find(parts(), type, pairs);
+at::Tensor WeightImpl::dense_for(const at::Tensor& x) {
+  if (device() != x.device()) {
+    bordered(x, {});
+  }
+  return dense();
+}
+
+at::Device WeightImpl::device() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (!place.m.is_cpu() && type == parts_[0].scalar_type() && !parts_[0].is_alias_of(place.m)) {
+  return parts_[0].device();
+}
+
+Border::Place WeightImpl::bordered(const at::Tensor& x, const std::vector<Border::Pair>& pairs) {
+  const Border::Place place = border_.find(parts(), x, pairs);
+  std::lock_guard<std::mutex> lock(mutex_);
+  const bool same_type = x.scalar_type() == parts_[0].scalar_type();
+  if (!place.m.is_cpu() && (parts_[0].is_cpu() || same_type) && !parts_[0].is_alias_of(place.m)) {
     int64_t row = 0;
     for (at::Tensor& part : parts_) {
+      if (part.is_cpu()) {
+        forget_pages(part);
+      }
       part = place.m.narrow(0, row, part.size(0)).narrow(1, 0, in_);
       row += part.size(0);
     }

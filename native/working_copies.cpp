@@ -6,6 +6,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "version.h"
+
 namespace peft4j {
 namespace {
 
@@ -17,10 +19,6 @@ struct Registry {
 Registry& registry() {
   static Registry& all = *new Registry;  // outlives every copy
   return all;
-}
-
-int64_t version_of(const at::Tensor& t) {
-  return t.is_inference() ? 0 : t._version();
 }
 
 }  // namespace

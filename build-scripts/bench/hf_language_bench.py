@@ -1,4 +1,4 @@
-"""Training and generating with a language model in Hugging Face's libraries on a CPU, for figures beside peft4j's.
+"""Training and generating with a language model in Hugging Face's libraries, for figures beside peft4j's.
 
     python build-scripts/bench/hf_language_bench.py train --model DIRECTORY --data ROWS.jsonl [--order file|length] [--packed]
     python build-scripts/bench/hf_language_bench.py generate --model DIRECTORY [--prompts N] [--prompt-tokens N] [--new-tokens N]
@@ -9,7 +9,8 @@ texts of the file cut to 512 tokens, each batch padded to its longest text. --or
 of like length together. A timed step is forward, backward, clipping and optimizer.
 generate: greedy continuation of random prompts with the library's cache, of the lengths that peft4j bench generate has.
 product: x Wᵀ of 2048 rows with the matrices of a block, which training is held against.
---dtype bfloat16 trains under torch.autocast over float32 weights; generates with weights of bfloat16.
+--dtype bfloat16 trains under torch.autocast over float32 weights; generates with weights of bfloat16. --device cuda:0: on a card, where
+training in bfloat16 has the frozen weights in it.
 Prints one line of JSON; tokens are counted without padding. Needs build-scripts/fixtures/requirements.txt.
 """
 
@@ -38,6 +39,13 @@ def read_ids(options, tokenizer):
     return [tokenizer(text)["input_ids"][:MAX_LENGTH] for text in texts]
 
 
+def finished(options):
+    """The time when all that was launched is done."""
+    if options.device.type == "cuda":
+        torch.cuda.synchronize(options.device)
+    return time.perf_counter()
+
+
 def padded(rows):
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -49,7 +57,9 @@ def padded(rows):
 
 
 def train(options, tokenizer):
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32)
+    on_card = options.device.type == "cuda"
+    dtype = torch.bfloat16 if on_card and options.dtype == "bfloat16" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).to(options.device)
     lora = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear")
     model = get_peft_model(model, lora)
     model.train()
@@ -62,9 +72,9 @@ def train(options, tokenizer):
     seconds, tokens, losses = 0.0, 0, []
     for step in range(options.warmup + options.steps):
         part = rows[step * options.batch : (step + 1) * options.batch]
-        batch = padded(part)
-        start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16) if options.dtype == "bfloat16" else nullcontext():
+        batch = {name: tensor.to(options.device) for name, tensor in padded(part).items()}
+        start = finished(options)
+        with torch.autocast(options.device.type, dtype=torch.bfloat16) if options.dtype == "bfloat16" else nullcontext():
             loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -72,7 +82,7 @@ def train(options, tokenizer):
         optimizer.zero_grad()
         losses.append(loss.item())
         if step >= options.warmup:
-            seconds += time.perf_counter() - start
+            seconds += finished(options) - start
             tokens += sum(map(len, part))
     return {"tokens_per_second": tokens / seconds, "tokens": tokens, "seconds": seconds, "losses": losses}
 
@@ -87,20 +97,20 @@ def prompts(options, vocabulary):
 
 def generate(options):
     dtype = torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype).eval().to(options.device)
     rows = prompts(options, model.config.vocab_size)
     longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=options.device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=options.device)
     common = dict(attention_mask=mask, do_sample=False, pad_token_id=0, eos_token_id=None)
     with torch.no_grad():
         model.generate(ids, max_new_tokens=2, **common)  # warm
-        start = time.perf_counter()
+        start = finished(options)
         model.generate(ids, max_new_tokens=1, **common)
-        prefill = time.perf_counter() - start
-        start = time.perf_counter()
+        prefill = finished(options) - start
+        start = finished(options)
         out = model.generate(ids, max_new_tokens=options.new_tokens, **common)
-        total = time.perf_counter() - start
+        total = finished(options) - start
     new = (out.shape[1] - longest) * len(rows)
     return {
         "tokens_per_second": new / total,
@@ -137,6 +147,7 @@ def main():
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--device", type=torch.device, default="cpu")
     parser.add_argument("--order", choices=["file", "length"], default="file")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=4)

@@ -12,6 +12,7 @@ import re
 
 HEADER = pathlib.Path(__file__).resolve().parents[2] / "cuda/peft4j_cuda.h"
 NUMBERS = {
+    "char": ctypes.c_char,
     "int": ctypes.c_int,
     "float": ctypes.c_float,
     "double": ctypes.c_double,

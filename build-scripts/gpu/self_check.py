@@ -92,7 +92,7 @@ def made_up_run():
         for who, time in [("frozen alone", 100), ("peft4j library", 105)]:
             rows.append(row("lora_linear", who, time, "forward", group, {"tenants": 8, "group": group, "r": 16}))
     for who, time in [("SDPA flash", 120), ("SDPA cudnn", 100), ("peft4j library", 101), ("peft4j own", 150), ("peft4j own, sm_90a", 105)]:
-        rows.append(row("attention", who, time, case="fixed", shape={"kind": "fixed"}))
+        rows += [row("attention", who, time, way, case="fixed", shape={"kind": "fixed"}) for way in ("forward", "forward + backward")]
     rows += [row("attention", who, time, case="ragged", shape={"kind": "ragged"})
              for who, time in [("flash varlen", 50), ("peft4j library", 50), ("peft4j own, sm_90a", 30)]]  # fmt: skip
     for P in (4, 64):

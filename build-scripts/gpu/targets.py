@@ -93,22 +93,24 @@ def loss_memory(rows):
 
 
 SDPA = ["SDPA flash", "SDPA cudnn"]
+BOTH = "forward + backward"
 PADDED = ["padded, concatenated keys"]
 
 TARGETS = [
     Target("lora_linear fwd+bwd, 8B layer, dropout 0.1, library products", "eager PyTorch bf16", 1.20, over_layer("eager", "peft4j library")),
-    Target("same, dual_gemm", "eager PyTorch bf16", 1.30, over_layer("eager", "peft4j own")),
-    Target("same, dual_gemm by wgmma", "eager PyTorch bf16", 1.30, over_layer("eager", "peft4j own, sm_90a")),
+    Target("same, dual_gemm", "eager PyTorch bf16", 0.87, over_layer("eager", "peft4j own")),
+    Target("same, dual_gemm by wgmma", "eager PyTorch bf16", 1.08, over_layer("eager", "peft4j own, sm_90a")),
     Target("same, auto", "Hugging Face PEFT's layer", 1.65, over_layer("PEFT", "auto")),
     Target("same, library products", "frozen linear alone", 1.15, over_layer("peft4j library", "frozen alone"), at_most=True),
-    Target("same, dual_gemm", "frozen linear alone", 1.10, over_layer("peft4j own", "frozen alone"), at_most=True),
-    Target("same, dual_gemm by wgmma", "frozen linear alone", 1.10, over_layer("peft4j own, sm_90a", "frozen alone"), at_most=True),
+    Target("same, dual_gemm", "frozen linear alone", 1.52, over_layer("peft4j own", "frozen alone"), at_most=True),
+    Target("same, dual_gemm by wgmma", "frozen linear alone", 1.22, over_layer("peft4j own, sm_90a", "frozen alone"), at_most=True),
     Target("8 adapters of rank 16 in one batch, fwd, groups", "base alone", 0.93, tenants("auto")),
-    Target("attention, no prefix, fixed shapes, auto", "best of cuDNN and flash", 0.97, against("attention", "auto", SDPA, kind="fixed")),
-    Target("same, own sm_80 path", "best of cuDNN and flash", 0.55, against("attention", "peft4j own", SDPA, kind="fixed")),
-    Target("same, own sm_90a path", "best of cuDNN and flash", 0.90, against("attention", "peft4j own, sm_90a", SDPA, kind="fixed")),
+    Target("attention, no prefix, fixed shapes, auto", "best of cuDNN and flash", 0.50, against("attention", "auto", SDPA, kind="fixed")),
+    Target("same, own sm_80 path, fwd+bwd", "best of cuDNN and flash", 0.39, against("attention", "peft4j own", SDPA, BOTH, kind="fixed")),
+    Target("same, own sm_90a path, fwd", "best of cuDNN and flash", 0.90, against("attention", "peft4j own, sm_90a", SDPA, "forward", kind="fixed")),
+    Target("same, own sm_90a path, fwd+bwd", "best of cuDNN and flash", 0.70, against("attention", "peft4j own, sm_90a", SDPA, BOTH, kind="fixed")),
     Target("attention, 200 different packings, auto", "flash varlen", 1.0, against("attention", "auto", ["flash varlen"], kind="ragged")),
-    Target("same, own sm_90a path", "flash varlen", 1.6, against("attention", "peft4j own, sm_90a", ["flash varlen"], kind="ragged")),
+    Target("same, own sm_90a path", "flash varlen", 1.4, against("attention", "peft4j own, sm_90a", ["flash varlen"], kind="ragged")),
     Target("packed + prefix of 4, fwd+bwd", "concatenated keys, padded SDPA", 1.3, against("attention", "auto", PADDED, kind="prefix", P=4)),
     Target("packed + prefix of 64, fwd+bwd", "concatenated keys, padded SDPA", 1.3, against("attention", "auto", PADDED, kind="prefix", P=64)),
     Target("rational fwd", "copy of the same bytes", 0.92, against("rational", "peft4j kernel", ["copy"], "forward")),

@@ -56,7 +56,7 @@ TORCH_LIBRARY(peft4j, library) {
   library.def("adamw", peft4j::adamw);
   library.def("clip_grad_norm", peft4j::clip_grad_norm);
   library.def("set_kernels", peft4j::set_kernels);
-  library.def("kernels_in_use", peft4j::kernels_in_use);
+  library.def("kernels_in_use", [] { return peft4j::kernels_in_use(); });
   library.def("cuda_kernels_in_use", peft4j::cuda_kernels_in_use);
   library.def("load_cuda", peft4j::load_cuda);
   library.def("build_info", peft4j::build_info);

@@ -9,10 +9,9 @@ Activations and their slopes, in float:  y = A::at(x, slope)  gives the value, a
 Errors are absolute ones of float: σ and Φ far below 0 have fewer digits. A slope that nobody reads is not computed.
 */
 #include "cuda.h"
+#include "numbers.h"
 
 namespace peft4j::cuda {
-
-constexpr float kLog2E = 1.44269504f;
 
 PEFT4J_DEVICE float sigmoid(float x) {
   return reciprocal_approx(1.0f + exp2_approx(-kLog2E * x));

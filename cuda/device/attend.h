@@ -1,7 +1,7 @@
 #pragma once
 /*
-Query rows against a run of keys, with the running maximum and sum of flash-attention (Dao 2023): what prefix_attention and
-attention_decode share.
+Query rows against a run of keys by an online softmax, the running maximum and sum of flash-attention (Dao 2023): what prefix_attention
+and attention_decode share.
 
     s = cap·tanh(scale·q·k / cap), without a cap scale·q·k        m = max s,   Σ = Σ exp(s - m),   acc = Σ exp(s - m)·v
 
@@ -9,11 +9,10 @@ A block brings keys and values to shared memory in chunks of KeysAtOnce; one of 
 computed with. Its warps share the rows (16 each, all keys) or, where there are few rows, the keys of each chunk.
 Exponentials are powers of 2: m and the log-sum-exps in here are logarithms to base 2.
 */
+#include "divisor.h"
 #include "product.h"
 
 namespace peft4j::cuda {
-
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
 // See peft4j_cuda_heads.
 template <class T>
@@ -25,12 +24,14 @@ struct Heads {
 // The rows of a block: all query heads that share a key head, token by token. Row r is head r % group of token r / group.
 struct PackedRows {
   int64_t first_token;
-  uint32_t rows, group;
+  uint32_t rows;
+  Divisor group;
   int64_t first_head;
 
   template <class T>
   PEFT4J_DEVICE T* of(const Heads<T>& heads, uint32_t r) const {
-    return heads.data + (first_token + r / group) * heads.row + (first_head + r % group) * heads.head;
+    const uint32_t token = group.quotient(r);
+    return heads.data + (first_token + token) * heads.row + (first_head + group.rest(r, token)) * heads.head;
   }
 };
 
@@ -41,10 +42,14 @@ struct Keys {
   int64_t key;  // stride from key to key
   const int32_t* table;  // null: not paged
   int64_t block;         // stride from block to block
-  uint32_t block_size;
+  Divisor block_size;
 
   PEFT4J_DEVICE int64_t offset(uint32_t j) const {
-    return table == nullptr ? j * key : table[j / block_size] * block + j % block_size * key;
+    if (table == nullptr) {
+      return j * key;
+    }
+    const uint32_t number = block_size.quotient(j);
+    return table[number] * block + block_size.rest(j, number) * key;
   }
 };
 
@@ -196,13 +201,13 @@ PEFT4J_DEVICE void attend(Attended<Columns>& to, const Tile<T, Columns>& q, int 
       }
       largest = warp_max<4>(largest);
       const float base = largest == -INFINITY ? 0.0f : largest;  // nothing seen yet: exp(-∞ - 0) is 0
-      const float shrink = exp2f(to.max[h] - base);
+      const float shrink = exp2_approx(to.max[h] - base);
       to.max[h] = largest;
       to.sum[h] *= shrink;
 #pragma unroll
       for (int i = 0; i < 2 * N; ++i) {
         float& x = s[i / 2][2 * h + i % 2];
-        x = exp2f(x - base);
+        x = exp2_approx(x - base);
         to.sum[h] += x;
       }
 #pragma unroll

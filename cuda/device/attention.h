@@ -15,7 +15,6 @@ mask has the same columns.
 
 namespace peft4j::cuda::attention {
 
-constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 constexpr int kMostHeadSize = 256;
 
 // A call, and what follows from it: kernels find it among their arguments, where it costs no registers.

@@ -17,6 +17,13 @@ namespace peft4j::cuda::attention {
 constexpr int kRows = 64;  // of a consumer
 constexpr int kPanel = 64;  // numbers in a row of a panel: 128 bytes, as wide as the swizzle
 
+/*
+P·V, dQ and dK read their second operand down its rows, for D 96 in products of 96 columns: one panel and half of the next. The PTX manual
+allows it, but no library is known to do it. The first that a card must show (wgmmaHasOtherWidthsAndTakesRegisters); where it does not hold, false
+leaves such heads to the kernels for mma.sync.
+*/
+constexpr bool kHeadsOf96 = true;
+
 // [Height, D] in panels.
 template <int Height, int D>
 struct Panels {

@@ -130,7 +130,7 @@ PEFT4J_DEVICE float make_logits(Sums<M, N>& sums, const Logits& logits, const Se
   return logits.plain() ? logits.scale : 1.0f;
 }
 
-// ---- the softmax
+// ---- the online softmax
 
 // sums ∘= by in row r as Softmax counts them
 template <int M, int N>

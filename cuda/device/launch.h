@@ -73,7 +73,8 @@ int launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t
   // The arguments lie on the host's stack, which a kernel may not read: not instrumented.
   const auto call = [&]() PEFT4J_UNSEEN { kernel(static_cast<P>(arguments)...); };
   const auto start = [](const void* c) PEFT4J_UNSEEN { (*static_cast<const decltype(call)*>(c))(); };
-  const std::string error = host::run_grid(name, grid, block, shared_bytes, start, &call);
+  const std::string error =
+      host::run_grid(name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, start, &call);
   if (!error.empty()) {
     last_error() = describe(name, grid, block, shared_bytes) + ": " + error;
   }

@@ -14,6 +14,8 @@ float.
 
 namespace peft4j::cuda {
 
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
 template <class T, int N = 16 / sizeof(T)>
 struct alignas(N * sizeof(T)) Pack {
   static constexpr int kSize = N;

@@ -249,7 +249,7 @@ PEFT4J_DEVICE void wgmma_commit(host::Site site = host::Site::current()) {
 template <int N, bool More>
 void set_max_registers(host::Site site = host::Site::current()) {
   static_assert(N >= 24 && N <= 256 && N % 8 == 0);
-  host::set_max_registers(site);
+  host::set_max_registers(N, More, site);
 }
 
 PEFT4J_DEVICE uint64_t wgmma_pinned(uint64_t operand) {

@@ -26,7 +26,7 @@ constexpr int kBlocks = sizeof(T) == 2 && P == 1 ? 2 : 1;
 
 // N numbers of a row in a lane's registers. Words, not numbers: halves taken apart at the load would wait for it.
 template <class T, int N = 16 / sizeof(T)>
-struct alignas(N * sizeof(T)) Chunk {
+struct alignas(N * sizeof(T)) Words {
   static constexpr int kSize = N, kWords = N * static_cast<int>(sizeof(T)) / 4;
   uint32_t word[kWords];
 
@@ -53,36 +53,36 @@ PEFT4J_DEVICE void set_pair(uint32_t* words, float first, float second) {
 
 // Numbers first to first + N - 1 of a row of F, as T, in 16-byte accesses.
 template <class T, int N, class F>
-PEFT4J_DEVICE Chunk<T, N> load_wide(const F* row, int first) {
+PEFT4J_DEVICE Words<T, N> load_wide(const F* row, int first) {
   if constexpr (std::is_same_v<T, F>) {
-    return *reinterpret_cast<const Chunk<T, N>*>(row + first);
+    return *reinterpret_cast<const Words<T, N>*>(row + first);
   } else {
-    Chunk<T, N> chunk;
+    Words<T, N> words;
 #pragma unroll
     for (int i = 0; i < N; i += 4) {
       const float4 four = *reinterpret_cast<const float4*>(row + first + i);
-      chunk.word[i / 2] = pack_pair<T>(four.x, four.y);
-      chunk.word[i / 2 + 1] = pack_pair<T>(four.z, four.w);
+      words.word[i / 2] = pack_pair<T>(four.x, four.y);
+      words.word[i / 2 + 1] = pack_pair<T>(four.z, four.w);
     }
-    return chunk;
+    return words;
   }
 }
 
 // The same one by one, `stride` apart, 0 from `there` on.
 template <class T, int N, class F>
-PEFT4J_DEVICE Chunk<T, N> load_singly(const F* row, int64_t stride, int first, int there) {
-  Chunk<T, N> chunk;
+PEFT4J_DEVICE Words<T, N> load_singly(const F* row, int64_t stride, int first, int there) {
+  Words<T, N> words;
 #pragma unroll
   for (int i = 0; i < N; i += 2) {
-    set_pair<T>(chunk.word + i * sizeof(T) / 4, first + i < there ? to_float(row[(first + i) * stride]) : 0.0f,
+    set_pair<T>(words.word + i * sizeof(T) / 4, first + i < there ? to_float(row[(first + i) * stride]) : 0.0f,
                 first + i + 1 < there ? to_float(row[(first + i + 1) * stride]) : 0.0f);
   }
-  return chunk;
+  return words;
 }
 
 // wide: the row's numbers lie side by side, groups of N of them aligned. No row: 0.
 template <class T, int N = 16 / sizeof(T), class F>
-PEFT4J_DEVICE Chunk<T, N> load_chunk(const F* row, int64_t stride, int first, int there, bool wide) {
+PEFT4J_DEVICE Words<T, N> load_words(const F* row, int64_t stride, int first, int there, bool wide) {
   if (row == nullptr) {
     return {};
   }
@@ -91,12 +91,12 @@ PEFT4J_DEVICE Chunk<T, N> load_chunk(const F* row, int64_t stride, int first, in
 
 // The four rows `step` apart that a lane has; null where there is none.
 template <class T>
-struct Rows {
+struct LaneRows {
   T* data;
   int64_t stride, first;
   int step, there;
 
-  PEFT4J_DEVICE Rows(T* data_, int64_t stride_, int64_t first_, int step_, int64_t end)
+  PEFT4J_DEVICE LaneRows(T* data_, int64_t stride_, int64_t first_, int step_, int64_t end)
       : data(data_),
         stride(stride_),
         first(first_),
@@ -108,42 +108,42 @@ struct Rows {
 
 // The same numbers of all four: loads that follow each other without a branch between.
 template <class T, int N>
-PEFT4J_DEVICE void load_rows(Chunk<T, N> (&to)[4], const Rows<const T>& rows, int first, int there, bool wide) {
+PEFT4J_DEVICE void load_rows(Words<T, N> (&to)[4], const LaneRows<const T>& rows, int first, int there, bool wide) {
   if (wide && first + N <= there) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const T* row = rows.row(i);
-      to[i] = row == nullptr ? Chunk<T, N>{} : load_wide<T, N>(row, first);
+      to[i] = row == nullptr ? Words<T, N>{} : load_wide<T, N>(row, first);
     }
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const T* row = rows.row(i);
-      to[i] = row == nullptr ? Chunk<T, N>{} : load_singly<T, N>(row, 1, first, there);
+      to[i] = row == nullptr ? Words<T, N>{} : load_singly<T, N>(row, 1, first, there);
     }
   }
 }
 
 template <class T>
-PEFT4J_DEVICE void store_chunk(T* row, int first, int there, bool wide, const Chunk<T>& chunk) {
-  if (wide && first + Chunk<T>::kSize <= there) {
-    *reinterpret_cast<Chunk<T>*>(row + first) = chunk;
+PEFT4J_DEVICE void store_words(T* row, int first, int there, bool wide, const Words<T>& words) {
+  if (wide && first + Words<T>::kSize <= there) {
+    *reinterpret_cast<Words<T>*>(row + first) = words;
     return;
   }
 #pragma unroll
-  for (int i = 0; i < Chunk<T>::kSize; ++i) {
+  for (int i = 0; i < Words<T>::kSize; ++i) {
     if (first + i < there) {
-      row[first + i] = chunk.at(i);
+      row[first + i] = words.at(i);
     }
   }
 }
 
 template <class T>
-PEFT4J_DEVICE void store_rows(const Rows<T>& rows, int first, int there, bool wide, const Chunk<T> (&from)[4]) {
+PEFT4J_DEVICE void store_rows(const LaneRows<T>& rows, int first, int there, bool wide, const Words<T> (&from)[4]) {
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     if (T* row = rows.row(i)) {
-      store_chunk(row, first, there, wide, from[i]);
+      store_words(row, first, there, wide, from[i]);
     }
   }
 }
@@ -151,12 +151,12 @@ PEFT4J_DEVICE void store_rows(const Rows<T>& rows, int first, int there, bool wi
 // Some ranks of the four rows of h or g, as a piece has them.
 template <class T>
 struct RankRows {
-  const Rows<const T>& rows;
+  const LaneRows<const T>& rows;
   const Piece& piece;
 
   template <int N>
-  PEFT4J_DEVICE void load(Chunk<T, N> (&to)[4], int rank) const {
-    Rows<const T> own = rows;
+  PEFT4J_DEVICE void load(Words<T, N> (&to)[4], int rank) const {
+    LaneRows<const T> own = rows;
     own.data += piece.column;
     load_rows(to, own, rank, piece.rank, piece.wide_ranks);
   }
@@ -164,18 +164,18 @@ struct RankRows {
 
 // The factor's row of one rank, at the lane's columns.
 template <class T, class F>
-PEFT4J_DEVICE Chunk<T> load_factor(const Piece& piece, int rank, int column, int columns) {
+PEFT4J_DEVICE Words<T> load_factor(const Piece& piece, int rank, int column, int columns) {
   const F* row = rank < piece.rank ? static_cast<const F*>(piece.factor) + rank * piece.rank_stride : nullptr;
-  return load_chunk<T>(row, piece.column_stride, column, columns, piece.wide_factor);
+  return load_words<T>(row, piece.column_stride, column, columns, piece.wide_factor);
 }
 
 // 0xff for a number that stays, 0 for one that is dropped.
 template <class T>
 struct Kept {
-  static constexpr int kWords = Chunk<T>::kSize / 4;
+  static constexpr int kWords = Words<T>::kSize / 4;
   uint32_t bytes[kWords];
 
-  // As much of bit patterns: a word of Chunk.
+  // As much of bit patterns: one of those of Words.
   PEFT4J_DEVICE uint32_t word(int i) const {
     return sizeof(T) == 2 ? __byte_perm(bytes[i / 2], 0, i % 2 == 0 ? 0x1100 : 0x3322)
                           : __byte_perm(bytes[0], 0, 0x1111 * i);
@@ -215,13 +215,13 @@ PEFT4J_DEVICE void mask_of(Kept<T> (&kept)[4], int column, int64_t row, int64_t 
 }
 
 template <class T, int Partner>
-PEFT4J_DEVICE void drop(Chunk<T> (&x)[4], int column, int64_t row, int64_t step, uint64_t seed, uint32_t threshold) {
+PEFT4J_DEVICE void drop(Words<T> (&x)[4], int column, int64_t row, int64_t step, uint64_t seed, uint32_t threshold) {
   Kept<T> kept[4];
   mask_of<T, Partner>(kept, column, row, step, seed, threshold);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #pragma unroll
-    for (int w = 0; w < Chunk<T>::kWords; ++w) {
+    for (int w = 0; w < Words<T>::kWords; ++w) {
       x[i].word[w] &= kept[i].word(w);
     }
   }
@@ -247,9 +247,9 @@ PEFT4J_DEVICE void mma_words(float (&d)[4], const uint32_t (&a)[4], const uint32
 
 // d[16, 8] += a bᵀ over what the lanes of t hold: low and high of rows g and g + 8 of a, b of row g of b.
 template <class T, int N>
-PEFT4J_DEVICE void multiply(float (&d)[4], const Chunk<T, N>& low, const Chunk<T, N>& high, const Chunk<T, N>& b) {
+PEFT4J_DEVICE void multiply(float (&d)[4], const Words<T, N>& low, const Words<T, N>& high, const Words<T, N>& b) {
 #pragma unroll
-  for (int w = 0; w < Chunk<T, N>::kWords; w += 2) {
+  for (int w = 0; w < Words<T, N>::kWords; w += 2) {
     const uint32_t fa[4] = {low.word[w], high.word[w], low.word[w + 1], high.word[w + 1]};
     const uint32_t fb[2] = {b.word[w], b.word[w + 1]};
     mma_words<T>(d, fa, fb);

@@ -10,6 +10,7 @@
 
 #include "executor.h"
 #include "fiber.h"
+#include "launch_bounds.h"
 #include "memory.h"
 #include "sm90.h"
 
@@ -22,7 +23,7 @@ struct Copy {  // of cp.async
   Site site;
 };
 
-enum class State { kReady, kInWarp, kAtBarrier, kAtMbarrier, kDone };
+enum class State { kReady, kInWarp, kAtBarrier, kAtMbarrier, kForRegisters, kDone };
 
 struct Mbarrier;
 
@@ -41,6 +42,7 @@ struct Thread : Wait {
   int number;
   uint3 index;
   State state;
+  int asleep;  // for so many rounds more, while others run
   Fiber* fiber;
   // what is ordered before it: accesses by anyone before block_clock, by its warp before warp_clock
   uint32_t block_clock, warp_clock;
@@ -102,9 +104,21 @@ struct Warp {
   std::deque<std::vector<Wgmma>> committed;
 };
 
+// Of set_max_registers, as the first warp of a warpgroup came to it.
+struct RegisterChange {
+  int registers;
+  Site site;
+};
+struct WarpRegisters {
+  int now;  // of each thread
+  int wanted = 0;  // by a warp that waits until others have given back so many
+  size_t changes = 0;
+};
+
 struct Launch {
   std::string kernel;
   dim3 grid, block;
+  LaunchBounds bounds;
   uint3 block_index;
   uint32_t first_serial, serial;  // of the block that runs; blocks of all launches are counted
   uint32_t clock;  // of the block: counts barriers
@@ -113,15 +127,27 @@ struct Launch {
   std::map<const uint64_t*, Mbarrier> mbarriers;
   std::vector<Warp> warps;
   std::vector<std::vector<Wgmma>> products;  // of each warpgroup
+  std::vector<WarpRegisters> registers;  // of each warp
+  std::vector<std::vector<RegisterChange>> register_changes;  // of each warpgroup
+  int free_registers;  // that warps have given back
   std::vector<Thread> threads;
   Thread* current = nullptr;
   std::unique_ptr<Region> shared;
   std::string failure;
+  std::mt19937_64 random;
+  int until_sleep = 1;
 };
+
+// What a waiting warp lacks.
+std::string lacks_registers(const WarpRegisters& warp);
+
+// Called where a kernel touches memory or a barrier: the thread may sleep there, while the others of its warp go on.
+void perhaps_sleep();
 
 // At the end of a block.
 void expect_no_copies(const Launch& launch);
 void expect_no_products(const Launch& launch);
+void expect_whole_register_changes(const Launch& launch);
 
 extern Launch* running;  // null outside of a launch
 

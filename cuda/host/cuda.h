@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "executor.h"
+#include "launch_bounds.h"
 #include "memory.h"
 #include "types.h"
 
@@ -12,7 +13,6 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __launch_bounds__(...)
 #define __restrict__ __restrict
 #define __grid_constant__
 #define __align__(n) alignas(n)

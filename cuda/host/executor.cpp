@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <utility>
 
 #include "block.h"
 
@@ -31,11 +32,11 @@ Fiber& fiber(size_t i) {
   return *pool[i];
 }
 
-void (*entry)(const void*);
-const void* entry_closure;
+void (*body)(const void*);
+const void* closure_of_body;
 
 void thread_body() {
-  entry(entry_closure);
+  body(closure_of_body);
   Thread& self = *running->current;
   self.state = State::kDone;
   self.fiber->leave(true);
@@ -104,6 +105,8 @@ std::string stuck(const Launch& launch) {
         out << " " << t.barrier << " for " << t.barrier_threads << " threads";
       } else if (t.state == State::kAtMbarrier) {
         out << " for parity " << t.parity << ", where " << lacks(*t.mbarrier);
+      } else if (t.state == State::kForRegisters) {
+        out << " for " << lacks_registers(launch.registers[t.number / 32]);
       }
       out << " (" << where(t.site) << ");";
     }
@@ -169,7 +172,7 @@ void wait_at_barrier(const char* name, int id, int threads, Site site) {
   }
 }
 
-std::string run_block(Launch& launch, std::mt19937_64& random) {
+std::string run_block(Launch& launch) {
   launch.serial = ++last_serial;
   launch.clock = 0;
   std::fill(std::begin(launch.waiting), std::end(launch.waiting), 0);
@@ -177,6 +180,9 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
   launch.mbarriers.clear();
   launch.warps.clear();
   launch.products.clear();
+  launch.registers.assign((launch.threads.size() + 31) / 32, {launch.bounds.most_registers()});
+  launch.register_changes.assign((launch.threads.size() + 127) / 128, {});
+  launch.free_registers = 0;
   launch.shared->forget();
   const dim3& n = launch.block;
   int number = 0;
@@ -195,10 +201,13 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
   std::vector<Thread*> ready;
   for (;;) {
     ready.clear();
-    bool finished = true;
+    bool finished = true, sleeps = false;
     for (Thread& t : launch.threads) {
       finished &= t.state == State::kDone;
-      if (t.state == State::kReady) {
+      if (t.asleep > 0) {
+        sleeps = true;
+        --t.asleep;
+      } else if (t.state == State::kReady) {
         ready.push_back(&t);
       }
     }
@@ -206,15 +215,16 @@ std::string run_block(Launch& launch, std::mt19937_64& random) {
       try {
         expect_no_copies(launch);
         expect_no_products(launch);
+        expect_whole_register_changes(launch);
       } catch (const Failure& failure) {
         return failure.message;
       }
       return "";
     }
-    if (ready.empty()) {
+    if (ready.empty() && !sleeps) {
       return stuck(launch);
     }
-    std::shuffle(ready.begin(), ready.end(), random);
+    std::shuffle(ready.begin(), ready.end(), launch.random);
     for (Thread* t : ready) {
       launch.current = t;
       t->fiber->resume();
@@ -246,8 +256,20 @@ void release(const Thread& self, std::vector<uint32_t>& to) {
   raise(to, known);
 }
 
-void set_seed(uint64_t value) {
-  seed() = value;
+void perhaps_sleep() {
+  constexpr unsigned kMeanAccesses = 64, kMostRounds = 4;
+  Launch& launch = *running;
+  if (--launch.until_sleep > 0) {
+    return;
+  }
+  const auto drawn = static_cast<unsigned>(launch.random());
+  launch.until_sleep = static_cast<int>(drawn % (2 * kMeanAccesses) + 1);
+  launch.current->asleep = static_cast<int>((drawn >> 16) % kMostRounds);
+  leave();
+}
+
+uint64_t set_seed(uint64_t value) {
+  return std::exchange(seed(), value);
 }
 
 std::string where(Site site) {
@@ -266,8 +288,8 @@ void abandon() {
   __builtin_unreachable();
 }
 
-std::string run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*call)(const void*),
-                     const void* closure) {
+std::string run_grid(const char* kernel, const void* entry, dim3 grid, dim3 block, size_t shared_bytes,
+                     void (*call)(const void*), const void* closure) {
   constexpr unsigned kMostThreads = 1024;
   constexpr size_t kMostShared = 227 * 1024;  // of sm_90 and sm_100
   const unsigned threads = block.x * block.y * block.z;
@@ -283,23 +305,28 @@ std::string run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_by
   if (shared_bytes > kMostShared) {
     return "a block has at most " + std::to_string(kMostShared) + " bytes of shared memory";
   }
+  const LaunchBounds bounds = launch_bounds_of(entry);
+  if (const std::string why = refusal(bounds, static_cast<int>(threads)); !why.empty()) {
+    return why;
+  }
   Launch launch;
   launch.kernel = kernel;
+  launch.bounds = bounds;
   launch.grid = grid;
   launch.block = block;
   launch.first_serial = last_serial + 1;
   launch.threads.resize(threads);
   launch.shared = std::make_unique<Region>(shared_bytes, "shared memory", true);
-  std::mt19937_64 random(seed());
-  entry = call;
-  entry_closure = closure;
+  launch.random.seed(seed());
+  body = call;
+  closure_of_body = closure;
   running = &launch;
   std::string failure;
   for (unsigned z = 0; z < grid.z && failure.empty(); ++z) {
     for (unsigned y = 0; y < grid.y && failure.empty(); ++y) {
       for (unsigned x = 0; x < grid.x && failure.empty(); ++x) {
         launch.block_index = {x, y, z};
-        failure = run_block(launch, random);
+        failure = run_block(launch);
       }
     }
   }
@@ -400,6 +427,7 @@ void warp_collective(const char* name, uint32_t mask, const void* in, void* out,
 }
 
 void cp_async(void* to, const void* from, int bytes, int valid, Site site) {
+  perhaps_sleep();
   guarded([&] {
     if (valid < 0 || valid > bytes) {
       fail("cp_async: the bytes to read must be 0 to " + std::to_string(bytes) + ", got " + std::to_string(valid),

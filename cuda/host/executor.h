@@ -3,7 +3,10 @@
 Runs a grid on the CPU and fails where a card would go on with wrong numbers.
 
 Blocks run one after another; a thread is a fiber, resumed in an order drawn from a seed (PEFT4J_HOST_SEED; printed with every
-failure), and runs to its next warp collective or barrier. So nothing runs at the same time, and a failure repeats.
+failure), and runs to its next warp collective or barrier, or falls asleep on the way, between any two accesses to memory: a card's
+threads do not keep step either. So nothing runs at the same time, and a failure repeats.
+
+    launch        a block has at most the threads of the kernel's __launch_bounds__, and registers for all of them.
 
     collectives   complete when every lane of the mask is at the same line with the same mask; barriers, when every thread of the
                   block is at the same line. If nothing can go on, the report lists who waits where and who has left.
@@ -26,11 +29,11 @@ namespace peft4j::host {
 
 using Site = std::source_location;
 
-// Calls call(closure) once for each thread of the grid. Empty, or the report of the first failure.
-std::string run_grid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*call)(const void*),
-                     const void* closure);
+// Calls call(closure) once for each thread of the grid. Empty, or the report of the first failure. entry: the kernel itself.
+std::string run_grid(const char* kernel, const void* entry, dim3 grid, dim3 block, size_t shared_bytes,
+                     void (*call)(const void*), const void* closure);
 
-void set_seed(uint64_t seed);
+uint64_t set_seed(uint64_t seed);  // gives what it was
 
 // What follows is called by kernels only. Indexes come by value: a kernel may not read the executor's memory.
 uint3 thread_index();

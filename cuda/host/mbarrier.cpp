@@ -162,6 +162,7 @@ void mbarrier_fence_init() {
 }
 
 void mbarrier_arrive(uint64_t* address, int bytes, Site site) {
+  perhaps_sleep();
   guarded([&] {
     constexpr const char* kName = "mbarrier_arrive";
     Mbarrier& barrier = barrier_at(address, kName, site);
@@ -184,6 +185,7 @@ void mbarrier_arrive(uint64_t* address, int bytes, Site site) {
 }
 
 void mbarrier_wait(uint64_t* address, int parity, Site site) {
+  perhaps_sleep();
   guarded([&] {
     Mbarrier& barrier = barrier_at(address, "mbarrier_wait", site);
     Thread& self = *running->current;
@@ -199,6 +201,7 @@ void mbarrier_wait(uint64_t* address, int parity, Site site) {
 }
 
 void tma_load(void* to, const TensorMap& map, int column, int row, uint64_t* address, Site site) {
+  perhaps_sleep();
   guarded([&] {
     Map of;
     std::memcpy(&of, map.opaque, sizeof of);

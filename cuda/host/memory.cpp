@@ -24,7 +24,7 @@
 namespace peft4j::host {
 namespace {
 
-constexpr size_t kRedZone = 512;
+constexpr size_t kRedZone = 512, kMostPoisoned = size_t{1} << 28;
 constexpr char kPoison = static_cast<char>(0xff);  // a NaN in every format
 
 // A stamp: who touched a byte, and when. 0: nobody. The host's own is kHost.
@@ -162,11 +162,15 @@ std::string line_of(const void* pc) {
 }  // namespace
 
 Region::Region(size_t bytes, std::string name, bool shared)
-    : bytes_(bytes + 2 * kRedZone + 1024, kPoison),
+    : bytes_(bytes + 2 * kRedZone + 1024),
       size_(bytes),
       name_(std::move(name)),
       shared_(shared),
-      cells_(bytes) {
+      pages_of_cells_(bytes * sizeof(Cell)),
+      cells_(reinterpret_cast<Cell*>(pages_of_cells_.data())) {
+  if (bytes <= kMostPoisoned) {
+    std::memset(bytes_.data(), kPoison, bytes_.size());
+  }
   const auto at = reinterpret_cast<uintptr_t>(bytes_.data()) + kRedZone;
   const size_t alignment = shared ? 1024 : 128;
   begin_ = bytes_.data() + kRedZone + (alignment - at % alignment) % alignment;
@@ -177,27 +181,28 @@ Region::Region(size_t bytes, std::string name, bool shared)
 
 Region::~Region() {
   regions().erase(reinterpret_cast<uintptr_t>(begin_));
-  PEFT4J_POISON(unpoison, bytes_.data(), bytes_.size());
+  PEFT4J_POISON(unpoison, bytes_.data(), begin_ - bytes_.data());
+  PEFT4J_POISON(unpoison, begin_ + size_, bytes_.data() + bytes_.size() - begin_ - size_);
 }
 
-void Region::upload(const void* from, size_t bytes) {
+void Region::upload(const void* from, size_t bytes, size_t offset) {
   if (bytes > 0) {
-    std::memcpy(begin_, from, bytes);
+    std::memcpy(begin_ + offset, from, bytes);
   }
-  for (size_t i = 0; i < bytes; ++i) {
+  for (size_t i = offset; i < offset + bytes; ++i) {
     cells_[i].write = kHost;
   }
 }
 
-void Region::download(void* to, size_t bytes) const {
+void Region::download(void* to, size_t bytes, size_t offset) const {
   if (bytes > 0) {
-    std::memcpy(to, begin_, bytes);
+    std::memcpy(to, begin_ + offset, bytes);
   }
 }
 
 void Region::forget() {
   std::fill(begin_, begin_ + size_, kPoison);
-  std::fill(cells_.begin(), cells_.end(), Cell());
+  std::fill_n(cells_, size_, Cell());
   readers_.clear();
 }
 
@@ -231,12 +236,16 @@ bool Region::wgmma_reads(size_t offset) const {
   return !readers_.empty() && std::ranges::find(readers_[offset / 16], kOpen) != readers_[offset / 16].end();
 }
 
-// "name + offset", as far as it is known.
-static std::string place_of(const void* address) {
+std::string place_of(const void* address) {
   const auto a = reinterpret_cast<uintptr_t>(address);
   const Region* region = region_at(a);
   return region == nullptr ? "an address that belongs to no allocation"
                            : region->name() + " + " + std::to_string(a - reinterpret_cast<uintptr_t>(region->data()));
+}
+
+uint64_t bytes_read(const void* address) {
+  const Region* region = region_at(reinterpret_cast<uintptr_t>(address));
+  return region == nullptr ? 0 : region->bytes_read();
 }
 
 void check(const void* address, size_t size, Access access, const void* pc, const Site* site) {
@@ -273,6 +282,7 @@ void check(const void* address, size_t size, Access access, const void* pc, cons
   if ((size & (size - 1)) == 0 && a % size != 0) {
     report(place_of(address) + ", which is not aligned to " + std::to_string(size) + " bytes");
   }
+  region->bytes_read_ += access == Access::kRead ? size : 0;
 #ifndef PEFT4J_SEES_ACCESSES
   return;  // who wrote what is unknown
 #endif
@@ -405,11 +415,13 @@ void end_wgmma_read(const void* address) {
 }
 
 void check_atomic(const void* address, size_t size, Site site) {
+  perhaps_sleep();
   guarded([&] { check(address, size, Access::kAtomic, nullptr, &site); });
 }
 
 // An access by a kernel's own code.
 static void check_access(const void* address, size_t size, Access access, const void* pc) {
+  perhaps_sleep();
   guarded([&] { check(address, size, access, pc, nullptr); });
 }
 
@@ -457,25 +469,3 @@ extern "C" void __tsan_func_entry(void*) {}
 extern "C" void __tsan_func_exit() {}
 extern "C" void __tsan_vptr_update(void*, void*) {}
 extern "C" void __tsan_vptr_read(void*) {}
-
-// What g++ -fsanitize=alignment -fsanitize-recover=alignment calls before an access through a pointer of a wider type: a vector
-// access of which only parts are used is none for the calls above. The layout of the record is GCC's.
-extern "C" void __ubsan_handle_type_mismatch_v1(void* data, void* address) {
-  struct Record {
-    const char* file;
-    uint32_t line, column;
-    const void* type;
-    unsigned char log_alignment, kind;
-  };
-  const auto* record = static_cast<const Record*>(data);
-  const auto message = [&] {
-    return "an access to " + std::to_string(1u << record->log_alignment) + "-byte aligned data at " +
-           peft4j::host::place_of(address) + ", which is not aligned";
-  };
-  if (peft4j::host::running == nullptr) {
-    std::fprintf(stderr, "%s:%u: %s\n", record->file, record->line, message().c_str());
-    std::abort();
-  }
-  peft4j::host::guarded(
-      [&] { peft4j::host::fail(message(), std::string(record->file) + ":" + std::to_string(record->line)); });
-}

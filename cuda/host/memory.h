@@ -10,7 +10,8 @@ between barriers:
     a read of a byte that nobody wrote                                    error
     two threads, one of them writing, without a barrier between           error (warps: __syncwarp; blocks: never ordered in a launch)
     an access to the destination of a cp.async or tma_load before its wait error
-Atomics are checked as well, but two of them are no conflict. What is not seen: memcpy and memset called by a kernel, and a
+Atomics are checked as well, but two of them are no conflict. Bytes and what is kept of them take memory where they are touched
+only: rows may lie terabytes apart, so that an index that does not fit 32 bits is seen as the wrong address that it makes. What is not seen: memcpy and memset called by a kernel, and a
 register that was never set. Of several readers in an interval only the fact that there were several is kept, and whether they are of one warp. With
 PEFT4J_ANY_MEMORY (the library that native/'s tests load) addresses outside of all regions are fine: libtorch's tensors.
 */
@@ -20,6 +21,7 @@ PEFT4J_ANY_MEMORY (the library that native/'s tests load) addresses outside of a
 #include <vector>
 
 #include "executor.h"
+#include "pages.h"
 
 namespace peft4j::host {
 
@@ -30,7 +32,8 @@ struct Cell {
 
 enum class Access { kRead, kWrite, kAtomic };
 
-// Memory that kernels see: an allocation between red zones that belong to nobody.
+// Memory that kernels see: an allocation between red zones that belong to nobody. Fresh bytes are NaN in every format; zeros where
+// there are many.
 class Region {
  public:
   Region(size_t bytes, std::string name, bool shared);
@@ -39,8 +42,9 @@ class Region {
   char* data() const { return begin_; }
   size_t size() const { return size_; }
   const std::string& name() const { return name_; }
-  void upload(const void* from, size_t bytes);
-  void download(void* to, size_t bytes) const;
+  uint64_t bytes_read() const { return bytes_read_; }
+  void upload(const void* from, size_t bytes, size_t offset = 0);
+  void download(void* to, size_t bytes, size_t offset = 0) const;
   void forget();  // nobody wrote anything; contents become NaN patterns
 
  private:
@@ -58,15 +62,23 @@ class Region {
   // Whether another warp than the current one has read them and no barrier lies between.
   bool others_read(size_t offset) const;
   void set_reader(const void* address, uint32_t clock);  // the current warp
-  std::vector<char> bytes_;
+  Pages bytes_;
   char* begin_;
   size_t size_;
   std::string name_;
   bool shared_;
-  std::vector<Cell> cells_;
+  uint64_t bytes_read_ = 0;
+  Pages pages_of_cells_;
+  Cell* cells_;
   // For each 16 bytes, of each warp its last read's clock + 1, or kOpen; kept once there are named barriers, barriers in shared memory or wgmma's.
   std::vector<std::array<uint32_t, 32>> readers_;
 };
+
+// How many bytes kernels have read of the allocation in which the address lies, each as often as it was read.
+uint64_t bytes_read(const void* address);
+
+// "name + offset", as far as it is known.
+std::string place_of(const void* address);
 
 // A violation ends the launch (executor.h, fail). pc or site says where the access is.
 void check(const void* address, size_t size, Access access, const void* pc, const Site* site);

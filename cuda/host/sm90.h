@@ -10,6 +10,8 @@ What device/ptx_sm90.h calls on the host.
     wgmma      operands are decoded as the manual's canonical layouts say and read when the product is issued; until it is waited for
                nobody may write them (a in registers: must stay as it is), and d is NaN and must stay so. Products and sums are float32. Plain writes need
                fence_async_proxy before.
+    registers  a block has what its launch reserves, by __launch_bounds__. A warpgroup's four warps come to each set_max_registers; one
+               that asks for more than others have given back waits until they do.
 */
 #include <string>
 
@@ -46,6 +48,6 @@ void wgmma(float* d, const Product& product, Site site, const uint32_t* register
 void wgmma_fence(Site site);
 void wgmma_commit(Site site);
 void wgmma_wait(int open, Site site);
-void set_max_registers(Site site);
+void set_max_registers(int registers, bool more, Site site);
 
 }  // namespace peft4j::host

@@ -263,10 +263,6 @@ void wgmma_wait(int open, Site site) {
       true, site);
 }
 
-void set_max_registers(Site site) {
-  warp_collective("set_max_registers", kAll, nullptr, nullptr, nullptr, false, site);
-}
-
 void expect_no_products(const Launch& launch) {
   for (size_t i = 0; i < launch.warps.size(); ++i) {
     const Warp& warp = launch.warps[i];

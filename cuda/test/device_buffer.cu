@@ -40,13 +40,13 @@ void* DeviceMemory::data() const {
   return state_->begin + kGuard;
 }
 
-void DeviceMemory::upload(const void* from, size_t bytes) {
-  require(cudaMemcpy(data(), from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+void DeviceMemory::upload(const void* from, size_t bytes, size_t offset) const {
+  require(cudaMemcpy(static_cast<char*>(data()) + offset, from, bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
 }
 
-void DeviceMemory::download(void* to, size_t bytes) const {
+void DeviceMemory::download(void* to, size_t bytes, size_t offset) const {
   require(cudaDeviceSynchronize(), state_->name.c_str());
-  require(cudaMemcpy(to, data(), bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
+  require(cudaMemcpy(to, static_cast<char*>(data()) + offset, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
   unsigned char guards[2 * kGuard];
   require(cudaMemcpy(guards, state_->begin, kGuard, cudaMemcpyDeviceToHost), "cudaMemcpy");
   require(cudaMemcpy(guards + kGuard, state_->begin + kGuard + state_->bytes, kGuard, cudaMemcpyDeviceToHost),
@@ -70,12 +70,12 @@ void* DeviceMemory::data() const {
   return state_->region.data();
 }
 
-void DeviceMemory::upload(const void* from, size_t bytes) {
-  state_->region.upload(from, bytes);
+void DeviceMemory::upload(const void* from, size_t bytes, size_t offset) const {
+  state_->region.upload(from, bytes, offset);
 }
 
-void DeviceMemory::download(void* to, size_t bytes) const {
-  state_->region.download(to, bytes);  // a launch that wrote beside it has failed
+void DeviceMemory::download(void* to, size_t bytes, size_t offset) const {
+  state_->region.download(to, bytes, offset);  // a launch that wrote beside it has failed
 }
 
 #endif

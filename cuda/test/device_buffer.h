@@ -16,8 +16,8 @@ class DeviceMemory {
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory&) = delete;
   void* data() const;
-  void upload(const void* from, size_t bytes);
-  void download(void* to, size_t bytes) const;  // waits for the card; fails if a guard byte changed
+  void upload(const void* from, size_t bytes, size_t offset = 0) const;
+  void download(void* to, size_t bytes, size_t offset = 0) const;  // waits for the card; fails if a guard byte changed
 
  private:
   struct State;
@@ -34,10 +34,14 @@ class DeviceBuffer {
   }
   T* data() const { return static_cast<T*>(memory_.data()); }
   size_t size() const { return n_; }
-  std::vector<T> download() const {
-    std::vector<T> values(n_);
-    memory_.download(values.data(), n_ * sizeof(T));
+  std::vector<T> download() const { return download(0, n_); }
+  std::vector<T> download(size_t first, size_t n) const {
+    std::vector<T> values(n);
+    memory_.download(values.data(), n * sizeof(T), first * sizeof(T));
     return values;
+  }
+  void upload(const T* values, size_t first, size_t n) const {
+    memory_.upload(values, n * sizeof(T), first * sizeof(T));
   }
 
  private:

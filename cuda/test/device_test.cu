@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "device/divisor.h"
 #include "device/numbers.h"
 #include "device/philox.h"
 #include "device/walk.h"
@@ -44,6 +45,35 @@ TEST(maskHasTheLayoutOfTheCpu) {
   }
 }
 
+__global__ void quotients(uint32_t* out, const uint32_t* n, int count, Divisor divisor) {
+  for (int i = threadIdx.x; i < count; i += blockDim.x) {
+    out[2 * i] = divisor.quotient(n[i]);
+    out[2 * i + 1] = divisor.rest(n[i], out[2 * i]);
+  }
+}
+
+TEST(divisorDivides) {
+  constexpr uint32_t kLast = (1u << 31) - 1;
+  for (const uint32_t d :
+       {1u, 2u, 3u, 5u, 7u, 8u, 16u, 17u, 48u, 641u, 65535u, 65536u, 65537u, (1u << 30) + 1, kLast, 1u << 31}) {
+    std::vector<uint32_t> n = {0, 1, 2, 12345678, kLast - 1, kLast};
+    for (const uint64_t times : {uint64_t{1}, uint64_t{2}, uint64_t{1000}, kLast / uint64_t{d}}) {
+      for (const uint64_t near : {times * d - 1, times * d, times * d + 1}) {
+        n.push_back(static_cast<uint32_t>(std::min<uint64_t>(near, kLast)));
+      }
+    }
+    const DeviceBuffer<uint32_t> in(n, "n"), out(2 * n.size(), "out");
+    expect_success("quotients", PEFT4J_LAUNCH(quotients, dim3(1), dim3(32), 0, nullptr, out.data(), in.data(),
+                                              static_cast<int>(n.size()), Divisor(d)));
+    const auto found = out.download();
+    for (size_t i = 0; i < n.size(); ++i) {
+      if (found[2 * i] != n[i] / d || found[2 * i + 1] != n[i] % d) {
+        fail(text(n[i], " / ", d, " is ", found[2 * i], ", rest ", found[2 * i + 1]));
+      }
+    }
+  }
+}
+
 __global__ void count_plane(int* visits, int64_t rows, int64_t columns) {
   each_plane_row(
       rows, [&](int64_t row) { each_plane_pack<1>(columns, [&](int, int64_t c) { ++visits[row * columns + c]; }); });
@@ -60,7 +90,7 @@ TEST(planeOfFewBlocksVisitsEachElementOnce) {
   REQUIRE(visits.download() == std::vector<int>(rows * columns, 1));
 }
 
-__global__ void reduce(const float* in, float* out) {
+__global__ void __launch_bounds__(1024) reduce(const float* in, float* out) {
   auto* scratch = reinterpret_cast<float*>(shared_memory());
   const float x = in[threadIdx.x];
   out[threadIdx.x * 4] = warp_sum<8>(x);

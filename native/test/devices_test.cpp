@@ -1,5 +1,8 @@
 /* Every kernel runs on its tensors' device and that device's stream, whatever the current device is. */
+#include <algorithm>
+
 #include "check.h"
+#include "host_devices/host_devices.h"
 #include "two_devices.h"
 
 namespace peft4j::test {
@@ -158,7 +161,6 @@ Tensors all_on(at::Device device) {
 }
 
 TEST(everyKernelRunsOnTheDeviceOfItsTensors) {
-  CudaOnTheHost library;
   std::vector<Tensors> found;
   for (const at::Device device : {kFirst, kSecond}) {
     RecordedCalls calls(device);
@@ -177,15 +179,137 @@ TEST(everyKernelRunsOnTheDeviceOfItsTensors) {
 }
 
 TEST(callsForAnotherDeviceAreNoticed) {
-  CudaOnTheHost library;
   const auto wrong = [](at::Device device, void* stream) {
     RecordedCalls calls(device);
     RecordedCalls::call_directly(stream);  // from cuda:0
     return calls.wrong();
   };
-  REQUIRE(wrong(kFirst, stream_of(kFirst)).empty());
-  REQUIRE(wrong(kFirst, nullptr).size() == 1 && wrong(kFirst, stream_of(kSecond)).size() == 1);
-  REQUIRE(wrong(kSecond, stream_of(kSecond)).size() == 1 && wrong(kSecond, nullptr).size() == 2);
+  using host_devices::stream_of;
+  REQUIRE(wrong(kFirst, stream_of(0)).empty());
+  REQUIRE(wrong(kFirst, nullptr).size() == 1 && wrong(kFirst, stream_of(1)).size() == 1);
+  REQUIRE(wrong(kSecond, stream_of(1)).size() == 1 && wrong(kSecond, nullptr).size() == 2);
+}
+
+TEST(libtorchsAttentionOfACardFollowsItsFormula) {
+  RecordedCalls calls(kFirst);
+  for (const bool causal : {false, true}) {
+    for (const int64_t window : {0, 2}) {
+      const at::Tensor lengths = cu({4, 0, 2, 3});
+      const auto run = [=](const Tensors& in) {
+        return Tensors{attention(in[0], in[1], in[2], lengths, lengths, 4, 4, in[3], in[4], at::Tensor(), causal, 0.3,
+                                 window, 0, at::Tensor(), false, 0, 0, 0)};
+      };
+      Operation o = operation_of("attention",
+                                 {random({9, 4, 12}, 1), random({9, 2, 12}, 2), random({9, 2, 12}, 3),
+                                  random({3, 2, 12}, 4), random({3, 2, 12}, 5)},
+                                 run);
+      o.what = text("attention, causal ", causal, ", window ", window);
+      o.run = [run](const Tensors& in, at::ScalarType) {
+        Tensors there = in;
+        for (at::Tensor& t : there) {
+          t = t.to(kFirst);
+        }
+        return Tensors{run(there)[0].to(at::kCPU)};
+      };
+      o.plain = [run](const Tensors& in, at::ScalarType) {
+        Kernels k("reference");
+        return run(in);
+      };
+      o.types = {at::kFloat, at::kBFloat16};
+      compare(o, "attention=library");
+    }
+  }
+}
+
+TEST(tensorsOfTwoDevicesAreNotComputedWith) {
+  RecordedCalls calls(kFirst);
+  const at::Tensor here = at::ones({3}), there = here.to(kFirst), elsewhere = here.to(kSecond);
+  expect_error("card and CPU", [&] { at::add(there, here); }, {"same device", "cuda:0", "cpu"});
+  expect_error("two cards", [&] { at::add(there, elsewhere); }, {"same device", "cuda:0", "cuda:1"});
+  expect_error("no such card", [&] { here.to(at::Device(at::kCUDA, 7)); }, {"cuda:7"});
+  expect_error("own operation", [&] { gated_mlp(there.view({1, 3}), here.view({1, 3}), "silu"); },
+               {"gated_mlp", "cuda:0", "cpu"});
+  expect_same_bits("a number of the CPU", at::add(there, at::scalar_tensor(2.0)).to(at::kCPU), here + 2);
+}
+
+TEST(memoryOfACardIsItsOwn) {
+  RecordedCalls calls(kFirst);
+  const int64_t of_host = live_bytes(), of_first = live_bytes(kFirst), of_second = live_bytes(kSecond);
+  {
+    const at::Tensor t = at::empty({1000}, at::TensorOptions(kFirst).dtype(at::kFloat));
+    const at::Tensor view = t.view({10, 100}).t();
+    REQUIRE(live_bytes(kFirst) == of_first + 4000 && live_bytes(kSecond) == of_second && live_bytes() == of_host);
+    REQUIRE(t.isnan().all().item<bool>());  // nobody has written it
+    const at::Tensor copy = t.to(kSecond);
+    REQUIRE(live_bytes(kFirst) == of_first + 4000 && live_bytes(kSecond) == of_second + 4000);
+    reset_peak_bytes(kFirst);
+    at::add(t, t);
+    REQUIRE(peak_bytes(kFirst) == of_first + 8000 && live_bytes(kFirst) == of_first + 4000);
+    REQUIRE(kept_bytes(kFirst) == 0);
+  }
+  REQUIRE(live_bytes(kFirst) == of_first && live_bytes(kSecond) == of_second && live_bytes() == of_host);
+}
+
+TEST(aFullCardIsOutOfMemoryAsCudaIs) {
+  RecordedCalls calls(kFirst);
+  const at::Tensor held = at::zeros({1 << 18}, at::TensorOptions(kFirst).dtype(at::kFloat));  // 1 MiB
+  host_devices::set_memory(0, live_bytes(kFirst) + (1 << 19));
+  std::string message;
+  try {
+    at::add(held, held);
+  } catch (const c10::OutOfMemoryError& error) {
+    message = error.what_without_backtrace();
+  }
+  const int64_t live = live_bytes(kFirst);
+  host_devices::reset_cards();
+  REQUIRE(message.find("Tried to allocate") != std::string::npos && message.find("GPU 0") != std::string::npos);
+  REQUIRE(at::add(held, held).sum().item<float>() == 0 && live == live_bytes(kFirst));
+}
+
+TEST(whatMakesTheHostWaitIsCounted) {
+  RecordedCalls calls(kFirst);
+  const at::Tensor pinned = at::ones({3}).pin_memory();
+  REQUIRE(pinned.is_pinned() && !at::ones({3}).is_pinned());
+  const at::Tensor there = pinned.to(kFirst, /*non_blocking=*/true);
+  at::add(there, there);
+  REQUIRE(host_devices::waits().empty());
+  there.sum().item<float>();
+  at::ones({3}).to(kFirst, /*non_blocking=*/true);
+  pinned.to(kFirst);
+  REQUIRE(host_devices::waits() == "aten::_local_scalar_dense\t1\naten::copy_\t2\n");
+}
+
+TEST(cardsAreListedOrSaidToBeMissing) {
+  const auto says = [](std::initializer_list<const char*> pieces) {
+    const std::string missing = missing_cuda();
+    return std::all_of(pieces.begin(), pieces.end(),
+                       [&](const char* piece) { return missing.find(piece) != std::string::npos; });
+  };
+  REQUIRE(says({"libpeft4j_cuda.so", "build-scripts/build-cuda.sh"}) && cuda_devices().empty());
+  RecordedCalls calls(kFirst);
+  host_devices::set_memory(1, int64_t{3} << 30);
+  host_devices::set_capability(1, 75);
+  REQUIRE(missing_cuda().empty());
+  REQUIRE(cuda_devices().starts_with("0\thost executor\t9.0\t8589934592\t") &&
+          cuda_devices().find("\n1\thost executor\t7.5\t3221225472\t") != std::string::npos &&
+          cuda_devices().ends_with("\t13.0\t13.0\n"));
+  host_devices::set_capability(0, 70);
+  REQUIRE(says({"compute capability 8.0", "host executor has 7.0", "7.5"}));
+  host_devices::set_driver(0);
+  REQUIRE(says({"driver", "nvidia-container-toolkit"}) && cuda_devices().empty());
+  host_devices::reset_cards();
+  host_devices::unplug();
+  REQUIRE(says({"libtorch", "linux-x86_64-gpu", "redist"}));
+}
+
+TEST(kernelsOfACardAreThoseThatItHas) {
+  RecordedCalls calls(kFirst);
+  Kernels hopper("own,dual_gemm=sm_90a");
+  host_devices::set_capability(1, 80);
+  REQUIRE(kernels_in_use(kFirst).find("\ndual_gemm\tsm_90a\t") != std::string::npos);
+  REQUIRE(kernels_in_use(kSecond).find("\ndual_gemm\tsm_80\t") != std::string::npos);
+  REQUIRE(kernels_in_use(at::kCPU) == kernels_in_use());
+  expect_error("no such card", [] { kernels_in_use(at::Device(at::kCUDA, 7)); }, {"cuda:7", "2 cards"});
 }
 
 }  // namespace

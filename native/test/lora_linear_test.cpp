@@ -191,6 +191,17 @@ TEST(borderFollowsItsAdapters) {
   with({a}, {other_part}, {1, 1, 4});
 }
 
+TEST(rowsOfABorderedWeightBeginLines) {
+  CudaOnTheHost library;
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = random({3, 40}, 1).to(type), a = random({5, 40}, 2).to(at::kFloat),
+                     b = random({24, 5}, 3).to(at::kFloat);
+    const Weight weight({random({24, 40}, 4).to(type)});
+    lora_linear(x, weight, at::Tensor(), {a}, {b}, {0, 0, 3}, {2}, {0}, 0);
+    REQUIRE(weight.dense().stride(0) * weight.dense().element_size() == (type == at::kFloat ? 256 : 128));
+  }
+}
+
 // Tenants of every size, rows without one, rows with several; ranks 94 in all.
 std::vector<Adapter> tenants(int64_t parts, double p) {
   return {{0, 0, 7, 64, 2, p},   {0, 7, 8, 8, 1, p},           {parts - 1, 8, 29, 17, 1, p},

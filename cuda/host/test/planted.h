@@ -40,6 +40,15 @@ inline void expect_report(int status, const std::vector<std::string>& pieces) {
   fail(text("'", report, "' names no line that is marked"));
 }
 
+// Of a launch that does not begin: there is no line to name.
+inline void expect_refusal(int status, const std::string& piece) {
+  const std::string report = last_error();
+  REQUIRE(status != 0);
+  if (report.find(piece) == std::string::npos) {
+    fail(text("'", report, "' does not say '", piece, "'"));
+  }
+}
+
 #define RUN(kernel, blocks, threads, shared_bytes, ...) \
   PEFT4J_LAUNCH(kernel, dim3(blocks), dim3(threads), shared_bytes, nullptr, __VA_ARGS__)
 

@@ -34,7 +34,7 @@ public final class BaseModel implements AutoCloseable {
         lease = new Lease("this model", opened::close);
     }
 
-    /** Opens a Hugging Face model directory: config.json, model.safetensors, tokenizer.json. float32, on the CPU. */
+    /** Opens a Hugging Face model directory: config.json, model.safetensors, tokenizer.json. float32, on the first card, else the CPU. */
     public static BaseModel open(Path directory) throws IOException {
         return open(ModelConfig.of(directory));
     }
@@ -177,21 +177,27 @@ public final class BaseModel implements AutoCloseable {
                         .normalize()
                         .equals(config.path().toAbsolutePath().normalize())
                 && own.dtype() == config.dtype()
-                && own.dropout() == config.dropout();
+                && own.dropout() == config.dropout()
+                && opened.isOn(config.device());
         if (!same) {
             throw new ConfigException(
                     "the run's model is " + config + ", but the open one is " + own + "; give both the same config");
         }
     }
 
-    /** What a user should know about the model's files. */
+    /** What a user should know about the model's files, and about the device. */
     public List<String> notes() {
-        return opened.model().notes();
+        return opened.notes();
     }
 
     /** The form of its weights. */
     public Dtype dtype() {
         return opened.config().dtype();
+    }
+
+    /** Where it computes: {@code cpu} or {@code cuda:N}. */
+    public String device() {
+        return opened.device();
     }
 
     /** Closes what is loaded on it, waits for calls that run, and frees the memory. Closing twice does nothing. */

@@ -84,7 +84,7 @@ public final class Merge {
                     + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         }
         List<String> notes = new ArrayList<>();
-        try (OpenedModel base = OpenedModel.open(ModelConfig.of(modelPath).withDropout(ModelConfig.Dropout.OFF), 0);
+        try (OpenedModel base = OpenedModel.open(config(modelPath), 0);
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);
                 PointerScope scope = new PointerScope()) {
             notes.addAll(base.model().notes());
@@ -93,6 +93,11 @@ public final class Merge {
             merge(base.directory(), loaded, stored, out, overwrite);
         }
         return notes;
+    }
+
+    /** On the CPU: each weight is read once and written once. */
+    private static ModelConfig config(Path model) {
+        return ModelConfig.of(model).withDropout(ModelConfig.Dropout.OFF).withDevice("cpu");
     }
 
     private static void merge(

@@ -33,9 +33,11 @@ public final class TextClassifier implements AutoCloseable {
      *     tokenizer take
      * @param batchSize texts that go through the model at once
      * @param dtype form of the frozen weights
+     * @param device where to compute, as {@link ModelConfig#device}
      * @param labels names of the classes, in the order of the logits
      */
-    public record Options(@Nullable Integer maxLength, int batchSize, Dtype dtype, List<String> labels) {
+    public record Options(
+            @Nullable Integer maxLength, int batchSize, Dtype dtype, String device, List<String> labels) {
         public Options {
             if (maxLength != null && maxLength < 1) {
                 throw new IllegalArgumentException("maxLength must be at least 1, got " + maxLength);
@@ -43,32 +45,38 @@ public final class TextClassifier implements AutoCloseable {
             if (batchSize < 1) {
                 throw new IllegalArgumentException("batchSize must be at least 1, got " + batchSize);
             }
+            ModelConfig.checkDevice(device);
             labels = List.copyOf(labels);
         }
 
-        /** The adapter's settings, batches of 16, float32. */
+        /** The adapter's settings, batches of 16, float32, on the first card that can be used, else the CPU. */
         public static Options defaults() {
-            return new Options(null, DEFAULT_BATCH, Dtype.FLOAT32, List.of());
+            return new Options(null, DEFAULT_BATCH, Dtype.FLOAT32, ModelConfig.AUTO, List.of());
         }
 
         /** The same with another limit of tokens; null for the saved one. */
         public Options withMaxLength(@Nullable Integer value) {
-            return new Options(value, batchSize, dtype, labels);
+            return new Options(value, batchSize, dtype, device, labels);
         }
 
         /** The same with so many texts at once. */
         public Options withBatchSize(int value) {
-            return new Options(maxLength, value, dtype, labels);
+            return new Options(maxLength, value, dtype, device, labels);
         }
 
         /** The same with weights in another form. */
         public Options withDtype(Dtype value) {
-            return new Options(maxLength, batchSize, value, labels);
+            return new Options(maxLength, batchSize, value, device, labels);
+        }
+
+        /** The same on another device. */
+        public Options withDevice(String value) {
+            return new Options(maxLength, batchSize, dtype, value, labels);
         }
 
         /** The same with these names of the classes, in the order of the logits. */
         public Options withLabels(List<String> value) {
-            return new Options(maxLength, batchSize, dtype, value);
+            return new Options(maxLength, batchSize, dtype, device, value);
         }
 
         private LoadedAdapter.Options adapter() {
@@ -136,7 +144,8 @@ public final class TextClassifier implements AutoCloseable {
     public static TextClassifier open(Path model, @Nullable Path adapter, Options options) throws IOException {
         Objects.requireNonNull(model, "model");
         Objects.requireNonNull(options, "options");
-        BaseModel base = BaseModel.open(ModelConfig.of(model).withDtype(options.dtype()));
+        BaseModel base = BaseModel.open(
+                ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()));
         try {
             LoadedAdapter loaded = adapter == null
                     ? base.plain(options.adapter())

@@ -17,6 +17,8 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
 import org.peft4j.host.MachineFacts;
 import org.peft4j.info.Machine;
+import org.peft4j.ops.Device;
+import org.peft4j.ops.Devices;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 import org.peft4j.task.Example;
@@ -28,9 +30,13 @@ import org.peft4j.train.TrainingStep;
 public final class Benchmark {
     private Benchmark() {}
 
-    /** Times each native operation with each of its providers, see {@link KernelBenchmark}. */
-    public static List<Map<String, Object>> kernels(int repeats) {
-        return KernelBenchmark.run(repeats);
+    /**
+     * Times each native operation with each of its providers, see {@link KernelBenchmark}.
+     *
+     * @param device as {@link ModelConfig#device}
+     */
+    public static List<Map<String, Object>> kernels(String device, int repeats) {
+        return KernelBenchmark.run(Devices.choose(device), repeats);
     }
 
     /**
@@ -104,6 +110,7 @@ public final class Benchmark {
     private static <E extends Example> Map<String, Object> measure(
             LoadedRun<E> run, AdamW optimizer, int steps, int warmup) {
         TrainingStep<E> step = new TrainingStep<>(run, optimizer);
+        Device device = run.model.model().device();
         TrainingConfig training = run.config.training();
         int accumulated = training.gradientAccumulation();
         List<int[]> batches = run.batches.inOrder();
@@ -118,8 +125,8 @@ public final class Benchmark {
             List<int[]> batch = IntStream.range(first, first + accumulated)
                     .mapToObj(number -> batches.get(number % batches.size()))
                     .toList();
-            long live = Ops.liveBytes();
-            Ops.resetPeakBytes();
+            long live = Ops.liveBytes(device);
+            Ops.resetPeakBytes(device);
             long begin = System.nanoTime();
             TrainingStep.Outcome outcome = step.run(batch, i + 1L, 1);
             double time = (System.nanoTime() - begin) / 1e9;
@@ -129,8 +136,8 @@ public final class Benchmark {
             }
             seconds.add(time);
             tokens += outcome.tokens();
-            if (Ops.peakBytes() - live > peak) {
-                peak = Ops.peakBytes() - live;
+            if (Ops.peakBytes(device) - live > peak) {
+                peak = Ops.peakBytes(device) - live;
                 kept = step.keptForBackward();
                 keptTokens = outcome.tokens();
             }
@@ -144,7 +151,7 @@ public final class Benchmark {
         result.put("tokens", tokens);
         result.put("losses", losses);
         result.put("peak_resident_mb", peakResidentBytes() / 1e6);
-        result.put("peak_tensor_mb", Ops.peakBytes() / 1e6);
+        result.put("peak_tensor_mb", Ops.peakBytes(device) / 1e6);
         result.put("peak_of_a_step_mb", peak / 1e6);
         result.put("kept_for_backward_mb", kept / 1e6);
         result.put("kept_for_backward_bytes_per_token", kept / keptTokens);
@@ -154,8 +161,8 @@ public final class Benchmark {
                     MemoryTable.rows(
                             run.model.points(), run.adapter, run.config.model().dtype()));
         }
-        result.put("live_tensor_mb", Ops.liveBytes() / 1e6);
-        result.put("compute", Machine.compute(run.config.model().dtype()));
+        result.put("live_tensor_mb", Ops.liveBytes(device) / 1e6);
+        result.put("compute", Machine.compute(device.toString(), run.config.model().dtype()));
         result.put("machine", MachineFacts.read());
         result.put("versions", Machine.versions());
         return result;

@@ -84,7 +84,7 @@ final class GenerationBenchmark {
                     adapters.add(adapter(model, work.adapters(), a));
                 }
                 benchmark.run(adapters, result);
-                result.put("compute", Machine.compute(config.dtype()));
+                result.put("compute", Machine.compute(model.device().toString(), config.dtype()));
                 result.put("machine", MachineFacts.read());
                 result.put("versions", Machine.versions());
                 return result;
@@ -159,8 +159,8 @@ final class GenerationBenchmark {
     }
 
     private Round round(List<Adapter> adapters) {
-        long live = Ops.liveBytes();
-        Ops.resetPeakBytes();
+        long live = Ops.liveBytes(model.device());
+        Ops.resetPeakBytes(model.device());
         GenerationSettings settings = new GenerationSettings(work.newTokens(), Sampling.GREEDY, List.of(), List.of());
         try (Engine engine = new Engine(model, head, Engine.Limits.of(work.prompts()))) {
             for (int p = 0; p < work.prompts(); p++) {
@@ -174,7 +174,7 @@ final class GenerationBenchmark {
             long read = System.nanoTime();
             engine.run();
             long end = System.nanoTime();
-            return new Round((read - begin) / 1e9, (end - read) / 1e9, Ops.peakBytes() - live);
+            return new Round((read - begin) / 1e9, (end - read) / 1e9, Ops.peakBytes(model.device()) - live);
         }
     }
 

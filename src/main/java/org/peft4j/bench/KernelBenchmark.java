@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 import org.peft4j.ops.Weight;
 
@@ -34,11 +35,11 @@ final class KernelBenchmark {
 
     private KernelBenchmark() {}
 
-    static List<Map<String, Object>> run(int repeats) {
+    static List<Map<String, Object>> run(Device device, int repeats) {
         List<Map<String, Object>> rows = new ArrayList<>();
         try (PointerScope scope = new PointerScope()) {
             for (ScalarType type : List.of(ScalarType.Float, ScalarType.BFloat16)) {
-                for (Case one : cases(type)) {
+                for (Case one : cases(device, type)) {
                     rows.addAll(measure(one, repeats));
                 }
             }
@@ -82,20 +83,20 @@ final class KernelBenchmark {
         return sorted[sorted.length / 2];
     }
 
-    private static List<Case> cases(ScalarType type) {
-        Tensor x = random("x", type, TOKENS, HIDDEN);
-        Tensor wide = random("wide", type, TOKENS, INNER);
+    private static List<Case> cases(Device device, ScalarType type) {
+        Tensor x = random(device, "x", type, TOKENS, HIDDEN);
+        Tensor wide = random(device, "wide", type, TOKENS, INNER);
         Weight weight = Weight.of(List.of(
-                frozen("q", type, HIDDEN, HIDDEN),
-                frozen("k", type, HIDDEN, HIDDEN),
-                frozen("v", type, HIDDEN, HIDDEN)));
-        Tensor a = random("a", ScalarType.Float, RANK, HIDDEN);
-        Tensor b = random("b", ScalarType.Float, HIDDEN, RANK);
+                frozen(device, "q", type, HIDDEN, HIDDEN),
+                frozen(device, "k", type, HIDDEN, HIDDEN),
+                frozen(device, "v", type, HIDDEN, HIDDEN)));
+        Tensor a = random(device, "a", ScalarType.Float, RANK, HIDDEN);
+        Tensor b = random(device, "b", ScalarType.Float, HIDDEN, RANK);
         List<Ops.LowRankUpdate> updates = List.of(
                 new Ops.LowRankUpdate(new Ops.PartRows(0, 0, TOKENS), a, b, 2, 0.1),
                 new Ops.LowRankUpdate(new Ops.PartRows(2, 0, TOKENS), a, b, 2, 0.1));
         Packing packing = Packing.of(LENGTH, LENGTH, LENGTH, LENGTH);
-        Tensor scale = frozen("scale", type, HIDDEN);
+        Tensor scale = frozen(device, "scale", type, HIDDEN);
         Ops.AttentionSettings settings =
                 new Ops.AttentionSettings(false, 1 / Math.sqrt((double) HIDDEN / HEADS), 0, new Ops.Dropout(0.1, 1));
         Supplier<Tensor> attention = () -> {
@@ -113,8 +114,8 @@ final class KernelBenchmark {
                     null,
                     settings);
         };
-        Tensor positions = torch.arange(new Scalar(TOKENS));
-        Tensor frequencies = frozen("frequencies", ScalarType.Float, HIDDEN / HEADS / 2);
+        Tensor positions = device.move(torch.arange(new Scalar(TOKENS)));
+        Tensor frequencies = frozen(device, "frequencies", ScalarType.Float, HIDDEN / HEADS / 2);
         Supplier<Tensor> rotated = () -> {
             Tensor heads = x.view(TOKENS, HEADS, HIDDEN / HEADS);
             return Ops.rotary(heads, heads, positions, frequencies, 1, false).q();
@@ -176,15 +177,17 @@ final class KernelBenchmark {
 
     private static void forwardBackward(Supplier<Tensor> operation) {
         try (PointerScope scope = new PointerScope()) {
-            operation.get().sum().backward();
+            Tensor sum = operation.get().sum();
+            sum.backward();
+            sum.item_double(); // a card has done all of it then
         }
     }
 
-    private static Tensor random(String name, ScalarType type, long... shape) {
-        return frozen(name, type, shape).requires_grad_(true);
+    private static Tensor random(Device device, String name, ScalarType type, long... shape) {
+        return frozen(device, name, type, shape).requires_grad_(true);
     }
 
-    private static Tensor frozen(String name, ScalarType type, long... shape) {
-        return Init.normal(0, name, 1, shape).to(type);
+    private static Tensor frozen(Device device, String name, ScalarType type, long... shape) {
+        return device.move(Init.normal(0, name, 1, shape), type);
     }
 }

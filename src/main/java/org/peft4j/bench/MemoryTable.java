@@ -26,7 +26,8 @@ final class MemoryTable {
     }
 
     static List<Map<String, Object>> rows(Points points, Adapter adapter, Dtype dtype) {
-        long element = dtype == Dtype.BFLOAT16 && Ops.hasNativeBfloat16() ? 2 : Float.BYTES;
+        boolean widened = points.device().isCpu() && !Ops.hasNativeBfloat16();
+        long element = dtype == Dtype.FLOAT32 || widened ? Float.BYTES : Short.BYTES;
         long hidden = points.hiddenSize();
         long inner = points.linears().stream()
                 .filter(point -> point.path().contains(".layer.0."))

@@ -90,13 +90,17 @@ final class BenchGenerateCommand implements Callable<Integer> {
     @Mixin
     private DtypeOption dtype;
 
+    @Mixin
+    private DeviceOption device;
+
     @Override
     public Integer call() throws IOException {
         Benchmark.Generation work = new Benchmark.Generation(
                 prompts, promptTokens, newTokens, new Benchmark.Generation.Adapters(adapters, rank, targets), rounds);
         Inputs.exists(model, "--model");
         output.check();
-        Map<String, Object> result = Benchmark.generate(ModelConfig.of(model).withDtype(dtype.value()), work);
+        Map<String, Object> result = Benchmark.generate(
+                ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), work);
         TextTable numbers = new TextTable("measured", "value");
         result.forEach((name, value) -> {
             if (value instanceof Number || value instanceof String) {

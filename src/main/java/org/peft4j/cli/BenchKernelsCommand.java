@@ -24,6 +24,9 @@ final class BenchKernelsCommand implements Callable<Integer> {
     @Mixin
     private BenchOutput output;
 
+    @Mixin
+    private DeviceOption device;
+
     @Option(
             names = "--repeats",
             paramLabel = "N",
@@ -37,7 +40,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
             throw new IllegalArgumentException("--repeats must be at least 1, got " + repeats);
         }
         output.check();
-        List<Map<String, Object>> rows = Benchmark.kernels(repeats);
+        List<Map<String, Object>> rows = Benchmark.kernels(device.value(), repeats);
         bench.main().err().print(BenchOutput.table(rows));
         output.write(rows, bench.main());
         return 0;

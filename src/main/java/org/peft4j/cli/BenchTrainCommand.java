@@ -40,7 +40,7 @@ import picocli.CommandLine.Spec;
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class BenchTrainCommand implements Callable<Integer> {
     private static final List<String> OF_THE_RUN_FILE =
-            List.of("--model", "--data", "--task", "--method", "--dtype", "--dropout");
+            List.of("--model", "--data", "--task", "--method", "--dtype", "--device", "--dropout");
     private static final List<String> QUERY_AND_VALUE = List.of("query", "value");
 
     @ParentCommand
@@ -86,6 +86,9 @@ final class BenchTrainCommand implements Callable<Integer> {
 
     @Mixin
     private DtypeOption dtype;
+
+    @Mixin
+    private DeviceOption device;
 
     @Option(
             names = "--dropout",
@@ -151,7 +154,7 @@ final class BenchTrainCommand implements Callable<Integer> {
                 : Map.of("type", method);
         return Map.of(
                 "model",
-                Map.of("path", ofModel.toString(), "dtype", dtype.name(), "dropout", dropout),
+                Map.of("path", ofModel.toString(), "dtype", dtype.name(), "device", device.value(), "dropout", dropout),
                 "task",
                 Map.of("type", task, "max_length", 256),
                 "data",

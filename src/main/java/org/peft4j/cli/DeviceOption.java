@@ -15,7 +15,8 @@ final class DeviceOption {
             paramLabel = "D",
             converter = Converter.class,
             completionCandidates = Names.class,
-            description = "Where to compute: ${COMPLETION-CANDIDATES} (default: the run file's, else auto).")
+            description = "Where to compute: cpu, cuda:N, or auto, the first card that can be used, else the cpu (default: the run"
+                    + " file's, else auto).")
     private @Nullable String device;
 
     /** The name that was given, or null. */
@@ -45,7 +46,7 @@ final class DeviceOption {
     /** For help and completion. */
     static final class Names extends ArrayList<String> {
         Names() {
-            super(List.of("cpu", ModelConfig.AUTO));
+            super(List.of("cpu", "cuda:0", ModelConfig.AUTO));
         }
     }
 }

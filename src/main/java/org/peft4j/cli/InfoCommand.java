@@ -21,8 +21,13 @@ final class InfoCommand implements Callable<Integer> {
     public Integer call() {
         main.out().println(table(Machine.system())); // shown where the natives cannot be loaded, too
         main.out().println(table(Machine.facts()));
-        main.out().println(table("on the CPU", Machine.kernels()));
-        main.out().print(table("on a CUDA device", Machine.cudaKernels()));
+        List<String> devices = Machine.devices();
+        for (String device : devices) {
+            main.out().println(table("on " + device, Machine.kernels(device)));
+        }
+        if (devices.size() == 1) {
+            main.out().println(table("on a card", Machine.cudaKernels()));
+        }
         return 0;
     }
 

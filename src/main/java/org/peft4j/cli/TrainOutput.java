@@ -2,6 +2,7 @@ package org.peft4j.cli;
 
 import java.io.PrintStream;
 import java.math.BigDecimal;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.Map;
@@ -174,7 +175,10 @@ final class TrainOutput implements TrainListener {
                             : "");
         }
         print("adapter   %s", output);
-        print("report    %s", result.message() == null ? output.resolve(Report.FILE) : result.message());
+        print("report    %s", Files.isRegularFile(output.resolve(Report.FILE)) ? output.resolve(Report.FILE) : result.message());
+        if (whole && result.message() != null && Files.isRegularFile(output.resolve(Report.FILE))) {
+            print("note      %s", result.message());
+        }
         if (whole) {
             next();
         }

@@ -8,7 +8,8 @@ import java.util.Objects;
  *
  * @param path a Hugging Face model directory: config.json, model.safetensors, tokenizer.json
  * @param dtype form of the frozen weights
- * @param device where it computes: {@code cpu}, or {@code auto}, which is the CPU today
+ * @param device where it computes: {@code cpu}, the card {@code cuda:N} ({@code cuda} is the first), or {@code auto}, the first card that can
+ *     be used, else the CPU
  * @param dropout the dropout inside the frozen model while training
  */
 public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout) {
@@ -53,17 +54,12 @@ public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout
     /**
      * Checks the name of a device.
      *
-     * @throws IllegalArgumentException if nothing can be computed there
+     * @throws IllegalArgumentException if it is none; whether the card is there is seen when a model is opened
      */
     public static void checkDevice(String device) {
-        if (device.equals("cuda") || device.matches("cuda:\\d{1,9}")) {
-            throw new IllegalArgumentException(
-                    "device cuda is not offered from Java yet: choose cpu, or auto (which is the" + " cpu today), got '"
-                            + device + "'");
-        }
-        if (!device.equals("cpu") && !device.equals(AUTO)) {
-            throw new IllegalArgumentException(
-                    "device must be cpu, or auto (which is the cpu today), got '" + device + "'");
+        if (!device.matches("cpu|auto|cuda(:\\d{1,3})?")) {
+            throw new IllegalArgumentException("device must be cpu, cuda:N (cuda:0 is the first card), or auto (the first card"
+                    + " that can be used, else the cpu), got '" + device + "'");
         }
     }
 }

@@ -13,6 +13,7 @@ import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.KeyValueCache;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 
 /**
  * Keys and values in blocks of {@value #BLOCK} rows, of which there is a limited number. A sequence has a list of blocks, the rows
@@ -94,6 +95,7 @@ final class Cache implements KeyValueCache, AutoCloseable {
         }
     }
 
+    private final Device device;
     private final Blocks blocks;
     private final Pools pools;
     private final Map<Object, Prefix> prefixes = new IdentityHashMap<>();
@@ -110,11 +112,13 @@ final class Cache implements KeyValueCache, AutoCloseable {
     /**
      * @param stack the model's sizes
      * @param type of keys and values
+     * @param device of the model
      * @param most blocks there may be
      */
-    Cache(ModelInfo.Stack stack, ScalarType type, long most) {
+    Cache(ModelInfo.Stack stack, ScalarType type, Device device, long most) {
+        this.device = device;
         blocks = new Blocks(most);
-        pools = new Pools(stack, type);
+        pools = new Pools(stack, type, device);
     }
 
     Blocks blocks() {
@@ -255,13 +259,13 @@ final class Cache implements KeyValueCache, AutoCloseable {
         }
         pools.grow(blocks.made(), blocks.most());
         all = Packing.of(counts);
-        slots = Tensors.ofLongs(written, at);
+        slots = Tensors.ofLongs(device, written, at);
         int[] numbers = new int[n * longest];
         for (int s = 0; s < n; s++) {
             Place place = order.get(s);
             System.arraycopy(place.blocks, 0, numbers, s * longest, Math.min(place.taken, longest));
         }
-        table = Tensors.ofInts(numbers).to(ScalarType.Int).view(n, longest);
+        table = Tensors.ofInts(device, numbers).to(ScalarType.Int).view(n, longest);
     }
 
     /** Ends a call: its rows are earlier ones for the next. */
@@ -313,7 +317,7 @@ final class Cache implements KeyValueCache, AutoCloseable {
         for (int row = 0; row < n; row++) {
             into[row] = place.slot(row); // shared ones each time, with the same numbers
         }
-        write(layer, Tensors.ofLongs(into, n), k, v);
+        write(layer, Tensors.ofLongs(device, into, n), k, v);
     }
 
     @Override

@@ -18,8 +18,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.TrainingException;
-import org.peft4j.host.MachineFacts;
 import org.peft4j.model.BlockRunner;
+import org.peft4j.model.CardMemory;
 import org.peft4j.model.LanguageHead;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelInfo;
@@ -28,7 +28,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
-import org.peft4j.ops.Ops;
+import org.peft4j.ops.Device;
 
 /**
  * Continues prompts with continuous batching over a paged cache: requests may be added at any time, and each {@link #step} lets in
@@ -56,8 +56,8 @@ public final class Engine implements AutoCloseable {
      * How much goes on at once.
      *
      * @param sequences the most that are computed together
-     * @param cacheBytes the most memory for keys and values, which is taken as it is needed; 0: four fifths of what the machine has
-     *     beside the tensors that there are when the engine is made
+     * @param cacheBytes the most memory for keys and values, which is taken as it is needed; 0: four fifths of what the model's
+     *     device has beside the tensors that there are when the engine is made
      */
     public record Limits(int sequences, long cacheBytes) {
         public Limits {
@@ -107,10 +107,20 @@ public final class Engine implements AutoCloseable {
         info = model.info();
         RowType type = RowType.of(model);
         bytesOfBlock = Pools.bytesOfBlock(info.output(), Cache.BLOCK, type.bytes());
-        double bytes = limits.cacheBytes() > 0
-                ? limits.cacheBytes()
-                : SHARE * Math.max(0, (double) MachineFacts.memoryBytes() - Ops.liveBytes());
-        cache = new Cache(info.output(), type.type(), (long) (bytes / bytesOfBlock));
+        double bytes = cacheBytes(model, limits);
+        cache = new Cache(info.output(), type.type(), model.device(), (long) (bytes / bytesOfBlock));
+    }
+
+    private static double cacheBytes(Model model, Limits limits) {
+        long room = CardMemory.room(model);
+        if (limits.cacheBytes() == 0) {
+            return SHARE * room;
+        }
+        if (!model.device().isCpu() && limits.cacheBytes() > room) {
+            throw new ConfigException("a cache of " + limits.cacheBytes() + " bytes does not fit on " + model.device()
+                    + ", which has " + room + " free beside the model; ask for less, or for 0, the default");
+        }
+        return limits.cacheBytes();
     }
 
     /** Keys and values have the type of the activations; a number of it has so many bytes. */
@@ -395,7 +405,7 @@ public final class Engine implements AutoCloseable {
 
     /** @param logits float32 [sequences, vocabulary] */
     private static void read(Tensor logits, List<Row> rows) {
-        Tensor plain = logits.contiguous();
+        Tensor plain = Device.CPU.move(logits).contiguous();
         int vocabulary = Math.toIntExact(plain.size(1));
         FloatPointer all = new FloatPointer(plain.data_ptr());
         for (int s = 0; s < rows.size(); s++) {

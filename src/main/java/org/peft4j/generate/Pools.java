@@ -8,19 +8,22 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** Keys and values of a model's blocks, each [blocks, block size, heads, D]; grows as more blocks are wanted. */
 final class Pools implements AutoCloseable {
     private final ModelInfo.Stack stack;
     private final ScalarType type;
+    private final Device device;
     private final @Nullable Tensor[] keys;
     private final @Nullable Tensor[] values;
     private long capacity;
 
-    Pools(ModelInfo.Stack stack, ScalarType type) {
+    Pools(ModelInfo.Stack stack, ScalarType type, Device device) {
         this.stack = stack;
         this.type = type;
+        this.device = device;
         keys = new Tensor[stack.layers()];
         values = new Tensor[stack.layers()];
     }
@@ -65,7 +68,7 @@ final class Pools implements AutoCloseable {
     private Tensor grown(@Nullable Tensor pool, long blocks) {
         long[] shape = {blocks, Cache.BLOCK, stack.keyValueHeads(), stack.headSize()};
         Tensor made = Scopes.owned(
-                () -> Ops.checked(() -> torch.empty(shape, Tensors.options(type), new MemoryFormatOptional())));
+                () -> Ops.checked(() -> torch.empty(shape, device.options(type), new MemoryFormatOptional())));
         if (pool != null) {
             Scopes.scoped(() -> made.narrow(0, 0, pool.size(0)).copy_(pool));
             pool.close();
@@ -78,7 +81,7 @@ final class Pools implements AutoCloseable {
         for (int layer = 0; layer < keys.length; layer++) {
             for (Tensor pool : new Tensor[] {keys(layer), values(layer)}) {
                 Scopes.scoped(
-                        () -> pool.index_copy_(0, Tensors.ofInts(to), pool.index_select(0, Tensors.ofInts(from))));
+                        () -> pool.index_copy_(0, Tensors.ofInts(device, to), pool.index_select(0, Tensors.ofInts(device, from))));
             }
         }
     }

@@ -3,8 +3,10 @@ package org.peft4j.info;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
@@ -14,6 +16,8 @@ import org.peft4j.config.Dtype;
 import org.peft4j.error.ConfigException;
 import org.peft4j.host.CLibrary;
 import org.peft4j.host.NativeCache;
+import org.peft4j.ops.Device;
+import org.peft4j.ops.Devices;
 import org.peft4j.ops.Ops;
 
 /** What computes here: versions, processor features, kernels. For {@code peft4j info} and the files of a run. */
@@ -53,8 +57,22 @@ public final class Machine {
         }
     }
 
-    /** One line: device, threads, types, instruction set. */
-    public static String compute(Dtype dtype) {
+    /**
+     * One line: device, types, and of the CPU threads and instruction set.
+     *
+     * @param device {@code cpu} or {@code cuda:N}
+     */
+    public static String compute(String device, Dtype dtype) {
+        return device.equals("cpu") ? onCpu(dtype) : onCard(Device.parse(device), dtype);
+    }
+
+    private static String onCard(Device device, Dtype dtype) {
+        Ops.CudaDevice card = Ops.cudaDevices().get(device.card());
+        return device + ", " + card.name() + " (compute capability " + card.computeCapability() + "), "
+                + dtype.name().toLowerCase(Locale.ROOT) + ", CUDA " + card.versions().runtime();
+    }
+
+    private static String onCpu(Dtype dtype) {
         boolean bfloat16 = dtype == Dtype.BFLOAT16;
         String types = !bfloat16
                 ? "float32"
@@ -88,37 +106,30 @@ public final class Machine {
     public static Map<String, String> facts() {
         Map<String, String> facts = new LinkedHashMap<>();
         versions().forEach((name, version) -> facts.put("version of " + name, version));
-        facts.put("device", "cpu (" + torch.get_num_threads() + " threads); Java does not offer others yet");
+        facts.put("device auto", Devices.choose("auto") + "; the cpu has " + torch.get_num_threads() + " threads");
         facts.put("kernels compiled for", Ops.cpuCapability());
         facts.put(
                 "bfloat16",
                 Ops.hasNativeBfloat16()
                         ? "native: dtype bfloat16 stores and multiplies bfloat16"
                         : "not native: dtype bfloat16 stores bfloat16 and computes in float32");
-        facts.put("CUDA", cuda());
-        String missing = Ops.missingCuda();
-        facts.put("CUDA kernels", missing.isEmpty() ? "libpeft4j_cuda.so is loaded" : missing);
+        facts.putAll(Cuda.facts());
         return facts;
     }
 
-    private static String cuda() {
-        if (torch.cuda_is_available()) {
-            return torch.cuda_device_count() + " devices";
-        }
-        // The GPU preset falls back to its CPU build without a word.
-        String gpu = Loader.getPlatform() + "-gpu";
-        return torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null
-                ? "none: libtorch's jar is the one for CPUs; with classifier " + gpu + " it serves CUDA devices"
-                : "none: libtorch's jar serves CUDA devices, but found no driver, no card, or no CUDA libraries "
-                        + "(org.bytedeco:cuda:VERSION:" + Loader.getPlatform() + "-redist brings those)";
+    /** Devices of this machine: {@code cpu}, and every card that the driver shows. */
+    public static List<String> devices() {
+        List<String> devices = new ArrayList<>(List.of("cpu"));
+        Ops.cudaDevices().forEach(card -> devices.add("cuda:" + card.index()));
+        return devices;
     }
 
-    /** Each native operation on a CPU: name, provider in use, reason. */
-    public static List<List<String>> kernels() {
-        return rows(Ops.kernels());
+    /** Each native operation on a device: name, provider in use, reason. */
+    public static List<List<String>> kernels(String device) {
+        return rows(Ops.kernels(Device.parse(device)));
     }
 
-    /** The same on a CUDA device. */
+    /** The same on any card, whether there is one or not. */
     public static List<List<String>> cudaKernels() {
         return rows(Ops.cudaKernels());
     }

@@ -1,5 +1,6 @@
 package org.peft4j.model;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Block;
 import org.peft4j.nn.Scopes;
@@ -24,12 +25,13 @@ public interface BlockRunner {
             public Tensor forward(Model model, Inputs inputs, ReadRows rows, ForwardContext context) {
                 return Scopes.scoped(() -> {
                     Tensor h = model.embed(inputs, context);
-                    int left = model.blocks().size();
-                    for (Block block : model.blocks()) {
-                        left--;
-                        Tensor next = block.forward(h, left > 0 ? ReadRows.ALL : rows, context);
-                        h.close();
-                        h = next;
+                    List<Block> blocks = model.blocks();
+                    for (int i = 0; i < blocks.size(); i++) {
+                        Tensor in = h;
+                        Block block = blocks.get(i);
+                        ReadRows behind = i + 1 < blocks.size() ? ReadRows.ALL : rows;
+                        h = Layers.forward(i, () -> block.forward(in, behind, context));
+                        in.close();
                     }
                     return model.finish(h, rows.packing(context), context);
                 });

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
@@ -18,11 +19,15 @@ import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
- * The frozen tensors of a model directory, memory-mapped, by the path they have in the model; shapes are checked against
- * what the config asks for. Remembers which were missing and made anew. Owns the tensors.
+ * The frozen tensors of a model directory, by the path they have in the model; shapes are checked against what the config asks
+ * for. Remembers which were missing and made anew. Owns the tensors.
+ *
+ * <p>For a card the matrices of linear layers stay what they are in the mapped file: a {@link org.peft4j.ops.Weight} lays them out
+ * there at its first product. All else is on the device.
  */
 public final class FrozenTensors implements AutoCloseable {
     private final ModelDirectory directory;
@@ -50,9 +55,19 @@ public final class FrozenTensors implements AutoCloseable {
         Tensor make(long seed, String path, long... shape);
     }
 
-    /** A matrix or table, in the storage type. */
+    /** A linear layer's matrix. */
     public Tensor matrix(String path, long... shape) throws IOException {
-        return get(path, options.storage(), locate(path), null, shape);
+        return get(path, this::matrix, locate(path), null, shape);
+    }
+
+    /** A table that rows are taken from, in the storage type. */
+    public Tensor table(String path, long... shape) throws IOException {
+        return tableAs(path, path, shape);
+    }
+
+    /** A table that the directory has under another name. */
+    public Tensor tableAs(String path, String name, long... shape) throws IOException {
+        return get(path, values(options.storage()), locate(name), null, shape);
     }
 
     /** Matrices in whose place nothing can stand: who computes with them reads no claims. */
@@ -64,7 +79,7 @@ public final class FrozenTensors implements AutoCloseable {
 
     /** A matrix that the directory has under another name. */
     public Tensor matrixAs(String path, String name, long... shape) throws IOException {
-        return get(path, options.storage(), locate(name), null, shape);
+        return get(path, this::matrix, locate(name), null, shape);
     }
 
     /** A matrix [out, in] that the directory has as [in, out]. */
@@ -72,25 +87,35 @@ public final class FrozenTensors implements AutoCloseable {
         Tensor given = changed.get(path);
         TensorLocation location = locate(path);
         if (given != null) {
-            return kept(new TensorPoint(path, Scopes.owned(() -> given.to(options.storage())), true, false));
+            return kept(new TensorPoint(path, Scopes.owned(() -> matrix(given)), true, false));
         }
         if (location == null) {
             throw lacks(path);
         }
-        try (Tensor stored = load(location, path, options.storage(), in, out)) {
-            return kept(new TensorPoint(path, Scopes.owned(() -> stored.t().contiguous()), true, false));
-        }
+        UnaryOperator<Tensor> form = stored -> options.device().isCpu()
+                ? matrix(stored).t().contiguous()
+                : matrix(stored).t();
+        return kept(new TensorPoint(path, load(location, path, form, in, out), true, false));
+    }
+
+    /** For a card as the file has it: the copy there will be the only one. */
+    private Tensor matrix(Tensor stored) {
+        return options.device().isCpu() ? stored.to(options.storage()) : Device.CPU.move(stored);
+    }
+
+    private UnaryOperator<Tensor> values(ScalarType type) {
+        return stored -> options.device().move(stored, type);
     }
 
     /** A bias or a norm's scale, in the type of the activations. */
     public Tensor vector(String path, long... shape) throws IOException {
-        return get(path, options.compute(), locate(path), null, shape);
+        return get(path, values(options.compute()), locate(path), null, shape);
     }
 
     /** A tensor of a head: made anew if the directory lacks it, or in any case. */
     public Tensor head(String path, Maker maker, boolean anew, long... shape) throws IOException {
-        ScalarType type = shape.length == 1 ? options.compute() : options.storage();
-        return get(path, type, anew ? null : locate(path), maker, shape);
+        UnaryOperator<Tensor> form = shape.length == 1 ? values(options.compute()) : this::matrix;
+        return get(path, form, anew ? null : locate(path), maker, shape);
     }
 
     /** The first dimension of a tensor as the directory has it; empty if it has none of this name. */
@@ -102,22 +127,26 @@ public final class FrozenTensors implements AutoCloseable {
     }
 
     private Tensor get(
-            String path, ScalarType type, @Nullable TensorLocation location, @Nullable Maker maker, long... shape)
+            String path,
+            UnaryOperator<Tensor> form,
+            @Nullable TensorLocation location,
+            @Nullable Maker maker,
+            long... shape)
             throws IOException {
         Tensor given = changed.get(path);
         Tensor value;
         if (given != null) {
-            value = Scopes.owned(() -> given.to(type));
+            value = Scopes.owned(() -> form.apply(given));
         } else if (location == null && maker != null) {
             String module = path.substring(0, path.lastIndexOf('.'));
             if (!fresh.contains(module)) {
                 fresh.add(module);
             }
-            value = Scopes.owned(() -> maker.make(options.seed(), path, shape).to(type));
+            value = Scopes.owned(() -> form.apply(maker.make(options.seed(), path, shape)));
         } else if (location == null) {
             throw lacks(path);
         } else {
-            value = load(location, path, type, shape);
+            value = load(location, path, form, shape);
         }
         return kept(new TensorPoint(path, value));
     }
@@ -144,7 +173,8 @@ public final class FrozenTensors implements AutoCloseable {
         return location == null ? bare : location;
     }
 
-    private static Tensor load(TensorLocation location, String path, ScalarType type, long... shape)
+    /** @param form what becomes of the mapped view; the view itself, where it is right as it is */
+    private static Tensor load(TensorLocation location, String path, UnaryOperator<Tensor> form, long... shape)
             throws MalformedFileException {
         List<Long> expected = Arrays.stream(shape).boxed().toList();
         if (!location.info().shape().equals(expected)) {
@@ -162,9 +192,8 @@ public final class FrozenTensors implements AutoCloseable {
                     "tensor " + path + " must be one of [F64, F32, F16, BF16] to be computed with, is " + dtype);
         }
         try {
-            return Scopes.owned(() -> Ops.mapTensor(
-                            location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())
-                    .to(type)); // the mapped view itself where the type is right
+            return Scopes.owned(() -> form.apply(Ops.mapTensor(
+                    location.file().toString(), location.info().offset(), shape, dtype.safetensorsName())));
         } catch (DeviceException e) {
             throw new MalformedFileException(
                     location.file(),

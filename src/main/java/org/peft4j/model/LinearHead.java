@@ -65,15 +65,16 @@ public final class LinearHead implements Head {
             linears.addAll(output.points(true));
         }
         points = new Points(
-                base.modelType(),
-                layout.architecture(),
-                width,
-                base.layers(),
-                base.queryHeads(),
-                linears,
-                List.of(),
-                tensors.points(),
-                tensors.fresh());
+                        base.modelType(),
+                        layout.architecture(),
+                        width,
+                        base.layers(),
+                        base.queryHeads(),
+                        linears,
+                        List.of(),
+                        tensors.points(),
+                        tensors.fresh())
+                .on(base.device());
     }
 
     private Linear layer(String path, long out, long in, boolean bias, boolean anew) throws IOException {

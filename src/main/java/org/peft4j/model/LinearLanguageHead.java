@@ -58,15 +58,16 @@ public final class LinearLanguageHead implements LanguageHead {
         linear = output.points(true).get(0);
         matrix = new TensorPoint(layer.weightPath(), layer.weight());
         points = new Points(
-                base.modelType(),
-                architecture,
-                base.hiddenSize(),
-                base.layers(),
-                base.queryHeads(),
-                List.of(linear),
-                List.of(),
-                Map.of(layer.weightPath(), matrix),
-                List.of());
+                        base.modelType(),
+                        architecture,
+                        base.hiddenSize(),
+                        base.layers(),
+                        base.queryHeads(),
+                        List.of(linear),
+                        List.of(),
+                        Map.of(layer.weightPath(), matrix),
+                        List.of())
+                .on(base.device());
     }
 
     @Override

@@ -8,6 +8,7 @@ import org.peft4j.nn.Block;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.ops.Device;
 
 /**
  * The frozen part that all tasks and adapters share: embeddings, blocks, final norm; without any head. Immutable, safe from
@@ -15,6 +16,9 @@ import org.peft4j.nn.seam.Points;
  */
 public interface Model extends AutoCloseable {
     ModelInfo info();
+
+    /** Where it computes: its tensors, and all that meet them, are there. */
+    Device device();
 
     /** Where methods may act, heads not counted ({@link Head#points}). */
     Points points();

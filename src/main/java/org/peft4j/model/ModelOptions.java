@@ -1,30 +1,38 @@
 package org.peft4j.model;
 
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
  * How a model is loaded.
  *
- * @param bfloat16 store the frozen weights in bfloat16, else in float32
+ * @param device where it computes
+ * @param storage type of the frozen matrices and embedding tables
  * @param dropout train with the dropout of the model's config, as transformers does; false: none
  * @param seed of what the directory does not have (a new head)
  */
-public record ModelOptions(boolean bfloat16, boolean dropout, long seed) {
+public record ModelOptions(Device device, ScalarType storage, boolean dropout, long seed) {
+    /** On the CPU, in bfloat16 or float32. */
+    public ModelOptions(boolean bfloat16, boolean dropout, long seed) {
+        this(Device.CPU, bfloat16 ? ScalarType.BFloat16 : ScalarType.Float, dropout, seed);
+    }
+
     public static ModelOptions defaults() {
         return new ModelOptions(false, true, 0);
     }
 
-    /** Type of the frozen matrices and embedding tables. */
-    public ScalarType storage() {
-        return bfloat16 ? ScalarType.BFloat16 : ScalarType.Float;
+    /** Bytes of a frozen matrix's number. */
+    public int elementSize() {
+        return storage == ScalarType.Float ? Float.BYTES : Short.BYTES;
     }
 
     /**
-     * Type of the activations. bfloat16 only where the processor multiplies it natively; elsewhere its emulation would be
+     * Type of the activations: the weights', except bfloat16 on a processor that does not multiply it. Its emulation would be
      * many times slower than float32, so the weights are widened for each product.
      */
     public ScalarType compute() {
-        return bfloat16 && Ops.hasNativeBfloat16() ? ScalarType.BFloat16 : ScalarType.Float;
+        boolean widened = device.isCpu() && storage == ScalarType.BFloat16 && !Ops.hasNativeBfloat16();
+        return widened ? ScalarType.Float : storage;
     }
 }

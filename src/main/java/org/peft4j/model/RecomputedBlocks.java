@@ -38,7 +38,8 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
                 Tensor h = inputs.get(i);
                 Block block = of.blocks().get(i);
                 ReadRows behind = i + 1 < of.blocks().size() ? ReadRows.ALL : read;
-                inputs.add(Scopes.owned(() -> block.forward(h, behind, context)));
+                int layer = i;
+                inputs.add(Scopes.owned(() -> Layers.forward(layer, () -> block.forward(h, behind, context))));
             }
         }
         last = inputs.remove(inputs.size() - 1).set_requires_grad(true);
@@ -58,12 +59,14 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
             Block block = model.blocks().get(i);
             ReadRows behind = i + 1 < inputs.size() ? ReadRows.ALL : rows;
             Tensor input = inputs.get(i).set_requires_grad(needed);
-            try (PointerScope scope = new PointerScope()) {
-                Tensor output = block.forward(input, behind, context);
-                if (output.requires_grad()) {
-                    output.backward(g, new BoolOptional(), false, new TensorArrayRefOptional());
+            Layers.backward(i, () -> {
+                try (PointerScope scope = new PointerScope()) {
+                    Tensor output = block.forward(input, behind, context);
+                    if (output.requires_grad()) {
+                        output.backward(g, new BoolOptional(), false, new TensorArrayRefOptional());
+                    }
                 }
-            }
+            });
             gradient = input.grad();
         }
         if (embedded.requires_grad() && gradient.defined()) {

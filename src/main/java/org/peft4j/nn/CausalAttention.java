@@ -12,6 +12,7 @@ import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
@@ -59,7 +60,7 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         }
         Packing all = context.packing();
         Packing read = rows.packing(context);
-        Tensor positions = context.once(Rotary.class, () -> positions(context));
+        Tensor positions = context.once(Rotary.class, () -> positions(context, Device.of(q)));
         return read == all
                 ? rotary.turn(q, k, positions, all, context)
                 : new Ops.Rotated(
@@ -67,9 +68,9 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
                         rotary.turn(k, positions, all, context));
     }
 
-    private static Tensor positions(ForwardContext context) {
+    private static Tensor positions(ForwardContext context, Device device) {
         long[] positions = context.positions();
-        return Tensors.ofLongs(positions, positions.length);
+        return Tensors.ofLongs(device, positions, positions.length);
     }
 
     /** Whole sequences; what their adapters put before them goes into the cache, if there is one. */

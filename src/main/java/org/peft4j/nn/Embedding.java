@@ -16,6 +16,7 @@ import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.TokenRows;
+import org.peft4j.ops.Device;
 
 /** Rows of a table by index; the table is frozen or replaced by adapters, some of its rows are, or something is added. */
 public final class Embedding {
@@ -81,10 +82,11 @@ public final class Embedding {
                 .toArray();
         long[] ascending =
                 LongStream.of(order).map(i -> claim.indexes().get((int) i)).toArray();
-        Tensor sorted = Tensors.ofLongs(ascending, n);
+        Device device = Device.of(indexes);
+        Tensor sorted = Tensors.ofLongs(device, ascending, n);
         Tensor place = torch.searchsorted(sorted, indexes).clamp_max(new Scalar(n - 1));
         Tensor hit = sorted.index_select(0, place).eq(indexes).unsqueeze(1);
-        Tensor row = Tensors.ofLongs(order, n).index_select(0, place);
+        Tensor row = Tensors.ofLongs(device, order, n).index_select(0, place);
         return torch.where(hit, torch.embedding(claim.rows().value(), row).to(y.scalar_type()), y);
     }
 }

@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
@@ -13,16 +14,18 @@ import org.peft4j.ops.Ops;
  */
 public final class Rotary implements AutoCloseable {
     private final RotaryFrequencies frequencies;
+    private final Device device;
     private final Tensor usual;
 
-    public Rotary(RotaryFrequencies frequencies) {
+    public Rotary(RotaryFrequencies frequencies, Device device) {
         this.frequencies = frequencies;
+        this.device = device;
         usual = Scopes.owned(() -> tensor(0));
     }
 
     private Tensor tensor(long length) {
         float[] values = frequencies.of(length);
-        return Tensors.ofFloats(values, values.length);
+        return Tensors.ofFloats(device, values, values.length);
     }
 
     /** Rows are turned the same in sequences of one version, see {@link RotaryFrequencies.Extension#version}. */

@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 
 /** One row for each sequence from all of its rows, as sentence-transformers' Pooling and Normalize. Differentiable. */
 public final class SentenceVectors {
@@ -18,6 +19,7 @@ public final class SentenceVectors {
      */
     public static Tensor mean(Tensor h, Packing rows) {
         return Scopes.scoped(() -> {
+            Device device = Device.of(h);
             int sequences = rows.sequences();
             long[] sequenceOf = new long[Math.toIntExact(rows.rows())];
             float[] weights = new float[sequences];
@@ -26,11 +28,11 @@ public final class SentenceVectors {
                 weights[s] = 1f / rows.length(s);
             }
             Tensor sums = torch.index_add(
-                    Tensors.zeros(sequences, h.size(1)),
+                    Tensors.zeros(device, sequences, h.size(1)),
                     0,
-                    Tensors.ofLongs(sequenceOf, sequenceOf.length),
+                    Tensors.ofLongs(device, sequenceOf, sequenceOf.length),
                     h.to(ScalarType.Float));
-            return sums.mul(Tensors.ofFloats(weights, sequences, 1));
+            return sums.mul(Tensors.ofFloats(device, weights, sequences, 1));
         });
     }
 

@@ -7,42 +7,52 @@ import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.LongPointer;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.ops.Device;
 
-/** Java arrays as tensors and back. What is made here belongs to the scope of the caller. */
+/**
+ * Java arrays as tensors and back. What is made here belongs to the scope of the caller. Nothing waits for a card on the way to it:
+ * the values are taken at once, and come behind what it still computes.
+ */
 public final class Tensors {
     private Tensors() {}
 
-    /** The first n values, int64 [n]. */
+    /** The first n values, int64 [n], on the CPU. */
     public static Tensor ofLongs(long[] values, int n) {
-        return Scopes.scoped(() -> {
-            LongPointer data = new LongPointer(values);
-            return torch.from_blob(data, new long[] {n}, options(ScalarType.Long))
-                    .clone();
-        });
+        return ofLongs(Device.CPU, values, n);
+    }
+
+    /** The first n values, int64 [n]. */
+    public static Tensor ofLongs(Device device, long[] values, int n) {
+        return Scopes.scoped(() -> device.copy(
+                torch.from_blob(new LongPointer(values), new long[] {n}, Device.CPU.options(ScalarType.Long))));
     }
 
     /** All values, int64 [n]. */
-    public static Tensor ofInts(int[] values) {
+    public static Tensor ofInts(Device device, int[] values) {
         long[] longs = new long[values.length];
         for (int i = 0; i < longs.length; i++) {
             longs[i] = values[i];
         }
-        return ofLongs(longs, longs.length);
+        return ofLongs(device, longs, longs.length);
+    }
+
+    /** float32 with this shape, on the CPU. */
+    public static Tensor ofFloats(float[] values, long... shape) {
+        return ofFloats(Device.CPU, values, shape);
     }
 
     /** float32 with this shape. */
-    public static Tensor ofFloats(float[] values, long... shape) {
-        return Scopes.scoped(() -> torch.from_blob(new FloatPointer(values), shape, options(ScalarType.Float))
-                .clone());
+    public static Tensor ofFloats(Device device, float[] values, long... shape) {
+        return Scopes.scoped(() -> device.copy(
+                torch.from_blob(new FloatPointer(values), shape, Device.CPU.options(ScalarType.Float))));
     }
 
     /** The values of a floating-point tensor, row-major. */
     public static float[] toFloats(Tensor t) {
         try (PointerScope scope = new PointerScope()) {
-            Tensor plain = t.detach().to(ScalarType.Float).contiguous();
+            Tensor plain = Device.CPU.move(t.detach(), ScalarType.Float).contiguous();
             float[] values = new float[Math.toIntExact(plain.numel())];
             if (values.length > 0) {
                 new FloatPointer(plain.data_ptr()).get(values);
@@ -68,13 +78,14 @@ public final class Tensors {
                 .order(ByteOrder.LITTLE_ENDIAN);
     }
 
-    public static TensorOptions options(ScalarType type) {
-        return new TensorOptions(type);
+    /** A zero tensor, float32, on the CPU. */
+    public static Tensor zeros(long... shape) {
+        return zeros(Device.CPU, shape);
     }
 
     /** A zero tensor, float32. */
-    public static Tensor zeros(long... shape) {
-        return Scopes.scoped(() -> torch.zeros(shape, options(ScalarType.Float)));
+    public static Tensor zeros(Device device, long... shape) {
+        return Scopes.scoped(() -> torch.zeros(shape, device.options(ScalarType.Float)));
     }
 
     public static long[] shape(Tensor t) {

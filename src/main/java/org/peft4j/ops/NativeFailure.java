@@ -26,7 +26,10 @@ final class NativeFailure {
                     OTHERS)
             .collect(Collectors.toUnmodifiableSet());
 
-    private static final Pattern WANTED = Pattern.compile("(?i)tried to allocate ([0-9][0-9.]* ?[KMGT]?i?B(?:ytes)?)");
+    private static final String SIZE = "([0-9][0-9.]* ?[KMGT]?i?B(?:ytes)?)";
+    private static final Pattern WANTED = Pattern.compile("(?i)tried to allocate " + SIZE);
+    private static final Pattern OF_CARD =
+            Pattern.compile("GPU (\\d+) has a total capacity of " + SIZE + " of which " + SIZE + " is free");
 
     private NativeFailure() {}
 
@@ -59,8 +62,10 @@ final class NativeFailure {
         String what = message;
         if (!message.startsWith("out of memory")) {
             Matcher wanted = WANTED.matcher(message);
-            what = "out of memory" + (wanted.find() ? ": wanted " + wanted.group(1) : "");
+            Matcher card = OF_CARD.matcher(message);
+            what = "out of memory" + (wanted.find() ? ": wanted " + wanted.group(1) : "")
+                    + (card.find() ? ", " + card.group(3) + " free of " + card.group(2) + " on cuda:" + card.group(1) : "");
         }
-        return what + "; a smaller batch_size or max_length needs less";
+        return what + "; a smaller batch_size or max_length needs less, and in training checkpointing: block";
     }
 }

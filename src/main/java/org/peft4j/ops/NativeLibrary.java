@@ -121,4 +121,10 @@ final class NativeLibrary {
     static void load() {
         Loaded.touch();
     }
+
+    /** Whether our CUDA kernels are packed or named: somebody means to use a card. */
+    static boolean meansCards() {
+        return System.getProperty(CUDA_LIBRARY) != null
+                || Loaded.packed(Loader.getPlatform(), "libpeft4j_cuda.so") != null;
+    }
 }

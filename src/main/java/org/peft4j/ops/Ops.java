@@ -547,6 +547,11 @@ public final class Ops {
         return checked(() -> PeftNative.clip_grad_norm(vector(gradients), maxNorm));
     }
 
+    /** {@link #clipGradNorm} that does not wait for a card: the norm is one number, float64, where the gradients are. */
+    public static Tensor clipGradNormUnread(List<Tensor> gradients, double maxNorm) {
+        return checked(() -> PeftNative.clip_grad_norm_unread(vector(gradients), maxNorm));
+    }
+
     /** Whether no number of the tensor is infinite or NaN. */
     public static boolean isFinite(Tensor t) {
         return checked(() -> {
@@ -581,6 +586,32 @@ public final class Ops {
      */
     public static void freeKeptBytes() {
         PeftNative.free_kept_blocks();
+    }
+
+    /** Bytes that tensors hold now on the device, {@code cpu} or {@code cuda:N}. */
+    public static long liveBytes(Device device) {
+        return checked(() -> PeftNative.live_bytes(device.handle()));
+    }
+
+    /** The most bytes that tensors held there since the start or {@link #resetPeakBytes(Device)}. */
+    public static long peakBytes(Device device) {
+        return checked(() -> PeftNative.peak_bytes(device.handle()));
+    }
+
+    /** From now on {@link #peakBytes(Device)} counts anew. */
+    public static void resetPeakBytes(Device device) {
+        checked(() -> {
+            PeftNative.reset_peak_bytes(device.handle());
+            return device;
+        });
+    }
+
+    /** {@link #freeKeptBytes()} of a device. */
+    public static void freeKeptBytes(Device device) {
+        checked(() -> {
+            PeftNative.free_kept_blocks(device.handle());
+            return device;
+        });
     }
 
     /**
@@ -621,9 +652,49 @@ public final class Ops {
         return parse(PeftNative.cuda_kernels_in_use());
     }
 
-    /** Why our CUDA kernels are not loaded and what to do about it; empty if they are. */
+    /** The same on this device, {@code cpu} or {@code cuda:N}, with the forms of own kernels that this card has. */
+    public static List<Kernel> kernels(Device device) {
+        return checked(() -> parse(PeftNative.kernels_in_use(device.handle())));
+    }
+
+    /**
+     * A card of this machine.
+     *
+     * @param computeCapability such as 9.0
+     */
+    public record CudaDevice(int index, String name, String computeCapability, Memory memory, Versions versions) {
+        /** @param freeBytes of the system, not of this process */
+        public record Memory(long totalBytes, long freeBytes) {}
+
+        /**
+         * Versions of CUDA.
+         *
+         * @param driver that the driver serves, such as 13.0
+         * @param runtime that our kernels were built with
+         */
+        public record Versions(String driver, String runtime) {}
+    }
+
+    /** All that the driver shows us; none where our CUDA kernels or a driver are missing, see {@link #missingCuda}. */
+    public static List<CudaDevice> cudaDevices() {
+        return checked(PeftNative::cuda_devices)
+                .lines()
+                .map(line -> line.split("\t", -1))
+                .map(c -> new CudaDevice(
+                        Integer.parseInt(c[0]),
+                        c[1],
+                        c[2],
+                        new CudaDevice.Memory(Long.parseLong(c[3]), Long.parseLong(c[4])),
+                        new CudaDevice.Versions(c[5], c[6])))
+                .toList();
+    }
+
+    /**
+     * Why no card can be computed on, and what to do about it: our kernels, a driver, a newer one, a newer card, or libtorch's
+     * libraries for CUDA are missing. Empty if at least one can.
+     */
     public static String missingCuda() {
-        return PeftNative.missing_cuda();
+        return checked(PeftNative::missing_cuda);
     }
 
     private static List<Kernel> parse(String table) {

@@ -12,6 +12,7 @@ import org.bytedeco.javacpp.annotation.Namespace;
 import org.bytedeco.javacpp.annotation.Platform;
 import org.bytedeco.javacpp.annotation.Properties;
 import org.bytedeco.javacpp.annotation.StdString;
+import org.bytedeco.pytorch.Device;
 import org.bytedeco.pytorch.DoubleArrayRef;
 import org.bytedeco.pytorch.LongArrayRef;
 import org.bytedeco.pytorch.Tensor;
@@ -186,6 +187,8 @@ public final class PeftNative {
 
     static native double clip_grad_norm(@Const @ByRef TensorVector gradients, double max_norm);
 
+    static native @ByVal Tensor clip_grad_norm_unread(@Const @ByRef TensorVector gradients, double max_norm);
+
     static native @ByVal Tensor map_tensor(
             @StdString String file, @Cast("int64_t") long offset, @ByVal LongArrayRef shape, @StdString String dtype);
 
@@ -197,17 +200,29 @@ public final class PeftNative {
 
     static native void free_kept_blocks();
 
+    static native @Cast("int64_t") long live_bytes(@ByVal Device device);
+
+    static native @Cast("int64_t") long peak_bytes(@ByVal Device device);
+
+    static native void reset_peak_bytes(@ByVal Device device);
+
+    static native void free_kept_blocks(@ByVal Device device);
+
     static native void set_kernels(@StdString String setting);
 
     static native @StdString String kernels_in_use();
 
     static native @StdString String cuda_kernels_in_use();
 
+    static native @StdString String kernels_in_use(@ByVal Device device);
+
     static native void set_deterministic(@Cast("bool") boolean on);
 
     static native @Cast("bool") boolean deterministic();
 
     static native void load_cuda(@StdString String path);
+
+    static native @StdString String cuda_devices();
 
     static native @StdString String missing_cuda();
 

@@ -5,10 +5,12 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
@@ -50,7 +52,7 @@ public final class AdamW implements AutoCloseable {
     }
 
     private static Tensor zerosLike(Parameter parameter) {
-        return Scopes.owned(() -> Tensors.zeros(parameter.shape()));
+        return Scopes.owned(() -> Tensors.zeros(Device.of(parameter.value()), parameter.shape()));
     }
 
     public List<ParameterGroup> groups() {
@@ -85,26 +87,59 @@ public final class AdamW implements AutoCloseable {
      * @return the norm before clipping
      */
     public double step(double factor, double maxNorm) {
+        return step(factor, maxNorm, 1);
+    }
+
+    /**
+     * As {@link #step(double, double)}, of gradients that are too large.
+     *
+     * @param scale by which they are divided first; so is their norm
+     */
+    public double step(double factor, double maxNorm, double scale) {
         try (PointerScope scope = new PointerScope()) {
             Taking taking = taking(factor);
+            if (scale != 1) {
+                Scalar inverse = new Scalar(1 / scale);
+                taking.gradients.forEach(gradient -> gradient.mul_(inverse));
+            }
             double norm = Ops.clipGradNorm(taking.gradients, maxNorm);
             if (Double.isFinite(norm)) {
-                taking.states.forEach(state -> state.steps++);
-                Ops.adamw(
-                        taking.values,
-                        taking.gradients,
-                        taking.states.stream().map(state -> state.first).toList(),
-                        taking.states.stream().map(state -> state.second).toList(),
-                        array(taking.rates),
-                        array(taking.decays),
-                        taking.states.stream().mapToLong(state -> state.steps).toArray(),
-                        BETA1,
-                        BETA2,
-                        EPS);
+                change(taking);
             }
             taking.values.forEach(AdamW::takeGradientAway);
             return norm;
         }
+    }
+
+    /**
+     * As {@link #step(double, double)}, but does not wait for a card: where the norm turns out not to be finite, parameters and
+     * moments are lost.
+     *
+     * @return the norm before clipping, one number on the card; the caller closes it
+     */
+    public Tensor stepAhead(double factor, double maxNorm) {
+        return Scopes.owned(() -> {
+            Taking taking = taking(factor);
+            Tensor norm = Ops.clipGradNormUnread(taking.gradients, maxNorm);
+            change(taking);
+            taking.values.forEach(AdamW::takeGradientAway);
+            return norm;
+        });
+    }
+
+    private static void change(Taking taking) {
+        taking.states.forEach(state -> state.steps++);
+        Ops.adamw(
+                taking.values,
+                taking.gradients,
+                taking.states.stream().map(state -> state.first).toList(),
+                taking.states.stream().map(state -> state.second).toList(),
+                array(taking.rates),
+                array(taking.decays),
+                taking.states.stream().mapToLong(state -> state.steps).toArray(),
+                BETA1,
+                BETA2,
+                EPS);
     }
 
     private Taking taking(double factor) {

@@ -1,5 +1,6 @@
 package org.peft4j.train;
 
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -44,6 +45,24 @@ public final class EpochBatches {
     /** The batches in the order of the rows. */
     public List<int[]> inOrder() {
         return learned(allInOrder());
+    }
+
+    /** The most tokens that a batch of any epoch can have. */
+    long mostTokens() {
+        if (training.batchTokens() > 0) {
+            return Math.max(training.batchTokens(), longest());
+        }
+        return IntStream.of(tokens)
+                .boxed()
+                .sorted(Comparator.reverseOrder())
+                .limit(training.batchSize())
+                .mapToLong(Integer::longValue)
+                .sum();
+    }
+
+    /** Tokens of the longest row. */
+    long longest() {
+        return IntStream.of(tokens).max().orElse(0);
     }
 
     private List<int[]> allInOrder() {

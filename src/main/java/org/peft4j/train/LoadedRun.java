@@ -141,7 +141,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         HeadedModel model = owned
                 ? HeadedModel.of(opened.model(), task.headKind(), task.headOptions())
                 : HeadedModel.behind(opened.model(), task.headKind(), task.headOptions());
-        notes.addAll(opened.model().notes());
+        notes.addAll(opened.notes());
         AdapterStore.Loaded adapter = null;
         try {
             AdapterFile start = origin.adapter();
@@ -167,7 +167,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             if (!task.sumsOverRows()) {
                 checkWholeBatches(config, notes);
             }
-            return new LoadedRun<>(inForce, prepared, model, adapter, opened.hash(), notes);
+            LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, opened.hash(), notes);
+            MemoryCheck.ofRun(run);
+            return run;
         } catch (IOException | RuntimeException e) {
             if (adapter != null) {
                 adapter.adapter().close();
@@ -296,25 +298,29 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         return groups;
     }
 
-    /** Numbers of the whole model, adapter included. A tensor of two names (a tied head) counts once. */
-    public long modelParameters() {
+    /** Numbers of all frozen tensors. One of two names (a tied head) counts once. */
+    private long frozenNumbers() {
         Map<Long, Long> sizes = new HashMap<>();
         model.points()
                 .tensors()
                 .values()
                 .forEach(point -> sizes.put(
                         point.value().data_ptr().address(), point.value().numel()));
-        long frozen = sizes.values().stream().mapToLong(Long::longValue).sum();
+        return sizes.values().stream().mapToLong(Long::longValue).sum();
+    }
+
+    /** Numbers of the whole model, adapter included. */
+    public long modelParameters() {
         long replaced = adapter.replacements().values().stream()
                 .mapToLong(Parameter::elements)
                 .sum();
-        return frozen - replaced + adapter.elements();
+        return frozenNumbers() - replaced + adapter.elements();
     }
 
     @Override
     public void close() {
         adapter.close();
         model.close();
-        Ops.freeKeptBytes(); // no other step takes what this run's steps did
+        Ops.freeKeptBytes(model.model().device()); // no other step takes what this run's steps did
     }
 }

@@ -1,15 +1,21 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.data.TextTokenizer;
+import org.peft4j.error.ConfigException;
 import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
+import org.peft4j.ops.Device;
+import org.peft4j.ops.Devices;
 import org.peft4j.ops.Ops;
 
 /** A base, where it comes from, and the tokenizer that all share who use it. Safe from many threads. */
@@ -31,9 +37,26 @@ public final class OpenedModel implements AutoCloseable {
     public static OpenedModel open(ModelConfig config, long seed) throws IOException {
         ModelDirectory directory = ModelDirectory.open(config.path());
         String hash = BaseHash.of(directory);
+        Device device = Devices.choose(config.device());
         ModelOptions options = new ModelOptions(
-                config.dtype() == Dtype.BFLOAT16, config.dropout() == ModelConfig.Dropout.CONFIG, seed);
+                device,
+                storage(config.dtype(), device),
+                config.dropout() == ModelConfig.Dropout.CONFIG,
+                seed);
+        MemoryCheck.ofModel(directory, options);
         return new OpenedModel(config, directory, hash, Models.family(directory).open(directory, options));
+    }
+
+    private static ScalarType storage(Dtype dtype, Device device) {
+        if (dtype == Dtype.FLOAT16 && device.isCpu()) {
+            throw new ConfigException("model.dtype float16 is computed on cards alone, and the device is the cpu; choose bfloat16,"
+                    + " which takes as little memory, or float32");
+        }
+        return switch (dtype) {
+            case FLOAT32 -> ScalarType.Float;
+            case BFLOAT16 -> ScalarType.BFloat16;
+            case FLOAT16 -> ScalarType.Half;
+        };
     }
 
     public ModelConfig config() {
@@ -53,6 +76,25 @@ public final class OpenedModel implements AutoCloseable {
         return model;
     }
 
+    /** Where it computes: {@code cpu} or {@code cuda:N}. */
+    public String device() {
+        return model.device().toString();
+    }
+
+    /** Whether a setting means its device. */
+    public boolean isOn(String setting) {
+        return Devices.choose(setting).equals(model.device());
+    }
+
+    /** What a user should know about the model's files, and about the device. */
+    public List<String> notes() {
+        List<String> notes = new ArrayList<>(model.notes());
+        if (config.device().equals(ModelConfig.AUTO)) {
+            Devices.whyNoCard().ifPresent(notes::add);
+        }
+        return notes;
+    }
+
     /** The base's tokenizer with a limit: opened by the first who asks, closed with the base. */
     public synchronized TextTokenizer tokenizer(int maxLength) throws IOException {
         if (tokenizer == null) {
@@ -68,6 +110,6 @@ public final class OpenedModel implements AutoCloseable {
             tokenizer.close();
         }
         model.close();
-        Ops.freeKeptBytes();
+        Ops.freeKeptBytes(model.device());
     }
 }

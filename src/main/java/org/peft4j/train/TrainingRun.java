@@ -7,6 +7,7 @@ import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
@@ -33,6 +34,9 @@ import org.peft4j.task.Example;
 /**
  * A run from its first step to its report: the loop over batches, saves, evaluations and files.
  *
+ * <p>On a card a step is begun before the numbers of the one before it are there; whoever wants to see them all waits for them first
+ * ({@link #known}). So a card never waits for the host, and a loss that is not finite is found one step later.
+ *
  * <p>The adapter is saved before each evaluation, and where anything but the training itself fails (the listener, an evaluation,
  * memory for a step) the adapter of the last whole step is.
  */
@@ -50,6 +54,8 @@ public final class TrainingRun<E extends Example> {
     private long saved;
     private long tokens;
     private double stepSeconds;
+    private @Nullable Begun begun;
+    private long known = System.nanoTime();
 
     private TrainingRun(LoadedRun<E> run, RunDirectory directory, TrainListener listener, Interrupts interrupts)
             throws IOException {
@@ -63,7 +69,11 @@ public final class TrainingRun<E extends Example> {
                 run.batches.totalSteps(),
                 new RunSummary.Parameters(run.adapter.elements(), run.modelParameters()),
                 new RunSummary.Environment(
-                        Instant.now(), Machine.compute(run.config.model().dtype()), Machine.versions()),
+                        Instant.now(),
+                        Machine.compute(
+                                run.model.model().device().toString(),
+                                run.config.model().dtype()),
+                        Machine.versions()),
                 run.notes);
         interrupts.undisturbed(() -> directory.write(summary, null));
         metrics = MetricsFile.append(directory.metricsFile());
@@ -245,18 +255,49 @@ public final class TrainingRun<E extends Example> {
         TrainingConfig training = run.config.training();
         long started = System.nanoTime();
         double factor = training.schedule().factor(steps, summary.totalSteps());
-        TrainingStep.Outcome outcome = step.run(micro, steps + 1, factor);
+        Supplier<TrainingStep.Outcome> outcome;
+        if (step.runsAhead()) {
+            outcome = step.begin(micro, steps + 1, factor)::outcome;
+        } else {
+            TrainingStep.Outcome done = step.run(micro, steps + 1, factor);
+            outcome = () -> done;
+        }
         steps++;
-        double seconds = seconds(started);
+        Begun before = begun;
+        begun = new Begun(steps, epoch, factor, started, outcome);
+        tell(before);
+        if (!step.runsAhead()) {
+            known();
+        }
+    }
+
+    /** A step whose numbers are not told yet. */
+    private record Begun(
+            long number, double epoch, double factor, long started, Supplier<TrainingStep.Outcome> outcome) {}
+
+    /** Waits for the numbers of all steps, and tells them. */
+    private void known() throws IOException {
+        Begun last = begun;
+        begun = null;
+        tell(last);
+    }
+
+    private void tell(@Nullable Begun of) throws IOException {
+        if (of == null) {
+            return;
+        }
+        TrainingStep.Outcome outcome = of.outcome().get();
+        double seconds = seconds(Math.max(of.started(), known)); // the steps of a card follow each other
+        known = System.nanoTime();
         tokens += outcome.tokens();
         stepSeconds += seconds;
         Map<String, Double> rates = new LinkedHashMap<>();
         for (ParameterGroup group : run.groups) {
-            rates.put(group.name(), group.learningRate() * factor);
+            rates.put(group.name(), group.learningRate() * of.factor());
         }
         StepMetrics done = new StepMetrics(
-                steps,
-                epoch,
+                of.number(),
+                of.epoch(),
                 outcome.loss(),
                 rates,
                 outcome.gradNorm(),
@@ -287,6 +328,7 @@ public final class TrainingRun<E extends Example> {
 
     /** Saves the adapter as it is after the last step, if it is not saved yet. */
     private void save() throws IOException {
+        known();
         if (saved == steps) {
             return;
         }
@@ -340,9 +382,16 @@ public final class TrainingRun<E extends Example> {
             return result;
         }
         String trouble = report(result);
-        RunResult told = message == null ? result.withMessage(trouble) : result;
+        RunResult told = message == null ? result.withMessage(trouble == null ? leftOut() : trouble) : result;
         interrupts.undisturbed(() -> directory.write(summary, told));
         return told;
+    }
+
+    /** What float16 left out, or null. */
+    private @Nullable String leftOut() {
+        return step.leftOut() == 0
+                ? null
+                : step.leftOut() + " of " + steps + " steps changed nothing: their gradients were too large for float16";
     }
 
     /** Returns what went wrong, or null. */

@@ -1,17 +1,21 @@
 package org.peft4j.train;
 
+import java.util.ArrayList;
 import java.util.List;
-import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.config.Dtype;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.RecomputedBlocks;
+import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 import org.peft4j.task.Batch;
@@ -31,6 +35,7 @@ public final class TrainingStep<E extends Example> {
     private final TrainingConfig.Checkpointing checkpointing;
     private long keptForBackward;
     private boolean changing;
+    private final @Nullable LossScale lossScale;
 
     public TrainingStep(LoadedRun<E> run, AdamW optimizer) {
         this.run = run;
@@ -39,48 +44,155 @@ public final class TrainingStep<E extends Example> {
         maxGradNorm = training.maxGradNorm();
         seed = training.seed();
         checkpointing = training.checkpointing();
+        lossScale = run.config.model().dtype() == Dtype.FLOAT16 ? new LossScale() : null;
     }
 
     /**
      * What a step did.
      *
      * @param loss mean over all that counts in it
-     * @param gradNorm joint norm of all gradients before clipping
+     * @param gradNorm joint norm of all gradients before clipping; of a step that float16 left out 0
      */
     public record Outcome(double loss, double gradNorm, long tokens) {}
 
     /**
-     * Runs the step.
+     * A step that was begun: a card may still be at it. The CPU, and float16, whose gradients may have to be thrown away, do not begin
+     * another one before this one is known.
+     */
+    public final class Begun {
+        private final long step;
+        private final long tokens;
+        private final List<Tensor> losses;
+        private final Tensor norm;
+
+        private Begun(long step, long tokens, List<Tensor> losses, Tensor norm) {
+            this.step = step;
+            this.tokens = tokens;
+            this.losses = losses;
+            this.norm = norm;
+        }
+
+        /**
+         * Waits for the card; once.
+         *
+         * @throws TrainingException if loss or gradients are not finite: the parameters are lost then
+         */
+        public Outcome outcome() {
+            try {
+                return Ops.checked(() -> new Outcome(
+                        finite("loss", sum(losses), step), finite("gradient norm", norm.item_double(), step), tokens));
+            } finally {
+                losses.forEach(Tensor::close);
+                norm.close();
+            }
+        }
+    }
+
+    /**
+     * Runs the step to its end.
      *
      * @param microBatches numbers of the training examples of each
      * @param step number of the step from 1, for messages and seeds
      * @param factor of the learning-rate schedule
-     * @throws TrainingException if loss or gradients are not finite; the parameters are those before the step then
+     * @throws TrainingException if loss or gradients are not finite; the parameters are those before the step then, unless
+     *     {@link #runsAhead}
      */
     public Outcome run(List<int[]> microBatches, long step, double factor) {
-        double weight = 0;
-        long tokens = 0;
-        for (int[] numbers : microBatches) {
-            for (int number : numbers) {
-                E example = run.train.examples().get(number);
-                weight += run.task.weight(example, run.adapter.inserted());
-                tokens += example.tokens();
-            }
+        if (runsAhead()) {
+            return begin(microBatches, step, factor).outcome();
         }
-        double loss = 0;
-        for (int i = 0; i < microBatches.size(); i++) {
-            loss += backward(microBatches.get(i), step, i, weight == 0 ? 1 : weight);
-        }
-        if (!Double.isFinite(loss)) {
-            throw notFinite("loss", loss, step);
+        Work work = new Work(microBatches);
+        List<Tensor> losses = losses(work, step);
+        double loss;
+        try {
+            loss = finite("loss", Ops.checked(() -> sum(losses)), step);
+        } finally {
+            losses.forEach(Tensor::close);
         }
         changing = true;
-        double norm = optimizer.step(factor, maxGradNorm);
+        double norm = optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value());
         changing = false;
-        if (!Double.isFinite(norm)) {
+        return new Outcome(loss, kept(norm, step), work.tokens);
+    }
+
+    /** Whether steps may be begun before the one before them is known. */
+    public boolean runsAhead() {
+        return lossScale == null && !run.model.model().device().isCpu();
+    }
+
+    /** Begins a step; see {@link #run} and {@link #runsAhead}. */
+    public Begun begin(List<int[]> microBatches, long step, double factor) {
+        Work work = new Work(microBatches);
+        List<Tensor> losses = losses(work, step);
+        changing = true;
+        Tensor norm = optimizer.stepAhead(factor, maxGradNorm);
+        changing = false;
+        return new Begun(step, work.tokens, losses, norm);
+    }
+
+    /** Steps that float16 left out because their gradients overflowed. */
+    public long leftOut() {
+        return lossScale == null ? 0 : lossScale.overflows();
+    }
+
+    /** The norm of a step that counts, 0 of one that is left out. */
+    private double kept(double norm, long step) {
+        if (lossScale == null || Double.isFinite(norm)) {
+            if (lossScale != null) {
+                lossScale.fits();
+            }
+            return finite("gradient norm", norm, step);
+        }
+        if (!lossScale.overflowed()) {
             throw notFinite("gradient norm", norm, step);
         }
-        return new Outcome(loss, norm, tokens);
+        return 0;
+    }
+
+    /** The micro-batches of a step and what they count together. */
+    private final class Work {
+        private final List<int[]> microBatches;
+        private final double weight;
+        private final long tokens;
+
+        private Work(List<int[]> microBatches) {
+            this.microBatches = microBatches;
+            double sum = 0;
+            long all = 0;
+            for (int[] numbers : microBatches) {
+                for (int number : numbers) {
+                    E example = run.train.examples().get(number);
+                    sum += run.task.weight(example, run.adapter.inserted());
+                    all += example.tokens();
+                }
+            }
+            weight = sum == 0 ? 1 : sum;
+            tokens = all;
+        }
+    }
+
+    /** The micro-batches' parts of the loss, whose gradients are there (or on their way); the caller closes them. */
+    private List<Tensor> losses(Work work, long step) {
+        List<Tensor> losses = new ArrayList<>();
+        for (int i = 0; i < work.microBatches.size(); i++) {
+            losses.add(backward(work.microBatches.get(i), step, i, work.weight));
+        }
+        return losses;
+    }
+
+    private static double sum(List<Tensor> losses) {
+        double sum = 0;
+        for (Tensor loss : losses) {
+            sum += loss.item_double();
+        }
+        return sum;
+    }
+
+    private static double finite(String what, double value, long step) {
+        if (!Double.isFinite(value)) {
+            throw notFinite(what, value, step);
+        }
+        return value;
     }
 
     private static TrainingException notFinite(String what, double value, long step) {
@@ -99,20 +211,17 @@ public final class TrainingStep<E extends Example> {
         return keptForBackward;
     }
 
-    private double backward(int[] numbers, long step, int micro, double weight) {
+    private Tensor backward(int[] numbers, long step, int micro, double weight) {
         try {
-            return Ops.checked(() -> {
-                try (PointerScope scope = new PointerScope()) {
-                    return backward(run.train.batch(numbers), Seeds.of(seed, step, micro), weight);
-                }
-            });
+            return Ops.checked(
+                    () -> Scopes.owned(() -> backward(run.train.batch(numbers), Seeds.of(seed, step, micro), weight)));
         } catch (DeviceException e) {
             throw new DeviceException("step " + step + ": " + e.getMessage(), e);
         }
     }
 
     /** The micro-batch's part of the step's loss: its sum, divided by the weight of the whole step. */
-    private double backward(Batch<E> batch, long callSeed, double weight) {
+    private Tensor backward(Batch<E> batch, long callSeed, double weight) {
         try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)) {
             if (checkpointing == TrainingConfig.Checkpointing.BLOCK) {
                 try (RecomputedBlocks blocks = new RecomputedBlocks()) {
@@ -123,13 +232,14 @@ public final class TrainingStep<E extends Example> {
         }
     }
 
-    private double backward(BlockRunner blocks, Batch<E> batch, ForwardContext context, double weight) {
-        long before = Ops.liveBytes();
+    private Tensor backward(BlockRunner blocks, Batch<E> batch, ForwardContext context, double weight) {
+        Device device = run.model.model().device();
+        long before = Ops.liveBytes(device);
         ReadRows reads = run.task.reads(run.model.head(), batch);
         Tensor h = blocks.forward(run.model.model(), batch.inputs(), reads, context);
         Tensor loss = run.task.loss(run.model.head(), h, batch, context).div(new Scalar(weight));
-        keptForBackward = Ops.liveBytes() - before;
-        blocks.backward(loss, context);
-        return loss.item_double();
+        keptForBackward = Ops.liveBytes(device) - before;
+        blocks.backward(lossScale == null ? loss : loss.mul(new Scalar(lossScale.value())), context);
+        return loss.detach();
     }
 }

@@ -28,6 +28,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** Requests that come and go, on tiny-llama. */
@@ -267,7 +268,7 @@ class EngineTest {
         assertThat(need.ofPrefix()).isEqualTo(2);
         assertThat(need.own()).isEqualTo(2); // 8 of the prefix's rows and 12
         try (Cache cache =
-                new Cache(model.model().info().output(), org.bytedeco.pytorch.global.torch.ScalarType.Float, 7)) {
+                new Cache(model.model().info().output(), org.bytedeco.pytorch.global.torch.ScalarType.Float, Device.CPU, 7)) {
             cache.enter(need);
             assertThat(cache.blocks().promised()).isEqualTo(4);
             cache.enter(need);

@@ -46,6 +46,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** Continuations of tiny-llama, which transformers and PEFT made, too, and what may not change them. */
@@ -169,7 +170,7 @@ class GeneratorTest {
         List<int[]> next = greedy("");
         try (HeadedModel own = open(dir);
                 NoGradGuard noGrad = new NoGradGuard();
-                Cache cache = new Cache(own.model().info().output(), ScalarType.Float, 1000)) {
+                Cache cache = new Cache(own.model().info().output(), ScalarType.Float, Device.CPU, 1000)) {
             List<Cache.Place> places = new ArrayList<>();
             for (int s = 0; s < 5; s++) {
                 Cache.Need need = need(adapters.get(s), texts.get(s).length);

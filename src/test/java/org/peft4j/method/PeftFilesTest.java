@@ -25,6 +25,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.ops.Device;
 
 /** Adapters that Hugging Face PEFT wrote give here what they give there, and are written back as they came. */
 class PeftFilesTest extends WithTinyBert {
@@ -166,7 +167,7 @@ class PeftFilesTest extends WithTinyBert {
     void severalAdaptersOnTheSameRowsAddUp() throws Exception {
         AdapterStore.Loaded first = load("lora-query-value");
         AdapterStore.Loaded second = load("lora-all-linear-rslora");
-        Adapter.Builder bare = Adapter.builder("without its head");
+        Adapter.Builder bare = Adapter.builder("without its head", Device.CPU);
         second.adapter().claims(LinearPoint.class).forEach((point, claims) -> bare.claim(point, claims.get(0)));
         Map<String, TensorData> expected = Fixtures.read(Fixtures.ADAPTERS.resolve("two-adapters.safetensors"));
         assertThat(maxDifference(

@@ -21,6 +21,7 @@ import org.peft4j.nn.seam.OutputScale;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** A group of layers against the formula, row by row: whatever claims, in whatever mixture of rows. */
@@ -67,7 +68,7 @@ class LinearGroupTest {
     }
 
     private Adapter lowRank(String name, Linear... layers) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, Device.CPU);
         for (Linear layer : layers) {
             Parameter a = parameter(name + layer.path() + ".A", 2, IN);
             Parameter b = parameter(name + layer.path() + ".B", OUT, 2);
@@ -78,17 +79,17 @@ class LinearGroupTest {
 
     private Adapter inputScale(String name, Linear layer) {
         Parameter s = parameter(name + ".s", IN);
-        return adapter(Adapter.builder(name).parameter(s).claim(point(layer), (InputScale) s::value));
+        return adapter(Adapter.builder(name, Device.CPU).parameter(s).claim(point(layer), (InputScale) s::value));
     }
 
     private Adapter outputScale(String name, Linear layer) {
         Parameter o = parameter(name + ".o", OUT);
-        return adapter(Adapter.builder(name).parameter(o).claim(point(layer), (OutputScale) o::value));
+        return adapter(Adapter.builder(name, Device.CPU).parameter(o).claim(point(layer), (OutputScale) o::value));
     }
 
     private Adapter replaced(String name, String path, Tensor frozen) {
         return adapter(
-                Adapter.builder(name).claim(new TensorPoint(path, frozen), parameter(path, Tensors.shape(frozen))));
+                Adapter.builder(name, Device.CPU).claim(new TensorPoint(path, frozen), parameter(path, Tensors.shape(frozen))));
     }
 
     /** y = o ∘ (W (s ∘ x) + b + Σ scale B A (s ∘ x)), of one row. */

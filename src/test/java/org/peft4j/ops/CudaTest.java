@@ -2,7 +2,6 @@ package org.peft4j.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.util.ArrayList;
 import java.util.List;
@@ -14,17 +13,20 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.peft4j.HostDevices;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Packing;
 
 /**
  * The operations give on a CUDA device what they give on the CPU, results and gradients. {@code build-scripts/gpu-check.sh java}
- * runs this where a device is; elsewhere it is skipped. {@code -Dpeft4j.test.device=cpu} tries the test itself.
+ * runs this where a device is, {@code build-scripts/cuda-java-tests.sh} on one that the host plays.
  */
+@Tag(HostDevices.TAG)
 class CudaTest {
-    private static final String DEVICE = System.getProperty("peft4j.test.device", "cuda");
+    private static final String DEVICE = "cuda";
     private static final Packing PACKING = Packing.of(37, 0, 1, 90);
     private static final long T = PACKING.rows();
     private static final long K = 64;
@@ -32,7 +34,7 @@ class CudaTest {
     @BeforeEach
     void needsADevice() {
         NativeLibrary.load();
-        assumeTrue(!DEVICE.equals("cuda") || torch.cuda_is_available(), "libtorch sees no CUDA device");
+        assertThat(torch.cuda_is_available()).as("libtorch sees a CUDA device").isTrue();
     }
 
     @Test

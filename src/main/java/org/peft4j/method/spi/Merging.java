@@ -31,7 +31,7 @@ public final class Merging {
         if (point == null) {
             throw new IllegalStateException("the model has no tensor " + path + " to merge into");
         }
-        Tensor merged = Scopes.scoped(() -> change.apply(point.value().to(ScalarType.Float)));
+        Tensor merged = Scopes.scoped(() -> change.apply(points.device().move(point.value(), ScalarType.Float)));
         checkFinite(path, merged);
         return merged;
     }

@@ -65,7 +65,7 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
     public static Adapter.Builder direct(
             String name, int count, Points points, List<String> modulesToSave, Supplier<Tensor> initial) {
         Parameter table = Parameter.of(TABLE, GROUP, initial);
-        Adapter.Builder builder = Adapter.builder(name).parameter(table);
+        Adapter.Builder builder = Adapter.builder(name, points.device()).parameter(table);
         claim(builder, new SoftPrompt(count, table::value), points, modulesToSave);
         return builder;
     }

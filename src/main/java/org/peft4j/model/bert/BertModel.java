@@ -32,6 +32,7 @@ import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.SequencePoint;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** BERT's embeddings and blocks. */
@@ -64,7 +65,7 @@ final class BertModel implements Model {
         int h = config.sizes().hidden();
         String wordsPath = EMBEDDINGS + ".word_embeddings";
         words = Embedding.ofWords(
-                wordsPath, tensors.matrix(wordsPath + ".weight", config.tables().vocabulary(), h), false);
+                wordsPath, tensors.table(wordsPath + ".weight", config.tables().vocabulary(), h), false);
         front = new SequencePoint(EMBEDDINGS, h);
         positions = embedding("position_embeddings", config.tables().positions(), h);
         tokenTypes = embedding("token_type_embeddings", config.tables().tokenTypes(), h);
@@ -82,6 +83,7 @@ final class BertModel implements Model {
                         blocks.stream().map(BertBlock::keyValuePoint).toList(),
                         tensors.points(),
                         tensors.fresh())
+                .on(options.device())
                 .and(List.of(words.point(), positions.point(), tokenTypes.point(), front))
                 .and(blocks.stream()
                         .flatMap(block -> block.sublayerPoints().stream())
@@ -90,11 +92,16 @@ final class BertModel implements Model {
 
     private Embedding embedding(String name, long rows, long columns) throws IOException {
         String path = EMBEDDINGS + "." + name;
-        return new Embedding(path, tensors.matrix(path + ".weight", rows, columns));
+        return new Embedding(path, tensors.table(path + ".weight", rows, columns));
     }
 
     private List<LinearPoint> linearPoints() {
         return blocks.stream().flatMap(block -> block.linearPoints().stream()).toList();
+    }
+
+    @Override
+    public Device device() {
+        return options.device();
     }
 
     @Override
@@ -131,11 +138,11 @@ final class BertModel implements Model {
         return Scopes.scoped(() -> {
             Packing rows = context.packing();
             ScalarType type = options.compute();
-            Tensor text = words.forward(Tensors.ofInts(tokens.ids()), type, context.text(), context);
+            Tensor text = words.forward(Tensors.ofInts(options.device(), tokens.ids()), type, context.text(), context);
             Tensor sum = context.insert(front, text);
-            Tensor places = Tensors.ofLongs(context.positions(), Math.toIntExact(rows.rows()));
+            Tensor places = Tensors.ofLongs(options.device(), context.positions(), Math.toIntExact(rows.rows()));
             sum = sum.add(positions.forward(places, type, rows, context));
-            sum = sum.add(tokenTypes.forward(Tensors.ofInts(types(tokens, context)), type, rows, context));
+            sum = sum.add(tokenTypes.forward(Tensors.ofInts(options.device(), types(tokens, context)), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
             return Ops.dropout(normed, context.training() ? config.dropouts().hidden() : 0, context.seed(EMBEDDINGS));
         });

@@ -38,6 +38,7 @@ import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.SequencePoint;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** A decoder's embedding, blocks and last norm. */
@@ -87,7 +88,7 @@ final class DecoderModel implements Model {
         for (int layer = 0; layer < stack.layers(); layer++) {
             RotaryFrequencies rotary = config.layers().get(layer).attention().rotary();
             blocks.add(new DecoderBlock(
-                    layer, rotary == null ? null : rotaries.computeIfAbsent(rotary, Rotary::new), own));
+                    layer, rotary == null ? null : rotaries.computeIfAbsent(rotary, of -> new Rotary(of, options.device())), own));
         }
         norm = own.norm(names.backbone().prefix() + names.backbone().norm());
         points = offered();
@@ -109,6 +110,7 @@ final class DecoderModel implements Model {
                         blocks.stream().map(DecoderBlock::keyValuePoint).toList(),
                         tensors.points(),
                         tensors.fresh())
+                .on(options.device())
                 .and(more);
     }
 
@@ -122,7 +124,7 @@ final class DecoderModel implements Model {
         boolean elsewhere = config.vocabulary().tied()
                 && tensors.rows(path).isEmpty()
                 && tensors.rows(head).isPresent();
-        return elsewhere ? tensors.matrixAs(path, head, rows, columns) : tensors.matrix(path, rows, columns);
+        return elsewhere ? tensors.tableAs(path, head, rows, columns) : tensors.table(path, rows, columns);
     }
 
     private @Nullable Embedding positions(DecoderNames names) throws IOException {
@@ -132,10 +134,15 @@ final class DecoderModel implements Model {
         String path = names.backbone().prefix() + names.backbone().positions();
         return new Embedding(
                 path,
-                tensors.matrix(
+                tensors.table(
                         path + ".weight",
                         config.vocabulary().positions(),
                         config.stack().hiddenSize()));
+    }
+
+    @Override
+    public Device device() {
+        return options.device();
     }
 
     @Override
@@ -164,12 +171,12 @@ final class DecoderModel implements Model {
         Tokens tokens = (Tokens) inputs;
         check(tokens, context.text());
         return Scopes.scoped(() -> {
-            Tensor text = words.forward(Tensors.ofInts(tokens.ids()), options.compute(), context.text(), context);
+            Tensor text = words.forward(Tensors.ofInts(options.device(), tokens.ids()), options.compute(), context.text(), context);
             Tensor h = context.insert(front, scaled(text));
             if (positions != null) {
                 long[] places = context.positions();
                 h = h.add(positions.forward(
-                        Tensors.ofLongs(places, places.length), options.compute(), context.packing(), context));
+                        Tensors.ofLongs(options.device(), places, places.length), options.compute(), context.packing(), context));
             }
             double p = context.training() ? config.vocabulary().dropout() : 0;
             return Ops.dropout(h, p, p == 0 ? 0 : context.seed(front.path())).alias();
@@ -181,7 +188,7 @@ final class DecoderModel implements Model {
         double scale = config.vocabulary().scale();
         return scale == 1
                 ? text
-                : text.mul(torch.full(new long[0], new Scalar(scale), Tensors.options(options.compute())));
+                : text.mul(torch.full(new long[0], new Scalar(scale), options.device().options(options.compute())));
     }
 
     private void check(Tokens tokens, Packing packing) {
@@ -290,7 +297,7 @@ final class DecoderModel implements Model {
             return changed.containsKey(words) ? own.matrixAs(path, words, rows, columns) : table;
         }
         Tensor weight = own.matrix(path, rows, columns);
-        return config.vocabulary().tied() && weight.equal(table) ? table : weight;
+        return config.vocabulary().tied() && weight.equal(Device.CPU.move(table)) ? table : weight;
     }
 
     @Override

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.peft4j.ops.Device;
 
 /**
  * A method attached to a model under a name: its parameters, and what happens at each point it claims. Immutable but for
@@ -40,8 +41,9 @@ public final class Adapter implements AutoCloseable {
         positions = builder.positions + inserted;
     }
 
-    public static Builder builder(String name) {
-        return new Builder(name);
+    /** @param device of the model: the parameters will be there */
+    public static Builder builder(String name, Device device) {
+        return new Builder(name, device);
     }
 
     public String name() {
@@ -122,18 +124,21 @@ public final class Adapter implements AutoCloseable {
     /** Collects a method's claims. */
     public static final class Builder {
         private final String name;
+        private final Device device;
         private int positions;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
 
-        private Builder(String name) {
+        private Builder(String name, Device device) {
             if (name.isBlank()) {
                 throw new IllegalArgumentException("an adapter needs a name");
             }
             this.name = name;
+            this.device = device;
         }
 
         public Builder parameter(Parameter parameter) {
+            parameter.moveTo(device);
             if (parameters.putIfAbsent(parameter.path(), parameter) != null) {
                 throw new IllegalStateException("an adapter has each parameter once: " + parameter.path());
             }

@@ -4,6 +4,7 @@ import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 
 /**
  * A trained tensor: a float32 leaf of autograd, known by its path everywhere (optimiser, checkpoints, files). The path is
@@ -13,7 +14,7 @@ import org.peft4j.nn.Tensors;
 public final class Parameter implements AutoCloseable {
     private final String path;
     private final String group;
-    private final Tensor value;
+    private Tensor value;
 
     private Parameter(String path, String group, Tensor value) {
         this.path = path;
@@ -34,6 +35,15 @@ public final class Parameter implements AutoCloseable {
 
     public String group() {
         return group;
+    }
+
+    /** Takes the values to a device, before anybody has seen them. */
+    void moveTo(Device device) {
+        if (!Device.of(value).equals(device)) {
+            Tensor there = Scopes.owned(() -> device.move(value.detach()).requires_grad_(true));
+            value.close();
+            value = there;
+        }
     }
 
     /** The float32 values; the same tensor for life, changed in place by the optimiser. */

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.ops.Device;
 
 /** What a model offers to methods. Lists are in the model's order. Immutable. */
 public final class Points {
@@ -19,9 +20,10 @@ public final class Points {
     private final List<Point<?>> all;
     private final Map<String, TensorPoint> tensors;
     private final List<String> fresh;
+    private final Device device;
 
     /**
-     * Of a model; what it offers beside these, {@link #and} adds.
+     * Of a model on the CPU; {@link #on} says another device, what it offers beside these {@link #and} adds.
      *
      * @param modelType {@code model_type} of its config, such as {@code bert}
      * @param architecture class of Hugging Face that it equals, such as {@code BertForSequenceClassification}; for messages
@@ -44,7 +46,16 @@ public final class Points {
             List<KeyValuePoint> keyValues,
             Map<String, TensorPoint> tensors,
             List<String> fresh) {
-        this(modelType, architecture, hiddenSize, layers, queryHeads, joined(linears, keyValues), tensors, fresh);
+        this(
+                modelType,
+                architecture,
+                hiddenSize,
+                layers,
+                queryHeads,
+                joined(linears, keyValues),
+                tensors,
+                fresh,
+                Device.CPU);
     }
 
     private Points(
@@ -55,7 +66,8 @@ public final class Points {
             long queryHeads,
             Collection<? extends Point<?>> all,
             Map<String, TensorPoint> tensors,
-            List<String> fresh) {
+            List<String> fresh,
+            Device device) {
         this.modelType = modelType;
         this.architecture = architecture;
         this.hiddenSize = hiddenSize;
@@ -64,11 +76,18 @@ public final class Points {
         this.all = List.copyOf(all);
         this.tensors = Collections.unmodifiableMap(new LinkedHashMap<>(tensors));
         this.fresh = List.copyOf(fresh);
+        this.device = device;
     }
 
     /** These and more: sublayers, embeddings, the front of the sequence. */
     public Points and(Collection<? extends Point<?>> more) {
-        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, joined(all, more), tensors, fresh);
+        return new Points(
+                modelType, architecture, hiddenSize, layers, queryHeads, joined(all, more), tensors, fresh, device);
+    }
+
+    /** The same of a model on a device. */
+    public Points on(Device where) {
+        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, where);
     }
 
     /** These and those of a head, which gives the whole its name in transformers. */
@@ -85,7 +104,8 @@ public final class Points {
                 queryHeads,
                 joined(all, head.all),
                 allTensors,
-                allFresh);
+                allFresh,
+                device);
     }
 
     private static List<Point<?>> joined(Collection<? extends Point<?>> some, Collection<? extends Point<?>> more) {
@@ -112,6 +132,11 @@ public final class Points {
 
     public long queryHeads() {
         return queryHeads;
+    }
+
+    /** Where the model computes, and what is trained of it has to be. */
+    public Device device() {
+        return device;
     }
 
     /** Every point of a kind, tensors aside. */

@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.function.ToIntBiFunction;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 
 /**
  * Which rows of each sequence somebody reads behind a block: a run of neighbouring ones. What nobody reads is not computed.
@@ -142,6 +143,6 @@ public final class ReadRows {
                 rows[n++] = all.begin(s) + i;
             }
         }
-        return h.index_select(0, Tensors.ofLongs(rows, n));
+        return h.index_select(0, Tensors.ofLongs(Device.of(h), rows, n));
     }
 }

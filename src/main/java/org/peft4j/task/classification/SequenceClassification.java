@@ -29,6 +29,7 @@ import org.peft4j.model.HeadOptions;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.ops.Device;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
@@ -150,9 +151,9 @@ final class SequenceClassification implements Task<ClassExample> {
             Tensor logits = head.forward(h, head.reads().packing(context), context);
             return switch (problem) {
                 case SINGLE_LABEL ->
-                    torch.cross_entropy_loss(logits, classes(batch), new TensorOptional(), SUM, IGNORED, 0);
-                case REGRESSION -> logits.sub(values(batch)).square().sum();
-                case MULTI_LABEL -> multiLabelLoss(logits, values(batch));
+                    torch.cross_entropy_loss(logits, classes(batch, Device.of(logits)), new TensorOptional(), SUM, IGNORED, 0);
+                case REGRESSION -> logits.sub(values(batch, Device.of(logits))).square().sum();
+                case MULTI_LABEL -> multiLabelLoss(logits, values(batch, Device.of(logits)));
             };
         });
     }
@@ -163,18 +164,18 @@ final class SequenceClassification implements Task<ClassExample> {
         return z.clamp_min(new Scalar(0.0)).sub(z.mul(y)).add(tail).sum();
     }
 
-    private static Tensor classes(Batch<ClassExample> batch) {
+    private static Tensor classes(Batch<ClassExample> batch, Device device) {
         long[] classes =
                 batch.examples().stream().mapToLong(ClassExample::label).toArray();
-        return Tensors.ofLongs(classes, classes.length);
+        return Tensors.ofLongs(device, classes, classes.length);
     }
 
-    private Tensor values(Batch<ClassExample> batch) {
+    private Tensor values(Batch<ClassExample> batch, Device device) {
         float[] values = new float[batch.examples().size() * outputs];
         for (int i = 0; i < batch.examples().size(); i++) {
             System.arraycopy(batch.examples().get(i).values(), 0, values, i * outputs, outputs);
         }
-        return Tensors.ofFloats(values, batch.examples().size(), outputs);
+        return Tensors.ofFloats(device, values, batch.examples().size(), outputs);
     }
 
     @Override

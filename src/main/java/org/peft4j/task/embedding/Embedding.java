@@ -29,6 +29,7 @@ import org.peft4j.nn.SentenceVectors;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Device;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
@@ -193,12 +194,12 @@ final class Embedding implements Task<EmbeddedExample> {
                 }
                 Tensor cosines =
                         texts.mul(positives).sum(new long[] {1}, false, new org.bytedeco.pytorch.ScalarTypeOptional());
-                return cosines.sub(Tensors.ofFloats(scores, pairs)).square().sum();
+                return cosines.sub(Tensors.ofFloats(Device.of(cosines), scores, pairs)).square().sum();
             }
             Tensor scores = texts.matmul(positives.t()).mul(new Scalar(config.scale()));
             long[] right = IntStream.range(0, pairs).asLongStream().toArray();
             return torch.cross_entropy_loss(
-                    scores, Tensors.ofLongs(right, pairs), new TensorOptional(), SUM, IGNORED, 0);
+                    scores, Tensors.ofLongs(Device.of(scores), right, pairs), new TensorOptional(), SUM, IGNORED, 0);
         });
     }
 

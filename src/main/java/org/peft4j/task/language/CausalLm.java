@@ -29,6 +29,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Device;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
@@ -189,7 +190,7 @@ final class CausalLm implements Task<LanguageExample> {
         if (n == 0) {
             return new Losses(null, packing);
         }
-        Tensor telling = n == most ? h : h.index_select(0, Tensors.ofLongs(rows, n));
+        Tensor telling = n == most ? h : h.index_select(0, Tensors.ofLongs(Device.of(h), rows, n));
         return new Losses(((LanguageHead) head).losses(telling, Tensors.ofLongs(labels, n), packing, context), packing);
     }
 

@@ -29,6 +29,7 @@ import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
@@ -143,7 +144,7 @@ final class TokenClassification implements Task<TaggedExample> {
                 }
             }
             return torch.cross_entropy_loss(
-                    logits, Tensors.ofLongs(targets, targets.length), new TensorOptional(), SUM, IGNORED, 0);
+                    logits, Tensors.ofLongs(Device.of(logits), targets, targets.length), new TensorOptional(), SUM, IGNORED, 0);
         });
     }
 

@@ -36,6 +36,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Device;
 import org.peft4j.optim.AdamW;
 import org.peft4j.optim.ParameterGroup;
 
@@ -167,7 +168,7 @@ class DecoderTasksTest {
     void whateverIsSavedAsAWholeIsTrained(String name) throws IOException {
         Fixtures.Sentences texts = Fixtures.sentences(DecoderFixtures.expected(name));
         try (HeadedModel model = DecoderFixtures.open(name, HeadKind.LANGUAGE, 0)) {
-            Adapter.Builder builder = Adapter.builder("saved");
+            Adapter.Builder builder = Adapter.builder("saved", Device.CPU);
             model.points().tensors().forEach((path, point) -> {
                 if (path.contains(".experts.")) {
                     assertThatThrownBy(() -> SavedModules.copy(point, "saved"))

@@ -13,6 +13,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** Claims of two adapters (or one) that cannot hold for the same rows are refused before anything is computed. */
@@ -36,7 +37,7 @@ class ConflictsTest {
     }
 
     private Adapter adapter(String name, Consumer<Adapter.Builder> claims) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, Device.CPU);
         claims.accept(builder);
         Adapter adapter = builder.build();
         made.add(adapter);

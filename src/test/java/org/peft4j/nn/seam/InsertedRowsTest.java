@@ -8,6 +8,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** Rows that adapters insert before texts: where they stand, which positions they take, and how they get gradients. */
@@ -21,7 +22,7 @@ class InsertedRowsTest {
     /** An adapter that inserts one row for each value. */
     private static Adapter inserting(String name, int prefix, float... values) {
         Parameter rows = Parameter.of("prompt", "prompt", () -> Tensors.ofFloats(values, values.length, 1));
-        return Adapter.builder(name)
+        return Adapter.builder(name, Device.CPU)
                 .parameter(rows)
                 .positions(prefix)
                 .claim(FRONT, new InsertedRows() {

@@ -62,7 +62,7 @@ public final class BitFitMethod implements Method<BitFitConfig> {
     }
 
     private static Adapter.Builder build(String name, BitFitConfig config, Points points) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         SavedModules.claim(builder, points, config.modulesToSave());
         for (TensorPoint bias : biases(config, points)) {
             if (!builder.claims(bias)) {

@@ -65,7 +65,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     }
 
     private static Adapter.Builder build(String name, BottleneckConfig config, Points points, long seed) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         for (SublayerPoint point : sites(points)) {
             Bottleneck bottleneck = Bottleneck.fresh(point, config, seed);
             bottleneck.parameters().forEach(builder::parameter);

@@ -28,6 +28,7 @@ import org.peft4j.nn.seam.OutputScale;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Device;
 
 /** (IA)³: {@code y = l ∘ (W x + b)}, or {@code y = W (l ∘ x) + b} (Liu et al. 2022; Hugging Face PEFT). */
 public final class Ia3Method implements Method<Ia3Config> {
@@ -86,12 +87,12 @@ public final class Ia3Method implements Method<Ia3Config> {
     }
 
     private static Adapter.Builder build(String name, Ia3Config config, List<Site> sites, Points points) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         for (Site site : sites) {
             Parameter factors = Parameter.of(
                     site.point().path() + FACTORS,
                     GROUP,
-                    () -> torch.ones(site.shape(), Tensors.options(ScalarType.Float)));
+                    () -> torch.ones(site.shape(), Device.CPU.options(ScalarType.Float)));
             builder.parameter(factors);
             if (site.input()) {
                 builder.claim(site.point(), (InputScale) () -> factors.value().view(-1));

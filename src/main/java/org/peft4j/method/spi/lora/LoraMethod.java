@@ -111,7 +111,7 @@ public final class LoraMethod implements Method<LoraConfig> {
 
     private static Adapter.Builder build(
             String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         sites.forEach(site -> site.claim(builder, config, seed));
         for (TensorPoint bias : biases(config, sites, points)) {
             if (!builder.claims(bias)) {

@@ -56,7 +56,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
 
     @Override
     public Adapter attach(String name, PrefixConfig config, Points points, long seed) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         PrefixTable table = config.projection()
                 ? projected(builder, config, points, seed)
                 : direct(builder, config.virtualTokens(), config.init(), points, seed);
@@ -145,7 +145,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
             notes.add("the prefix was trained through a projection that its file does not hold; further training"
                     + " changes the keys and values themselves");
         }
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         PrefixFiles.checkModel(file, points);
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PREFIX, points);
         PrefixTable table = direct(builder, config.virtualTokens(), InitPrefix.ZERO, points, 0);

@@ -68,7 +68,7 @@ public final class PTuningMethod implements Method<PTuningConfig> {
         Layer first = layer("mlp_head.0", inner, width, seed);
         Layer second = layer("mlp_head.2", inner, inner, seed);
         Layer third = layer("mlp_head.4", width, inner, seed);
-        Adapter.Builder builder = Adapter.builder(name).parameter(embedding);
+        Adapter.Builder builder = Adapter.builder(name, points.device()).parameter(embedding);
         for (Layer layer : List.of(first, second, third)) {
             builder.parameter(layer.weight()).parameter(layer.bias());
         }

@@ -28,6 +28,7 @@ import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.TokenRows;
+import org.peft4j.ops.Device;
 
 /**
  * Rows of some tokens in the embedding table (Hugging Face PEFT's TRAINABLE_TOKENS): {@code trainable_tokens_delta} [k, C] holds
@@ -75,13 +76,13 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
     }
 
     private static Adapter.Builder build(String name, TrainableTokensConfig config, Points points) {
-        Adapter.Builder builder = Adapter.builder(name);
+        Adapter.Builder builder = Adapter.builder(name, points.device());
         for (EmbeddingPoint table : tables(config, points)) {
             TensorPoint frozen = points.tensors().get(table.path() + ".weight");
             Parameter rows = Parameter.of(
                     table.path() + ROWS,
                     GROUP,
-                    () -> frozen.value().index_select(0, indexes(config)).to(ScalarType.Float));
+                    () -> frozen.value().index_select(0, indexes(config, points.device())).to(ScalarType.Float));
             builder.parameter(rows);
             builder.claim(
                     table,
@@ -92,8 +93,9 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
         return builder;
     }
 
-    private static Tensor indexes(TrainableTokensConfig config) {
+    private static Tensor indexes(TrainableTokensConfig config, Device device) {
         return Tensors.ofInts(
+                device,
                 config.tokens().stream().mapToInt(Integer::intValue).toArray());
     }
 
@@ -210,7 +212,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
                             points,
                             value -> value.index_copy(
                                     0,
-                                    Tensors.ofLongs(indexes, indexes.length),
+                                    Tensors.ofLongs(points.device(), indexes, indexes.length),
                                     rows.rows().value().detach())));
         });
         return changed;

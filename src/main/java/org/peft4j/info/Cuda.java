@@ -1,0 +1,52 @@
+package org.peft4j.info;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.javacpp.Loader;
+import org.bytedeco.pytorch.global.torch;
+import org.peft4j.ops.Ops;
+
+/** What of CUDA is here, and what is missing. */
+final class Cuda {
+    private static final double GIGABYTE = 1e9;
+
+    private Cuda() {}
+
+    /** Facts by name, in the order to print them. */
+    static Map<String, String> facts() {
+        Map<String, String> facts = new LinkedHashMap<>();
+        List<Ops.CudaDevice> cards = Ops.cudaDevices();
+        String missing = Ops.missingCuda();
+        facts.put("CUDA", missing.isEmpty() ? cards.size() + (cards.size() == 1 ? " card" : " cards") : "none: " + missing);
+        if (!cards.isEmpty()) {
+            facts.put("CUDA of the driver", cards.get(0).versions().driver());
+            facts.put("CUDA of our kernels", cards.get(0).versions().runtime());
+        }
+        facts.put("libtorch for CUDA", libtorch());
+        for (Ops.CudaDevice card : cards) {
+            facts.put(
+                    "cuda:" + card.index(),
+                    String.format(
+                            java.util.Locale.ROOT,
+                            "%s, compute capability %s, %.1f of %.1f GB free",
+                            card.name(),
+                            card.computeCapability(),
+                            card.memory().freeBytes() / GIGABYTE,
+                            card.memory().totalBytes() / GIGABYTE));
+        }
+        return facts;
+    }
+
+    /** The GPU preset falls back to its CPU build without a word; here is the word. */
+    private static String libtorch() {
+        String gpu = Loader.getPlatform() + "-gpu";
+        if (torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null) {
+            return "not here: its jar is the one for CPUs; org.bytedeco:pytorch with classifier " + gpu + " is the other";
+        }
+        return torch.cuda_is_available()
+                ? "loaded"
+                : "its jar is here, but it computes on the CPU: it found no driver, no card, or not CUDA's own libraries"
+                        + " (org.bytedeco:cuda with classifier " + Loader.getPlatform() + "-redist brings those)";
+    }
+}

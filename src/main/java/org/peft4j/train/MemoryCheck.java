@@ -1,0 +1,93 @@
+package org.peft4j.train;
+
+import java.util.List;
+import java.util.Locale;
+import org.peft4j.config.Dtype;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.error.DeviceException;
+import org.peft4j.io.ModelDirectory;
+import org.peft4j.io.safetensors.TensorLocation;
+import org.peft4j.model.CardMemory;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.ModelOptions;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Points;
+import org.peft4j.ops.Device;
+import org.peft4j.ops.Devices;
+
+/** Refuses what cannot fit on a card before it is tried. Of the CPU's memory nobody knows how much there is: swap, other processes. */
+final class MemoryCheck {
+    private static final double GIGABYTE = 1e9;
+
+    private MemoryCheck() {}
+
+    /**
+     * Before a model is opened: whether its weights fit.
+     *
+     * @throws DeviceException if they do not
+     */
+    static void ofModel(ModelDirectory directory, ModelOptions options) {
+        if (options.device().isCpu()) {
+            return;
+        }
+        long numbers = 0;
+        for (TensorLocation location : directory.tensors().values()) {
+            numbers += location.info().shape().stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
+        }
+        long bytes = numbers * options.elementSize();
+        long free = Devices.freeBytes(options.device());
+        if (bytes > free) {
+            throw new DeviceException(
+                    String.format(
+                            Locale.ROOT,
+                            "the model's weights need %.1f GB on %s, of which %.1f GB are free; %s, or choose another device",
+                            bytes / GIGABYTE,
+                            options.device(),
+                            free / GIGABYTE,
+                            options.elementSize() > Short.BYTES
+                                    ? "dtype bfloat16 needs half of it"
+                                    : "close what else is open there"),
+                    null);
+        }
+    }
+
+    /**
+     * Before the first step: whether a run fits.
+     *
+     * @throws DeviceException if it does not; the message says what would
+     */
+    static void ofRun(LoadedRun<?> run) {
+        Device device = run.model.model().device();
+        if (device.isCpu()) {
+            return;
+        }
+        TrainingConfig training = run.config.training();
+        int element = run.config.model().dtype() == Dtype.FLOAT32 ? Float.BYTES : Short.BYTES;
+        MemoryNeed need = MemoryNeed.of(
+                sizes(run.model.points()),
+                CardMemory.toCome(run.model.model()),
+                run.adapter.elements(),
+                element,
+                run.task.headKind() == HeadKind.LANGUAGE);
+        MemoryNeed.Batch batch = new MemoryNeed.Batch(
+                run.batches.mostTokens(),
+                run.batches.longest(),
+                training.batchTokens() > 0,
+                training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
+        long free = Devices.freeBytes(device);
+        if (need.total(batch.tokens(), batch.recomputed()) > free) {
+            throw new DeviceException(need.refusal(batch, free, device.toString()), null);
+        }
+    }
+
+    private static MemoryNeed.Sizes sizes(Points points) {
+        List<LinearPoint> linears =
+                points.linears().stream().filter(point -> !point.head()).toList();
+        return new MemoryNeed.Sizes(
+                points.layers(),
+                points.hiddenSize(),
+                linears.stream().mapToLong(LinearPoint::out).sum() / points.layers(),
+                linears.stream().mapToLong(LinearPoint::in).max().orElse(0),
+                points.queryHeads());
+    }
+}

@@ -1,0 +1,135 @@
+package org.peft4j.train;
+
+import java.util.Locale;
+
+/**
+ * What a run takes of a card's memory, in bytes, as arithmetic says before anything is computed. Activations are estimated on the
+ * high side: what autograd keeps if every layer's output is kept.
+ *
+ * @param weights the frozen tensors that are not on the card yet
+ * @param adapter trained numbers with their gradients, the optimiser's two moments, and the copy that products read
+ * @param perToken what a token leaves for backward, all blocks together
+ * @param perTokenOfBlock what it leaves in one block
+ * @param perBlockInput the input of a block, all that is kept where blocks are computed again
+ * @param head the logits of some rows and their like, whatever the batch is
+ */
+record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBlock, long perBlockInput, long head) {
+    private static final double GIGABYTE = 1e9;
+
+    /** A number of an adapter: itself, its gradient and two moments in float32. */
+    static final int BYTES_OF_TRAINED = 4 * Float.BYTES;
+
+    /** The most bytes of logits at a time (native/token_losses.h), and as many for their gradient. */
+    static final long HEAD = 2L * (256 << 20);
+
+    /**
+     * The sizes of a model, from which its activations follow.
+     *
+     * @param layers number of blocks
+     * @param width of the rows between them
+     * @param outputs of all linear layers of a block together
+     * @param inner the widest input of a linear layer
+     * @param heads query heads
+     */
+    record Sizes(int layers, long width, long outputs, long inner, long heads) {}
+
+    /**
+     * The need of a run.
+     *
+     * @param weights bytes of frozen tensors that have to come to the card
+     * @param trained how many numbers are trained
+     * @param element bytes of a number of the activations
+     * @param language whether a language model's loss stands at the end
+     */
+    static MemoryNeed of(Sizes sizes, long weights, long trained, int element, boolean language) {
+        // outputs; inputs of two norms, and what comes out of them; what the MLP's last layer reads; the log-sum-exp of attention
+        long block = element * (sizes.outputs() + 4 * sizes.width() + sizes.inner()) + Float.BYTES * sizes.heads();
+        return new MemoryNeed(
+                weights,
+                trained * (BYTES_OF_TRAINED + element),
+                block * sizes.layers(),
+                block,
+                element * sizes.width() * sizes.layers(),
+                language ? HEAD : 0);
+    }
+
+    /** Bytes for so many tokens at once. */
+    long total(long tokens, boolean recomputed) {
+        return fixed() + tokens * ofToken(recomputed);
+    }
+
+    private long fixed() {
+        return weights + adapter + head;
+    }
+
+    private long ofToken(boolean recomputed) {
+        // The backward of a block holds gradients of about as much as the block has kept.
+        return recomputed ? perBlockInput + 2 * perTokenOfBlock : perToken + perTokenOfBlock;
+    }
+
+    /** The most tokens at once for which these bytes are enough; 0 or less: not even one. */
+    long tokensIn(long bytes, boolean recomputed) {
+        return bytes < fixed() ? 0 : (bytes - fixed()) / ofToken(recomputed);
+    }
+
+    /**
+     * Why the run does not fit, and what would.
+     *
+     * @param batch what it wants at once
+     * @param free bytes that the card has
+     * @param device its name
+     */
+    String refusal(Batch batch, long free, String device) {
+        StringBuilder text = new StringBuilder(String.format(
+                Locale.ROOT,
+                "the run needs about %s on %s, of which %s are free: weights %s, the adapter with its optimiser %s, a step of %,d"
+                        + " tokens %s",
+                gigabytes(total(batch.tokens(), batch.recomputed())),
+                device,
+                gigabytes(free),
+                gigabytes(weights),
+                gigabytes(adapter),
+                batch.tokens(),
+                gigabytes(total(batch.tokens(), batch.recomputed()) - weights - adapter)));
+        String way = wayOut(batch, free);
+        return text.append(way.isEmpty() ? "; not even one text fits: try dtype bfloat16, a smaller task.max_length or another card"
+                        : "; " + way + " would fit")
+                .toString();
+    }
+
+    /**
+     * What a run wants at once.
+     *
+     * @param tokens of its largest micro-batch
+     * @param longest tokens of its longest text
+     * @param byTokens whether batches are counted in tokens ({@code batch_tokens}), not in rows
+     * @param recomputed whether blocks are computed again ({@code checkpointing: block})
+     */
+    record Batch(long tokens, long longest, boolean byTokens, boolean recomputed) {}
+
+    private String wayOut(Batch batch, long free) {
+        String smaller = smaller(batch, tokensIn(free, batch.recomputed()));
+        if (batch.recomputed()) {
+            return smaller;
+        }
+        long recomputed = tokensIn(free, true);
+        String again = recomputed >= batch.tokens()
+                ? "training.checkpointing: block"
+                : smaller.isEmpty() && recomputed >= batch.longest()
+                        ? "training.checkpointing: block with " + smaller(batch, recomputed)
+                        : "";
+        return smaller.isEmpty() || again.isEmpty() ? smaller + again : smaller + " or " + again;
+    }
+
+    /** The batch that has at most so many tokens; empty: not even the longest text fits. */
+    private static String smaller(Batch batch, long tokens) {
+        if (tokens < batch.longest()) {
+            return "";
+        }
+        return batch.byTokens() ? "training.batch_tokens " + tokens : "training.batch_size " + tokens / batch.longest();
+    }
+
+    private static String gigabytes(long bytes) {
+        return String.format(Locale.ROOT, "%.1f GB", bytes / GIGABYTE);
+    }
+}

@@ -1,0 +1,134 @@
+package org.peft4j;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.DataConfig;
+import org.peft4j.config.Dtype;
+import org.peft4j.config.ModelConfig;
+import org.peft4j.config.RunConfig;
+import org.peft4j.config.TrainingConfig;
+import org.peft4j.error.TrainingException;
+import org.peft4j.io.AdapterFiles;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.run.RunResult;
+import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
+
+/** Steps of a card are begun before the one before is known; all are told, in order, and what is saved is what was told. */
+@Tag(HostDevices.TAG)
+class CardStepsTest {
+    private static final Path ROWS = Fixtures.ROOT.resolve("loss-parity/tiny/rows.jsonl");
+
+    @TempDir
+    Path directory;
+
+    private RunConfig run(String name, String device, Dtype dtype, TrainingConfig training) {
+        return RunConfig.builder()
+                .model(ModelConfig.of(Fixtures.TINY_LLAMA)
+                        .withDevice(device)
+                        .withDtype(dtype)
+                        .withDropout(ModelConfig.Dropout.OFF))
+                .task(CausalLmConfig.defaults().withMaxLength(24))
+                .data(new DataConfig(ROWS, null))
+                .method(LoraConfig.builder().r(4).build())
+                .training(training)
+                .output(directory.resolve(name))
+                .build();
+    }
+
+    private static TrainingConfig.Builder training(int steps) {
+        return TrainingConfig.builder().maxSteps(steps).batchSize(2).learningRate(1e-2);
+    }
+
+    private static List<StepMetrics> steps(RunConfig run) throws Exception {
+        List<StepMetrics> steps = new ArrayList<>();
+        Trainer.train(run, false, new TrainListener() {
+            @Override
+            public void step(StepMetrics metrics, long totalSteps) {
+                steps.add(metrics);
+            }
+        });
+        return steps;
+    }
+
+    @Test
+    void everyStepIsToldInOrderWithTheCpusNumbers() throws Exception {
+        TrainingConfig training = training(5).saveEvery(2).build();
+        List<StepMetrics> card = steps(run("card", "cuda:1", Dtype.FLOAT32, training));
+        List<StepMetrics> cpu = steps(run("cpu", "cpu", Dtype.FLOAT32, training));
+        assertThat(card).extracting(StepMetrics::step).containsExactly(1L, 2L, 3L, 4L, 5L);
+        for (int i = 0; i < 5; i++) {
+            assertThat(card.get(i).loss()).isCloseTo(cpu.get(i).loss(), within(1e-4));
+            assertThat(card.get(i).gradNorm()).isCloseTo(cpu.get(i).gradNorm(), within(1e-3));
+            assertThat(card.get(i).learningRates()).isEqualTo(cpu.get(i).learningRates());
+            assertThat(card.get(i).speed().tokens()).isEqualTo(cpu.get(i).speed().tokens());
+        }
+        assertThat(Files.readAllLines(directory.resolve("card/metrics.jsonl"))).hasSize(5);
+    }
+
+    private static org.assertj.core.data.Offset<Double> within(double distance) {
+        return org.assertj.core.api.Assertions.within(distance);
+    }
+
+    /** Each step reads its loss and its norm, and nothing else, wherever it stands. */
+    @Test
+    void aStepMoreIsTwoWaitsMore() throws Exception {
+        steps(run("warm", "cuda:1", Dtype.FLOAT32, training(2).build()));
+        HostDevices.recordCallsFor(1);
+        steps(run("few", "cuda:1", Dtype.FLOAT32, training(2).build()));
+        long few = waits();
+        HostDevices.recordCallsFor(1);
+        steps(run("more", "cuda:1", Dtype.FLOAT32, training(4).build()));
+        assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * 2);
+        assertThat(HostDevices.wrongCalls()).isEmpty();
+    }
+
+    private static long waits() {
+        return HostDevices.waits().values().stream().mapToLong(Long::longValue).sum();
+    }
+
+    @Test
+    void aLossThatIsNotFiniteLeavesTheAdapterThatWasSaved() throws Exception {
+        TrainingConfig training =
+                training(20).learningRate(1e30).maxGradNorm(0).saveEvery(1).build();
+        RunConfig run = run("lost", "cuda:1", Dtype.FLOAT32, training);
+        assertThatThrownBy(() -> steps(run))
+                .isInstanceOf(TrainingException.class)
+                .hasMessageContainingAll("not finite", "step", "What was saved is the adapter of an earlier step");
+        if (Files.exists(run.output())) {
+            AdapterFiles.read(run.output()).tensors().forEach((name, tensor) -> {
+                for (float value : tensor.toFloats()) {
+                    assertThat(value).as(name).isFinite();
+                }
+            });
+        }
+    }
+
+    @Test
+    void float16LeavesStepsOutWhoseGradientsOverflow() throws Exception {
+        RunConfig run = run("half", "cuda:1", Dtype.FLOAT16, training(6).build());
+        List<StepMetrics> steps = new ArrayList<>();
+        RunResult result = Trainer.train(run, false, new TrainListener() {
+            @Override
+            public void step(StepMetrics metrics, long totalSteps) {
+                steps.add(metrics);
+            }
+        });
+        List<StepMetrics> cpu = steps(run("single", "cpu", Dtype.FLOAT32, training(6).build()));
+        assertThat(steps.get(0).loss()).isCloseTo(cpu.get(0).loss(), within(1e-2));
+        long leftOut = steps.stream().filter(step -> step.gradNorm() == 0).count();
+        assertThat(result.message() == null ? "0 of 6 steps" : result.message()).startsWith(leftOut + " of 6 steps");
+        assertThat(leftOut).isLessThan(6);
+        assertThat(Map.of("status", result.status())).containsEntry("status", RunResult.Status.FINISHED);
+    }
+}
