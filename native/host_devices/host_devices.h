@@ -14,6 +14,7 @@ What a card would let pass, or show late, is seen at once:
     operands  an operation of libtorch on tensors of two devices is refused, as libtorch's CUDA operations refuse it.
     memory    what tensors of a card hold is counted for it, not for the CPU, and more than it has is libtorch's OutOfMemoryError.
               Fresh memory is NaN.
+    numbers   products of float32 round what they multiply to TF32 where libtorch may (allowTF32CuBLAS).
     waiting   operations that would make the host wait for the card are counted.
 */
 #include <c10/core/Device.h>

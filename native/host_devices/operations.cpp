@@ -1,5 +1,6 @@
 /* libtorch's operations on tensors of a card: the CPU's, on the same memory. */
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <c10/core/CPUAllocator.h>
 #include <torch/library.h>
 
@@ -181,6 +182,20 @@ Waited& waited = *new Waited;
 
 thread_local int on_the_card = 0;
 
+// Where an operation of a library of products has its factors.
+std::vector<size_t> factors(const std::string& operation) {
+  static const std::map<std::string, size_t> first = {
+      {"aten::mm", 0}, {"aten::bmm", 0}, {"aten::addmm", 1}, {"aten::addmm_", 1}, {"aten::baddbmm", 1}};
+  const auto found = first.find(operation);
+  return found == first.end() ? std::vector<size_t>{} : std::vector<size_t>{found->second, found->second + 1};
+}
+
+// Numbers of 10 bits behind the point, as NVIDIA's matrix units take them.
+at::Tensor in_tf32(const at::Tensor& t) {
+  constexpr int32_t kHalf = 1 << 12, kKept = ~((1 << 13) - 1);
+  return t.contiguous().view(at::kInt).add(kHalf).bitwise_and(kKept).view(at::kFloat);
+}
+
 bool non_blocking(const c10::OperatorHandle& operation, const torch::jit::Stack& stack, size_t begin) {
   const auto place = operation.schema().argumentIndexWithName("non_blocking");
   return place && stack[begin + *place].isBool() && stack[begin + *place].toBool();
@@ -197,6 +212,12 @@ void by_the_host(const c10::OperatorHandle& operation, torch::jit::Stack* stack)
   if (on_the_card == 0 && operands.waits(non_blocking(operation, *stack, begin))) {
     const std::lock_guard<std::mutex> lock(waited.mutex);
     ++waited.times[name];
+  }
+  if (at::globalContext().allowTF32CuBLAS()) {
+    for (const size_t i : factors(name)) {
+      const at::Tensor factor = (*stack)[begin + i].toTensor();
+      (*stack)[begin + i] = factor.scalar_type() == at::kFloat ? in_tf32(factor) : factor;
+    }
   }
   if (name == "aten::mm") {  // now it is one on a CPU
     (*stack)[begin] = library::left_operand((*stack)[begin].toTensor());

@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
+import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
@@ -79,6 +80,21 @@ class CardRefusalsTest {
                 assertThat(automatic.notes()).anyMatch(note -> note.contains("auto") && note.contains("driver"));
             }
         }
+    }
+
+    /** The switch is one for the process. */
+    @Test
+    void float32AndTf32AtOnce() throws Exception {
+        ModelConfig tf32 = llama("cuda:1").withDtype(Dtype.TF32);
+        try (BaseModel first = BaseModel.open(llama("cuda:0"))) {
+            assertThatThrownBy(() -> BaseModel.open(tf32))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContainingAll("tf32", "float32", "one switch");
+            assertThat(first.device()).isEqualTo("cuda:0");
+        }
+        BaseModel.open(tf32).close();
+        refused("cuda:9", "there are 2");
+        BaseModel.open(llama("cuda:0")).close();
     }
 
     @Test

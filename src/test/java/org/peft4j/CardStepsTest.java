@@ -19,6 +19,8 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.safetensors.SafeTensors;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
@@ -80,6 +82,26 @@ class CardStepsTest {
         return org.assertj.core.api.Assertions.within(distance);
     }
 
+    @Test
+    void mergingOnACardWritesTheCpusModel() throws Exception {
+        RunConfig run = run("adapter", "cuda:1", Dtype.FLOAT32, training(2).build());
+        steps(run);
+        Path cpu = directory.resolve("merged on the cpu");
+        Path card = directory.resolve("merged on a card");
+        Merge.merge(Fixtures.TINY_LLAMA, run.output(), cpu, false);
+        HostDevices.recordCallsFor(1);
+        Merge.merge(Fixtures.TINY_LLAMA, run.output(), card, false, "cuda:1");
+        assertThat(HostDevices.wrongCalls()).isEmpty();
+        Map<String, TensorData> expected = SafeTensors.read(cpu.resolve("model.safetensors"));
+        Map<String, TensorData> found = SafeTensors.read(card.resolve("model.safetensors"));
+        assertThat(found).containsOnlyKeys(expected.keySet());
+        found.forEach((name, tensor) -> assertThat(
+                        Fixtures.maxDifference(tensor.toFloats(), expected.get(name).toFloats()))
+                .as(name)
+                .isLessThan(1e-6));
+        assertThat(card.resolve("config.json")).hasSameTextualContentAs(cpu.resolve("config.json"));
+    }
+
     /** Each step reads its loss and its norm, and nothing else, wherever it stands. */
     @Test
     void aStepMoreIsTwoWaitsMore() throws Exception {
@@ -112,6 +134,17 @@ class CardStepsTest {
                 }
             });
         }
+    }
+
+    /** By tf32 products are rounded, as far as 10 bits behind the point go, and by float32 they are not. */
+    @Test
+    void tf32RoundsProductsAndNothingElse() throws Exception {
+        TrainingConfig training = training(2).build();
+        double exact = steps(run("exact", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
+        double rounded = steps(run("tf32", "cuda:1", Dtype.TF32, training)).get(0).loss();
+        double again = steps(run("again", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
+        assertThat(rounded).isNotEqualTo(exact).isCloseTo(exact, within(exact / 1000));
+        assertThat(again).isEqualTo(exact);
     }
 
     @Test

@@ -27,7 +27,7 @@ final class MemoryTable {
 
     static List<Map<String, Object>> rows(Points points, Adapter adapter, Dtype dtype) {
         boolean widened = points.device().isCpu() && !Ops.hasNativeBfloat16();
-        long element = dtype == Dtype.FLOAT32 || widened ? Float.BYTES : Short.BYTES;
+        long element = widened ? Float.BYTES : dtype.weightBytes();
         long hidden = points.hiddenSize();
         long inner = points.linears().stream()
                 .filter(point -> point.path().contains(".layer.0."))

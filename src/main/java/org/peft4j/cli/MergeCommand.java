@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.peft4j.Merge;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParentCommand;
 
@@ -13,7 +14,7 @@ import picocli.CommandLine.ParentCommand;
         name = "merge",
         description =
                 "Writes a plain Hugging Face model directory whose weights have the adapter in them. Model and adapter"
-                        + " stay as they are.",
+                        + " stay as they are. Computes on the cpu where no --device is given.",
         footer = {
             "  peft4j merge --model models/all-MiniLM-L6-v2 --adapter runs/spam-lora --out models/spam",
         })
@@ -34,13 +35,16 @@ final class MergeCommand implements Callable<Integer> {
     @Option(names = "--overwrite", description = "Replace the directory, with all that is in it.")
     private boolean overwrite;
 
+    @Mixin
+    private DeviceOption device;
+
     @Override
     @SuppressWarnings("try") // stop is there to be closed
     public Integer call() throws IOException {
         Inputs.exists(model, "--model");
         Inputs.exists(adapter, "--adapter");
         try (CleanStop stop = new CleanStop()) {
-            Merge.merge(model, adapter, out, overwrite)
+            Merge.merge(model, adapter, out, overwrite, device.given() == null ? "cpu" : device.given())
                     .forEach(note -> main.err().println("note: " + note));
         }
         main.err().println("wrote the merged model to " + out);

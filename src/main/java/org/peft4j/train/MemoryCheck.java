@@ -2,7 +2,6 @@ package org.peft4j.train;
 
 import java.util.List;
 import java.util.Locale;
-import org.peft4j.config.Dtype;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
 import org.peft4j.io.ModelDirectory;
@@ -62,7 +61,7 @@ final class MemoryCheck {
             return;
         }
         TrainingConfig training = run.config.training();
-        int element = run.config.model().dtype() == Dtype.FLOAT32 ? Float.BYTES : Short.BYTES;
+        int element = run.config.model().dtype().weightBytes();
         MemoryNeed need = MemoryNeed.of(
                 sizes(run.model.points()),
                 CardMemory.toCome(run.model.model()),

@@ -17,6 +17,7 @@ import org.peft4j.model.Models;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Devices;
 import org.peft4j.ops.Ops;
+import org.peft4j.ops.Tf32;
 
 /** A base, where it comes from, and the tokenizer that all share who use it. Safe from many threads. */
 public final class OpenedModel implements AutoCloseable {
@@ -24,13 +25,15 @@ public final class OpenedModel implements AutoCloseable {
     private final ModelDirectory directory;
     private final String hash;
     private final Model model;
+    private final @Nullable Tf32 products;
     private @Nullable TextTokenizer tokenizer;
 
-    private OpenedModel(ModelConfig config, ModelDirectory directory, String hash, Model model) {
+    private OpenedModel(ModelConfig config, ModelDirectory directory, String hash, Model model, @Nullable Tf32 products) {
         this.config = config;
         this.directory = directory;
         this.hash = hash;
         this.model = model;
+        this.products = products;
     }
 
     /** @param seed of what a directory lacks */
@@ -44,7 +47,20 @@ public final class OpenedModel implements AutoCloseable {
                 config.dropout() == ModelConfig.Dropout.CONFIG,
                 seed);
         MemoryCheck.ofModel(directory, options);
-        return new OpenedModel(config, directory, hash, Models.family(directory).open(directory, options));
+        Tf32 products = products(config.dtype(), device);
+        try {
+            Model model = Models.family(directory).open(directory, options);
+            return new OpenedModel(config, directory, hash, model, products);
+        } catch (Throwable e) {
+            if (products != null) {
+                products.close();
+            }
+            throw e;
+        }
+    }
+
+    private static @Nullable Tf32 products(Dtype dtype, Device device) {
+        return device.isCpu() || dtype.weightBytes() < Float.BYTES ? null : Tf32.hold(dtype == Dtype.TF32);
     }
 
     private static ScalarType storage(Dtype dtype, Device device) {
@@ -52,8 +68,12 @@ public final class OpenedModel implements AutoCloseable {
             throw new ConfigException("model.dtype float16 is computed on cards alone, and the device is the cpu; choose bfloat16,"
                     + " which takes as little memory, or float32");
         }
+        if (dtype == Dtype.TF32 && device.isCpu()) {
+            throw new ConfigException("model.dtype tf32 is computed on cards alone, and the device is the cpu; choose float32, which"
+                    + " takes as much memory and is more exact");
+        }
         return switch (dtype) {
-            case FLOAT32 -> ScalarType.Float;
+            case FLOAT32, TF32 -> ScalarType.Float;
             case BFLOAT16 -> ScalarType.BFloat16;
             case FLOAT16 -> ScalarType.Half;
         };
@@ -110,6 +130,9 @@ public final class OpenedModel implements AutoCloseable {
             tokenizer.close();
         }
         model.close();
+        if (products != null) {
+            products.close();
+        }
         Ops.freeKeptBytes(model.device());
     }
 }

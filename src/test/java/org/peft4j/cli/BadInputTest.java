@@ -74,6 +74,7 @@ class BadInputTest {
                 "task=embedding | no column 'positive' | known: label, text",
                 "model.device=cuda:0 | device cuda:0 cannot be used | device cpu computes on the processor",
                 "model.dtype=float16 | float16 is computed on cards alone | choose bfloat16",
+                "model.dtype=tf32 | tf32 is computed on cards alone | choose float32",
                 "labels=[ham, ham] | labels | differ",
                 "training | key=value | training",
                 "training.groups={nonsense: {learning_rate: 1}} | nonsense | parameter group"
