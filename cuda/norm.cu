@@ -99,8 +99,8 @@ template <class T, int V, int Packs, bool Centred>
 __global__ void __launch_bounds__(kForwardThreads) norm_forward(Params p, Dropout dropout) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y, begin = row * p.columns;
   const int columns = row < p.rows ? static_cast<int>(p.columns) : 0;  // lanes without a row take part in sums
-  T *y = static_cast<T*>(p.y) + begin, *kept_z = p.z != nullptr ? static_cast<T*>(p.z) + begin : y;
-  Row<T, V, Packs> x(p.x, begin), residual(p.residual, begin), z(kept_z, 0);
+  T *y = static_cast<T*>(p.y) + row * p.y_stride, *kept_z = p.z != nullptr ? static_cast<T*>(p.z) + begin : y;
+  Row<T, V, Packs> x(p.x, begin), residual(p.residual, row * p.residual_stride), z(kept_z, 0);
   const Row<T, V, 0> bias(p.bias, 0);
   x.load(columns);
   residual.load(columns);
@@ -274,10 +274,10 @@ int forward(const Params& p, cudaStream_t stream) {
   const Dropout dropout = Dropout::of(p.seed, p.threshold);
   constexpr int V = Pack<T>::kSize;
   bool aligned = true;
-  for (const void* tensor :
-       {p.x, p.residual, p.weight, p.bias, static_cast<const void*>(p.y), static_cast<const void*>(p.z)}) {
+  for (const void* tensor : {p.x, p.weight, p.bias, static_cast<const void*>(p.z)}) {
     aligned &= packs(static_cast<const T*>(tensor), p.columns);
   }
+  aligned &= packs(static_cast<const T*>(p.residual), p.residual_stride) && packs(static_cast<const T*>(p.y), p.y_stride);
   const Blocks blocks = blocks_of(p.rows, p.columns, V, kPacks, aligned, kForwardThreads);
   return blocks.in_registers
              ? PEFT4J_LAUNCH((norm_forward<T, V, kPacks, Centred>), blocks.grid, blocks.block, kScratch, stream, p,

@@ -13,12 +13,13 @@ struct Case {
   uint32_t threshold;
   int shift = 0;  // elements that the tensors begin behind a 16-byte boundary
   bool in_place = false;
+  int64_t gap = 0;  // behind the rows of residual and y
   double eps = 1e-5, weight_offset = 0;
 
   std::string what() const {
     return text(rows, " x ", columns, centred ? " layer" : " rms", residual ? " residual" : "", keeps_z ? " z" : "",
                 trained ? " trained" : "", dz_more ? " dz" : "", in_place ? " in place" : "", " threshold ", threshold,
-                " shift ", shift);
+                " shift ", shift, " gap ", gap);
   }
 };
 
@@ -89,6 +90,25 @@ struct Tensor {  // begins `shift` elements behind a boundary
   int shift;
 };
 
+// The rows with gaps behind them, and the rows without.
+Doubles apart(const Doubles& values, int64_t columns, int64_t gap) {
+  Doubles rows;
+  for (size_t row = 0; row < values.size(); row += columns) {
+    rows.insert(rows.end(), values.begin() + row, values.begin() + row + columns);
+    rows.insert(rows.end(), gap, 1e4);
+  }
+  return rows;
+}
+
+template <class T>
+std::vector<T> together(const std::vector<T>& rows, int64_t columns, int64_t gap) {
+  std::vector<T> values;
+  for (size_t row = 0; row < rows.size(); row += columns + gap) {
+    values.insert(values.end(), rows.begin() + row, rows.begin() + row + columns);
+  }
+  return values;
+}
+
 template <class T>
 void check(const Case& c) {
   const std::string what = text("dtype ", kDtype<T>, ' ', c.what());
@@ -99,10 +119,10 @@ void check(const Case& c) {
   const Results rounded =
       plain(c, in, [](double x) { return static_cast<double>(static_cast<float>(T(static_cast<float>(x)))); });
 
-  const Tensor<T> x(in.x, c.shift, "x"), residual(in.residual, c.shift, "residual"),
+  const Tensor<T> x(in.x, c.shift, "x"), residual(apart(in.residual, c.columns, c.gap), c.shift, "residual"),
       weight(in.weight, c.shift, "weight"), bias(in.bias, c.shift, "bias"), dy(in.dy, c.shift, "dy"),
       dz_more(in.dz_more, c.shift, "dz_more");
-  const Tensor<T> y(n, c.shift, "y"), z(n, c.shift, "z"), dz(n, c.shift, "dz"), dx(n, c.shift, "dx");
+  const Tensor<T> y(n + c.rows * c.gap, c.shift, "y"), z(n, c.shift, "z"), dz(n, c.shift, "dz"), dx(n, c.shift, "dx");
   const DeviceBuffer<float> mean(c.rows, "mean"), rstd(c.rows, "rstd"), dscale(reference.dscale.size(), "dscale");
   peft4j_cuda_norm_params p{};
   p.dtype = kDtype<T>;
@@ -120,9 +140,10 @@ void check(const Case& c) {
   p.x = x.data();
   p.residual = c.residual ? residual.data() : nullptr;
   p.y = y.data();
+  p.residual_stride = p.y_stride = c.columns + c.gap;
   p.z = c.in_place ? x.data() : c.keeps_z ? z.data() : nullptr;
   expect_success(what, peft4j_cuda_norm_forward(&p, nullptr));
-  expect_by_rule(what + " y", y.values(), reference.y, rounded.y);
+  expect_by_rule(what + " y", together(y.values(), c.columns, c.gap), reference.y, rounded.y);
   if (p.z != nullptr) {
     expect_by_rule(what + " z", (c.in_place ? x : z).values(), reference.z, rounded.z);
   }
@@ -192,6 +213,16 @@ TEST(normRunsInEveryInstance) {
         check_all({3, 48, centred, true, true, trained, true, 26, shift});
         check_all({2, 2080, centred, false, true, trained, false, 0, shift});
       }
+    }
+  }
+}
+
+TEST(normTakesRowsThatLieApart) {
+  for (const bool centred : {false, true}) {
+    for (const int64_t gap : {8, 3}) {  // by vectors and not
+      Case c{3, 264, centred, true, true, true, true, 26};
+      c.gap = gap;
+      check_all(c);
     }
   }
 }

@@ -326,7 +326,7 @@ PEFT4J_CUDA_API int peft4j_cuda_clip_grad_norm(double* norm, const struct peft4j
 
 /*
 norm: z = dropout(x) + residual;  y = (z - mean)·rstd·(weight + weight_offset) + bias, mean = 0 if not centred. Tensors are
-[rows, columns], contiguous, of dtype; weight and bias [columns], of dtype; statistics float32. In place: a result may be any
+[rows, columns] of dtype, contiguous but for residual and y, whose rows may lie apart; weight and bias [columns], of dtype; statistics float32. In place: a result may be any
 tensor that is read, element by element the same.
 */
 typedef struct {
@@ -338,6 +338,7 @@ typedef struct {
   uint32_t threshold; /* of the dropout of x */
   float *mean, *rstd; /* [rows], written by forward, read by backward; mean only if centred */
   const void *x, *residual; /* forward; residual null: 0 */
+  int64_t residual_stride, y_stride; /* from row to row */
   void *y, *z; /* forward writes y, and z where it is not null; backward reads z */
   const void *dy, *dz_more; /* backward; dz_more: what z's gradient is besides, null: 0 */
   void *dz, *dx; /* backward; dx = mask∘dz; null where not wanted */

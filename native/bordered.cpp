@@ -11,6 +11,7 @@
 #include "lora_plan.h"
 #include "optional.h"
 #include "rank_ops.h"
+#include "rows.h"
 
 namespace peft4j {
 namespace {
@@ -19,19 +20,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr int64_t kAlignment = 8;  // columns: rows of 16-bit numbers stay 16-byte aligned
-
-// How far apart rows of so many columns lie: each begins a line of memory. One that begins within a line shares it with the row before, and
-// both read it.
-int64_t pitch(int64_t columns, at::ScalarType type) {
-  constexpr int64_t kLine = 128;  // bytes
-  const int64_t line = kLine / static_cast<int64_t>(c10::elementSize(type));
-  return (columns + line - 1) / line * line;
-}
-
-// [rows, columns] for numbers and what joins them, as [x | h].
-at::Tensor joined(const at::Tensor& like, int64_t rows, int64_t columns) {
-  return at::empty({rows, pitch(columns, like.scalar_type())}, like.options()).narrow(1, 0, columns);
-}
 
 }  // namespace
 
@@ -131,7 +119,7 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, const at::Te
                     w[0].scalar_type() == x.scalar_type() && w[0].is_contiguous();
   at::Tensor next = w[0];
   if (!is_w) {
-    next = at::zeros({outputs_ + rank, pitch(inputs_ + rank, x.scalar_type())}, x.options()).narrow(1, 0, inputs_ + rank);
+    next = zero_rows(outputs_ + rank, inputs_ + rank, x);
     int64_t row = 0;
     for (const at::Tensor& part : w) {
       next.narrow(0, row, part.size(0)).narrow(1, 0, inputs_).copy_(part);
@@ -180,7 +168,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
                                const std::optional<at::Tensor>& bias, const std::shared_ptr<Plan>& plan) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
-    const at::Tensor x = x_in.contiguous();
+    const at::Tensor x = with_contiguous_rows(x_in);
     const int64_t n = plan->adapters.size(), rows = x.size(0), in = x.size(1), out = plan->weight->out();
     std::vector<Border::Pair> pairs;
     for (int64_t j = 0; j < n; ++j) {
@@ -191,14 +179,22 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const int64_t rank = m.size(1) - in;
     const bool own = plan->gemm != Gemm::kLibrary;  // then x and h need not lie side by side
     at::Tensor xh = x, h;
+    bool beside = false;  // h's memory is x's
     if (!plan->groups.empty()) {
-      const at::Tensor all = own ? at::empty({rows, rank}, x.options()) : joined(x, rows, in + rank);
-      xh = own ? x : all;
-      h = all.narrow(1, all.size(1) - rank, rank);
+      at::Tensor copy;
+      if (own) {
+        h = at::empty({rows, rank}, x.options());
+      } else {
+        const Joined both = join(x, rank);
+        xh = both.all;
+        h = xh.narrow(1, in, rank);
+        beside = both.in_place;
+        copy = beside ? copy : xh.narrow(1, 0, in);
+      }
       const RankSegments segments = segments_of(*plan, place.first, -1, [&](int64_t j) {
         return m.narrow(0, out + place.first[j], factors[j].size(0)).narrow(1, 0, in);
       });
-      lora_shrink(x, segments, own ? at::Tensor() : xh.narrow(1, 0, in), h, true);
+      lora_shrink(x, segments, copy, h, true);
     }
     const at::Tensor w = m.narrow(0, 0, out);
     std::vector<Product> products = {{xh, w.narrow(1, 0, xh.size(1)).t()}};
@@ -207,7 +203,9 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     }
     const at::Tensor y = dual_gemm(products, bias.value_or(at::Tensor()), plan->gemm);
     ctx->saved_data["first"] = place.first;
-    return keep(ctx, {kept_x(x, factors), m, h.defined() ? h.contiguous() : h}, factors, bias, plan, y);
+    const at::Tensor of_backward = kept_x(x, factors);
+    const bool alone = h.defined() && !(beside && of_backward.defined());  // then [x | h] may go
+    return keep(ctx, {of_backward, m, alone ? h.contiguous() : h}, factors, bias, plan, y);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list dys) {
@@ -227,9 +225,15 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
     const bool own = plan.gemm != Gemm::kLibrary, one_product = kept.wants_x && !drops && !plan.groups.empty() && !own;
     at::Tensor dyg = dy, g;
     if (!plan.groups.empty()) {
-      const at::Tensor all = one_product ? joined(dy, rows, out + rank) : at::empty({rows, rank}, dy.options());
-      g = all.narrow(1, one_product ? out : 0, rank);
-      dyg = one_product ? all : dy;
+      at::Tensor copy;
+      if (one_product) {
+        const Joined both = join(dy, rank);
+        dyg = both.all;
+        g = dyg.narrow(1, out, rank);
+        copy = both.in_place ? copy : dyg.narrow(1, 0, out);
+      } else {
+        g = at::empty({rows, rank}, dy.options());
+      }
       for (int64_t part = 0; part + 1 < static_cast<int64_t>(plan.first_column.size()); ++part) {
         const int64_t column = plan.first_column[part], width = plan.first_column[part + 1] - column;
         const auto b_of = [&](int64_t j) {
@@ -237,7 +241,7 @@ struct BorderedLinear : torch::autograd::Function<BorderedLinear> {
         };
         lora_grad_b(dy.narrow(1, column, width),
                     segments_of(plan, first, part, b_of, [&](int64_t j) { return kept.new_db(j); }), h,
-                    one_product ? dyg.narrow(1, column, width) : at::Tensor(), g, part == 0);
+                    copy.defined() ? copy.narrow(1, column, width) : copy, g, part == 0);
       }
     }
     if (kept.wants_any_a()) {

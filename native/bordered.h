@@ -9,6 +9,7 @@ lora_linear over the bordered weight, by libtorch's products; for any device. Wi
                                                                      │   A   │  0  │  R
 so a frozen product and its updates are one product each way.        └───────┴─────┘
 R is rounded up to 8, and rows of M, [x | h] and [dy | g] begin at multiples of 128 bytes.
+Rows of x, and of dy, whose memory has room behind them take h and g there (rows.h); others are copied by who computes h and g.
 Our own product (dual_gemm.h) takes the pairs (x, W), (h, B) and (dy, W), (g, A) where they lie, and masks g·A on its way.
 h and g are 0 for the rows that an adapter does not apply to: a batch may hold the rows of many, until R is more than K/4
 (lora_segments.h).

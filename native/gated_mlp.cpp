@@ -6,6 +6,7 @@
 #include "cpu/kernels.h"
 #include "peft4j.h"
 #include "providers.h"
+#include "rows.h"
 
 namespace peft4j {
 namespace {
@@ -15,10 +16,6 @@ using torch::autograd::variable_list;
 
 constexpr const char* kName = "gated_mlp";
 constexpr const char* kActivations[] = {"silu", "gelu", "gelu_tanh", "relu"};  // in the order of Activation
-
-at::Tensor with_contiguous_rows(const at::Tensor& t) {
-  return t.numel() == 0 || t.stride(1) == 1 ? t : t.contiguous();
-}
 
 // Forward, or with dy backward.
 void run(const at::Tensor& gate, const at::Tensor& up, int64_t activation, const at::Tensor& y, const at::Tensor& dy,
@@ -71,7 +68,7 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor gate = with_contiguous_rows(gate_in), up = with_contiguous_rows(up_in);
-    const at::Tensor y = at::empty(gate.sizes(), gate.options());
+    const at::Tensor y = rows_with_room(gate.size(0), gate.size(1), gate);
     run(gate, up, activation, y, at::Tensor(), at::Tensor(), at::Tensor());
     ctx->save_for_backward({gate, up});
     ctx->saved_data["activation"] = activation;
@@ -86,7 +83,7 @@ struct GatedMlp : torch::autograd::Function<GatedMlp> {
       const at::Tensor &gate = kept[0], &up = kept[1], dy = with_contiguous_rows(gradients[0]);
       // One tensor behind both gradients: the linear group that made gate and up takes it as it is.
       const int64_t columns = gate.size(1);
-      const at::Tensor both = at::empty({gate.size(0), 2 * columns}, gate.options());
+      const at::Tensor both = rows_with_room(gate.size(0), 2 * columns, gate);
       result[0] = both.narrow(1, 0, columns);
       result[1] = both.narrow(1, columns, columns);
       run(gate, up, ctx->saved_data["activation"].toInt(), at::Tensor(), dy, result[0], result[1]);

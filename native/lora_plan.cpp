@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "checks.h"
+#include "rows.h"
 
 namespace peft4j {
 
@@ -88,15 +89,20 @@ at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, int64_t r
                dy[i].storage_offset() == dy[0].storage_offset() + plan.first_column[i];
   }
   const int64_t out = plan.weight->out();
-  if (adjacent && dy[0].stride(0) == out) {
-    return dy[0].as_strided({rows, out}, {out, 1});
+  if (adjacent && (dy[0].stride(0) == out || (on_device(like) && dy[0].stride(0) > out))) {
+    return dy[0].as_strided({rows, out}, {dy[0].stride(0), 1});
   }
   std::vector<at::Tensor> all;
   for (size_t i = 0; i < parts; ++i) {
     all.push_back(dy[i].defined() ? dy[i]
                                   : at::zeros({rows, plan.first_column[i + 1] - plan.first_column[i]}, like.options()));
   }
-  return parts == 1 ? all[0].contiguous() : at::cat(all, 1);
+  if (parts == 1) {
+    return all[0].contiguous();
+  }
+  at::Tensor whole = rows_with_room(rows, out, like);
+  at::cat_out(whole, all, 1);
+  return whole;
 }
 
 std::vector<at::Tensor> parts_of(const Plan& plan, const at::Tensor& y) {

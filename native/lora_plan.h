@@ -62,7 +62,8 @@ std::shared_ptr<Plan> make_plan(const char* operation, const char* name, const a
                                 const std::vector<at::Tensor>& b, at::IntArrayRef place, at::ArrayRef<double> scale,
                                 at::ArrayRef<double> dropout, int64_t seed);
 
-// dy of all parts as one [T, out]: without a copy if they are the views that attention's backward made of one tensor.
+// dy of all parts as one [T, out], on a device with rows that may lie apart: without a copy if they are views of one tensor, as
+// attention's and the gated MLP's backwards make them.
 // Undefined ones count as 0; undefined if all are.
 at::Tensor joined(const Plan& plan, const std::vector<at::Tensor>& dy, int64_t rows);
 

@@ -10,6 +10,7 @@
 #include "lora_plan.h"
 #include "optional.h"
 #include "rank_ops.h"
+#include "rows.h"
 
 namespace peft4j {
 namespace {
@@ -62,7 +63,7 @@ struct SegmentLinear : torch::autograd::Function<SegmentLinear> {
                                const std::optional<at::Tensor>& bias, const std::shared_ptr<Plan>& plan) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
-    const at::Tensor x = x_in.contiguous();
+    const at::Tensor x = with_contiguous_rows(x_in);
     const int64_t n = plan->adapters.size(), in = x.size(1), out = plan->weight->out();
     const at::Tensor *a = factors.data(), *b = a + n;
     const at::Tensor w = plan->weight->bordered(x, {}).m.narrow(0, 0, out).narrow(1, 0, in);

@@ -13,6 +13,7 @@ Kept for backward: z (x itself where nothing is dropped or added), one or two nu
 #include "peft4j.h"
 #include "providers.h"
 #include "reference.h"
+#include "rows.h"
 
 namespace peft4j {
 namespace {
@@ -61,6 +62,7 @@ peft4j_cuda_norm_params for_cuda(const NormParams& p, const at::Tensor& z) {
   c.x = p.x;
   c.residual = p.residual;
   c.y = p.y;
+  c.residual_stride = c.y_stride = p.columns;
   c.z = p.z;
   c.dy = p.dy;
   c.dz_more = p.dz_more;
@@ -109,9 +111,12 @@ struct Norm : torch::autograd::Function<Norm> {
     const bool through = x_in.requires_grad() || trained(residual_in);
     const bool kept = through || weight_in.requires_grad() || trained(bias_in);
     const at::Tensor x = x_in.contiguous(), weight = weight_in.contiguous();
-    const at::Tensor residual = residual_in ? residual_in->contiguous() : at::Tensor();
+    const CudaKernels* const cuda = cuda_kernels(x);
+    const at::Tensor residual = !residual_in   ? at::Tensor()
+                                : cuda != nullptr ? with_contiguous_rows(*residual_in)
+                                                  : residual_in->contiguous();
     const at::Tensor bias = bias_in ? bias_in->contiguous() : at::Tensor();
-    const at::Tensor y = at::empty_like(x);
+    const at::Tensor y = rows_with_room(x.size(0), x.size(1), x);
     const at::Tensor rstd = at::empty({x.size(0)}, x.options().dtype(compute_type(x)));
     const at::Tensor mean = settings.centred ? at::empty_like(rstd) : at::Tensor();
     // Without residual and dropout z is x.
@@ -123,8 +128,10 @@ struct Norm : torch::autograd::Function<Norm> {
     p.bias = bias.defined() ? bias.data_ptr() : nullptr;
     p.y = y.data_ptr();
     p.z = changed && z.defined() ? z.data_ptr() : nullptr;
-    if (const CudaKernels* cuda = cuda_kernels(x)) {
-      const peft4j_cuda_norm_params c = for_cuda(p, x);
+    if (cuda != nullptr) {
+      peft4j_cuda_norm_params c = for_cuda(p, x);
+      c.y_stride = y.stride(0);
+      c.residual_stride = residual.defined() ? residual.stride(0) : 0;
       check_cuda(cuda->norm_forward(x, &c), settings.name(), " of x ", x.sizes());
     } else {
       cpu_kernels().norm_forward(p);

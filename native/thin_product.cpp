@@ -6,13 +6,10 @@
 
 #include "cpu/kernels.h"
 #include "cuda_library.h"
+#include "rows.h"
 
 namespace peft4j::thin {
 namespace {
-
-at::Tensor rows(const at::Tensor& t) {
-  return t.stride(1) == 1 || t.size(1) <= 1 ? t : t.contiguous();
-}
 
 // The kernels' names: h [T, rank] is thin, x [T, columns] wide, m and sum [rank, columns].
 RankParams params(const at::Tensor& x, const at::Tensor& h, const at::Tensor& m) {
@@ -69,19 +66,19 @@ bool takes(const at::Tensor& x, const at::Tensor& w) {
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
   if (!few_outputs(w)) {
-    return rank_expand(rows(x), w.t().contiguous(), bias);
+    return rank_expand(with_contiguous_rows(x), w.t().contiguous(), bias);
   }
-  const at::Tensor y = rank_shrink(rows(x), w.contiguous());
+  const at::Tensor y = rank_shrink(with_contiguous_rows(x), w.contiguous());
   return bias.defined() ? y.add_(bias) : y;
 }
 
 at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& w) {
-  return few_outputs(w) ? rank_expand(rows(dy), w.contiguous(), at::Tensor())
-                        : rank_shrink(rows(dy), w.t().contiguous());
+  return few_outputs(w) ? rank_expand(with_contiguous_rows(dy), w.contiguous(), at::Tensor())
+                        : rank_shrink(with_contiguous_rows(dy), w.t().contiguous());
 }
 
 at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x) {
-  return dy.size(1) <= x.size(1) ? rank_outer(rows(dy), rows(x)) : rank_outer(rows(x), rows(dy)).t().contiguous();
+  return dy.size(1) <= x.size(1) ? rank_outer(with_contiguous_rows(dy), with_contiguous_rows(x)) : rank_outer(with_contiguous_rows(x), with_contiguous_rows(dy)).t().contiguous();
 }
 
 }  // namespace peft4j::thin

@@ -180,6 +180,9 @@ WAYS = {
     "bordered + dropout": (4 + 2 + 4, 2),
 }
 GROUPED = {"bordered, groups share [x | h]": "bordered", "bordered + dropout, groups share [x | h]": "bordered + dropout"}
+# What norms and the gated MLP make has room for h behind each row, and what is brought together for the gradients of a group room for g:
+# nothing is copied there. Attention's output (o's x), and the gradients of o's and down's outputs, are copied.
+COPIED_X, COPIED_DY = {"o"}, {"o", "down"}
 
 
 def linear_ratios(ceilings, r=16):
@@ -192,6 +195,10 @@ def linear_ratios(ceilings, r=16):
         of_k, of_n = WAYS[way]
         inputs = {group: K for _, _, K, group in LAYER_8B}
         ratios[name] = (of_k, of_n, of_k * sum(inputs.values()) + of_n * sum(N for _, N, _, _ in LAYER_8B))
+    of_k, of_n, extra = ratios["bordered, groups share [x | h]"]
+    in_place = 2 * sum(K for group, K in inputs.items() if group not in COPIED_X) + 2 * sum(
+        N for _, N, _, group in LAYER_8B if group not in COPIED_DY)  # fmt: skip
+    ratios["bordered, groups, rows with room"] = (of_k - 2, of_n - 2, extra - in_place)
     longer = sum(2 * r * (N + K) for _, N, K, _ in LAYER_8B) / ceilings.matrix
     return {
         way: (of_k, of_n, 1 + (extra / ceilings.copy + (longer if way.startswith("bordered") else 0)) / frozen)

@@ -129,7 +129,7 @@ def _norm(c, T, C, centred):
     mean, rstd = (c.empty(T, type="float32") for _ in range(2))
     p = c.struct(
         "norm_params", dtype=BFLOAT16, centred=int(centred), rows=T, columns=C, weight=weight, bias=bias if centred else None,
-        eps=1e-5, mean=mean, rstd=rstd, x=x, residual=residual, y=y, z=z, dy=dy, dz_more=more, dz=dz,
+        eps=1e-5, mean=mean, rstd=rstd, x=x, residual=residual, residual_stride=C, y=y, y_stride=C, z=z, dy=dy, dz_more=more, dz=dz,
     )  # fmt: skip
     eager = {}
     if c.torch:
