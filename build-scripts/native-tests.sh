@@ -75,7 +75,7 @@ case $kind in
     ;;
   *)
     build=$root/target/native-${kind//,/-}
-    configure "$build" -DPEFT4J_SANITIZE="$kind" "-DCMAKE_CXX_FLAGS_RELEASE=-O1"
+    configure "$build" -DPEFT4J_SANITIZE="$kind" -DPEFT4J_BUILT="$root/target/native-build" "-DCMAKE_CXX_FLAGS_RELEASE=-O1"
     say "compiling with -fsanitize=$kind"
     ninja -C "$build" --quiet peft4j_native_tests
     # libtorch is not instrumented: containers that it grows look wrong to the address sanitizer, and what it keeps until

@@ -53,12 +53,12 @@ PEFT4J_DEVICE void write_copy(const Tensor& t, int64_t i, const Pack<float, N>& 
 }
 
 __global__ __launch_bounds__(kThreads) void adamw(Many<Tensor> some, Rule rule) {
-  const Chunk chunk = some.chunk(blockIdx.x);
-  const Tensor& t = some.tensor[chunk.tensor];
+  const Share share = some.share(blockIdx.x);
+  const Tensor& t = some.tensor[share.tensor];
   const float decay = static_cast<float>(t.learning_rate * t.weight_decay);
   const float rate = static_cast<float>(t.learning_rate * rule.unbias1);
   const bool aligned = at_16_bytes(t.parameter, t.gradient, t.exp_avg, t.exp_avg_sq);
-  over(chunk, aligned, [&](int64_t i, auto width) {
+  over(share, aligned, [&](int64_t i, auto width) {
     constexpr int N = decltype(width)::value;
     Pack<float, N> p = pack_at<N>(t.parameter + i), m = pack_at<N>(t.exp_avg + i), v = pack_at<N>(t.exp_avg_sq + i);
     const Pack<float, N> g = pack_at<N>(t.gradient + i);
@@ -93,6 +93,6 @@ int peft4j_cuda_adamw(const peft4j_cuda_adamw_tensor* tensors, int64_t count, do
                      static_cast<float>(1 - beta1),    static_cast<float>(beta2),
                      static_cast<float>(1 - beta2),    static_cast<float>(eps)};
   return launch_many(tensors, count, [&](const Many<Tensor>& some, int64_t) {
-    return PEFT4J_LAUNCH(adamw, dim3(some.chunks()), dim3(kThreads), 0, static_cast<cudaStream_t>(stream), some, rule);
+    return PEFT4J_LAUNCH(adamw, dim3(some.shares()), dim3(kThreads), 0, static_cast<cudaStream_t>(stream), some, rule);
   });
 }

@@ -153,11 +153,11 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_keys(const Cal
       continue;
     }
     Sums<M, N> p = {}, ds = {};
-    add_nt(p, k, row, stage.q);
-    add_nt(ds, v, row, stage.dout);
-    differentiate<Rows::kKeys>(p, ds, a, logits, s, head, query, column, stage.rows, stage.rows + Shape::kQueries);
-    add_pn(dv, p, stage.dout, width);
-    add_pn(dk, ds, stage.q, width);
+    add_nt<D>(p, k, row, stage.q, 0);
+    add_nt<D>(ds, v, row, stage.dout, 0);
+    differentiate<RowsAre::kKeys>(p, ds, a, logits, s, head, query, column, stage.rows, stage.rows + Shape::kQueries);
+    add_pn(dv, p, stage.dout, 0, width);
+    add_pn(dk, ds, stage.q, 0, width);
   }
   cp_async_wait<0>();
   __syncthreads();  // the tiles of K and V are free
@@ -210,17 +210,17 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_queries(const 
     const bool busy = s.sees_any(query + row, query + row + 16 * M, column, column + Shape::kColumns);
     Sums<M, N> p = {}, ds = {};
     if (busy) {
-      add_nt(ds, dout, row, v);
+      add_nt<D>(ds, dout, row, v, 0);
     }
     __syncthreads();  // nobody reads V
     copy(next, buffer ^ 1);
     if (!busy) {
       continue;
     }
-    add_nt(p, q, row, own_k);
-    differentiate<Rows::kQueries>(p, ds, a, logits, s, head, query + row, column, rows + row,
+    add_nt<D>(p, q, row, own_k, 0);
+    differentiate<RowsAre::kQueries>(p, ds, a, logits, s, head, query + row, column, rows + row,
                                   rows + Shape::kQueries + row);
-    add_pn(dq, ds, own_k);
+    add_pn(dq, ds, own_k, 0, 0);
   }
   cp_async_wait<0>();
   __syncthreads();  // Q was copied by others, also where no tile was seen

@@ -99,10 +99,10 @@ struct Shared {
   }
 
   PEFT4J_DEVICE static void make_barriers() {  // by one thread
-    mbarrier_init(own_full(), kOwners + kGroup / 32);
+    mbarrier_init(own_full(), kOwners + kWarpgroup / 32);
     for (int i = 0; i < kStages; ++i) {
-      mbarrier_init(stage(i).full, 1 + kGroup / 32);
-      mbarrier_init(stage(i).empty, kConsumers * kGroup / 32);
+      mbarrier_init(stage(i).full, 1 + kWarpgroup / 32);
+      mbarrier_init(stage(i).empty, kConsumers * kWarpgroup / 32);
     }
     mbarrier_fence_init();
   }
@@ -271,10 +271,10 @@ PEFT4J_DEVICE void produce(const Job& job, const Plan& plan) {
 
 // ---- a consumer
 
-template <class T, int D, Rows Layout, class Plan>
+template <class T, int D, RowsAre Layout, class Plan>
 class Consumer {
   using Of = Shared<D>;
-  static constexpr bool kKeys = Layout == Rows::kKeys;
+  static constexpr bool kKeys = Layout == RowsAre::kKeys;
   static constexpr int kTile = Of::kTile, kWidth = D / Of::kParts;  // of the sums
 
  public:
@@ -304,7 +304,7 @@ class Consumer {
 
   PEFT4J_DEVICE void write() {
     // The products of all who share the own rows have read them.
-    Of::kParts == 1 ? named_barrier(1 + group(), kGroup) : named_barrier(1 + kConsumers, kConsumers * kGroup);
+    Of::kParts == 1 ? named_barrier(1 + group(), kWarpgroup) : named_barrier(1 + kConsumers, kConsumers * kWarpgroup);
     const auto way = [&](int which) { return Tile<T, D>{reinterpret_cast<T*>(Of::own(which, owner()))}; };
     if constexpr (kKeys) {
       write_column_gradients(a_, s_, first() + row(), plan_.block.key_head, width(), sums_, dv_, way(0), way(1), row());
@@ -315,10 +315,10 @@ class Consumer {
 
  private:
   // Not kept: registers are few.
-  PEFT4J_DEVICE static int group() { return static_cast<int>(threadIdx.x) / kGroup - 1; }
+  PEFT4J_DEVICE static int group() { return static_cast<int>(threadIdx.x) / kWarpgroup - 1; }
   PEFT4J_DEVICE static int owner() { return group() / Of::kParts; }
   PEFT4J_DEVICE static int width() { return group() % Of::kParts * kWidth; }
-  PEFT4J_DEVICE static int row() { return static_cast<int>(threadIdx.x) % kGroup / 32 * 16; }  // of the warp
+  PEFT4J_DEVICE static int row() { return static_cast<int>(threadIdx.x) % kWarpgroup / 32 * 16; }  // of the warp
   PEFT4J_DEVICE int first() const { return plan_.block.first + owner() * kRows; }  // of the consumer, in the sequence
   PEFT4J_DEVICE float* line() const { return Of::line(a_, group()); }
   PEFT4J_DEVICE static float* own_numbers() { return Of::rows(0) + group() * 2 * kRows; }  // δ, log-sum-exp
@@ -328,15 +328,15 @@ class Consumer {
     if (kKeys && a_.bias == nullptr) {
       return;
     }
-    const int thread = threadIdx.x % kGroup;
-    named_barrier(1 + group(), kGroup);  // nobody reads the former head's
-    load_bias(line(), a_, head, thread, kGroup);
+    const int thread = threadIdx.x % kWarpgroup;
+    named_barrier(1 + group(), kWarpgroup);  // nobody reads the former head's
+    load_bias(line(), a_, head, thread, kWarpgroup);
     if constexpr (!kKeys) {
       const int query = first() + thread % kRows;
       const float* from = thread < kRows ? delta_of(a_, s_, head) : lse_of(a_, s_, head);
       own_numbers()[thread] = query < s_.queries ? from[query] : 0.0f;
     }
-    named_barrier(1 + group(), kGroup);
+    named_barrier(1 + group(), kWarpgroup);
   }
 
   // streamed: the first row of the stage.
@@ -371,7 +371,7 @@ class Consumer {
   Sums<1, kWidth / 8> sums_ = {}, dv_ = {};  // dK or dQ; dV
 };
 
-template <class T, int D, Rows Layout, class Plan>
+template <class T, int D, RowsAre Layout, class Plan>
 PEFT4J_DEVICE void backward_of_block(const Job& job) {
   using Of = Shared<D>;
   const Plan& plan = *Of::template plan<Plan>();
@@ -384,7 +384,7 @@ PEFT4J_DEVICE void backward_of_block(const Job& job) {
     return;
   }
   const bool any = typename Plan::Walk{plan}.there();
-  if (threadIdx.x < kGroup) {
+  if (threadIdx.x < kWarpgroup) {
     set_max_registers<kProducerRegisters<kRegisters<D>>, false>();
     if (any) {
       produce<T, D>(job, plan);
@@ -402,14 +402,14 @@ PEFT4J_DEVICE void backward_of_block(const Job& job) {
 template <class T, int D>
 __global__ void __launch_bounds__(kBlock, 1) attention_backward_keys_sm90a(const __grid_constant__ Job job) {
 #ifdef PEFT4J_HAS_SM90
-  backward_of_block<T, D, Rows::kKeys, KeysPlan<D>>(job);
+  backward_of_block<T, D, RowsAre::kKeys, KeysPlan<D>>(job);
 #endif
 }
 
 template <class T, int D>
 __global__ void __launch_bounds__(kBlock, 1) attention_backward_queries_sm90a(const __grid_constant__ Job job) {
 #ifdef PEFT4J_HAS_SM90
-  backward_of_block<T, D, Rows::kQueries, QueriesPlan<D>>(job);
+  backward_of_block<T, D, RowsAre::kQueries, QueriesPlan<D>>(job);
 #endif
 }
 

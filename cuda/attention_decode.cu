@@ -118,19 +118,19 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
 
   // The warps of the same rows are joined, and leave with a whole row of 16-byte stores.
   __syncthreads();
-  const Tile<float, Columns> acc{reinterpret_cast<float*>(shared_memory())};
-  float* const max_of = acc.at(16 * kWarps, 0);
+  const Tile<float, Columns> o_of{reinterpret_cast<float*>(shared_memory())};
+  float* const max_of = o_of.at(16 * kWarps, 0);
   float* const sum_of = max_of + 16 * kWarps;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const int at = warp * 16 + g + 8 * h;
     if (t == 0) {
-      max_of[at] = found.max[h];
-      sum_of[at] = found.sum[h];
+      max_of[at] = found.softmax.maximum[h];
+      sum_of[at] = found.softmax.sum[h];
     }
 #pragma unroll
     for (int i = 0; i < Columns / 8; ++i) {
-      pair_at(acc, at, 8 * i + 2 * t) = {found.acc[i][2 * h], found.acc[i][2 * h + 1]};
+      pair_at(o_of, at, 8 * i + 2 * t) = {found.o[0][i][2 * h], found.o[0][i][2 * h + 1]};
     }
   }
   __syncthreads();
@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(32 * RowWarps * KeyWarps)
 #pragma unroll
     for (int w = 0; w < KeyWarps; ++w) {
       const float share = most == -INFINITY ? 0.0f : exp2_approx(max_of[r + 16 * w] - most);
-      const Pack<float> own = load_pack(acc.at(r + 16 * w, column));
+      const Pack<float> own = load_pack(o_of.at(r + 16 * w, column));
       sum += share * sum_of[r + 16 * w];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {

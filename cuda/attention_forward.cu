@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
   }
   cp_async_commit();
   Sums<M, D / 8> o = {};
-  Softmax<M> softmax;
+  OnlineSoftmax<M> softmax;
   for (int tile = tiles.begin(), next; tile < tiles.end; tile = next) {
     const int column = tile * kColumns<D>;
     next = tiles.after(tile);
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
     const bool busy = s.sees_any(query + row, query + row + 16 * M, column, column + kColumns<D>);
     Sums<M, N> p = {};
     if (busy) {
-      add_nt(p, q, row, k);
+      add_nt<D>(p, q, row, k, 0);
     }
     cp_async_wait<0>();
     __syncthreads();  // V is there, and nobody reads K
@@ -78,20 +78,20 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
     }
     cp_async_commit();
     if (busy) {
-      const float factor = make_logits<Rows::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
+      const float factor = make_logits<RowsAre::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
       softmax.step(p, factor, [&](int r, float shrink) { multiply_row(o, r, shrink); });
       if (a.threshold > 0) {
         Kept<16 * M, kColumns<D>> kept;
         kept.make(a, s, head, query + row, column);
-        drop<Rows::kQueries>(p, kept, 1.0f);
+        drop<RowsAre::kQueries>(p, kept, 1.0f);
       }
-      add_pn(o, p, v);
+      add_pn(o, p, v, 0, 0);
     }
   }
   cp_async_wait<0>();
   __syncthreads();  // Q was copied by others, also where no tile was seen
 
-  softmax.finish(a, s, head, query + row, o);
+  finish(softmax, a, s, head, query + row, o);
   const int64_t stride = a.query_heads * a.head_size;
   write_rows(a, head_rows<T>(a, a.out, s.first_q + query + row, stride, head), stride, 0, s.queries - query - row, 0, o,
              q, row);

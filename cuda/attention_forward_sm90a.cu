@@ -70,12 +70,12 @@ struct Shared {
   PEFT4J_DEVICE static void make_barriers() {  // by one thread
     mbarrier_init(q_full(), 1);
     for (int group = 0; group < kConsumers; ++group) {
-      mbarrier_init(turn(group), kGroup / 32);
+      mbarrier_init(turn(group), kWarpgroup / 32);
     }
     for (int i = 0; i < 2 * kStages; ++i) {
       const Buffer of = buffer(i / 2, i % 2 == 1);
-      mbarrier_init(of.full, kGroup / 32);
-      mbarrier_init(of.empty, kConsumers * kGroup / 32);
+      mbarrier_init(of.full, kWarpgroup / 32);
+      mbarrier_init(of.empty, kConsumers * kWarpgroup / 32);
     }
     mbarrier_fence_init();
   }
@@ -124,8 +124,8 @@ class Consumer {
       : a_(job.call),
         s_(block.s),
         head_(block.head),
-        group_(threadIdx.x / kGroup - 1),
-        query_(block.first + group_ * kRows + threadIdx.x % kGroup / 32 * 16),
+        group_(threadIdx.x / kWarpgroup - 1),
+        query_(block.first + group_ * kRows + threadIdx.x % kWarpgroup / 32 * 16),
         logits_(job.call, Of::line()) {}
 
   PEFT4J_DEVICE void attend(const ColumnTiles& tiles) {
@@ -160,11 +160,11 @@ class Consumer {
   }
 
   PEFT4J_DEVICE void write() {
-    softmax_.finish(a_, s_, head_, query_, out_);
-    named_barrier(1 + group_, kGroup);  // the group's products have read Q
+    finish(softmax_, a_, s_, head_, query_, out_);
+    named_barrier(1 + group_, kWarpgroup);  // the group's products have read Q
     const int64_t stride = a_.query_heads * D;
     write_rows(a_, head_rows<T>(a_, a_.out, s_.first_q + query_, stride, head_), stride, 0, s_.queries - query_, 0,
-               out_, Tile<T, D>{reinterpret_cast<T*>(Of::q(group_))}, threadIdx.x % kGroup / 32 * 16);
+               out_, Tile<T, D>{reinterpret_cast<T*>(Of::q(group_))}, threadIdx.x % kWarpgroup / 32 * 16);
   }
 
  private:
@@ -190,12 +190,12 @@ class Consumer {
   }
 
   PEFT4J_DEVICE void softmax(int column, float (&shrink)[2]) {
-    const float factor = make_logits<Rows::kQueries>(scores_, logits_, s_, query_, column, [](int, int, int, float) {});
+    const float factor = make_logits<RowsAre::kQueries>(scores_, logits_, s_, query_, column, [](int, int, int, float) {});
     softmax_.step(scores_, factor, [&](int r, float by) { shrink[r] = by; });
     if (a_.threshold > 0) {
       Kept<16, kColumns> kept;
       kept.make(a_, s_, head_, query_, column);
-      drop<Rows::kQueries>(scores_, kept, 1.0f);
+      drop<RowsAre::kQueries>(scores_, kept, 1.0f);
     }
   }
 
@@ -208,7 +208,7 @@ class Consumer {
   Sums<1, kColumns / 8> scores_;
   uint32_t p_[kColumns / 16][4];
   Sums<1, D / 8> out_ = {};
-  Softmax<1> softmax_;
+  OnlineSoftmax<1> softmax_;
 };
 
 template <class T, int D>
@@ -225,7 +225,7 @@ __global__ void __launch_bounds__(kBlock, 1) attention_forward_sm90a(const __gri
     Shared<D>::make_barriers();
   }
   __syncthreads();
-  if (threadIdx.x < kGroup) {
+  if (threadIdx.x < kWarpgroup) {
     set_max_registers<kProducerRegisters<kRegisters>, false>();
     if (any) {
       produce<T, D>(job, block, tiles);

@@ -3,7 +3,7 @@ clip_grad_norm: the 2-norm of all gradients together, and where it is above max_
 
     norm = √(Σ g²),   g = g·max_norm / (norm + 1e-6) if norm > max_norm            (torch.nn.utils.clip_grad_norm_)
 
-Three kernels, none of which waits for the host: a partial sum for each chunk; one block that adds them in double, in order; and
+Three kernels, none of which waits for the host: a partial sum for each share; one block that adds them in double, in order; and
 the scaling, whose blocks leave at once where there is nothing to do. float32; bytes a number: 4, and 8 where it scales.
 */
 #include "device/many_tensors.h"
@@ -19,10 +19,10 @@ using Tensor = peft4j_cuda_gradient;
 
 __global__ __launch_bounds__(kThreads) void sum_of_squares(Many<Tensor> some, float* partials) {
   auto* scratch = reinterpret_cast<float*>(shared_memory());
-  const Chunk chunk = some.chunk(blockIdx.x);
-  const Tensor& t = some.tensor[chunk.tensor];
+  const Share share = some.share(blockIdx.x);
+  const Tensor& t = some.tensor[share.tensor];
   float sum = 0;
-  over(chunk, at_16_bytes(t.values), [&](int64_t i, auto width) {
+  over(share, at_16_bytes(t.values), [&](int64_t i, auto width) {
     constexpr int N = decltype(width)::value;
     const Pack<float, N> g = pack_at<N>(t.values + i);
 #pragma unroll
@@ -61,9 +61,9 @@ __global__ __launch_bounds__(kThreads) void scale(Many<Tensor> some, const float
   if (by == 1.0f) {
     return;
   }
-  const Chunk chunk = some.chunk(blockIdx.x);
-  const Tensor& t = some.tensor[chunk.tensor];
-  over(chunk, at_16_bytes(t.values), [&](int64_t i, auto width) {
+  const Share share = some.share(blockIdx.x);
+  const Tensor& t = some.tensor[share.tensor];
+  over(share, at_16_bytes(t.values), [&](int64_t i, auto width) {
     constexpr int N = decltype(width)::value;
     Pack<float, N> g = pack_at<N>(t.values + i);
 #pragma unroll
@@ -78,11 +78,11 @@ __global__ __launch_bounds__(kThreads) void scale(Many<Tensor> some, const float
 }  // namespace peft4j::cuda
 
 int64_t peft4j_cuda_clip_grad_norm_scratch(const peft4j_cuda_gradient* gradients, int64_t count) {
-  int64_t chunks = 0;
+  int64_t shares = 0;
   for (int64_t i = 0; i < count; ++i) {
-    chunks += peft4j::cuda::divide_up(gradients[i].n, peft4j::cuda::kChunk);
+    shares += peft4j::cuda::divide_up(gradients[i].n, peft4j::cuda::kShare);
   }
-  return chunks + 1;
+  return shares + 1;
 }
 
 int peft4j_cuda_clip_grad_norm(double* norm, const peft4j_cuda_gradient* gradients, int64_t count, double max_norm,
@@ -91,19 +91,19 @@ int peft4j_cuda_clip_grad_norm(double* norm, const peft4j_cuda_gradient* gradien
   const auto s = static_cast<cudaStream_t>(stream);
   const dim3 block(kThreads);
   float *factor = scratch, *partials = scratch + 1;
-  int status = launch_many(gradients, count, [&](const Many<Tensor>& some, int64_t chunks_before) {
-    return PEFT4J_LAUNCH(sum_of_squares, dim3(some.chunks()), block, 32 * sizeof(float), s, some,
-                         partials + chunks_before);
+  int status = launch_many(gradients, count, [&](const Many<Tensor>& some, int64_t shares_before) {
+    return PEFT4J_LAUNCH(sum_of_squares, dim3(some.shares()), block, 32 * sizeof(float), s, some,
+                         partials + shares_before);
   });
   if (status == 0) {
-    const int64_t chunks = peft4j_cuda_clip_grad_norm_scratch(gradients, count) - 1;
+    const int64_t shares = peft4j_cuda_clip_grad_norm_scratch(gradients, count) - 1;
     status = PEFT4J_LAUNCH(norm_and_factor, dim3(1), block, kThreads * sizeof(double), s, norm, factor, partials,
-                           chunks, max_norm);
+                           shares, max_norm);
   }
   if (status != 0 || max_norm == 0) {
     return status;
   }
   return launch_many(gradients, count, [&](const Many<Tensor>& some, int64_t) {
-    return PEFT4J_LAUNCH(scale, dim3(some.chunks()), block, 0, s, some, factor);
+    return PEFT4J_LAUNCH(scale, dim3(some.shares()), block, 0, s, some, factor);
   });
 }

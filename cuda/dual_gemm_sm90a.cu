@@ -37,7 +37,7 @@ constexpr int kDepth = 64;                  // columns of k in a buffer: rows of
 constexpr int kStages = 4;
 constexpr int kGroupRows = kRows / kConsumers;
 constexpr int kXBytes = kRows * kDepth * 2, kWBytes = kColumns * kDepth * 2;
-constexpr int kConsumerWarps = kConsumers * kGroup / 32;
+constexpr int kConsumerWarps = kConsumers * kWarpgroup / 32;
 constexpr int kRegisters = 232;  // of a consumer's thread
 static_assert(kGroupRows == 64 && kColumns == 256 && kPattern == 8 * kDepth * 2, "what a product of a warpgroup takes");
 static_assert(kProducerRegisters<kRegisters> >= 24, "the least there can be");
@@ -139,7 +139,7 @@ PEFT4J_DEVICE void multiply(float (&d)[kColumns / 8][4], Ring<kStages>& ring, in
 
 template <class T, bool ByK>
 PEFT4J_DEVICE void consume(const Problem& problem) {
-  const int warp = (threadIdx.x - kGroup) / 32, group = warp / 4;
+  const int warp = (threadIdx.x - kWarpgroup) / 32, group = warp / 4;
   T* const out = reinterpret_cast<T*>(shared_memory() + kBarriersAt<T> - (warp + 1) * kOutBytes<T>);
   Ring<kStages> ring;
   for_tiles(problem.order, [&](int row, int column) {
@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kBlock, 1) dual_gemm_sm90a(const __grid_consta
     mbarrier_fence_init();
   }
   __syncthreads();
-  if (threadIdx.x < kGroup) {
+  if (threadIdx.x < kWarpgroup) {
     set_max_registers<kProducerRegisters<kRegisters>, false>();
     if (threadIdx.x == 0) {
       produce<T, ByK>(problem);

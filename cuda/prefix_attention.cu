@@ -102,11 +102,11 @@ __global__ void __launch_bounds__(32 * kForwardWarps, kForwardOccupancy<T, Colum
         part, q, row, k, v, keys_of<T>(p, share), all, seen, score, columns, aligned, resident,
         [&] { gather_rows(q, row, heads<const T>(p.o1), share.rows, first, columns, aligned); });
     resident = prefix <= KeysAtOnce;
-    float of_o1[2], of_acc[2], lse[2];  // factors
+    float of_o1[2], of_o2[2], lse[2];  // factors
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const uint32_t r = first + g + 8 * h;
-      lse[h] = part.max[h] + log2f(part.sum[h]);
+      lse[h] = part.softmax.maximum[h] + log2f(part.softmax.sum[h]);
       of_o1[h] = 1.0f;
       if (p.gate == nullptr) {
         const float given = r < share.rows.rows ? *share.rows.of(heads<const float>(p.lse1), r) : -INFINITY;
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, kForwardOccupancy<T, Colum
         lse[h] = most + log2f(exp2_approx(lse1 - most) + exp2_approx(lse[h] - most));
         of_o1[h] = exp2_approx(lse1 - lse[h]);
       }
-      of_acc[h] = exp2_approx(part.max[h] - lse[h]);
+      of_o2[h] = exp2_approx(part.softmax.maximum[h] - lse[h]);
     }
     cp_async_wait<0>();
     __syncwarp();  // o₁ is there; all have read lse1
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, kForwardOccupancy<T, Colum
         Pack<T, 2> joined = pair_at(q, row + g + 8 * h, 8 * n + 2 * t), second;
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const float own = of_acc[h] * part.acc[n][2 * h + i];
+          const float own = of_o2[h] * part.o[0][n][2 * h + i];
           second.v[i] = from_float<T>(own);
           joined.v[i] = from_float<T>(of_o1[h] * to_float(joined.v[i]) + gate * own);
         }
@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
       copy_keys(k, keys.k);
       copy_keys(v, keys.v);
     }
-    float dk[S::kKeyColumns / 8][4] = {}, dv[S::kKeyColumns / 8][4] = {};
+    Sums<1, S::kKeyColumns / 8> dk = {}, dv = {};
     for (uint32_t tile = share.first; tile * kRows < share.rows.rows; tile += share.step) {
       const uint32_t first = tile * kRows;
       for (int row = warp * 16; row < kRows; row += S::kWarps * 16) {
@@ -229,7 +229,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
       if (row_slice < S::kScoreSlices) {
         constexpr int N = S::kScoreKeys / 8;
         const int first_key = row_slice * S::kScoreKeys;
-        float s[N][4] = {}, dp[N][4] = {};
+        Sums<1, N> s = {}, dp = {};
         add_nt<Columns>(s, q, row_group, k, first_key);
         add_nt<Columns>(dp, dout, row_group, v, first_key);
 #pragma unroll
@@ -239,9 +239,9 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
 #pragma unroll
           for (int j = 0; j < 2; ++j) {
             const int at = i % 2 * 2 + j;
-            const float x = begin + column + j < prefix ? gate * exp2_approx(score(s[i / 2][at]) - lse[row]) : 0.0f;
+            const float x = begin + column + j < prefix ? gate * exp2_approx(score(s[0][i / 2][at]) - lse[row]) : 0.0f;
             probabilities.v[j] = from_float<T>(x);
-            derivatives.v[j] = from_float<T>(p.scale * x * (dp[i / 2][at] - delta[row]));
+            derivatives.v[j] = from_float<T>(p.scale * x * (dp[0][i / 2][at] - delta[row]));
           }
           pair_at(prob, row, column) = probabilities;
           pair_at(ds, row, column) = derivatives;
@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
 #pragma unroll
         for (int step = 0; step < S::kQueryColumns; step += S::kQueryStep) {
           const int column = row_slice * S::kQueryColumns + step;
-          float dq[S::kQueryStep / 8][4] = {};
+          Sums<1, S::kQueryStep / 8> dq = {};
           add_nn<KeysAtOnce>(dq, ds, row_group, k, column);
 #pragma unroll
           for (int h = 0; h < 2; ++h) {
@@ -263,8 +263,8 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
               for (int n = 0; n < S::kQueryStep / 8; ++n) {
                 const int c = column + 8 * n + 2 * t;
                 Pack<T, 2> pair = load_columns<T, 2>(to, c, columns, aligned);
-                pair.v[0] = from_float<T>(to_float(pair.v[0]) + dq[n][2 * h]);
-                pair.v[1] = from_float<T>(to_float(pair.v[1]) + dq[n][2 * h + 1]);
+                pair.v[0] = from_float<T>(to_float(pair.v[0]) + dq[0][n][2 * h]);
+                pair.v[1] = from_float<T>(to_float(pair.v[1]) + dq[0][n][2 * h + 1]);
                 store_columns(to, c, pair, columns, aligned);
               }
             }
@@ -286,8 +286,8 @@ __global__ void __launch_bounds__(32 * Shape<T, Columns, KeysAtOnce>::kWarps)
                   c = key_slice * S::kKeyColumns + i / 4 * 8 + 2 * t + i % 2;
         if (key < prefix && c < columns) {
           const int64_t at = ((from + key) * p.key_heads + share.key_head) * columns + c;
-          dk_out[at] = dk[i / 4][i % 4];
-          dv_out[at] = dv[i / 4][i % 4];
+          dk_out[at] = dk[0][i / 4][i % 4];
+          dv_out[at] = dv[0][i / 4][i % 4];
         }
       }
     }

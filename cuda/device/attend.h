@@ -1,16 +1,14 @@
 #pragma once
 /*
-Query rows against a run of keys by an online softmax, the running maximum and sum of flash-attention (Dao 2023): what prefix_attention
-and attention_decode share.
+Query rows against a run of keys by an online softmax (online_softmax.h): what prefix_attention and attention_decode share.
 
-    s = cap·tanh(scale·q·k / cap), without a cap scale·q·k        m = max s,   Σ = Σ exp(s - m),   acc = Σ exp(s - m)·v
+    s = cap·tanh(scale·q·k / cap), without a cap scale·q·k
 
 A block brings keys and values to shared memory in chunks of KeysAtOnce; one of the two is on its way while the other is
 computed with. Its warps share the rows (16 each, all keys) or, where there are few rows, the keys of each chunk.
-Exponentials are powers of 2: m and the log-sum-exps in here are logarithms to base 2.
 */
 #include "divisor.h"
-#include "product.h"
+#include "online_softmax.h"
 
 namespace peft4j::cuda {
 
@@ -133,12 +131,11 @@ PEFT4J_DEVICE void scatter_rows(const Tile<T, Columns>& tile, int first, const H
   }
 }
 
-// What a lane holds of its warp's 16 rows: of the rows g and g + 8 maximum, own share of the sum, and accumulators.
+// What a lane holds of its warp's 16 rows; in the end the sums are the rows'.
 template <int Columns>
 struct Attended {
-  float acc[Columns / 8][4] = {};
-  float max[2] = {-INFINITY, -INFINITY};
-  float sum[2] = {0.0f, 0.0f};
+  Sums<1, Columns / 8> o = {};
+  OnlineSoftmax<1> softmax;
 };
 
 struct KeyRange {
@@ -179,7 +176,7 @@ PEFT4J_DEVICE void attend(Attended<Columns>& to, const Tile<T, Columns>& q, int 
     const bool last = range.end - begin <= KeysAtOnce;
     cp_async_wait<1>();
     __syncthreads();  // q and k are there
-    float s[N][4] = {};
+    Sums<1, N> s = {};
     add_nt<Columns>(s, q, q_row, k, own);
     if (last) {
       __syncwarp();
@@ -191,37 +188,17 @@ PEFT4J_DEVICE void attend(Attended<Columns>& to, const Tile<T, Columns>& q, int 
     cp_async_commit();
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
-      float largest = to.max[h];
 #pragma unroll
       for (int i = 0; i < 2 * N; ++i) {
-        float& x = s[i / 2][2 * h + i % 2];
+        float& x = s[0][i / 2][2 * h + i % 2];
         const int key = begin + own + i / 2 * 8 + 2 * t + i % 2;
         x = key >= seen[h].begin && key < seen[h].end ? score(x) : -INFINITY;
-        largest = fmaxf(largest, x);
-      }
-      largest = warp_max<4>(largest);
-      const float base = largest == -INFINITY ? 0.0f : largest;  // nothing seen yet: exp(-∞ - 0) is 0
-      const float shrink = exp2_approx(to.max[h] - base);
-      to.max[h] = largest;
-      to.sum[h] *= shrink;
-#pragma unroll
-      for (int i = 0; i < 2 * N; ++i) {
-        float& x = s[i / 2][2 * h + i % 2];
-        x = exp2_approx(x - base);
-        to.sum[h] += x;
-      }
-#pragma unroll
-      for (int n = 0; n < Columns / 8; ++n) {
-        to.acc[n][2 * h] *= shrink;
-        to.acc[n][2 * h + 1] *= shrink;
       }
     }
+    to.softmax.step(s, 1.0f, [&](int h, float shrink) { multiply_row(to.o, h, shrink); });
     cp_async_wait<1>();
     __syncthreads();  // v is there
-#pragma unroll
-    for (int n = 0; n < N; n += 2) {
-      add_pn(to.acc, s[n], s[n + 1], v, own + 8 * n);
-    }
+    add_pn(to.o, s, v, own, 0);
     if (last) {
       break;
     }
@@ -231,7 +208,7 @@ PEFT4J_DEVICE void attend(Attended<Columns>& to, const Tile<T, Columns>& q, int 
   }
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    to.sum[h] = warp_sum<4>(to.sum[h]);
+    to.softmax.sum[h] = warp_sum<4>(to.softmax.sum[h]);
   }
 }
 

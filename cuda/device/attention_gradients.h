@@ -9,10 +9,10 @@ From products q·k and do·v of the queries from `query` and the columns from `c
 lacking the scale. With keys as rows P is what dV needs: dropped from, but lacking what the kept ones are multiplied by. delta, lse: of
 the rows from `query` on, in shared memory.
 */
-template <Rows Layout, int M, int N>
+template <RowsAre Layout, int M, int N>
 PEFT4J_DEVICE void differentiate(Sums<M, N>& p, Sums<M, N>& ds, const Call& a, const Logits& logits, const Sequence& s,
                                  int head, int query, int column, const float* delta, const float* lse) {
-  Kept<Layout == Rows::kQueries ? 16 * M : 8 * N, Layout == Rows::kQueries ? 8 * N : 16 * M> kept;
+  Kept<Layout == RowsAre::kQueries ? 16 * M : 8 * N, Layout == RowsAre::kQueries ? 8 * N : 16 * M> kept;
   if (a.threshold > 0) {
     kept.make(a, s, head, query, column);
     drop<Layout>(ds, kept, a.kept_scale);
@@ -24,7 +24,7 @@ PEFT4J_DEVICE void differentiate(Sums<M, N>& p, Sums<M, N>& ds, const Call& a, c
     p[m][n][i] = exp2_approx(__fmaf_rn(p[m][n][i], factor, -lse[q]));
     ds[m][n][i] *= p[m][n][i];
   });
-  if (Layout == Rows::kKeys && a.threshold > 0) {
+  if (Layout == RowsAre::kKeys && a.threshold > 0) {
     drop<Layout>(p, kept, 1.0f);
   }
 }

@@ -54,7 +54,7 @@ PEFT4J_DEVICE void load_panels(char* to, const TensorMap& map, int head, int row
 // By the group, with cp.async: row(i) for i below `there`, then zeros; as load_panels would leave them.
 template <class T, int Height, int D, class Row>
 PEFT4J_DEVICE void copy_panels(char* to, const Row& row, int there) {
-  constexpr int kChunk = Pack<T>::kSize, kChunks = D / kChunk, kTogether = kGroup / kChunks;
+  constexpr int kChunk = Pack<T>::kSize, kChunks = D / kChunk, kTogether = kWarpgroup / kChunks;
   const int chunk = threadIdx.x % kChunks, first = threadIdx.x / kChunks;
   if (first >= kTogether) {
     return;  // D 96: eight threads too many

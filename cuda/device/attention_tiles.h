@@ -1,101 +1,27 @@
 #pragma once
 /*
-The attention kernels' work on tiles of 16-bit numbers. A warp holds sums of 16·M rows and 8·N columns as mma_m16n8k16 lays them
-out: with g = lane / 4 and t = lane % 4 the lane's element (m, n, i) is
-    row 16·m + 8·(i / 2) + g, column 8·n + 2·t + i % 2
-One fragment of a tile's columns serves all M rows of fragments: with M = 2 shared memory is read half as often as with 1.
+The attention kernels' work on tiles of 16-bit numbers, by sums as product.h has them.
 
 "Queries are rows" is the layout of S = Q·Kᵀ, "keys are rows" that of Sᵀ = K·Qᵀ. In both P is the next product's operand as it
 lies in the registers: O += P·V and dQ += dS·K in the first, dV += Pᵀ·dO and dK += dSᵀ·Q in the second.
 */
 #include "attention.h"
-#include "tile.h"
+#include "online_softmax.h"
 
 namespace peft4j::cuda::attention {
 
-template <int M, int N>
-using Sums = float[M][N][4];
-
-enum class Rows { kQueries, kKeys };
-
-// f(m, n, i, row, column) for each element that the lane holds.
-template <int M, int N, class F>
-PEFT4J_DEVICE void each(const F& f) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-  for (int m = 0; m < M; ++m) {
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        f(m, n, i, 16 * m + i / 2 * 8 + g, 8 * n + 2 * t + i % 2);
-      }
-    }
-  }
-}
+enum class RowsAre { kQueries, kKeys };
 
 // f(m, n, i, query, column), counted from the given ones.
-template <Rows Layout, int M, int N, class F>
+template <RowsAre Layout, int M, int N, class F>
 PEFT4J_DEVICE void each_pair(int query, int column, const F& f) {
   each<M, N>([&](int m, int n, int i, int r, int c) {
-    if constexpr (Layout == Rows::kQueries) {
+    if constexpr (Layout == RowsAre::kQueries) {
       f(m, n, i, query + r, column + c);
     } else {
       f(m, n, i, query + c, column + r);
     }
   });
-}
-
-// ---- products
-
-// d += a[row…, 0…K) · b[0…8·N, 0…K)ᵀ
-template <int M, int N, class T, int K>
-PEFT4J_DEVICE void add_nt(Sums<M, N>& d, const Tile<T, K>& a, int row, const Tile<T, K>& b) {
-#pragma unroll
-  for (int k = 0; k < K; k += 16) {
-    uint32_t fa[M][4];
-#pragma unroll
-    for (int m = 0; m < M; ++m) {
-      load_a(fa[m], a, row + 16 * m, k);
-    }
-#pragma unroll
-    for (int n = 0; n < N; n += 2) {
-      uint32_t fb[2][2];
-      load_b(fb, b, 8 * n, k);
-#pragma unroll
-      for (int m = 0; m < M; ++m) {
-        mma<T>(d[m][n], fa[m], fb[0]);
-        mma<T>(d[m][n + 1], fa[m], fb[1]);
-      }
-    }
-  }
-}
-
-// d += p · b[0…8·K, column…), p rounded to T
-template <int M, int K, int N, class T, int C>
-PEFT4J_DEVICE void add_pn(Sums<M, N>& d, const Sums<M, K>& p, const Tile<T, C>& b, int column = 0) {
-#pragma unroll
-  for (int k = 0; k < K; k += 2) {
-    uint32_t fa[M][4];
-#pragma unroll
-    for (int m = 0; m < M; ++m) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float* pair = &p[m][k + i / 2][i % 2 * 2];
-        fa[m][i] = pack_pair<T>(pair[0], pair[1]);
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < N; n += 2) {
-      uint32_t fb[2][2];
-      load_b_transposed(fb, b, 8 * k, column + 8 * n);
-#pragma unroll
-      for (int m = 0; m < M; ++m) {
-        mma<T>(d[m][n], fa[m], fb[0]);
-        mma<T>(d[m][n + 1], fa[m], fb[1]);
-      }
-    }
-  }
 }
 
 // ---- scores
@@ -104,11 +30,11 @@ PEFT4J_DEVICE void add_pn(Sums<M, N>& d, const Sums<M, K>& p, const Tile<T, C>& 
 Products q·k become logits to base 2, those that are hidden -∞. Returns what they are to be multiplied by: the scale where that is all
 there is to do. slope(m, n, i, x): what the soft-cap multiplies a gradient by.
 */
-template <Rows Layout, int M, int N, class Slope>
+template <RowsAre Layout, int M, int N, class Slope>
 PEFT4J_DEVICE float make_logits(Sums<M, N>& sums, const Logits& logits, const Sequence& s, int query, int column,
                                 const Slope& slope) {
-  constexpr int kQueries = Layout == Rows::kQueries ? 16 * M : 8 * N,
-                kColumns = Layout == Rows::kQueries ? 8 * N : 16 * M;
+  constexpr int kQueries = Layout == RowsAre::kQueries ? 16 * M : 8 * N,
+                kColumns = Layout == RowsAre::kQueries ? 8 * N : 16 * M;
   if (logits.cap > 0) {
     each<M, N>([&](int m, int n, int i, int, int) {
       const Capped capped = logits.capped(sums[m][n][i]);
@@ -130,74 +56,21 @@ PEFT4J_DEVICE float make_logits(Sums<M, N>& sums, const Logits& logits, const Se
   return logits.plain() ? logits.scale : 1.0f;
 }
 
-// ---- the online softmax
-
-// sums ∘= by in row r as Softmax counts them
+// What follows from a softmax's maxima and sums: o, the sum of P·V, becomes the output; the log-sum-exp of these rows, from `query`
+// on, is written.
 template <int M, int N>
-PEFT4J_DEVICE void multiply_row(Sums<M, N>& sums, int r, float by) {
+PEFT4J_DEVICE void finish(const OnlineSoftmax<M>& softmax, const Call& a, const Sequence& s, int head, int query,
+                          Sums<M, N>& o) {
 #pragma unroll
-  for (int n = 0; n < N; ++n) {
-    sums[r / 2][n][r % 2 * 2] *= by;
-    sums[r / 2][n][r % 2 * 2 + 1] *= by;
+  for (int r = 0; r < 2 * M; ++r) {
+    const float all = warp_sum<4>(softmax.sum[r]);
+    multiply_row(o, r, all == 0 ? 0.0f : a.kept_scale / all);
+    const int i = query + 8 * r + threadIdx.x % 32 / 4;
+    if (threadIdx.x % 4 == 0 && i < s.queries) {
+      a.lse[(s.first_q + i) * a.query_heads + head] = all == 0 ? -INFINITY : softmax.maximum[r] * kLn2 + logf(all);
+    }
   }
 }
-
-// So far, of the rows that a lane has a part of: row 2·m + h is 16·m + 8·h + g.
-template <int M>
-struct Softmax {
-  float maximum[2 * M], sum[2 * M];  // of the lane's own columns
-
-  PEFT4J_DEVICE Softmax() {
-#pragma unroll
-    for (int r = 0; r < 2 * M; ++r) {
-      maximum[r] = -INFINITY;
-      sum[r] = 0;
-    }
-  }
-
-  // s·factor are logits; they become P but for the division by the sum. rescale(r, shrink): what was summed before them in row r is to
-  // be multiplied by shrink.
-  template <int N, class Rescale>
-  PEFT4J_DEVICE void step(Sums<M, N>& s, float factor, const Rescale& rescale) {
-#pragma unroll
-    for (int r = 0; r < 2 * M; ++r) {
-      const int m = r / 2, first = r % 2 * 2;
-      float most = -INFINITY;
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        most = fmaxf(most, fmaxf(s[m][n][first], s[m][n][first + 1]));
-      }
-      most = fmaxf(maximum[r], warp_max<4>(most) * factor);
-      const float base = most == -INFINITY ? 0.0f : most;  // nothing seen yet: 2^(-∞ - 0) is 0
-      const float shrink = exp2_approx(maximum[r] - base);
-      maximum[r] = most;
-      sum[r] *= shrink;
-      rescale(r, shrink);
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-#pragma unroll
-        for (int i = first; i < first + 2; ++i) {
-          s[m][n][i] = exp2_approx(__fmaf_rn(s[m][n][i], factor, -base));
-          sum[r] += s[m][n][i];
-        }
-      }
-    }
-  }
-
-  // o, the sum of P·V, becomes the output; the log-sum-exp of these rows, from `query` on, is written.
-  template <int N>
-  PEFT4J_DEVICE void finish(const Call& a, const Sequence& s, int head, int query, Sums<M, N>& o) const {
-#pragma unroll
-    for (int r = 0; r < 2 * M; ++r) {
-      const float all = warp_sum<4>(sum[r]);
-      multiply_row(o, r, all == 0 ? 0.0f : a.kept_scale / all);
-      const int i = query + 8 * r + threadIdx.x % 32 / 4;
-      if (threadIdx.x % 4 == 0 && i < s.queries) {
-        a.lse[(s.first_q + i) * a.query_heads + head] = all == 0 ? -INFINITY : maximum[r] * kLn2 + logf(all);
-      }
-    }
-  }
-};
 
 // ---- memory
 
@@ -328,11 +201,11 @@ struct Kept {
 };
 
 // sums·scale where the mask keeps, 0 elsewhere.
-template <Rows Layout, int M, int N, int Queries, int Keys>
+template <RowsAre Layout, int M, int N, int Queries, int Keys>
 PEFT4J_DEVICE void drop(Sums<M, N>& sums, const Kept<Queries, Keys>& kept, float scale) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const auto apply = [&](float& x, uint32_t bits, int key) { x = (bits >> key % 32 & 1) != 0 ? x * scale : 0.0f; };
-  if constexpr (Layout == Rows::kQueries) {
+  if constexpr (Layout == RowsAre::kQueries) {
     static_assert(Queries == 16 * M && Keys == 8 * N && Kept<Queries, Keys>::kLines == 1);
 #pragma unroll
     for (int h = 0; h < 2 * M; ++h) {

@@ -2,8 +2,7 @@
 /* What the paths of dual_gemm share (dual_gemm.cu has the contract): the order of tiles, the mask and the way out of registers. */
 #include "../peft4j_cuda.h"
 #include "philox.h"
-#include "tile.h"
-#include "warp.h"
+#include "product.h"
 
 namespace peft4j::cuda {
 
@@ -27,23 +26,19 @@ struct GemmProblem {
 bool dual_gemm_sm90a_takes(const peft4j_cuda_gemm& of);
 int launch_dual_gemm_sm90a(const GemmProblem& problem, cudaStream_t stream);
 
-// Tiles of y in groups of kGroup rows of tiles, column by column: tiles that are computed at the same time share rows of x and of w.
+// Tiles of y in groups of kGroupRows rows of tiles, column by column: tiles that are computed at the same time share rows of x and of w.
 struct TileOrder {
-  static constexpr int kGroup = 16;
+  static constexpr int kGroupRows = 16;
   int rows, columns;  // of tiles
 
   struct Place {
     int row, column;
   };
   PEFT4J_DEVICE Place place(int number) const {
-    const int per_group = kGroup * columns, first = number / per_group * kGroup, height = min(kGroup, rows - first);
+    const int per_group = kGroupRows * columns, first = number / per_group * kGroupRows, height = min(kGroupRows, rows - first);
     return {first + number % per_group % height, number % per_group / height};
   }
 };
-
-// A warp's part of y, 16·M rows and 8·N columns, as mma's d for each 16 rows and 8 columns.
-template <int M, int N>
-using Sums = float[M][N][4];
 
 // Which of sums[·][j] to sums[·][j + 3] the mask keeps: bit e of d at 4·(d of the four) + e. In a row four lanes hold the 16 columns
 // of a Philox block, lane t those of byte 2t of words 0 and 1, and of words 2 and 3. Of two rows and two blocks each lane makes the
