@@ -8,7 +8,7 @@ these numbers. S 64, n 4096, 8 key heads, D 128 in 16 bits: 1.07 GB, 0.25 ms at 
 
 Split over the keys (flash-decoding, Dao et al. 2023): a block takes a stretch of one sequence's keys for one key head and
 leaves an o in float32 and a log-sum-exp; a second kernel joins the stretches in order. The query heads that share a key head
-are the rows of one tile, so keys are read once for all of them. Up to 16 rows: the four warps of a block take 16 keys each of a
+are the rows of one tile (GQA packing), so keys are read once for all of them. Up to 16 rows: the four warps of a block take 16 keys each of a
 chunk of 64 and are joined in shared memory. More rows: 16 a warp.
 A prefix that all sequences share is read once for all (cascade, Ye et al. 2024): there the rows of all sequences are the rows
 of the tiles, and its stretches are joined with those of the cache.

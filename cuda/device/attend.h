@@ -19,7 +19,7 @@ struct Heads {
   int64_t row, head;
 };
 
-// The rows of a block: all query heads that share a key head, token by token. Row r is head r % group of token r / group.
+// The rows of a block (GQA packing): all query heads that share a key head, token by token. Row r is head r % group of token r / group.
 struct PackedRows {
   int64_t first_token;
   uint32_t rows;

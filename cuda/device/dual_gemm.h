@@ -26,7 +26,7 @@ struct GemmProblem {
 bool dual_gemm_sm90a_takes(const peft4j_cuda_gemm& of);
 int launch_dual_gemm_sm90a(const GemmProblem& problem, cudaStream_t stream);
 
-// Tiles of y in groups of kGroupRows rows of tiles, column by column: tiles that are computed at the same time share rows of x and of w.
+// Grouped rasterization: tiles of y in groups of kGroupRows rows of tiles, column by column: tiles that are computed at the same time share rows of x and of w.
 struct TileOrder {
   static constexpr int kGroupRows = 16;
   int rows, columns;  // of tiles

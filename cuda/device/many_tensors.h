@@ -1,6 +1,6 @@
 #pragma once
 /*
-One launch for many tensors: a model trains hundreds, most of them small. Block b of the grid has the b-th share, counted
+One launch for many tensors (multi-tensor apply): a model trains hundreds, most of them small. Block b of the grid has the b-th share, counted
 through all tensors. What a kernel knows of each tensor travels in its arguments, 4 KB on every card and driver: nothing has to
 be copied to the device first and kept alive there. More tensors than fit take more launches.
 

@@ -1,6 +1,6 @@
 #pragma once
 /*
-Which rows of a launch meet which ranks: a caller's segments (peft4j_cuda.h) as kernel parameters. No copy to the card, nothing
+Which rows of a launch meet which ranks (SGMV, Chen et al. 2023: Punica): a caller's segments (peft4j_cuda.h) as kernel parameters. No copy to the card, nothing
 that must outlive the call; more of them than fit are more launches.
 
     piece    up to 16 ranks of a segment, or of several that lie side by side in memory: what one product takes

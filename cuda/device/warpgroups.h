@@ -1,6 +1,6 @@
 #pragma once
 /*
-What kernels of sm_90a have in common: three warpgroups are a block. The first is the producer, which keeps buffers full; the other
+What kernels of sm_90a have in common (warp specialization): three warpgroups are a block. The first is the producer, which keeps buffers full; the other
 two are consumers, which multiply.
 */
 #include "ptx_sm90.h"
