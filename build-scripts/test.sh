@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for cards and
-# held against their budgets), the cases of the field on the built command line, the native tests, once more with
+# Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for
+# sm_80 and sm_90a and held against their budgets; `mvn -Pcuda package` compiles for every card), the cases of the field on the built command line, the native tests, once more with
 # sanitizers, Java on cards that the host plays, the CUDA kernels on the CPU, the formatters. Its first line names the processor
 # and its instruction sets, which decide what runs. Installs what is missing as root through apt-get, else prints the command to
 # run. Where the tools are present, `mvn -B verify` alone is all that Java needs.
@@ -14,7 +14,7 @@ cd "$root"
 # shellcheck disable=SC2046 # words
 need_tools $(build_tools)
 if has_nvcc; then
-  mvn -B -ntp -Pcuda verify
+  PEFT4J_CUDA_ARCHITECTURES="80-real;90a-real" mvn -B -ntp -Pcuda verify
 else
   mvn -B -ntp verify
 fi
@@ -25,5 +25,6 @@ build-scripts/cuda-java-tests.sh
 build-scripts/cuda-tests.sh
 has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
 build-scripts/gpu-check.sh --self-check
+build-scripts/gpu/pack.sh --check
 build-scripts/format.sh --check
 say "all tests passed"
