@@ -25,7 +25,7 @@ WeightImpl::WeightImpl(std::vector<at::Tensor> parts)
                 part.sizes());
     TORCH_CHECK(part.is_cpu() || part.scalar_type() == parts_[0].scalar_type(), "Weight: one matrix is ",
                 parts_[0].scalar_type(), " and another ", part.scalar_type());
-    TORCH_CHECK(part.is_floating_point(), "Weight: a matrix must be of floating-point numbers, got ",
+    TORCH_CHECK(part.is_floating_point(), "Weight: a matrix must be float32, bfloat16, float16 or float64, got ",
                 part.scalar_type());
     TORCH_CHECK(part.device() == parts_[0].device(), "Weight: one matrix is on ", parts_[0].device(),
                 " and another on ", part.device());
