@@ -54,13 +54,14 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final EpochBatches batches;
     public final String baseHash;
     public final List<String> notes;
+    private final Base base;
 
     private LoadedRun(
             RunConfig config,
             TaskType.Prepared<E> prepared,
             HeadedModel model,
             AdapterStore.Loaded adapter,
-            String baseHash,
+            Base base,
             List<String> notes) {
         this.config = config;
         this.task = prepared.task();
@@ -68,11 +69,21 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         this.validation = prepared.validation();
         this.model = model;
         this.adapter = adapter.adapter();
-        this.baseHash = baseHash;
+        this.base = base;
+        baseHash = base.opened().hash();
         this.notes = notes;
         method = adapter.config();
         groups = groups(config.training(), this.adapter);
         batches = batches(config, prepared);
+    }
+
+    /** The model behind a run; own: it was opened for it, and is closed with it. */
+    private record Base(OpenedModel opened, boolean own) {
+        void close() {
+            if (own) {
+                opened.close();
+            }
+        }
     }
 
     /**
@@ -87,21 +98,19 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + config.training().evaluateEvery()
                     + ", but there are no validation rows to evaluate on; give data.validation, or set it to 0");
         }
-        OpenedModel opened = base == null
-                ? OpenedModel.open(config.model(), config.training().seed())
-                : base;
+        Base behind = base == null
+                ? new Base(OpenedModel.open(config.model(), config.training().seed()), true)
+                : new Base(base, false);
         try {
-            return load(config, opened, rows, base == null);
+            return load(config, behind, rows);
         } catch (IOException | RuntimeException e) {
-            if (base == null) {
-                opened.model().close();
-            }
+            behind.close();
             throw e;
         }
     }
 
-    private static LoadedRun<?> load(RunConfig config, OpenedModel opened, RunRows rows, boolean owned)
-            throws IOException {
+    private static LoadedRun<?> load(RunConfig config, Base base, RunRows rows) throws IOException {
+        OpenedModel opened = base.opened();
         ModelDirectory directory = opened.directory();
         List<String> notes = new ArrayList<>();
         GivenAdapter given = GivenAdapter.read(config.adapter());
@@ -120,11 +129,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         TaskType.Prepared<?> prepared;
         int maxLength = config.task().maxLength();
         try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
-                owned ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
+                base.own() ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        return load(config, opened, owned, origin, prepared);
+        return load(config, base, origin, prepared);
     }
 
     private static <C extends TaskConfig> TaskType.Prepared<?> prepare(
@@ -134,13 +143,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static <E extends Example> LoadedRun<E> load(
-            RunConfig config, OpenedModel opened, boolean owned, Origin origin, TaskType.Prepared<E> prepared)
-            throws IOException {
+            RunConfig config, Base base, Origin origin, TaskType.Prepared<E> prepared) throws IOException {
+        OpenedModel opened = base.opened();
         Task<E> task = prepared.task();
         List<String> notes = origin.notes();
-        HeadedModel model = owned
-                ? HeadedModel.of(opened.model(), task.headKind(), task.headOptions())
-                : HeadedModel.behind(opened.model(), task.headKind(), task.headOptions());
+        HeadedModel model = HeadedModel.behind(opened.model(), task.headKind(), task.headOptions());
         notes.addAll(opened.notes());
         AdapterStore.Loaded adapter = null;
         try {
@@ -167,14 +174,14 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             if (!task.sumsOverRows()) {
                 checkWholeBatches(config, notes);
             }
-            LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, opened.hash(), notes);
+            LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, base, notes);
             MemoryCheck.ofRun(run);
             return run;
         } catch (IOException | RuntimeException e) {
             if (adapter != null) {
                 adapter.adapter().close();
             }
-            model.head().close();
+            model.close();
             throw e;
         }
     }
@@ -321,6 +328,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public void close() {
         adapter.close();
         model.close();
+        base.close();
         Ops.freeKeptBytes(model.model().device()); // no other step takes what this run's steps did
     }
 }
