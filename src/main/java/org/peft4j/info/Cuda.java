@@ -5,11 +5,11 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
+import org.peft4j.host.Bytes;
 import org.peft4j.ops.Ops;
 
 /** What of CUDA is here, and what is missing. */
 final class Cuda {
-    private static final double GIGABYTE = 1e9;
 
     private Cuda() {}
 
@@ -27,13 +27,9 @@ final class Cuda {
         for (Ops.CudaDevice card : cards) {
             facts.put(
                     "cuda:" + card.index(),
-                    String.format(
-                            java.util.Locale.ROOT,
-                            "%s, compute capability %s, %.1f of %.1f GB free",
-                            card.name(),
-                            card.computeCapability(),
-                            card.memory().freeBytes() / GIGABYTE,
-                            card.memory().totalBytes() / GIGABYTE));
+                    card.name() + ", compute capability " + card.computeCapability() + ", "
+                            + Bytes.text(card.memory().freeBytes()) + " of "
+                            + Bytes.text(card.memory().totalBytes()) + " free");
         }
         return facts;
     }

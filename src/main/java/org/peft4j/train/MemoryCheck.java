@@ -1,9 +1,9 @@
 package org.peft4j.train;
 
 import java.util.List;
-import java.util.Locale;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
+import org.peft4j.host.Bytes;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.model.CardMemory;
@@ -16,8 +16,6 @@ import org.peft4j.ops.Devices;
 
 /** Refuses what cannot fit on a card before it is tried. Of the CPU's memory nobody knows how much there is: swap, other processes. */
 final class MemoryCheck {
-    private static final double GIGABYTE = 1e9;
-
     private MemoryCheck() {}
 
     /**
@@ -37,15 +35,12 @@ final class MemoryCheck {
         long free = Devices.freeBytes(options.device());
         if (bytes > free) {
             throw new DeviceException(
-                    String.format(
-                            Locale.ROOT,
-                            "the model's weights need %.1f GB on %s, of which %.1f GB are free; %s, or choose another device",
-                            bytes / GIGABYTE,
-                            options.device(),
-                            free / GIGABYTE,
-                            options.elementSize() > Short.BYTES
+                    "the model's weights need " + Bytes.text(bytes) + " on " + options.device() + ", of which " + Bytes.text(free)
+                            + " are free; "
+                            + (options.elementSize() > Short.BYTES
                                     ? "dtype bfloat16 needs half of it"
-                                    : "close what else is open there"),
+                                    : "close what else is open there")
+                            + ", or choose another device",
                     null);
         }
     }
@@ -61,13 +56,8 @@ final class MemoryCheck {
             return;
         }
         TrainingConfig training = run.config.training();
-        int element = run.config.model().dtype().weightBytes();
-        MemoryNeed need = MemoryNeed.of(
-                sizes(run.model.points()),
-                CardMemory.toCome(run.model.model()),
-                run.adapter.elements(),
-                element,
-                run.task.headKind() == HeadKind.LANGUAGE);
+        boolean wide = run.config.model().dtype().weightBytes() > Short.BYTES;
+        MemoryNeed need = need(run, wide ? Float.BYTES : Short.BYTES, 1);
         MemoryNeed.Batch batch = new MemoryNeed.Batch(
                 run.batches.mostTokens(),
                 run.batches.longest(),
@@ -75,8 +65,18 @@ final class MemoryCheck {
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
         long free = Devices.freeBytes(device);
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
-            throw new DeviceException(need.refusal(batch, free, device.toString()), null);
+            throw new DeviceException(need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
         }
+    }
+
+    /** @param narrower how many times smaller the weights are than now */
+    private static MemoryNeed need(LoadedRun<?> run, int element, int narrower) {
+        return MemoryNeed.of(
+                sizes(run.model.points()),
+                CardMemory.toCome(run.model.model()) / narrower,
+                run.adapter.elements(),
+                element,
+                run.task.headKind() == HeadKind.LANGUAGE);
     }
 
     private static MemoryNeed.Sizes sizes(Points points) {

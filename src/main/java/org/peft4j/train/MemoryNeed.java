@@ -1,6 +1,10 @@
 package org.peft4j.train;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
+import org.peft4j.host.Bytes;
 
 /**
  * What a run takes of a card's memory, in bytes, as arithmetic says before anything is computed. Activations are estimated on the
@@ -14,8 +18,6 @@ import java.util.Locale;
  * @param head the logits of some rows and their like, whatever the batch is
  */
 record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBlock, long perBlockInput, long head) {
-    private static final double GIGABYTE = 1e9;
-
     /** A number of an adapter: itself, its gradient and two moments in float32. */
     static final int BYTES_OF_TRAINED = 4 * Float.BYTES;
 
@@ -78,22 +80,27 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
      * @param batch what it wants at once
      * @param free bytes that the card has
      * @param device its name
+     * @param narrow the need of the same run in bfloat16; null: it is of 16-bit numbers already
      */
-    String refusal(Batch batch, long free, String device) {
+    String refusal(Batch batch, long free, String device, @Nullable MemoryNeed narrow) {
         StringBuilder text = new StringBuilder(String.format(
                 Locale.ROOT,
                 "the run needs about %s on %s, of which %s are free: weights %s, the adapter with its optimiser %s, a step of %,d"
                         + " tokens %s",
-                gigabytes(total(batch.tokens(), batch.recomputed())),
+                Bytes.text(total(batch.tokens(), batch.recomputed())),
                 device,
-                gigabytes(free),
-                gigabytes(weights),
-                gigabytes(adapter),
+                Bytes.text(free),
+                Bytes.text(weights),
+                Bytes.text(adapter),
                 batch.tokens(),
-                gigabytes(total(batch.tokens(), batch.recomputed()) - weights - adapter)));
-        String way = wayOut(batch, free);
-        return text.append(way.isEmpty() ? "; not even one text fits: try dtype bfloat16, a smaller task.max_length or another card"
-                        : "; " + way + " would fit")
+                Bytes.text(total(batch.tokens(), batch.recomputed()) - weights - adapter)));
+        List<String> ways = wayOut(batch, free);
+        if (narrow != null && narrow.total(batch.tokens(), batch.recomputed()) <= free) {
+            ways.add("model.dtype bfloat16");
+        }
+        return text.append(ways.isEmpty() ? "; not even one text fits: try " + (narrow == null ? "" : "model.dtype bfloat16, ")
+                                + "a smaller task.max_length or another card"
+                        : "; " + String.join(" or ", ways) + " would fit")
                 .toString();
     }
 
@@ -107,18 +114,19 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
      */
     record Batch(long tokens, long longest, boolean byTokens, boolean recomputed) {}
 
-    private String wayOut(Batch batch, long free) {
+    private List<String> wayOut(Batch batch, long free) {
+        List<String> ways = new ArrayList<>();
         String smaller = smaller(batch, tokensIn(free, batch.recomputed()));
-        if (batch.recomputed()) {
-            return smaller;
+        if (!smaller.isEmpty()) {
+            ways.add(smaller);
         }
         long recomputed = tokensIn(free, true);
-        String again = recomputed >= batch.tokens()
-                ? "training.checkpointing: block"
-                : smaller.isEmpty() && recomputed >= batch.longest()
-                        ? "training.checkpointing: block with " + smaller(batch, recomputed)
-                        : "";
-        return smaller.isEmpty() || again.isEmpty() ? smaller + again : smaller + " or " + again;
+        if (!batch.recomputed() && recomputed >= batch.tokens()) {
+            ways.add("training.checkpointing block");
+        } else if (!batch.recomputed() && smaller.isEmpty() && recomputed >= batch.longest()) {
+            ways.add("training.checkpointing block with " + smaller(batch, recomputed));
+        }
+        return ways;
     }
 
     /** The batch that has at most so many tokens; empty: not even the longest text fits. */
@@ -127,9 +135,5 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
             return "";
         }
         return batch.byTokens() ? "training.batch_tokens " + tokens : "training.batch_size " + tokens / batch.longest();
-    }
-
-    private static String gigabytes(long bytes) {
-        return String.format(Locale.ROOT, "%.1f GB", bytes / GIGABYTE);
     }
 }

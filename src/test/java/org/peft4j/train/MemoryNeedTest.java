@@ -45,16 +45,28 @@ class MemoryNeedTest {
     @Test
     void refusalSaysWhatIsNeededAndWhatFits() {
         MemoryNeed.Batch batch = new MemoryNeed.Batch(16 * 1024, 1024, false, false);
-        assertThat(NEED.refusal(batch, 40_000_000_000L, "cuda:0"))
+        assertThat(NEED.refusal(batch, 40_000_000_000L, "cuda:0", null))
                 .isEqualTo("the run needs about 97.1 GB on cuda:0, of which 40.0 GB are free: weights 16.1 GB, the adapter with its"
-                        + " optimiser 0.8 GB, a step of 16,384 tokens 80.3 GB; training.batch_size 4 or training.checkpointing:"
+                        + " optimiser 755.0 MB, a step of 16,384 tokens 80.3 GB; training.batch_size 4 or training.checkpointing"
                         + " block would fit");
-        assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, true, false), 40_000_000_000L, "cuda:0"))
+        assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, true, false), 40_000_000_000L, "cuda:0", null))
                 .contains("training.batch_tokens 4650 or");
-        assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, false, true), 20_000_000_000L, "cuda:0"))
+        assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, false, true), 20_000_000_000L, "cuda:0", null))
                 .endsWith("training.batch_size 4 would fit");
-        assertThat(NEED.refusal(batch, 19_000_000_000L, "cuda:0"))
-                .endsWith("training.checkpointing: block with training.batch_size 2 would fit");
-        assertThat(NEED.refusal(batch, 10_000_000_000L, "cuda:0")).contains("not even one text fits", "bfloat16");
+        assertThat(NEED.refusal(batch, 19_000_000_000L, "cuda:0", null))
+                .endsWith("training.checkpointing block with training.batch_size 2 would fit");
+        assertThat(NEED.refusal(batch, 10_000_000_000L, "cuda:0", null))
+                .contains("not even one text fits")
+                .doesNotContain("bfloat16");
+    }
+
+    @Test
+    void refusalOfFloat32SaysWhatBfloat16WouldNeed() {
+        MemoryNeed wide = MemoryNeed.of(SIZES, 2 * WEIGHTS, TRAINED, 4, true);
+        MemoryNeed.Batch batch = new MemoryNeed.Batch(2048, 1024, false, false);
+        assertThat(wide.refusal(batch, 44_000_000_000L, "cuda:0", NEED))
+                .endsWith("training.batch_size 1 or training.checkpointing block or model.dtype bfloat16 would fit");
+        assertThat(wide.refusal(batch, 20_000_000_000L, "cuda:0", NEED))
+                .contains("not even one text fits: try model.dtype bfloat16, a smaller task.max_length");
     }
 }
