@@ -125,9 +125,14 @@ public final class TrainingStep<E extends Example> {
         Work work = new Work(microBatches);
         List<Tensor> losses = losses(work, step);
         changing = true;
-        Tensor norm = optimizer.stepAhead(factor, maxGradNorm);
-        changing = false;
-        return new Begun(step, work.tokens, losses, norm);
+        try {
+            Tensor norm = optimizer.stepAhead(factor, maxGradNorm);
+            changing = false;
+            return new Begun(step, work.tokens, losses, norm);
+        } catch (RuntimeException e) {
+            losses.forEach(Tensor::close);
+            throw e;
+        }
     }
 
     /** Steps that float16 left out because their gradients overflowed. */
@@ -174,10 +179,15 @@ public final class TrainingStep<E extends Example> {
     /** The micro-batches' parts of the loss, whose gradients are there (or on their way); the caller closes them. */
     private List<Tensor> losses(Work work, long step) {
         List<Tensor> losses = new ArrayList<>();
-        for (int i = 0; i < work.microBatches.size(); i++) {
-            losses.add(backward(work.microBatches.get(i), step, i, work.weight));
+        try {
+            for (int i = 0; i < work.microBatches.size(); i++) {
+                losses.add(backward(work.microBatches.get(i), step, i, work.weight));
+            }
+            return losses;
+        } catch (RuntimeException e) {
+            losses.forEach(Tensor::close);
+            throw e;
         }
-        return losses;
     }
 
     private static double sum(List<Tensor> losses) {
