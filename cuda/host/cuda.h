@@ -47,6 +47,7 @@ T shuffle(const char* name, uint32_t mask, T value, int source, Site site) {
   return std::bit_cast<T>(bits);
 }
 
+// next is unseen, too: a thread that fell asleep in it would not be atomic.
 template <class T, class F>
 PEFT4J_UNSEEN T atomic(T* address, F next, Site site) {
   check_atomic(address, sizeof(T), site);
@@ -91,15 +92,15 @@ inline bool __all_sync(uint32_t mask, bool predicate, PEFT4J_HOST_SITE) {
 
 template <class T>
 T atomicAdd(T* address, std::type_identity_t<T> value, PEFT4J_HOST_SITE) {
-  return peft4j::host::atomic(address, [=](T old) { return static_cast<T>(old + value); }, site);
+  return peft4j::host::atomic(address, [=](T old) PEFT4J_UNSEEN { return static_cast<T>(old + value); }, site);
 }
 template <class T>
 T atomicMax(T* address, std::type_identity_t<T> value, PEFT4J_HOST_SITE) {
-  return peft4j::host::atomic(address, [=](T old) { return std::max(old, value); }, site);
+  return peft4j::host::atomic(address, [=](T old) PEFT4J_UNSEEN { return old < value ? value : old; }, site);
 }
 template <class T>
 T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value, PEFT4J_HOST_SITE) {
-  return peft4j::host::atomic(address, [=](T old) { return old == expected ? value : old; }, site);
+  return peft4j::host::atomic(address, [=](T old) PEFT4J_UNSEEN { return old == expected ? value : old; }, site);
 }
 
 template <class T>

@@ -273,7 +273,7 @@ TEST(wgmmaHasOtherWidthsAndTakesRegisters) {
 }
 
 // Groups that are waited for one by one, while the next is in flight; registers move between warpgroups.
-__global__ void __launch_bounds__(256) groups(const __nv_bfloat16* in, float* out) {
+__global__ void __launch_bounds__(384) groups(const __nv_bfloat16* in, float* out) {
 #ifdef PEFT4J_HAS_SM90
   auto* tiles = reinterpret_cast<__nv_bfloat16*>(shared_memory());
   for (int i = threadIdx.x; i < 256 * 64; i += blockDim.x) {
