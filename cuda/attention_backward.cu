@@ -219,7 +219,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_backward_queries(const 
     }
     add_nt<D>(p, q, row, own_k, 0);
     differentiate<RowsAre::kQueries>(p, ds, a, logits, s, head, query + row, column, rows + row,
-                                  rows + Shape::kQueries + row);
+                                     rows + Shape::kQueries + row);
     add_pn(dq, ds, own_k, 0, 0);
   }
   cp_async_wait<0>();

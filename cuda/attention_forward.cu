@@ -78,7 +78,8 @@ __global__ void __launch_bounds__(kThreads, 2) attention_forward(const Call a) {
     }
     cp_async_commit();
     if (busy) {
-      const float factor = make_logits<RowsAre::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
+      const float factor =
+          make_logits<RowsAre::kQueries>(p, logits, s, query + row, column, [](int, int, int, float) {});
       softmax.step(p, factor, [&](int r, float shrink) { multiply_row(o, r, shrink); });
       if (a.threshold > 0) {
         Kept<16 * M, kColumns<D>> kept;

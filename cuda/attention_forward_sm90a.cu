@@ -190,7 +190,8 @@ class Consumer {
   }
 
   PEFT4J_DEVICE void softmax(int column, float (&shrink)[2]) {
-    const float factor = make_logits<RowsAre::kQueries>(scores_, logits_, s_, query_, column, [](int, int, int, float) {});
+    const float factor =
+        make_logits<RowsAre::kQueries>(scores_, logits_, s_, query_, column, [](int, int, int, float) {});
     softmax_.step(scores_, factor, [&](int r, float by) { shrink[r] = by; });
     if (a_.threshold > 0) {
       Kept<16, kColumns> kept;

@@ -80,9 +80,7 @@ struct RunningSum {
   PEFT4J_DEVICE float top() const { return largest == -INFINITY ? 0.0f : largest; }
   PEFT4J_DEVICE float origin() const { return top() * kLog2E; }
   // log Σ exp z. The origin was rounded, by as much as 0.01 where logits are 10⁵: what it lacks is added again.
-  PEFT4J_DEVICE float log_sum() const {
-    return top() + kLn2 * (log2f(sum) - __fmaf_rn(top(), kLog2E, -origin()));
-  }
+  PEFT4J_DEVICE float log_sum() const { return top() + kLn2 * (log2f(sum) - __fmaf_rn(top(), kLog2E, -origin())); }
 };
 
 // exp z / 2^origin

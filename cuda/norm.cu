@@ -277,7 +277,8 @@ int forward(const Params& p, cudaStream_t stream) {
   for (const void* tensor : {p.x, p.weight, p.bias, static_cast<const void*>(p.z)}) {
     aligned &= packs(static_cast<const T*>(tensor), p.columns);
   }
-  aligned &= packs(static_cast<const T*>(p.residual), p.residual_stride) && packs(static_cast<const T*>(p.y), p.y_stride);
+  aligned &=
+      packs(static_cast<const T*>(p.residual), p.residual_stride) && packs(static_cast<const T*>(p.y), p.y_stride);
   const Blocks blocks = blocks_of(p.rows, p.columns, V, kPacks, aligned, kForwardThreads);
   return blocks.in_registers
              ? PEFT4J_LAUNCH((norm_forward<T, V, kPacks, Centred>), blocks.grid, blocks.block, kScratch, stream, p,

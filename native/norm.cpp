@@ -112,7 +112,7 @@ struct Norm : torch::autograd::Function<Norm> {
     const bool kept = through || weight_in.requires_grad() || trained(bias_in);
     const at::Tensor x = x_in.contiguous(), weight = weight_in.contiguous();
     const CudaKernels* const cuda = cuda_kernels(x);
-    const at::Tensor residual = !residual_in   ? at::Tensor()
+    const at::Tensor residual = !residual_in      ? at::Tensor()
                                 : cuda != nullptr ? with_contiguous_rows(*residual_in)
                                                   : residual_in->contiguous();
     const at::Tensor bias = bias_in ? bias_in->contiguous() : at::Tensor();

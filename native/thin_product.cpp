@@ -78,7 +78,8 @@ at::Tensor input_gradient(const at::Tensor& dy, const at::Tensor& w) {
 }
 
 at::Tensor weight_gradient(const at::Tensor& dy, const at::Tensor& x) {
-  return dy.size(1) <= x.size(1) ? rank_outer(with_contiguous_rows(dy), with_contiguous_rows(x)) : rank_outer(with_contiguous_rows(x), with_contiguous_rows(dy)).t().contiguous();
+  return dy.size(1) <= x.size(1) ? rank_outer(with_contiguous_rows(dy), with_contiguous_rows(x))
+                                 : rank_outer(with_contiguous_rows(x), with_contiguous_rows(dy)).t().contiguous();
 }
 
 }  // namespace peft4j::thin

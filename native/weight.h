@@ -33,7 +33,8 @@ class WeightImpl : public torch::CustomClassHolder {
   at::Tensor transposed_product(const at::Tensor& dy);              // dy W
   Border::Place bordered(const at::Tensor& x, const std::vector<Border::Pair>& pairs);  // where x is, of its type
   at::Tensor dense() const;                    // [out, in]
-  at::Tensor dense_for(const at::Tensor& x);  // the same where x is; of its type, unless it has another one there already
+  at::Tensor dense_for(
+      const at::Tensor& x);  // the same where x is; of its type, unless it has another one there already
   at::Device device() const;                   // the CPU, until a device has laid it out
   const char* layout() const;
 

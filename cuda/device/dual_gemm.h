@@ -35,7 +35,8 @@ struct TileOrder {
     int row, column;
   };
   PEFT4J_DEVICE Place place(int number) const {
-    const int per_group = kGroupRows * columns, first = number / per_group * kGroupRows, height = min(kGroupRows, rows - first);
+    const int per_group = kGroupRows * columns, first = number / per_group * kGroupRows,
+              height = min(kGroupRows, rows - first);
     return {first + number % per_group % height, number % per_group / height};
   }
 };

@@ -56,7 +56,8 @@ PEFT4J_DEVICE Pack<float> four_along_k(const Tile<float, Columns>& tile, int i, 
 
 // Of 16 rows, by FMA.
 template <bool TransposedA, bool TransposedB, int K, int N, int CA, int CB>
-PEFT4J_DEVICE void add_plain_product(float (&d)[N][4], const Tile<float, CA>& a, int i, const Tile<float, CB>& b, int j) {
+PEFT4J_DEVICE void add_plain_product(float (&d)[N][4], const Tile<float, CA>& a, int i, const Tile<float, CB>& b,
+                                     int j) {
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll 1
   for (int k = 0; k < K; k += 4) {

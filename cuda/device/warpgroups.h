@@ -7,7 +7,8 @@ two are consumers, which multiply.
 
 namespace peft4j::cuda {
 
-constexpr int kWarpgroup = 128, kConsumers = 2, kBlock = (1 + kConsumers) * kWarpgroup;  // kConsumers in groups, else threads
+constexpr int kWarpgroup = 128, kConsumers = 2,
+              kBlock = (1 + kConsumers) * kWarpgroup;  // kConsumers in groups, else threads
 constexpr int kPattern = 1024;  // bytes after which the swizzle begins anew: eight rows
 
 // What a consumer's threads, with so many, leave to the producer's: __launch_bounds__ gives the three groups' threads 168 each.

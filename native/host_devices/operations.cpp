@@ -31,7 +31,8 @@ c10::Storage on(at::Device device, const c10::Storage& storage) {
 // The card's memory as the host's, for an operation that may make its result larger.
 c10::Storage on_the_host(const c10::Storage& storage) {
   return {c10::Storage::use_byte_size_t(), storage.nbytes(),
-          c10::DataPtr(storage.mutable_data(), new c10::Storage(storage), &release, at::kCPU), c10::GetCPUAllocator(), true};
+          c10::DataPtr(storage.mutable_data(), new c10::Storage(storage), &release, at::kCPU), c10::GetCPUAllocator(),
+          true};
 }
 
 at::Tensor view_of(const c10::Storage& storage, c10::DispatchKey key, const at::Tensor& like) {

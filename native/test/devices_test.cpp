@@ -240,7 +240,8 @@ TEST(matricesOfSeveralTypesAreOneWeight) {
   const Tensors expected = lora_linear(x.to(at::kFloat), Weight({narrow.to(at::kFloat), wide.to(at::kFloat)}),
                                        at::Tensor(), {}, {}, {}, {}, {}, 0);
   for (const at::Device device : {at::Device(at::kCPU), kFirst}) {
-    const Tensors y = lora_linear(x.to(device, at::kFloat), Weight({narrow, wide}), at::Tensor(), {}, {}, {}, {}, {}, 0);
+    const Tensors y =
+        lora_linear(x.to(device, at::kFloat), Weight({narrow, wide}), at::Tensor(), {}, {}, {}, {}, {}, 0);
     for (size_t i = 0; i < y.size(); ++i) {
       expect_close("part", y[i].to(at::kCPU), expected[i], 1e-6);
     }

@@ -138,8 +138,8 @@ TEST(attentionVisitsNoTilesOutsideOfItsWindow) {
       for (size_t i = 0; i < std::size(kOfReads); ++i) {
         const auto rows = [&](const Counts& c) { return c.*part.*kOfReads[i]; };
         if (rows(four) - rows(two) > 2 * (rows(two) - rows(one)) + kEnds) {
-          fail(text(path.name, part == &Counts::forward ? ", forward: " : ", backward: ", rows(one), ", ", rows(two), " and ",
-                    rows(four), " rows of ", kNames[i], " are read for 128, 256 and 512 queries"));
+          fail(text(path.name, part == &Counts::forward ? ", forward: " : ", backward: ", rows(one), ", ", rows(two),
+                    " and ", rows(four), " rows of ", kNames[i], " are read for 128, 256 and 512 queries"));
         }
       }
     }

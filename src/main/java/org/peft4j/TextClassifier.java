@@ -36,8 +36,7 @@ public final class TextClassifier implements AutoCloseable {
      * @param device where to compute, as {@link ModelConfig#device}
      * @param labels names of the classes, in the order of the logits
      */
-    public record Options(
-            @Nullable Integer maxLength, int batchSize, Dtype dtype, String device, List<String> labels) {
+    public record Options(@Nullable Integer maxLength, int batchSize, Dtype dtype, String device, List<String> labels) {
         public Options {
             if (maxLength != null && maxLength < 1) {
                 throw new IllegalArgumentException("maxLength must be at least 1, got " + maxLength);
@@ -144,8 +143,8 @@ public final class TextClassifier implements AutoCloseable {
     public static TextClassifier open(Path model, @Nullable Path adapter, Options options) throws IOException {
         Objects.requireNonNull(model, "model");
         Objects.requireNonNull(options, "options");
-        BaseModel base = BaseModel.open(
-                ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()));
+        BaseModel base =
+                BaseModel.open(ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()));
         try {
             LoadedAdapter loaded = adapter == null
                     ? base.plain(options.adapter())

@@ -73,7 +73,8 @@ class CardStepsTest {
             assertThat(card.get(i).loss()).isCloseTo(cpu.get(i).loss(), within(1e-4));
             assertThat(card.get(i).gradNorm()).isCloseTo(cpu.get(i).gradNorm(), within(1e-3));
             assertThat(card.get(i).learningRates()).isEqualTo(cpu.get(i).learningRates());
-            assertThat(card.get(i).speed().tokens()).isEqualTo(cpu.get(i).speed().tokens());
+            assertThat(card.get(i).speed().tokens())
+                    .isEqualTo(cpu.get(i).speed().tokens());
         }
         assertThat(Files.readAllLines(directory.resolve("card/metrics.jsonl"))).hasSize(5);
     }
@@ -95,8 +96,8 @@ class CardStepsTest {
         Map<String, TensorData> expected = SafeTensors.read(cpu.resolve("model.safetensors"));
         Map<String, TensorData> found = SafeTensors.read(card.resolve("model.safetensors"));
         assertThat(found).containsOnlyKeys(expected.keySet());
-        found.forEach((name, tensor) -> assertThat(
-                        Fixtures.maxDifference(tensor.toFloats(), expected.get(name).toFloats()))
+        found.forEach((name, tensor) -> assertThat(Fixtures.maxDifference(
+                        tensor.toFloats(), expected.get(name).toFloats()))
                 .as(name)
                 .isLessThan(1e-6));
         assertThat(card.resolve("config.json")).hasSameTextualContentAs(cpu.resolve("config.json"));
@@ -140,9 +141,12 @@ class CardStepsTest {
     @Test
     void tf32RoundsProductsAndNothingElse() throws Exception {
         TrainingConfig training = training(2).build();
-        double exact = steps(run("exact", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
-        double rounded = steps(run("tf32", "cuda:1", Dtype.TF32, training)).get(0).loss();
-        double again = steps(run("again", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
+        double exact =
+                steps(run("exact", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
+        double rounded =
+                steps(run("tf32", "cuda:1", Dtype.TF32, training)).get(0).loss();
+        double again =
+                steps(run("again", "cuda:1", Dtype.FLOAT32, training)).get(0).loss();
         assertThat(rounded).isNotEqualTo(exact).isCloseTo(exact, within(exact / 1000));
         assertThat(again).isEqualTo(exact);
     }
@@ -157,7 +161,8 @@ class CardStepsTest {
                 steps.add(metrics);
             }
         });
-        List<StepMetrics> cpu = steps(run("single", "cpu", Dtype.FLOAT32, training(6).build()));
+        List<StepMetrics> cpu =
+                steps(run("single", "cpu", Dtype.FLOAT32, training(6).build()));
         assertThat(steps.get(0).loss()).isCloseTo(cpu.get(0).loss(), within(1e-2));
         long leftOut = steps.stream().filter(step -> step.gradNorm() == 0).count();
         assertThat(result.message() == null ? "0 of 6 steps" : result.message()).startsWith(leftOut + " of 6 steps");

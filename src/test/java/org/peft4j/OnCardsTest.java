@@ -60,8 +60,7 @@ class OnCardsTest {
     private static final List<String> PROMPTS = List.of("the cat", "a much longer beginning of a text", "no");
 
     private static final String FOR_ALL = "own";
-    private static final String FOR_HOPPER =
-            "own,dual_gemm=sm_90a,attention_forward=sm_90a,attention_backward=sm_90a";
+    private static final String FOR_HOPPER = "own,dual_gemm=sm_90a,attention_forward=sm_90a,attention_backward=sm_90a";
 
     @TempDir
     static Path models;
@@ -151,9 +150,7 @@ class OnCardsTest {
                         floats(said.stream().map(one -> one.logProbs().get(0))));
                 if (way.dtype() == Dtype.FLOAT32) { // where roundings choose no other token
                     found.put("ids", floats(said.stream().flatMap(one -> one.ids().stream())));
-                    found.put(
-                            "log-probabilities",
-                            floats(said.stream().flatMap(one -> one.logProbs().stream())));
+                    found.put("log-probabilities", floats(said.stream().flatMap(one -> one.logProbs().stream())));
                 }
             } else {
                 found.put("logits", logits(adapter));
@@ -163,8 +160,7 @@ class OnCardsTest {
     }
 
     private static float[] logits(LoadedAdapter adapter) {
-        return floats(TextClassifier.of(adapter).predict(PROMPTS).stream()
-                .flatMap(said -> said.logits().stream()));
+        return floats(TextClassifier.of(adapter).predict(PROMPTS).stream().flatMap(said -> said.logits().stream()));
     }
 
     private static float[] floats(Stream<? extends Number> numbers) {
@@ -201,12 +197,12 @@ class OnCardsTest {
             assertThat(own).containsOnlyKeys(plain.keySet());
             own.forEach((what, values) -> {
                 if (dtype != Dtype.FLOAT32 && isTrained(what)) {
-                    return; // AdamW's first steps are of the rate's size: a gradient rounded beyond 0 moves a number by twice that
+                    return; // AdamW's first steps are of the rate's size: a gradient rounded beyond 0 moves a number by
+                    // twice that
                 }
                 float[] exact = reference.get(what);
                 double largest = maxDifference(exact, new float[exact.length]);
-                double error = Math.max(
-                        maxDifference(plain.get(what), exact), maxDifference(onCpu.get(what), exact));
+                double error = Math.max(maxDifference(plain.get(what), exact), maxDifference(onCpu.get(what), exact));
                 assertThat(maxDifference(values, exact))
                         .as("%s by %s, largest %s, error of plain operations %s", what, kernels, largest, error)
                         .isLessThanOrEqualTo(2 * error + 1e-5 + ulp(dtype, largest));
@@ -232,7 +228,10 @@ class OnCardsTest {
             trained(bert, new BottleneckConfig(8, BottleneckConfig.Activation.GELU, 0.1, List.of()), own);
         }
         trained(llama, LoraConfig.builder().r(4).build(), new Way(CARD, Dtype.BFLOAT16, FOR_HOPPER));
-        trained(llama, PrefixConfig.of(3), new Way(CARD, Dtype.BFLOAT16, "auto")); // which joins a prefix to the library's attention
+        trained(
+                llama,
+                PrefixConfig.of(3),
+                new Way(CARD, Dtype.BFLOAT16, "auto")); // which joins a prefix to the library's attention
         trained(bert, BitFitConfig.defaults(), new Way(CARD, Dtype.FLOAT32, FOR_ALL)); // norms that are trained
         promptsOfInstructions();
         List<String> never = HostDevices.launches().entrySet().stream()

@@ -41,7 +41,8 @@ final class WideModels {
         widen(
                 Fixtures.TINY_BERT,
                 into,
-                (name, size) -> name.contains("position_embeddings") && size == 64 ? 64 : sizes.getOrDefault(size, size),
+                (name, size) ->
+                        name.contains("position_embeddings") && size == 64 ? 64 : sizes.getOrDefault(size, size),
                 Map.of("hidden_size", 128, "num_attention_heads", 2, "intermediate_size", 96));
         return into;
     }

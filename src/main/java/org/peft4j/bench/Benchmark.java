@@ -162,7 +162,8 @@ public final class Benchmark {
                             run.model.points(), run.adapter, run.config.model().dtype()));
         }
         result.put("live_tensor_mb", Ops.liveBytes(device) / 1e6);
-        result.put("compute", Machine.compute(device.toString(), run.config.model().dtype()));
+        result.put(
+                "compute", Machine.compute(device.toString(), run.config.model().dtype()));
         result.put("machine", MachineFacts.read());
         result.put("versions", Machine.versions());
         return result;

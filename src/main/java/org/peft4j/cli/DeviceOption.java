@@ -15,8 +15,9 @@ final class DeviceOption {
             paramLabel = "D",
             converter = Converter.class,
             completionCandidates = Names.class,
-            description = "Where to compute: cpu, cuda:N, or auto, the first card that can be used, else the cpu (default: the run"
-                    + " file's, else auto).")
+            description =
+                    "Where to compute: cpu, cuda:N, or auto, the first card that can be used, else the cpu (default: the run"
+                            + " file's, else auto).")
     private @Nullable String device;
 
     /** The name that was given, or null. */

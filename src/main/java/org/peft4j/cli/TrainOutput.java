@@ -175,7 +175,9 @@ final class TrainOutput implements TrainListener {
                             : "");
         }
         print("adapter   %s", output);
-        print("report    %s", Files.isRegularFile(output.resolve(Report.FILE)) ? output.resolve(Report.FILE) : result.message());
+        print(
+                "report    %s",
+                Files.isRegularFile(output.resolve(Report.FILE)) ? output.resolve(Report.FILE) : result.message());
         if (whole && result.message() != null && Files.isRegularFile(output.resolve(Report.FILE))) {
             print("note      %s", result.message());
         }

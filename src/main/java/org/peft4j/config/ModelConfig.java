@@ -58,8 +58,9 @@ public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout
      */
     public static void checkDevice(String device) {
         if (!device.matches("cpu|auto|cuda(:\\d{1,3})?")) {
-            throw new IllegalArgumentException("device must be cpu, cuda:N (cuda:0 is the first card), or auto (the first card"
-                    + " that can be used, else the cpu), got '" + device + "'");
+            throw new IllegalArgumentException(
+                    "device must be cpu, cuda:N (cuda:0 is the first card), or auto (the first card"
+                            + " that can be used, else the cpu), got '" + device + "'");
         }
     }
 }

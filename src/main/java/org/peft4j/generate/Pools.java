@@ -80,8 +80,8 @@ final class Pools implements AutoCloseable {
     void copy(int[] from, int[] to) {
         for (int layer = 0; layer < keys.length; layer++) {
             for (Tensor pool : new Tensor[] {keys(layer), values(layer)}) {
-                Scopes.scoped(
-                        () -> pool.index_copy_(0, Tensors.ofInts(device, to), pool.index_select(0, Tensors.ofInts(device, from))));
+                Scopes.scoped(() -> pool.index_copy_(
+                        0, Tensors.ofInts(device, to), pool.index_select(0, Tensors.ofInts(device, from))));
             }
         }
     }

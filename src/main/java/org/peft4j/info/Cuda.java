@@ -18,7 +18,9 @@ final class Cuda {
         Map<String, String> facts = new LinkedHashMap<>();
         List<Ops.CudaDevice> cards = Ops.cudaDevices();
         String missing = Ops.missingCuda();
-        facts.put("CUDA", missing.isEmpty() ? cards.size() + (cards.size() == 1 ? " card" : " cards") : "none: " + missing);
+        facts.put(
+                "CUDA",
+                missing.isEmpty() ? cards.size() + (cards.size() == 1 ? " card" : " cards") : "none: " + missing);
         if (!cards.isEmpty()) {
             facts.put("CUDA of the driver", cards.get(0).versions().driver());
             facts.put("CUDA of our kernels", cards.get(0).versions().runtime());
@@ -38,7 +40,8 @@ final class Cuda {
     private static String libtorch() {
         String gpu = Loader.getPlatform() + "-gpu";
         if (torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null) {
-            return "not here: its jar is the one for CPUs; org.bytedeco:pytorch with classifier " + gpu + " is the other";
+            return "not here: its jar is the one for CPUs; org.bytedeco:pytorch with classifier " + gpu
+                    + " is the other";
         }
         return torch.cuda_is_available()
                 ? "loaded"

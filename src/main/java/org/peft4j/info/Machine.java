@@ -69,7 +69,8 @@ public final class Machine {
     private static String onCard(Device device, Dtype dtype) {
         Ops.CudaDevice card = Ops.cudaDevices().get(device.card());
         return device + ", " + card.name() + " (compute capability " + card.computeCapability() + "), "
-                + dtype.name().toLowerCase(Locale.ROOT) + ", CUDA " + card.versions().runtime();
+                + dtype.name().toLowerCase(Locale.ROOT) + ", CUDA "
+                + card.versions().runtime();
     }
 
     private static String onCpu(Dtype dtype) {

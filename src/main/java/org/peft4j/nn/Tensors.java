@@ -45,8 +45,8 @@ public final class Tensors {
 
     /** float32 with this shape. */
     public static Tensor ofFloats(Device device, float[] values, long... shape) {
-        return Scopes.scoped(() -> device.copy(
-                torch.from_blob(new FloatPointer(values), shape, Device.CPU.options(ScalarType.Float))));
+        return Scopes.scoped(() ->
+                device.copy(torch.from_blob(new FloatPointer(values), shape, Device.CPU.options(ScalarType.Float))));
     }
 
     /** The values of a floating-point tensor, row-major. */

@@ -70,7 +70,9 @@ public record Device(int card) {
 
     /** A copy here of a tensor on the CPU, whose memory may go at once. To a card by pinned memory: nothing waits for it. */
     public Tensor copy(Tensor t) {
-        return isCpu() ? t.clone() : t.pin_memory().to(handle(), t.scalar_type(), true, false, new MemoryFormatOptional());
+        return isCpu()
+                ? t.clone()
+                : t.pin_memory().to(handle(), t.scalar_type(), true, false, new MemoryFormatOptional());
     }
 
     /** libtorch's. */

@@ -75,7 +75,9 @@ public final class Devices {
     }
 
     private static String names(List<Ops.CudaDevice> cards) {
-        return cards.stream().map(card -> "cuda:" + card.index() + " (" + card.name() + ")").collect(Collectors.joining(", "));
+        return cards.stream()
+                .map(card -> "cuda:" + card.index() + " (" + card.name() + ")")
+                .collect(Collectors.joining(", "));
     }
 
     /** Bytes that tensors may still take: of the machine's memory beside those that there are, of a card as its driver says. */

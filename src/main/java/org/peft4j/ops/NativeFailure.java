@@ -64,7 +64,9 @@ final class NativeFailure {
             Matcher wanted = WANTED.matcher(message);
             Matcher card = OF_CARD.matcher(message);
             what = "out of memory" + (wanted.find() ? ": wanted " + wanted.group(1) : "")
-                    + (card.find() ? ", " + card.group(3) + " free of " + card.group(2) + " on cuda:" + card.group(1) : "");
+                    + (card.find()
+                            ? ", " + card.group(3) + " free of " + card.group(2) + " on cuda:" + card.group(1)
+                            : "");
         }
         return what + "; a smaller batch_size or max_length needs less, and in training checkpointing: block";
     }

@@ -23,9 +23,11 @@ public final class Tf32 implements AutoCloseable {
      */
     public static synchronized Tf32 hold(boolean wanted) {
         if (holders > 0 && allowed != wanted) {
-            throw new ConfigException("a model of dtype " + (wanted ? "tf32" : "float32") + " cannot be opened on a card while one of "
-                    + (wanted ? "float32" : "tf32") + " is open: CUDA's libraries have one switch for the whole process; close the other,"
-                    + " or give both the same dtype");
+            throw new ConfigException(
+                    "a model of dtype " + (wanted ? "tf32" : "float32") + " cannot be opened on a card while one of "
+                            + (wanted ? "float32" : "tf32")
+                            + " is open: CUDA's libraries have one switch for the whole process; close the other,"
+                            + " or give both the same dtype");
         }
         torch.globalContext().setAllowTF32CuBLAS(wanted);
         allowed = wanted;

@@ -29,13 +29,15 @@ final class MemoryCheck {
         }
         long numbers = 0;
         for (TensorLocation location : directory.tensors().values()) {
-            numbers += location.info().shape().stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
+            numbers +=
+                    location.info().shape().stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
         }
         long bytes = numbers * options.elementSize();
         long free = Devices.freeBytes(options.device());
         if (bytes > free) {
             throw new DeviceException(
-                    "the model's weights need " + Bytes.text(bytes) + " on " + options.device() + ", of which " + Bytes.text(free)
+                    "the model's weights need " + Bytes.text(bytes) + " on " + options.device() + ", of which "
+                            + Bytes.text(free)
                             + " are free; "
                             + (options.elementSize() > Short.BYTES
                                     ? "dtype bfloat16 needs half of it"
@@ -65,7 +67,8 @@ final class MemoryCheck {
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
         long free = Devices.freeBytes(device);
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
-            throw new DeviceException(need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
+            throw new DeviceException(
+                    need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
         }
     }
 

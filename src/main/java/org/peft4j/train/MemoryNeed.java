@@ -44,7 +44,8 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
      * @param language whether a language model's loss stands at the end
      */
     static MemoryNeed of(Sizes sizes, long weights, long trained, int element, boolean language) {
-        // outputs; inputs of two norms, and what comes out of them; what the MLP's last layer reads; the log-sum-exp of attention
+        // outputs; inputs of two norms, and what comes out of them; what the MLP's last layer reads; the log-sum-exp of
+        // attention
         long block = element * (sizes.outputs() + 4 * sizes.width() + sizes.inner()) + Float.BYTES * sizes.heads();
         return new MemoryNeed(
                 weights,
@@ -98,9 +99,11 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
         if (narrow != null && narrow.total(batch.tokens(), batch.recomputed()) <= free) {
             ways.add("model.dtype bfloat16");
         }
-        return text.append(ways.isEmpty() ? "; not even one text fits: try " + (narrow == null ? "" : "model.dtype bfloat16, ")
-                                + "a smaller task.max_length or another card"
-                        : "; " + String.join(" or ", ways) + " would fit")
+        return text.append(
+                        ways.isEmpty()
+                                ? "; not even one text fits: try " + (narrow == null ? "" : "model.dtype bfloat16, ")
+                                        + "a smaller task.max_length or another card"
+                                : "; " + String.join(" or ", ways) + " would fit")
                 .toString();
     }
 

@@ -28,7 +28,8 @@ public final class OpenedModel implements AutoCloseable {
     private final @Nullable Tf32 products;
     private @Nullable TextTokenizer tokenizer;
 
-    private OpenedModel(ModelConfig config, ModelDirectory directory, String hash, Model model, @Nullable Tf32 products) {
+    private OpenedModel(
+            ModelConfig config, ModelDirectory directory, String hash, Model model, @Nullable Tf32 products) {
         this.config = config;
         this.directory = directory;
         this.hash = hash;
@@ -42,10 +43,7 @@ public final class OpenedModel implements AutoCloseable {
         String hash = BaseHash.of(directory);
         Device device = Devices.choose(config.device());
         ModelOptions options = new ModelOptions(
-                device,
-                storage(config.dtype(), device),
-                config.dropout() == ModelConfig.Dropout.CONFIG,
-                seed);
+                device, storage(config.dtype(), device), config.dropout() == ModelConfig.Dropout.CONFIG, seed);
         MemoryCheck.ofModel(directory, options);
         Tf32 products = products(config.dtype(), device);
         try {
@@ -65,12 +63,14 @@ public final class OpenedModel implements AutoCloseable {
 
     private static ScalarType storage(Dtype dtype, Device device) {
         if (dtype == Dtype.FLOAT16 && device.isCpu()) {
-            throw new ConfigException("model.dtype float16 is computed on cards alone, and the device is the cpu; choose bfloat16,"
-                    + " which takes as little memory, or float32");
+            throw new ConfigException(
+                    "model.dtype float16 is computed on cards alone, and the device is the cpu; choose bfloat16,"
+                            + " which takes as little memory, or float32");
         }
         if (dtype == Dtype.TF32 && device.isCpu()) {
-            throw new ConfigException("model.dtype tf32 is computed on cards alone, and the device is the cpu; choose float32, which"
-                    + " takes as much memory and is more exact");
+            throw new ConfigException(
+                    "model.dtype tf32 is computed on cards alone, and the device is the cpu; choose float32, which"
+                            + " takes as much memory and is more exact");
         }
         return switch (dtype) {
             case FLOAT32, TF32 -> ScalarType.Float;

@@ -391,7 +391,8 @@ public final class TrainingRun<E extends Example> {
     private @Nullable String leftOut() {
         return step.leftOut() == 0
                 ? null
-                : step.leftOut() + " of " + steps + " steps changed nothing: their gradients were too large for float16";
+                : step.leftOut() + " of " + steps
+                        + " steps changed nothing: their gradients were too large for float16";
     }
 
     /** Returns what went wrong, or null. */

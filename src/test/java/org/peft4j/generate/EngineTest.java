@@ -267,8 +267,8 @@ class EngineTest {
         Cache.Need need = new Cache.Need(40, new Object(), 10, 12, 1);
         assertThat(need.ofPrefix()).isEqualTo(2);
         assertThat(need.own()).isEqualTo(2); // 8 of the prefix's rows and 12
-        try (Cache cache =
-                new Cache(model.model().info().output(), org.bytedeco.pytorch.global.torch.ScalarType.Float, Device.CPU, 7)) {
+        try (Cache cache = new Cache(
+                model.model().info().output(), org.bytedeco.pytorch.global.torch.ScalarType.Float, Device.CPU, 7)) {
             cache.enter(need);
             assertThat(cache.blocks().promised()).isEqualTo(4);
             cache.enter(need);

@@ -88,8 +88,8 @@ class LinearGroupTest {
     }
 
     private Adapter replaced(String name, String path, Tensor frozen) {
-        return adapter(
-                Adapter.builder(name, Device.CPU).claim(new TensorPoint(path, frozen), parameter(path, Tensors.shape(frozen))));
+        return adapter(Adapter.builder(name, Device.CPU)
+                .claim(new TensorPoint(path, frozen), parameter(path, Tensors.shape(frozen))));
     }
 
     /** y = o ∘ (W (s ∘ x) + b + Σ scale B A (s ∘ x)), of one row. */

@@ -39,7 +39,8 @@ class DeviceTest {
             Tensor copy = Device.CPU.copy(ones);
             ones.zero_();
             assertThat(Tensors.toFloats(copy)).containsExactly(1, 1);
-            assertThat(Device.CPU.move(copy, ScalarType.Double).scalar_type().intern()).isEqualTo(ScalarType.Double);
+            assertThat(Device.CPU.move(copy, ScalarType.Double).scalar_type().intern())
+                    .isEqualTo(ScalarType.Double);
             assertThat(Device.CPU.move(copy).data_ptr().address())
                     .isEqualTo(copy.data_ptr().address());
         }

@@ -46,9 +46,10 @@ class MemoryNeedTest {
     void refusalSaysWhatIsNeededAndWhatFits() {
         MemoryNeed.Batch batch = new MemoryNeed.Batch(16 * 1024, 1024, false, false);
         assertThat(NEED.refusal(batch, 40_000_000_000L, "cuda:0", null))
-                .isEqualTo("the run needs about 97.1 GB on cuda:0, of which 40.0 GB are free: weights 16.1 GB, the adapter with its"
-                        + " optimiser 755.0 MB, a step of 16,384 tokens 80.3 GB; training.batch_size 4 or training.checkpointing"
-                        + " block would fit");
+                .isEqualTo(
+                        "the run needs about 97.1 GB on cuda:0, of which 40.0 GB are free: weights 16.1 GB, the adapter with its"
+                                + " optimiser 755.0 MB, a step of 16,384 tokens 80.3 GB; training.batch_size 4 or training.checkpointing"
+                                + " block would fit");
         assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, true, false), 40_000_000_000L, "cuda:0", null))
                 .contains("training.batch_tokens 4650 or");
         assertThat(NEED.refusal(new MemoryNeed.Batch(16 * 1024, 1024, false, true), 20_000_000_000L, "cuda:0", null))

@@ -142,7 +142,8 @@ final class BertModel implements Model {
             Tensor sum = context.insert(front, text);
             Tensor places = Tensors.ofLongs(options.device(), context.positions(), Math.toIntExact(rows.rows()));
             sum = sum.add(positions.forward(places, type, rows, context));
-            sum = sum.add(tokenTypes.forward(Tensors.ofInts(options.device(), types(tokens, context)), type, rows, context));
+            sum = sum.add(
+                    tokenTypes.forward(Tensors.ofInts(options.device(), types(tokens, context)), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
             return Ops.dropout(normed, context.training() ? config.dropouts().hidden() : 0, context.seed(EMBEDDINGS));
         });

@@ -88,7 +88,9 @@ final class DecoderModel implements Model {
         for (int layer = 0; layer < stack.layers(); layer++) {
             RotaryFrequencies rotary = config.layers().get(layer).attention().rotary();
             blocks.add(new DecoderBlock(
-                    layer, rotary == null ? null : rotaries.computeIfAbsent(rotary, of -> new Rotary(of, options.device())), own));
+                    layer,
+                    rotary == null ? null : rotaries.computeIfAbsent(rotary, of -> new Rotary(of, options.device())),
+                    own));
         }
         norm = own.norm(names.backbone().prefix() + names.backbone().norm());
         points = offered();
@@ -171,12 +173,16 @@ final class DecoderModel implements Model {
         Tokens tokens = (Tokens) inputs;
         check(tokens, context.text());
         return Scopes.scoped(() -> {
-            Tensor text = words.forward(Tensors.ofInts(options.device(), tokens.ids()), options.compute(), context.text(), context);
+            Tensor text = words.forward(
+                    Tensors.ofInts(options.device(), tokens.ids()), options.compute(), context.text(), context);
             Tensor h = context.insert(front, scaled(text));
             if (positions != null) {
                 long[] places = context.positions();
                 h = h.add(positions.forward(
-                        Tensors.ofLongs(options.device(), places, places.length), options.compute(), context.packing(), context));
+                        Tensors.ofLongs(options.device(), places, places.length),
+                        options.compute(),
+                        context.packing(),
+                        context));
             }
             double p = context.training() ? config.vocabulary().dropout() : 0;
             return Ops.dropout(h, p, p == 0 ? 0 : context.seed(front.path())).alias();
@@ -188,7 +194,8 @@ final class DecoderModel implements Model {
         double scale = config.vocabulary().scale();
         return scale == 1
                 ? text
-                : text.mul(torch.full(new long[0], new Scalar(scale), options.device().options(options.compute())));
+                : text.mul(torch.full(
+                        new long[0], new Scalar(scale), options.device().options(options.compute())));
     }
 
     private void check(Tokens tokens, Packing packing) {

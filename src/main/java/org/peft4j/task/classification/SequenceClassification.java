@@ -151,8 +151,10 @@ final class SequenceClassification implements Task<ClassExample> {
             Tensor logits = head.forward(h, head.reads().packing(context), context);
             return switch (problem) {
                 case SINGLE_LABEL ->
-                    torch.cross_entropy_loss(logits, classes(batch, Device.of(logits)), new TensorOptional(), SUM, IGNORED, 0);
-                case REGRESSION -> logits.sub(values(batch, Device.of(logits))).square().sum();
+                    torch.cross_entropy_loss(
+                            logits, classes(batch, Device.of(logits)), new TensorOptional(), SUM, IGNORED, 0);
+                case REGRESSION ->
+                    logits.sub(values(batch, Device.of(logits))).square().sum();
                 case MULTI_LABEL -> multiLabelLoss(logits, values(batch, Device.of(logits)));
             };
         });

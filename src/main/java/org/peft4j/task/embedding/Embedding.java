@@ -194,7 +194,9 @@ final class Embedding implements Task<EmbeddedExample> {
                 }
                 Tensor cosines =
                         texts.mul(positives).sum(new long[] {1}, false, new org.bytedeco.pytorch.ScalarTypeOptional());
-                return cosines.sub(Tensors.ofFloats(Device.of(cosines), scores, pairs)).square().sum();
+                return cosines.sub(Tensors.ofFloats(Device.of(cosines), scores, pairs))
+                        .square()
+                        .sum();
             }
             Tensor scores = texts.matmul(positives.t()).mul(new Scalar(config.scale()));
             long[] right = IntStream.range(0, pairs).asLongStream().toArray();

@@ -144,7 +144,12 @@ final class TokenClassification implements Task<TaggedExample> {
                 }
             }
             return torch.cross_entropy_loss(
-                    logits, Tensors.ofLongs(Device.of(logits), targets, targets.length), new TensorOptional(), SUM, IGNORED, 0);
+                    logits,
+                    Tensors.ofLongs(Device.of(logits), targets, targets.length),
+                    new TensorOptional(),
+                    SUM,
+                    IGNORED,
+                    0);
         });
     }
 

@@ -20,7 +20,6 @@ import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
-import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.InputScale;
 import org.peft4j.nn.seam.LinearPoint;

@@ -82,7 +82,9 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
             Parameter rows = Parameter.of(
                     table.path() + ROWS,
                     GROUP,
-                    () -> frozen.value().index_select(0, indexes(config, points.device())).to(ScalarType.Float));
+                    () -> frozen.value()
+                            .index_select(0, indexes(config, points.device()))
+                            .to(ScalarType.Float));
             builder.parameter(rows);
             builder.claim(
                     table,
@@ -95,8 +97,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
 
     private static Tensor indexes(TrainableTokensConfig config, Device device) {
         return Tensors.ofInts(
-                device,
-                config.tokens().stream().mapToInt(Integer::intValue).toArray());
+                device, config.tokens().stream().mapToInt(Integer::intValue).toArray());
     }
 
     private static List<EmbeddingPoint> tables(TrainableTokensConfig config, Points points) {
