@@ -68,14 +68,18 @@ int peft4j_cuda_describe_card(int index, peft4j_cuda_card* card) {
   }
   set_name(card, properties.name);
   card->capability = 10 * properties.major + properties.minor;
+  card->total_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  return 0;
+}
+
+int peft4j_cuda_free_bytes(int index, int64_t* bytes) {
   const OnCard on(index);
   if (on.status() != 0) {
     return on.status();
   }
   size_t free = 0, total = 0;
   const int status = checked(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  card->free_bytes = static_cast<int64_t>(free);
-  card->total_bytes = static_cast<int64_t>(total);
+  *bytes = static_cast<int64_t>(free);
   return status;
 }
 
@@ -94,7 +98,12 @@ int peft4j_cuda_count_cards(int* count) {
 int peft4j_cuda_describe_card(int, peft4j_cuda_card* card) {
   set_name(card, "host executor");
   card->capability = current_card().capability;
-  card->total_bytes = card->free_bytes = 0;
+  card->total_bytes = 0;
+  return 0;
+}
+
+int peft4j_cuda_free_bytes(int, int64_t* bytes) {
+  *bytes = 0;
   return 0;
 }
 

@@ -23,15 +23,17 @@ PEFT4J_CUDA_API const char* peft4j_cuda_last_kernel(void);
 typedef struct {
   char name[256];
   int capability;                  /* 90: compute capability 9.0 */
-  int64_t total_bytes, free_bytes; /* free of the system, not of who asks */
+  int64_t total_bytes;
 } peft4j_cuda_card;
 
 /* CUDA's versions, 13000 for 13.0: what the driver serves, 0 where there is none, and what this library was built with. */
 PEFT4J_CUDA_API int peft4j_cuda_versions(int* driver, int* runtime);
 /* How many cards the driver offers to this process; 0 is no error. */
 PEFT4J_CUDA_API int peft4j_cuda_count_cards(int* count);
-/* Makes the card's context where there was none, as asking for its free memory does. The current card stays. */
+/* Takes nothing of the card: processes on other cards of the machine may ask. */
 PEFT4J_CUDA_API int peft4j_cuda_describe_card(int index, peft4j_cuda_card* card);
+/* Of the system, not of who asks. Makes this process's context on the card, some hundred MB, where there was none. The current card stays. */
+PEFT4J_CUDA_API int peft4j_cuda_free_bytes(int index, int64_t* bytes);
 
 /* ---- sums ---- */
 

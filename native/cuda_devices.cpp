@@ -65,17 +65,28 @@ std::string missing_card(const CudaCards& cards) {
                   " or newer (sm_80: A100, RTX 30 and later): ", too_old);
 }
 
-}  // namespace
-
-int cuda_capability(at::DeviceIndex card) {
+const CudaCards& cards_with(at::DeviceIndex card) {
   const CudaCards* cards = cuda_cards();
   TORCH_CHECK(cards != nullptr, "cuda:", static_cast<int>(card), ": ", missing_cuda_library());
   int count = 0;
   check_cuda(cards->count(&count), "cuda:", static_cast<int>(card));
   TORCH_CHECK(card >= 0 && card < count, "cuda:", static_cast<int>(card), ": there are ", count, " cards");
+  return *cards;
+}
+
+}  // namespace
+
+int cuda_capability(at::DeviceIndex card) {
   peft4j_cuda_card described;
-  check_cuda(cards->describe(card, &described), "cuda:", static_cast<int>(card));
+  check_cuda(cards_with(card).describe(card, &described), "cuda:", static_cast<int>(card));
   return described.capability;
+}
+
+int64_t free_bytes(at::Device card) {
+  TORCH_CHECK(card.is_cuda() && card.has_index(), "free_bytes: card must be cuda:N, got ", card);
+  int64_t bytes = 0;
+  check_cuda(cards_with(card.index()).free_bytes(card.index(), &bytes), "free memory of ", card);
+  return bytes;
 }
 
 std::string cuda_devices() {
@@ -89,7 +100,7 @@ std::string cuda_devices() {
   int index = 0;
   for (const peft4j_cuda_card& card : described(*cards, count)) {
     lines << index++ << '\t' << card.name << '\t' << capability(card.capability) << '\t' << card.total_bytes << '\t'
-          << card.free_bytes << '\t' << version(v.driver) << '\t' << version(v.library) << '\n';
+          << version(v.driver) << '\t' << version(v.library) << '\n';
   }
   return lines.str();
 }

@@ -51,6 +51,7 @@ std::string open(const std::string& path, Library& library) {
   library.cards.versions = reinterpret_cast<decltype(&peft4j_cuda_versions)>(find("peft4j_cuda_versions"));
   library.cards.count = reinterpret_cast<decltype(&peft4j_cuda_count_cards)>(find("peft4j_cuda_count_cards"));
   library.cards.describe = reinterpret_cast<decltype(&peft4j_cuda_describe_card)>(find("peft4j_cuda_describe_card"));
+  library.cards.free_bytes = reinterpret_cast<decltype(&peft4j_cuda_free_bytes)>(find("peft4j_cuda_free_bytes"));
   library.last_error = reinterpret_cast<decltype(library.last_error)>(find("peft4j_cuda_last_error"));
   if (!missing.empty()) {
     return path + " has no " + missing + ": it was built from other sources than this libpeft4j.so";

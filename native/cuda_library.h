@@ -108,6 +108,7 @@ struct CudaCards {
   decltype(&peft4j_cuda_versions) versions;
   decltype(&peft4j_cuda_count_cards) count;
   decltype(&peft4j_cuda_describe_card) describe;
+  decltype(&peft4j_cuda_free_bytes) free_bytes;
 };
 
 // null where the library is not loaded.

@@ -261,6 +261,9 @@ PEFT4J_API void reset_peak_bytes(at::Device device);
 PEFT4J_API int64_t kept_bytes(at::Device device);
 PEFT4J_API void free_kept_blocks(at::Device device);
 
+// Bytes of a card that nobody in the system has. Makes this process's context there, as its first tensor does.
+PEFT4J_API int64_t free_bytes(at::Device card);
+
 // Bytes that libtorch's CPU allocator has given out and not got back, and the most there ever were since reset_peak.
 PEFT4J_API int64_t live_bytes();
 PEFT4J_API int64_t peak_bytes();
@@ -285,8 +288,8 @@ PEFT4J_API bool deterministic();
 // Opens libpeft4j_cuda.so, our kernels for CUDA devices; an error says why not. "": forgets it.
 PEFT4J_API void load_cuda(const std::string& path);
 
-// The cards of this machine, lines "index TAB name TAB compute capability TAB total bytes TAB free bytes TAB CUDA version of the
-// driver TAB of libpeft4j_cuda.so"; "" where the library is not open or sees none.
+// The cards of this machine, lines "index TAB name TAB compute capability TAB total bytes TAB CUDA version of the driver TAB of
+// libpeft4j_cuda.so"; takes nothing of any of them. "" where the library is not open or sees none.
 PEFT4J_API std::string cuda_devices();
 // "" if at least one of them can be computed on. Else what is missing and what to do: the library, a driver, a newer driver, a card
 // of compute capability 8.0, libtorch's own libraries for CUDA.

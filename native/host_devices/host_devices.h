@@ -14,6 +14,7 @@ What a card would let pass, or show late, is seen at once:
     operands  an operation of libtorch on tensors of two devices is refused, as libtorch's CUDA operations refuse it.
     memory    what tensors of a card hold is counted for it, not for the CPU, and more than it has is libtorch's OutOfMemoryError.
               Fresh memory is NaN.
+    contexts  a card on which something was allocated, or asked for its free memory, is one on which a process would have a context.
     numbers   products of float32 round what they multiply to TF32 where libtorch may (allowTF32CuBLAS).
     waiting   operations that would make the host wait for the card are counted.
 */
@@ -36,6 +37,7 @@ PEFT4J_API void record_calls_for(at::DeviceIndex card);
 PEFT4J_API std::string launches();  // lines "function TAB calls", of every function of PEFT4J_CUDA_FUNCTIONS
 PEFT4J_API std::string wrong();     // a line for each call with a wrong device or stream
 PEFT4J_API std::string waits();  // lines "operation TAB times": those after which the host had waited for the card
+PEFT4J_API bool has_context(at::DeviceIndex card);  // memory was taken there, or asked for
 
 PEFT4J_API void* stream_of(at::DeviceIndex card);
 

@@ -42,6 +42,12 @@ JNIEXPORT jstring JNICALL Java_org_peft4j_HostDevices_waitedLines(JNIEnv* env, j
   return text(env, waits());
 }
 
+JNIEXPORT jboolean JNICALL Java_org_peft4j_HostDevices_hasContext(JNIEnv* env, jclass, jint card) {
+  jboolean has = JNI_FALSE;
+  checked(env, [&] { has = has_context(static_cast<at::DeviceIndex>(card)) ? JNI_TRUE : JNI_FALSE; });
+  return has;
+}
+
 JNIEXPORT void JNICALL Java_org_peft4j_HostDevices_setMemory(JNIEnv* env, jclass, jint card, jlong bytes) {
   checked(env, [&] { set_memory(static_cast<at::DeviceIndex>(card), bytes); });
 }

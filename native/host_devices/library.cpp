@@ -118,8 +118,14 @@ int describe_card(int index, peft4j_cuda_card* card) {
   const auto which = static_cast<at::DeviceIndex>(index);
   card->capability = capability.at(index);
   card->total_bytes = total_bytes(which);
-  card->free_bytes = free_bytes(which);
   return status;
+}
+
+int free_of_card(int index, int64_t* bytes) {
+  const auto which = static_cast<at::DeviceIndex>(index);
+  note_context(which);
+  *bytes = free_bytes(which);
+  return 0;
 }
 
 template <class Function>
@@ -131,6 +137,7 @@ const std::map<std::string, void*>& own_functions() {
   static const std::map<std::string, void*> all = {{"peft4j_cuda_versions", address_of(&versions)},
                                                    {"peft4j_cuda_count_cards", address_of(&count_cards)},
                                                    {"peft4j_cuda_describe_card", address_of(&describe_card)},
+                                                   {"peft4j_cuda_free_bytes", address_of(&free_of_card)},
 #define PEFT4J_ENTRY(name) \
   {name##_name::kSymbol, address_of(&Recorded<name##_name, decltype(&peft4j_cuda_##name)>::call)},
                                                    PEFT4J_CUDA_FUNCTIONS(PEFT4J_ENTRY)
@@ -150,6 +157,7 @@ void* peft4j_cuda_find(const char* name) {
 
 void record_calls_for(at::DeviceIndex card) {
   forget_waits();
+  forget_contexts();
   const std::lock_guard<std::mutex> lock(record.mutex);
   record.meant_for = card;
   record.wrong.clear();

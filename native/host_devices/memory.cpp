@@ -24,6 +24,7 @@ struct Card {
   int64_t total = kMemory;
   c10::CachingAllocator::Stat used;
   int64_t failures = 0;
+  bool context = false;
 };
 
 struct Block {
@@ -79,6 +80,7 @@ c10::DataPtr allocate_block(size_t bytes, at::DeviceIndex card, at::Device devic
   const std::lock_guard<std::mutex> lock(memory.mutex);
   if (card != kHost) {
     Card& of = memory.cards[card];
+    of.context = true;
     const int64_t left = of.total - of.used.current;
     of.failures += static_cast<int64_t>(bytes) > left;
     TORCH_CHECK_WITH(OutOfMemoryError, static_cast<int64_t>(bytes) <= left, "CUDA out of memory. Tried to allocate ",
@@ -178,6 +180,23 @@ int64_t free_bytes(at::DeviceIndex card) {
 void set_memory(at::DeviceIndex card, int64_t bytes) {
   const std::lock_guard<std::mutex> lock(memory.mutex);
   memory.cards.at(card).total = bytes;
+}
+
+void note_context(at::DeviceIndex card) {
+  const std::lock_guard<std::mutex> lock(memory.mutex);
+  memory.cards.at(card).context = true;
+}
+
+void forget_contexts() {
+  const std::lock_guard<std::mutex> lock(memory.mutex);
+  for (Card& card : memory.cards) {
+    card.context = false;
+  }
+}
+
+bool has_context(at::DeviceIndex card) {
+  const std::lock_guard<std::mutex> lock(memory.mutex);
+  return memory.cards.at(card).context;
 }
 
 c10::Allocator* pinned_memory() {

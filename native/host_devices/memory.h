@@ -25,6 +25,10 @@ void install_memory();
 int64_t total_bytes(at::DeviceIndex card);
 int64_t free_bytes(at::DeviceIndex card);
 
+// That the process has taken some of the card, which on a real one makes its context.
+void note_context(at::DeviceIndex card);
+void forget_contexts();
+
 c10::Allocator* pinned_memory();
 bool is_pinned(const void* data);
 

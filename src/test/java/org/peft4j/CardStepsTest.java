@@ -83,6 +83,19 @@ class CardStepsTest {
         return org.assertj.core.api.Assertions.within(distance);
     }
 
+    /** Two processes on two cards do not meet: what is not asked for is not touched. */
+    @Test
+    void aRunTakesNothingOfTheOtherCard() throws Exception {
+        HostDevices.recordCallsFor(1);
+        RunConfig run = run("alone", "cuda:1", Dtype.FLOAT32, training(2).build());
+        steps(run);
+        try (BaseModel base = BaseModel.open(run.model())) {
+            TextGenerator.of(base.load("trained", run.output())).generate("the cat");
+        }
+        assertThat(HostDevices.hasContext(1)).isTrue();
+        assertThat(HostDevices.hasContext(0)).isFalse();
+    }
+
     @Test
     void mergingOnACardWritesTheCpusModel() throws Exception {
         RunConfig run = run("adapter", "cuda:1", Dtype.FLOAT32, training(2).build());

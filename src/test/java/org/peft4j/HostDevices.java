@@ -41,6 +41,9 @@ public final class HostDevices {
         return counts(waitedLines());
     }
 
+    /** Whether memory was taken of the card, or asked for, since the last {@link #recordCallsFor}: a real one has a context then. */
+    public static native boolean hasContext(int card);
+
     private static native String launchedLines();
 
     private static native String wrong();

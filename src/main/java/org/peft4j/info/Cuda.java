@@ -6,6 +6,7 @@ import java.util.Map;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
 import org.peft4j.host.Bytes;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /** What of CUDA is here, and what is missing. */
@@ -30,8 +31,8 @@ final class Cuda {
             facts.put(
                     "cuda:" + card.index(),
                     card.name() + ", compute capability " + card.computeCapability() + ", "
-                            + Bytes.text(card.memory().freeBytes()) + " of "
-                            + Bytes.text(card.memory().totalBytes()) + " free");
+                            + Bytes.text(Ops.freeBytes(Device.cuda(card.index()))) + " of "
+                            + Bytes.text(card.totalBytes()) + " free");
         }
         return facts;
     }

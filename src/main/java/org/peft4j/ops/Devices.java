@@ -86,6 +86,6 @@ public final class Devices {
             return Math.max(0, MachineFacts.memoryBytes() - Ops.liveBytes());
         }
         Ops.freeKeptBytes(device); // the driver counts what is kept for the next tensors as used
-        return Ops.cudaDevices().get(device.card()).memory().freeBytes();
+        return Ops.freeBytes(device);
     }
 }

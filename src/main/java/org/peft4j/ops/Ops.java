@@ -598,6 +598,11 @@ public final class Ops {
         return checked(() -> PeftNative.peak_bytes(device.handle()));
     }
 
+    /** Bytes of a card that nobody in the system has. From then on this process has a context there, some hundred MB. */
+    public static long freeBytes(Device card) {
+        return checked(() -> PeftNative.free_bytes(card.handle()));
+    }
+
     /** From now on {@link #peakBytes(Device)} counts anew. */
     public static void resetPeakBytes(Device device) {
         checked(() -> {
@@ -662,10 +667,7 @@ public final class Ops {
      *
      * @param computeCapability such as 9.0
      */
-    public record CudaDevice(int index, String name, String computeCapability, Memory memory, Versions versions) {
-        /** @param freeBytes of the system, not of this process */
-        public record Memory(long totalBytes, long freeBytes) {}
-
+    public record CudaDevice(int index, String name, String computeCapability, long totalBytes, Versions versions) {
         /**
          * Versions of CUDA.
          *
@@ -675,7 +677,10 @@ public final class Ops {
         public record Versions(String driver, String runtime) {}
     }
 
-    /** All that the driver shows us; none where our CUDA kernels or a driver are missing, see {@link #missingCuda}. */
+    /**
+     * All that the driver shows us; none where our CUDA kernels or a driver are missing, see {@link #missingCuda}. Takes nothing of
+     * them.
+     */
     public static List<CudaDevice> cudaDevices() {
         return checked(PeftNative::cuda_devices)
                 .lines()
@@ -684,8 +689,8 @@ public final class Ops {
                         Integer.parseInt(c[0]),
                         c[1],
                         c[2],
-                        new CudaDevice.Memory(Long.parseLong(c[3]), Long.parseLong(c[4])),
-                        new CudaDevice.Versions(c[5], c[6])))
+                        Long.parseLong(c[3]),
+                        new CudaDevice.Versions(c[4], c[5])))
                 .toList();
     }
 

@@ -204,6 +204,8 @@ public final class PeftNative {
 
     static native @Cast("int64_t") long peak_bytes(@ByVal Device device);
 
+    static native @Cast("int64_t") long free_bytes(@ByVal Device card);
+
     static native void reset_peak_bytes(@ByVal Device device);
 
     static native void free_kept_blocks(@ByVal Device device);
