@@ -686,11 +686,7 @@ public final class Ops {
                 .lines()
                 .map(line -> line.split("\t", -1))
                 .map(c -> new CudaDevice(
-                        Integer.parseInt(c[0]),
-                        c[1],
-                        c[2],
-                        Long.parseLong(c[3]),
-                        new CudaDevice.Versions(c[4], c[5])))
+                        Integer.parseInt(c[0]), c[1], c[2], Long.parseLong(c[3]), new CudaDevice.Versions(c[4], c[5])))
                 .toList();
     }
 
