@@ -19,9 +19,12 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.DeviceException;
 import org.peft4j.info.Machine;
+import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
+import org.peft4j.run.StepMetrics;
+import org.peft4j.run.TrainListener;
 
 /** What a card cannot do is refused by name, before anything is computed, and nothing is left behind. */
 @Tag(HostDevices.TAG)
@@ -128,6 +131,27 @@ class CardRefusalsTest {
         assertThat(live(0)).isZero();
     }
 
+    /** What the arithmetic let pass: others take memory, too. */
+    @Test
+    void memoryThatEndsDuringARun() throws Exception {
+        RunConfig run = run("cuda:0", 2, TrainingConfig.builder().maxSteps(6).saveEvery(1));
+        TrainListener takesMemory = new TrainListener() {
+            @Override
+            public void step(StepMetrics metrics, long totalSteps) {
+                HostDevices.setMemory(0, live(0) + 12_000);
+            }
+        };
+        assertThatThrownBy(() -> Trainer.train(run, false, takesMemory))
+                .isInstanceOf(DeviceException.class)
+                .hasMessageContainingAll("step ", "layer ", "forward", "out of memory: wanted ", "free of", "cuda:0");
+        assertThat(live(0)).isZero();
+        AdapterFiles.read(run.output()).tensors().forEach((name, tensor) -> {
+            for (float value : tensor.toFloats()) {
+                assertThat(value).as(name).isFinite();
+            }
+        });
+    }
+
     @Test
     void aCacheThatIsLargerThanWhatIsLeft() throws Exception {
         try (BaseModel base = BaseModel.open(llama("cuda:0"))) {
@@ -166,12 +190,16 @@ class CardRefusalsTest {
     }
 
     private RunConfig run(String device, int batch) {
+        return run(device, batch, TrainingConfig.builder().maxSteps(2));
+    }
+
+    private RunConfig run(String device, int batch, TrainingConfig.Builder training) {
         return RunConfig.builder()
                 .model(llama(device))
                 .task(CausalLmConfig.defaults().withMaxLength(24))
                 .data(new DataConfig(ROWS, null))
                 .method(LoraConfig.builder().r(4).build())
-                .training(TrainingConfig.builder().maxSteps(2).batchSize(batch).build())
+                .training(training.batchSize(batch).build())
                 .output(directory.resolve("run"))
                 .build();
     }
