@@ -36,7 +36,6 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
-import org.peft4j.ops.Device;
 import org.peft4j.task.Task;
 import org.peft4j.train.LoadedTask;
 import org.peft4j.train.OpenedModel;
@@ -147,7 +146,7 @@ public final class Merge {
                 ScalarType type = Objects.requireNonNull(TYPES.get(storage));
                 Tensor rows = Objects.requireNonNull(values.get(table.path() + ".weight"));
                 Tensor matrix = Objects.requireNonNull(values.get(output));
-                if (Device.CPU.move(rows, type).equal(Device.CPU.move(matrix, type))) {
+                if (Tensors.onCpu(rows, type).equal(Tensors.onCpu(matrix, type))) {
                     values.remove(output);
                 } else {
                     config.put(TIED, false);
@@ -236,7 +235,7 @@ public final class Merge {
         @Override
         public void writeTo(WritableByteChannel out) throws IOException {
             try (PointerScope scope = new PointerScope()) {
-                Tensor narrow = Device.CPU.move(tensor, TYPES.get(dtype)).contiguous();
+                Tensor narrow = Tensors.onCpu(tensor, TYPES.get(dtype)).contiguous();
                 if (!narrow.isfinite().all().item_bool()) {
                     throw new TrainingException(
                             tensor.isfinite().all().item_bool()

@@ -61,6 +61,11 @@ public final class Tensors {
         }
     }
 
+    /** The tensor on the CPU, of this type: itself if it is. */
+    public static Tensor onCpu(Tensor t, ScalarType type) {
+        return Device.CPU.move(t, type);
+    }
+
     /** The bytes of a float32 tensor, little endian, row-major. */
     public static ByteBuffer toBytes(Tensor t) {
         float[] values = toFloats(t);
