@@ -11,7 +11,6 @@ import org.peft4j.ops.Ops;
 
 /** What of CUDA is here, and what is missing. */
 final class Cuda {
-
     private Cuda() {}
 
     /** Facts by name, in the order to print them. */
@@ -26,6 +25,12 @@ final class Cuda {
             facts.put("CUDA of the driver", cards.get(0).versions().driver());
             facts.put("CUDA of our kernels", cards.get(0).versions().runtime());
         }
+        facts.put(
+                "CUDA kernels",
+                Ops.hasCudaKernels()
+                        ? "libpeft4j_cuda.so is loaded"
+                        : "not here: peft4j's own jar is the one for CPUs; org.peft4j:peft4j with classifier " + gpu()
+                                + " is the other");
         facts.put("libtorch for CUDA", libtorch());
         for (Ops.CudaDevice card : cards) {
             facts.put(
@@ -39,7 +44,7 @@ final class Cuda {
 
     /** The GPU preset falls back to its CPU build without a word; here is the word. */
     private static String libtorch() {
-        String gpu = Loader.getPlatform() + "-gpu";
+        String gpu = gpu();
         if (torch.class.getResource("/org/bytedeco/pytorch/" + gpu + "/libtorch_cuda.so") == null) {
             return "not here: its jar is the one for CPUs; org.bytedeco:pytorch with classifier " + gpu
                     + " is the other";
@@ -48,5 +53,10 @@ final class Cuda {
                 ? "loaded"
                 : "its jar is here, but it computes on the CPU: it found no driver, no card, or not CUDA's own libraries"
                         + " (org.bytedeco:cuda with classifier " + Loader.getPlatform() + "-redist brings those)";
+    }
+
+    /** The classifier of jars for cards. */
+    private static String gpu() {
+        return Loader.getPlatform() + "-gpu";
     }
 }

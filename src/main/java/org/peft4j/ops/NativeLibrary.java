@@ -34,6 +34,8 @@ final class NativeLibrary {
         /** Kept here: native code calls it for as long as the process lives. */
         private static final PeftNative.Logger TO_LOG;
 
+        private static boolean cudaKernels;
+
         static {
             // JavaCPP stops a process whose memory is above 4 times the Java heap. Ours is mostly tensors outside of
             // it; libtorch says itself when memory is out. Whoever sets the property has their way.
@@ -109,6 +111,7 @@ final class NativeLibrary {
                 }
                 if (path != null) {
                     PeftNative.load_cuda(path);
+                    cudaKernels = true;
                 }
             } catch (IOException | RuntimeException e) {
                 LOG.warn("peft4j's CUDA kernels could not be loaded: {}", e.getMessage());
@@ -120,6 +123,11 @@ final class NativeLibrary {
 
     static void load() {
         Loaded.touch();
+    }
+
+    /** Whether libpeft4j_cuda.so was found and could be opened. */
+    static boolean hasCudaKernels() {
+        return Loaded.cudaKernels;
     }
 
     /** Whether our CUDA kernels are packed or named: somebody means to use a card. */

@@ -698,6 +698,11 @@ public final class Ops {
         return checked(PeftNative::missing_cuda);
     }
 
+    /** Whether our CUDA kernels, {@code libpeft4j_cuda.so}, are loaded. */
+    public static boolean hasCudaKernels() {
+        return NativeLibrary.hasCudaKernels();
+    }
+
     private static List<Kernel> parse(String table) {
         List<Kernel> kernels = new ArrayList<>();
         table.lines().forEach(line -> {
