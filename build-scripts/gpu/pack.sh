@@ -32,7 +32,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 pack=$work/peft4j-gpu
 
-jlink --add-modules java.se,jdk.unsupported,jdk.crypto.ec --strip-debug --no-man-pages --no-header-files --compress=1 --output "$work/java"
+jlink --add-modules java.se,jdk.unsupported,jdk.crypto.ec,jdk.management --strip-debug --no-man-pages --no-header-files --compress=1 --output "$work/java"
 mkdir -p "$pack/peft4j"
 mv "$work/java" "$pack/java"
 cp -r "$root"/target/peft4j/{bin,lib} "$pack/peft4j/"
