@@ -16,22 +16,6 @@ int checked(cudaError_t error, const char* what) {
   return static_cast<int>(error);
 }
 
-class OnCard {
- public:
-  explicit OnCard(int index) {
-    cudaGetDevice(&before_);
-    status_ = checked(cudaSetDevice(index), "cudaSetDevice");
-  }
-  ~OnCard() { cudaSetDevice(before_); }
-  OnCard(const OnCard&) = delete;
-  OnCard& operator=(const OnCard&) = delete;
-
-  int status() const { return status_; }
-
- private:
-  int before_ = 0, status_ = 0;
-};
-
 #endif
 
 void set_name(peft4j_cuda_card* card, const char* name) {
@@ -72,11 +56,7 @@ int peft4j_cuda_describe_card(int index, peft4j_cuda_card* card) {
   return 0;
 }
 
-int peft4j_cuda_free_bytes(int index, int64_t* bytes) {
-  const OnCard on(index);
-  if (on.status() != 0) {
-    return on.status();
-  }
+int peft4j_cuda_free_bytes(int64_t* bytes) {
   size_t free = 0, total = 0;
   const int status = checked(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   *bytes = static_cast<int64_t>(free);
@@ -102,7 +82,7 @@ int peft4j_cuda_describe_card(int, peft4j_cuda_card* card) {
   return 0;
 }
 
-int peft4j_cuda_free_bytes(int, int64_t* bytes) {
+int peft4j_cuda_free_bytes(int64_t* bytes) {
   *bytes = 0;
   return 0;
 }

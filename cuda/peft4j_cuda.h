@@ -32,8 +32,8 @@ PEFT4J_CUDA_API int peft4j_cuda_versions(int* driver, int* runtime);
 PEFT4J_CUDA_API int peft4j_cuda_count_cards(int* count);
 /* Takes nothing of the card: processes on other cards of the machine may ask. */
 PEFT4J_CUDA_API int peft4j_cuda_describe_card(int index, peft4j_cuda_card* card);
-/* Of the system, not of who asks. Makes this process's context on the card, some hundred MB, where there was none. The current card stays. */
-PEFT4J_CUDA_API int peft4j_cuda_free_bytes(int index, int64_t* bytes);
+/* Of the current card; of the system, not of who asks. Makes this process's context there, some hundred MB, where there was none. */
+PEFT4J_CUDA_API int peft4j_cuda_free_bytes(int64_t* bytes);
 
 /* ---- sums ---- */
 

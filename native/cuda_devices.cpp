@@ -84,8 +84,11 @@ int cuda_capability(at::DeviceIndex card) {
 
 int64_t free_bytes(at::Device card) {
   TORCH_CHECK(card.is_cuda() && card.has_index(), "free_bytes: card must be cuda:N, got ", card);
+  const CudaCards& cards = cards_with(card.index());
+  TORCH_CHECK(at::hasCUDA(), "free_bytes: libtorch computes on the CPU only, and knows no ", card);
+  const c10::DeviceGuard guard(card);  // which makes no context on the card that was current before
   int64_t bytes = 0;
-  check_cuda(cards_with(card.index()).free_bytes(card.index(), &bytes), "free memory of ", card);
+  check_cuda(cards.free_bytes(&bytes), "free memory of ", card);
   return bytes;
 }
 

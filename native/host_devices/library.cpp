@@ -121,10 +121,9 @@ int describe_card(int index, peft4j_cuda_card* card) {
   return status;
 }
 
-int free_of_card(int index, int64_t* bytes) {
-  const auto which = static_cast<at::DeviceIndex>(index);
-  note_context(which);
-  *bytes = free_bytes(which);
+int free_of_card(int64_t* bytes) {
+  note_context(current_card());
+  *bytes = free_bytes(current_card());
   return 0;
 }
 

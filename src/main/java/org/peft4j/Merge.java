@@ -94,7 +94,7 @@ public final class Merge {
                     + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
         }
         List<String> notes = new ArrayList<>();
-        try (OpenedModel base = OpenedModel.open(config(modelPath, device), 0);
+        try (OpenedModel base = OpenedModel.openTensors(config(modelPath, device));
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);
                 PointerScope scope = new PointerScope()) {
             notes.addAll(base.model().notes());

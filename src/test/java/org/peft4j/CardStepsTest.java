@@ -8,6 +8,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -19,9 +21,15 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.Json;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.nn.Init;
+import org.peft4j.nn.RmsNorm;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.run.RunResult;
 import org.peft4j.run.StepMetrics;
 import org.peft4j.run.TrainListener;
@@ -35,11 +43,12 @@ class CardStepsTest {
     Path directory;
 
     private RunConfig run(String name, String device, Dtype dtype, TrainingConfig training) {
+        return run(Fixtures.TINY_LLAMA, name, device, dtype, training);
+    }
+
+    private RunConfig run(Path model, String name, String device, Dtype dtype, TrainingConfig training) {
         return RunConfig.builder()
-                .model(ModelConfig.of(Fixtures.TINY_LLAMA)
-                        .withDevice(device)
-                        .withDtype(dtype)
-                        .withDropout(ModelConfig.Dropout.OFF))
+                .model(ModelConfig.of(model).withDevice(device).withDtype(dtype).withDropout(ModelConfig.Dropout.OFF))
                 .task(CausalLmConfig.defaults().withMaxLength(24))
                 .data(new DataConfig(ROWS, null))
                 .method(LoraConfig.builder().r(4).build())
@@ -127,6 +136,38 @@ class CardStepsTest {
         steps(run("more", "cuda:1", Dtype.FLOAT32, training(4).build()));
         assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * 2);
         assertThat(HostDevices.wrongCalls()).isEmpty();
+    }
+
+    /** A mixture of experts waits for one thing more in each of its layers: how many rows each expert has. */
+    @Test
+    void mixturesWaitOnceALayer() throws Exception {
+        Path mixtral = Fixtures.ROOT.resolve("decoders/mixtral");
+        long layers = ((Number) Json.readObject(mixtral.resolve("config.json")).get("num_hidden_layers")).longValue();
+        steps(run(mixtral, "warm", "cuda:1", Dtype.FLOAT32, training(2).build()));
+        HostDevices.recordCallsFor(1);
+        steps(run(mixtral, "few", "cuda:1", Dtype.FLOAT32, training(2).build()));
+        long few = waits();
+        HostDevices.recordCallsFor(1);
+        steps(run(mixtral, "more", "cuda:1", Dtype.FLOAT32, training(4).build()));
+        assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * (2 + layers));
+    }
+
+    /** Norms leave room behind rows as wide as those that LoRA has joined; norms of heads of that width do not. */
+    @Test
+    void headsAsWideAsAnAdaptedLayerAreNormed() throws Exception {
+        steps(run("wide", "cuda:1", Dtype.FLOAT32, training(2).build()));
+        int width = ((Number) Json.readObject(Fixtures.TINY_LLAMA.resolve("config.json"))
+                        .get("hidden_size"))
+                .intValue();
+        Device card = Device.cuda(1);
+        Packing rows = Packing.of(3);
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(rows)) {
+            RmsNorm norm = new RmsNorm("norm.weight", card.move(Init.normal(1, "w", 1, width)), 1e-5, 0);
+            Tensor heads = norm.heads(card.move(Init.normal(1, "x", 1, 3, 2, width)), rows, context);
+            assertThat(heads.stride(1)).isEqualTo(width);
+            assertThat(heads.stride(0)).isEqualTo(2L * width);
+        }
     }
 
     private static long waits() {

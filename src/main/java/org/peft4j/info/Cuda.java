@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.Loader;
 import org.bytedeco.pytorch.global.torch;
-import org.peft4j.host.Bytes;
+import org.peft4j.host.ByteCount;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
@@ -36,8 +36,10 @@ final class Cuda {
             facts.put(
                     "cuda:" + card.index(),
                     card.name() + ", compute capability " + card.computeCapability() + ", "
-                            + Bytes.text(Ops.freeBytes(Device.cuda(card.index()))) + " of "
-                            + Bytes.text(card.totalBytes()) + " free");
+                            + (missing.isEmpty()
+                                    ? ByteCount.text(Ops.freeBytes(Device.cuda(card.index()))) + " free of "
+                                    : "")
+                            + ByteCount.text(card.totalBytes()));
         }
         return facts;
     }

@@ -33,13 +33,15 @@ public interface BlockRunner {
                         h = Layers.forward(i, () -> block.forward(in, behind, context));
                         in.close();
                     }
-                    return model.finish(h, rows.packing(context), context);
+                    Tensor finished = model.finish(h, rows.packing(context), context);
+                    CardMemory.computed(model);
+                    return finished;
                 });
             }
 
             @Override
             public void backward(Tensor loss, ForwardContext context) {
-                loss.backward();
+                Layers.backward(() -> loss.backward());
                 context.backward();
             }
         };

@@ -1,36 +1,52 @@
 package org.peft4j.model;
 
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Set;
+import java.util.WeakHashMap;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Devices;
-import org.peft4j.ops.Ops;
 
 /** The memory of a model's card. */
 public final class CardMemory {
     private CardMemory() {}
 
+    /** Models that have computed: their weights are on their card. */
+    private static final Set<Model> COMPUTED =
+            Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
+
+    /** Says that a model has gone through all of its blocks. */
+    static void computed(Model model) {
+        if (!model.device().isCpu()) {
+            COMPUTED.add(model);
+        }
+    }
+
     /**
-     * Bytes of weights that will come to the card with the first call, as far as can be told: those of all matrices, less what tensors
-     * hold there already.
+     * Bytes of weights that will come to the card with the first call: those of all matrices that lie in their file until then, and
+     * none of a model that has computed.
      */
     public static long toCome(Model model) {
-        Map<Long, Long> bytes = new HashMap<>(); // a tensor of two names (a tied head) counts once
+        if (COMPUTED.contains(model)) {
+            return 0;
+        }
+        Map<Long, Long> numbers = new HashMap<>(); // a tensor of two names (a tied head) counts once
         long element = Short.BYTES;
         try (PointerScope scope = new PointerScope()) {
             for (TensorPoint point : model.points().tensors().values()) {
                 Tensor value = point.value();
-                if (!Device.of(value).isCpu()) {
+                if (Device.of(value).isCpu()) {
+                    numbers.put(value.data_ptr().address(), value.numel());
+                } else {
                     element = value.element_size();
                 }
-                bytes.put(value.data_ptr().address(), value.numel());
             }
         }
-        long numbers = bytes.values().stream().mapToLong(Long::longValue).sum();
-        return Math.max(0, numbers * element - Ops.liveBytes(model.device()));
+        return element * numbers.values().stream().mapToLong(Long::longValue).sum();
     }
 
     /** Bytes that are free on a model's device once its weights are there. */

@@ -11,22 +11,30 @@ final class Layers {
 
     /** Runs a block's forward. */
     static Tensor forward(int layer, Supplier<Tensor> block) {
-        return named(layer, "forward", block);
+        return named("layer " + layer + " forward", block);
     }
 
     /** Runs a block's part of backward. */
     static void backward(int layer, Runnable block) {
-        named(layer, "backward", () -> {
+        named("layer " + layer + " backward", () -> {
             block.run();
             return layer;
         });
     }
 
-    private static <T> T named(int layer, String direction, Supplier<T> block) {
+    /** Runs the backward of all that is not recomputed. */
+    static void backward(Runnable all) {
+        named("backward", () -> {
+            all.run();
+            return all;
+        });
+    }
+
+    private static <T> T named(String what, Supplier<T> block) {
         try {
             return Ops.checked(block);
         } catch (DeviceException e) {
-            throw new DeviceException("layer " + layer + " " + direction + ": " + e.getMessage(), e);
+            throw new DeviceException(what + ": " + e.getMessage(), e);
         }
     }
 }

@@ -43,12 +43,14 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
             }
         }
         last = inputs.remove(inputs.size() - 1).set_requires_grad(true);
-        return of.finish(last, read.packing(context), context);
+        Tensor finished = of.finish(last, read.packing(context), context);
+        CardMemory.computed(of);
+        return finished;
     }
 
     @Override
     public void backward(Tensor loss, ForwardContext context) {
-        loss.backward();
+        Layers.backward(() -> loss.backward());
         if (model == null || last == null || embedded == null) {
             throw new IllegalStateException("backward needs a forward before it");
         }

@@ -58,6 +58,7 @@ public final class RmsNorm implements Norm {
                 rows,
                 weights::of,
                 (segment, part, firstRow) -> normed(part.reshape(-1, width), value(weights, segment))
+                        .contiguous() // on a card its rows may lie apart
                         .view(part.size(0), part.size(1), part.size(2))));
     }
 

@@ -103,7 +103,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 : new Base(base, false);
         try {
             return load(config, behind, rows);
-        } catch (IOException | RuntimeException e) {
+        } catch (IOException | RuntimeException | Error e) {
             behind.close();
             throw e;
         }
@@ -177,7 +177,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, base, notes);
             MemoryCheck.ofRun(run);
             return run;
-        } catch (IOException | RuntimeException e) {
+        } catch (IOException | RuntimeException | Error e) {
             if (adapter != null) {
                 adapter.adapter().close();
             }

@@ -3,7 +3,7 @@ package org.peft4j.train;
 import java.util.List;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
-import org.peft4j.host.Bytes;
+import org.peft4j.host.ByteCount;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.model.CardMemory;
@@ -21,9 +21,10 @@ final class MemoryCheck {
     /**
      * Before a model is opened: whether its weights fit.
      *
+     * @param promised bytes that other models will still take there
      * @throws DeviceException if they do not
      */
-    static void ofModel(ModelDirectory directory, ModelOptions options) {
+    static void ofModel(ModelDirectory directory, ModelOptions options, long promised) {
         if (options.device().isCpu()) {
             return;
         }
@@ -33,11 +34,11 @@ final class MemoryCheck {
                     location.info().shape().stream().mapToLong(Long::longValue).reduce(1, (a, b) -> a * b);
         }
         long bytes = numbers * options.elementSize();
-        long free = Devices.freeBytes(options.device());
+        long free = Math.max(0, Devices.freeBytes(options.device()) - promised);
         if (bytes > free) {
             throw new DeviceException(
-                    "the model's weights need " + Bytes.text(bytes) + " on " + options.device() + ", of which "
-                            + Bytes.text(free)
+                    "the model's weights need " + ByteCount.text(bytes) + " on " + options.device() + ", of which "
+                            + ByteCount.text(free)
                             + " are free; "
                             + (options.elementSize() > Short.BYTES
                                     ? "dtype bfloat16 needs half of it"

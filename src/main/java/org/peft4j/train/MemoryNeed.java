@@ -4,7 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.host.Bytes;
+import org.peft4j.host.ByteCount;
 
 /**
  * What a run takes of a card's memory, in bytes, as arithmetic says before anything is computed. Activations are estimated on the
@@ -56,7 +56,7 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
                 language ? HEAD : 0);
     }
 
-    /** Bytes for so many tokens at once. */
+    /** ByteCount for so many tokens at once. */
     long total(long tokens, boolean recomputed) {
         return fixed() + tokens * ofToken(recomputed);
     }
@@ -88,13 +88,13 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
                 Locale.ROOT,
                 "the run needs about %s on %s, of which %s are free: weights %s, the adapter with its optimiser %s, a step of %,d"
                         + " tokens %s",
-                Bytes.text(total(batch.tokens(), batch.recomputed())),
+                ByteCount.text(total(batch.tokens(), batch.recomputed())),
                 device,
-                Bytes.text(free),
-                Bytes.text(weights),
-                Bytes.text(adapter),
+                ByteCount.text(free),
+                ByteCount.text(weights),
+                ByteCount.text(adapter),
                 batch.tokens(),
-                Bytes.text(total(batch.tokens(), batch.recomputed()) - weights - adapter)));
+                ByteCount.text(total(batch.tokens(), batch.recomputed()) - weights - adapter)));
         List<String> ways = wayOut(batch, free);
         if (narrow != null && narrow.total(batch.tokens(), batch.recomputed()) <= free) {
             ways.add("model.dtype bfloat16");

@@ -2,7 +2,9 @@ package org.peft4j.train;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Dtype;
@@ -11,6 +13,7 @@ import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.model.CardMemory;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Models;
@@ -21,6 +24,9 @@ import org.peft4j.ops.Tf32;
 
 /** A base, where it comes from, and the tokenizer that all share who use it. Safe from many threads. */
 public final class OpenedModel implements AutoCloseable {
+    /** Those whose weights may still have to come to their card. */
+    private static final Set<OpenedModel> OPEN = new HashSet<>();
+
     private final ModelConfig config;
     private final ModelDirectory directory;
     private final String hash;
@@ -39,21 +45,50 @@ public final class OpenedModel implements AutoCloseable {
 
     /** @param seed of what a directory lacks */
     public static OpenedModel open(ModelConfig config, long seed) throws IOException {
+        return open(config, seed, true);
+    }
+
+    /**
+     * Opens a model whose tensors are read and which computes nothing, as for a merge: its matrices stay in their file, so that no
+     * memory of a card is judged, and nobody asks how products are rounded.
+     */
+    public static OpenedModel openTensors(ModelConfig config) throws IOException {
+        return open(config, 0, false);
+    }
+
+    private static OpenedModel open(ModelConfig config, long seed, boolean computes) throws IOException {
         ModelDirectory directory = ModelDirectory.open(config.path());
         String hash = BaseHash.of(directory);
         Device device = Devices.choose(config.device());
         ModelOptions options = new ModelOptions(
                 device, storage(config.dtype(), device), config.dropout() == ModelConfig.Dropout.CONFIG, seed);
-        MemoryCheck.ofModel(directory, options);
-        Tf32 products = products(config.dtype(), device);
+        if (computes) {
+            MemoryCheck.ofModel(directory, options, toCome(device));
+        }
+        Tf32 products = computes ? products(config.dtype(), device) : null;
         try {
             Model model = Models.family(directory).open(directory, options);
-            return new OpenedModel(config, directory, hash, model, products);
+            OpenedModel opened = new OpenedModel(config, directory, hash, model, products);
+            synchronized (OPEN) {
+                OPEN.add(opened);
+            }
+            return opened;
         } catch (Throwable e) {
             if (products != null) {
                 products.close();
             }
             throw e;
+        }
+    }
+
+    /** Bytes that open models will still take of a device. */
+    private static long toCome(Device device) {
+        synchronized (OPEN) {
+            return OPEN.stream()
+                    .map(OpenedModel::model)
+                    .filter(model -> !device.isCpu() && model.device().equals(device))
+                    .mapToLong(CardMemory::toCome)
+                    .sum();
         }
     }
 
@@ -126,13 +161,19 @@ public final class OpenedModel implements AutoCloseable {
     /** Frees model and tokenizer; nobody may use them any more, which the caller sees to. */
     @Override
     public synchronized void close() {
+        synchronized (OPEN) {
+            OPEN.remove(this);
+        }
         if (tokenizer != null) {
             tokenizer.close();
         }
-        model.close();
-        if (products != null) {
-            products.close();
+        try {
+            model.close();
+            Ops.freeKeptBytes(model.device());
+        } finally {
+            if (products != null) {
+                products.close();
+            }
         }
-        Ops.freeKeptBytes(model.device());
     }
 }

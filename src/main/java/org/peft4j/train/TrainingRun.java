@@ -11,6 +11,7 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
+import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.info.Machine;
 import org.peft4j.method.spi.AdapterStore;
@@ -204,6 +205,9 @@ public final class TrainingRun<E extends Example> {
                     save();
                 }
             });
+            if (begun != null) { // its numbers are of no use behind a failure
+                begun.discard().run();
+            }
             attempt(e, () -> listener.finished(end(RunResult.Status.FAILED, e.getMessage())));
             throw e;
         }
@@ -256,15 +260,19 @@ public final class TrainingRun<E extends Example> {
         long started = System.nanoTime();
         double factor = training.schedule().factor(steps, summary.totalSteps());
         Supplier<TrainingStep.Outcome> outcome;
+        Runnable discard;
         if (step.runsAhead()) {
-            outcome = step.begin(micro, steps + 1, factor)::outcome;
+            TrainingStep<E>.Begun ahead = step.begin(micro, steps + 1, factor);
+            outcome = ahead::outcome;
+            discard = ahead::discard;
         } else {
             TrainingStep.Outcome done = step.run(micro, steps + 1, factor);
             outcome = () -> done;
+            discard = () -> {};
         }
         steps++;
         Begun before = begun;
-        begun = new Begun(steps, epoch, factor, started, outcome);
+        begun = new Begun(steps, epoch, factor, started, outcome, discard);
         tell(before);
         if (!step.runsAhead()) {
             known();
@@ -273,7 +281,12 @@ public final class TrainingRun<E extends Example> {
 
     /** A step whose numbers are not told yet. */
     private record Begun(
-            long number, double epoch, double factor, long started, Supplier<TrainingStep.Outcome> outcome) {}
+            long number,
+            double epoch,
+            double factor,
+            long started,
+            Supplier<TrainingStep.Outcome> outcome,
+            Runnable discard) {}
 
     /** Waits for the numbers of all steps, and tells them. */
     private void known() throws IOException {
@@ -315,15 +328,23 @@ public final class TrainingRun<E extends Example> {
         if (interrupts.seen()) {
             return;
         }
-        Evaluation evaluation = Ops.checked(() -> Inference.evaluate(
-                run.model.model(),
-                run.task,
-                run.model.head(),
-                run.adapter,
-                run.validation,
-                new EpochBatches(run.config.training(), run.validation, true).inOrder()));
+        Evaluation evaluation = evaluation(run.validation);
         metrics.write("validation", steps, evaluation);
         listener.evaluated("validation", steps, evaluation);
+    }
+
+    private Evaluation evaluation(Dataset<E> rows) {
+        try {
+            return Ops.checked(() -> Inference.evaluate(
+                    run.model.model(),
+                    run.task,
+                    run.model.head(),
+                    run.adapter,
+                    rows,
+                    new EpochBatches(run.config.training(), rows, true).inOrder()));
+        } catch (DeviceException e) {
+            throw new DeviceException("evaluation after step " + steps + ": " + e.getMessage(), e);
+        }
     }
 
     /** Saves the adapter as it is after the last step, if it is not saved yet. */

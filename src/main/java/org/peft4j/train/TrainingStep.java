@@ -2,6 +2,7 @@ package org.peft4j.train;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -82,9 +83,14 @@ public final class TrainingStep<E extends Example> {
                 return Ops.checked(() -> new Outcome(
                         finite("loss", sum(losses), step), finite("gradient norm", norm.item_double(), step), tokens));
             } finally {
-                losses.forEach(Tensor::close);
-                norm.close();
+                discard();
             }
+        }
+
+        /** Frees its numbers, which nobody wants any more. */
+        public void discard() {
+            losses.forEach(Tensor::close);
+            norm.close();
         }
     }
 
@@ -110,7 +116,8 @@ public final class TrainingStep<E extends Example> {
             losses.forEach(Tensor::close);
         }
         changing = true;
-        double norm = optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value());
+        double norm =
+                inStep(step, () -> optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value()));
         changing = false;
         return new Outcome(loss, kept(norm, step), work.tokens);
     }
@@ -126,7 +133,7 @@ public final class TrainingStep<E extends Example> {
         List<Tensor> losses = losses(work, step);
         changing = true;
         try {
-            Tensor norm = optimizer.stepAhead(factor, maxGradNorm);
+            Tensor norm = inStep(step, () -> optimizer.stepAhead(factor, maxGradNorm));
             changing = false;
             return new Begun(step, work.tokens, losses, norm);
         } catch (RuntimeException e) {
@@ -222,9 +229,14 @@ public final class TrainingStep<E extends Example> {
     }
 
     private Tensor backward(int[] numbers, long step, int micro, double weight) {
+        return inStep(
+                step,
+                () -> Scopes.owned(() -> backward(run.train.batch(numbers), Seeds.of(seed, step, micro), weight)));
+    }
+
+    private static <T> T inStep(long step, Supplier<T> work) {
         try {
-            return Ops.checked(
-                    () -> Scopes.owned(() -> backward(run.train.batch(numbers), Seeds.of(seed, step, micro), weight)));
+            return Ops.checked(work);
         } catch (DeviceException e) {
             throw new DeviceException("step " + step + ": " + e.getMessage(), e);
         }

@@ -6,11 +6,12 @@ import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
 
-/** What merges of all methods share. Results are float32 and finite. */
+/** What merges of all methods share. Results are float32, finite, and on the CPU, where there is room for all of them. */
 public final class Merging {
     private Merging() {}
 
@@ -18,7 +19,8 @@ public final class Merging {
     public static Map<String, Tensor> replacements(Adapter adapter) {
         Map<String, Tensor> changed = new LinkedHashMap<>();
         adapter.claims(TensorPoint.class).forEach((point, parameters) -> {
-            Tensor value = parameters.get(0).value().detach().clone();
+            Tensor value = Tensors.onCpu(parameters.get(0).value().detach(), ScalarType.Float)
+                    .clone();
             checkFinite(point.path(), value);
             changed.put(point.path(), value);
         });
@@ -31,7 +33,8 @@ public final class Merging {
         if (point == null) {
             throw new IllegalStateException("the model has no tensor " + path + " to merge into");
         }
-        Tensor merged = Scopes.scoped(() -> change.apply(points.device().move(point.value(), ScalarType.Float)));
+        Tensor merged = Scopes.scoped(() ->
+                Tensors.onCpu(change.apply(points.device().move(point.value(), ScalarType.Float)), ScalarType.Float));
         checkFinite(path, merged);
         return merged;
     }

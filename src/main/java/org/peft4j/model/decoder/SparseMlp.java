@@ -3,6 +3,7 @@ package org.peft4j.model.decoder;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensor_T;
 import org.bytedeco.pytorch.Tensor;
@@ -11,9 +12,11 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.model.FrozenTensors;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 import org.peft4j.ops.Weight;
 
@@ -88,25 +91,42 @@ final class SparseMlp implements DecoderMlp {
     @Override
     public Tensor forward(Tensor x, Packing rows, ForwardContext context) {
         return Scopes.scoped(() -> {
-            Tensor shares =
+            Tensor probabilities =
                     router.forwardOne(x, rows, context).to(ScalarType.Float).softmax(1);
-            T_TensorTensor_T top = shares.topk(experts.chosen());
+            T_TensorTensor_T top = probabilities.topk(experts.chosen());
             Tensor weights = top.get0();
             Tensor chosen = top.get1();
             if (experts.normalised()) {
                 weights = weights.div(weights.sum(new long[] {1}, true, new org.bytedeco.pytorch.ScalarTypeOptional()));
             }
+            // Sorted by expert, rows in their order: how many each one has is all that a card is waited for.
+            Tensor flat = chosen.reshape(-1);
+            Tensor order = flat.argsort(true, 0, false);
+            Tensor taken = order.floor_divide(new Scalar(experts.chosen()));
+            Tensor shares =
+                    weights.reshape(-1).index_select(0, order).unsqueeze(1).to(x.scalar_type());
             Tensor sum = torch.zeros_like(x);
+            long first = 0;
+            float[] counts = Tensors.toFloats(counts(flat));
             for (int e = 0; e < all.size(); e++) {
-                Tensor taken = chosen.eq(new Scalar(e));
-                Tensor own = taken.any(1).nonzero().view(-1);
-                if (own.size(0) > 0) {
-                    Tensor share = weights.masked_select(taken).unsqueeze(1).to(x.scalar_type());
-                    Tensor y = forward(all.get(e), x.index_select(0, own)).mul(share);
+                long n = (long) counts[e];
+                if (n > 0) {
+                    Tensor own = taken.narrow(0, first, n);
+                    Tensor y = forward(all.get(e), x.index_select(0, own)).mul(shares.narrow(0, first, n));
                     sum = sum.index_add(0, own, y);
+                    first += n;
                 }
             }
             return sum;
+        });
+    }
+
+    /** How many of these numbers each expert is, [experts], float32. */
+    private Tensor counts(Tensor chosen) {
+        return Scopes.scoped(() -> {
+            Tensor numbers = Tensors.ofInts(
+                    Device.of(chosen), IntStream.range(0, all.size()).toArray());
+            return chosen.unsqueeze(1).eq(numbers).to(ScalarType.Float).sum(0);
         });
     }
 

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class BytesTest {
+class ByteCountTest {
     @ParameterizedTest
     @CsvSource({
         "0, 0 bytes",
@@ -17,6 +17,6 @@ class BytesTest {
         "16000000000000, 16.0 TB"
     })
     void sizesHaveTheUnitThatShowsThem(long bytes, String text) {
-        assertThat(Bytes.text(bytes)).isEqualTo(text);
+        assertThat(ByteCount.text(bytes)).isEqualTo(text);
     }
 }

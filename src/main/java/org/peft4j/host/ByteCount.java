@@ -3,11 +3,11 @@ package org.peft4j.host;
 import java.util.Locale;
 
 /** Sizes of memory for messages. */
-public final class Bytes {
+public final class ByteCount {
     private static final String[] UNITS = {"kB", "MB", "GB", "TB"};
     private static final double STEP = 1000;
 
-    private Bytes() {}
+    private ByteCount() {}
 
     /** {@code 812 bytes}, {@code 1.5 MB}, {@code 8.6 GB}: powers of 1000. */
     public static String text(long bytes) {
