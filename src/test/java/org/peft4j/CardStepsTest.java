@@ -43,12 +43,11 @@ class CardStepsTest {
     Path directory;
 
     private RunConfig run(String name, String device, Dtype dtype, TrainingConfig training) {
-        return run(Fixtures.TINY_LLAMA, name, device, dtype, training);
-    }
-
-    private RunConfig run(Path model, String name, String device, Dtype dtype, TrainingConfig training) {
         return RunConfig.builder()
-                .model(ModelConfig.of(model).withDevice(device).withDtype(dtype).withDropout(ModelConfig.Dropout.OFF))
+                .model(ModelConfig.of(Fixtures.TINY_LLAMA)
+                        .withDevice(device)
+                        .withDtype(dtype)
+                        .withDropout(ModelConfig.Dropout.OFF))
                 .task(CausalLmConfig.defaults().withMaxLength(24))
                 .data(new DataConfig(ROWS, null))
                 .method(LoraConfig.builder().r(4).build())
@@ -136,20 +135,6 @@ class CardStepsTest {
         steps(run("more", "cuda:1", Dtype.FLOAT32, training(4).build()));
         assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * 2);
         assertThat(HostDevices.wrongCalls()).isEmpty();
-    }
-
-    /** A mixture of experts waits for one thing more in each of its layers: how many rows each expert has. */
-    @Test
-    void mixturesWaitOnceALayer() throws Exception {
-        Path mixtral = Fixtures.ROOT.resolve("decoders/mixtral");
-        long layers = ((Number) Json.readObject(mixtral.resolve("config.json")).get("num_hidden_layers")).longValue();
-        steps(run(mixtral, "warm", "cuda:1", Dtype.FLOAT32, training(2).build()));
-        HostDevices.recordCallsFor(1);
-        steps(run(mixtral, "few", "cuda:1", Dtype.FLOAT32, training(2).build()));
-        long few = waits();
-        HostDevices.recordCallsFor(1);
-        steps(run(mixtral, "more", "cuda:1", Dtype.FLOAT32, training(4).build()));
-        assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * (2 + layers));
     }
 
     /** Norms leave room behind rows as wide as those that LoRA has joined; norms of heads of that width do not. */
