@@ -35,7 +35,7 @@ class MixtureOnACardTest {
                     .sum();
             assertThat(waits - 1)
                     .as("%s, with the outputs themselves", HostDevices.waits())
-                    .isEqualTo(model.points().layers());
+                    .isBetween(1L, (long) model.points().layers());
             assertThat(Fixtures.maxDifference(ours, DecoderFixtures.outputs(cpu, texts, null)))
                     .isLessThan(1e-4);
         }
