@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for
-# sm_80 and sm_90a and held against their budgets; `mvn -Pcuda package` compiles for every card), the cases of the field on the built command line, the native tests, once more with
-# sanitizers, Java on cards that the host plays, the CUDA kernels on the CPU, the formatters. Its first line names the processor
-# and its instruction sets, which decide what runs. Installs what is missing as root through apt-get, else prints the command to
-# run. Where the tools are present, `mvn -B verify` alone is all that Java needs.
+# Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for sm_80 and
+# sm_90a and held against their budgets; `mvn -Pcuda package` compiles for every card), the cases of the field on the built command
+# line, the native tests, once more with sanitizers, Java on cards that the host plays, the CUDA kernels on the CPU, a pack for a
+# machine with a card, the formatters. Its first line names the processor and its instruction sets, which decide what runs. Installs
+# what is missing as root through apt-get, else prints the command to run. Where the tools are present, `mvn -B verify` alone is all
+# that Java needs.
 #
 #   build-scripts/test.sh
 set -euo pipefail

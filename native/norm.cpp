@@ -62,7 +62,6 @@ peft4j_cuda_norm_params for_cuda(const NormParams& p, const at::Tensor& z) {
   c.x = p.x;
   c.residual = p.residual;
   c.y = p.y;
-  c.residual_stride = c.y_stride = p.columns;
   c.z = p.z;
   c.dy = p.dy;
   c.dz_more = p.dz_more;
