@@ -1,5 +1,9 @@
 package org.peft4j.method;
 
+import java.util.function.Function;
+import java.util.Optional;
+import java.util.Map;
+import java.util.LinkedHashMap;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -105,5 +109,15 @@ public final class ModulePattern {
         public String toString() {
             return letters;
         }
+    }
+
+    /** What patterns for the end of a path, in their order, give for a module's path: the value of the first that matches. */
+    public static <V> Function<String, Optional<V>> byEnd(Map<String, V> patterns) {
+        Map<ModulePattern, V> compiled = new LinkedHashMap<>();
+        patterns.forEach((key, value) -> compiled.put(of("(.*\\.)?(" + key + ")$"), value));
+        return path -> compiled.entrySet().stream()
+                .filter(entry -> entry.getKey().begins(path))
+                .map(Map.Entry::getValue)
+                .findFirst();
     }
 }

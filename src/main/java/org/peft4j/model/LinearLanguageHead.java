@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.peft4j.error.ConfigException;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
@@ -20,6 +20,7 @@ import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 import org.peft4j.ops.Weight;
 
@@ -107,6 +108,11 @@ public final class LinearLanguageHead implements LanguageHead {
     public Tensor losses(Tensor h, Tensor labels, Packing rows, ForwardContext context) {
         Claims<Parameter> weights = context.at(matrix);
         Ops.LossSettings settings = new Ops.LossSettings(logits.softcap(), 0);
+        if (context.segments().stream()
+                .anyMatch(segment -> context.at(linear).of(segment).stream()
+                        .anyMatch(claim -> !(claim instanceof LowRank)))) {
+            return Scopes.scoped(() -> losses(forward(h, rows, context), labels));
+        }
         return Scopes.scoped(() -> context.bySegment(scaled(h), rows, segment -> segment, (segment, part, firstRow) -> {
             Tensor own = labels.narrow(0, firstRow, part.size(0));
             Tensor trained = weights.one(segment, parameter -> parameter.value().to(part.scalar_type()), null);
@@ -119,14 +125,19 @@ public final class LinearLanguageHead implements LanguageHead {
         }));
     }
 
+    /** Of all logits in memory, where the matrix alone does not say what they are. */
+    private static Tensor losses(Tensor z, Tensor labels) {
+        Tensor there = Device.of(z).move(labels);
+        Tensor log = torch.log_softmax(z, -1);
+        Tensor counts = there.ge(new Scalar(0));
+        Tensor own = there.clamp_min(new Scalar(0)).unsqueeze(1);
+        return log.gather(1, own).squeeze(1).neg().mul(counts.to(ScalarType.Float));
+    }
+
     private List<Ops.LowRankUpdate> updates(ForwardContext.Segment segment, long rows, ForwardContext context) {
         List<Ops.LowRankUpdate> updates = new ArrayList<>();
         for (LinearClaim claim : context.at(linear).of(segment)) {
-            if (!(claim instanceof LowRank update)) {
-                throw new ConfigException(
-                        "a language model's head " + layer.path() + " takes low-rank updates alone, not "
-                                + claim.getClass().getSimpleName() + "; leave it out of the targets");
-            }
+            LowRank update = (LowRank) claim;
             updates.add(new Ops.LowRankUpdate(
                     new Ops.PartRows(0, 0, rows),
                     update.a(),

@@ -6,11 +6,14 @@ import java.util.Objects;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.ForwardContext;
-import org.peft4j.nn.seam.InputScale;
+import org.peft4j.nn.seam.BiasDelta;
+import org.peft4j.nn.seam.InputUpdate;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
-import org.peft4j.nn.seam.OutputScale;
+import org.peft4j.nn.seam.OutputUpdate;
+import org.peft4j.nn.seam.Magnitude;
+import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.TensorPoint;
@@ -35,18 +38,22 @@ final class LinearClaims {
         }
     }
 
-    /** One layer, for all rows alike: its parameters in place of frozen tensors, and its factors. */
+    /** One layer, for all rows alike: its parameters in place of frozen tensors, and its claims but low-rank updates. */
     private record Layer(
             Place place,
             @Nullable Parameter weight,
             @Nullable Parameter bias,
-            List<InputScale> inputs,
-            List<OutputScale> outputs) {
+            List<LinearClaim> claims) {
         boolean sameAs(Layer other) {
-            return weight == other.weight
-                    && bias == other.bias
-                    && inputs.equals(other.inputs)
-                    && outputs.equals(other.outputs);
+            return weight == other.weight && bias == other.bias && claims.equals(other.claims);
+        }
+
+        <C extends LinearClaim> List<C> all(Class<C> kind) {
+            return claims.isEmpty() ? List.of() : only(kind, claims);
+        }
+
+        boolean hasAny(Class<? extends LinearClaim> kind) {
+            return claims.stream().anyMatch(kind::isInstance);
         }
     }
 
@@ -64,7 +71,7 @@ final class LinearClaims {
         this.last = last;
         this.layers = layers;
         this.updates = updates;
-        joint = layers.stream().allMatch(layer -> layer.weight() == null && layer.inputs.isEmpty());
+        joint = layers.stream().allMatch(layer -> layer.weight() == null && !layer.hasAny(InputUpdate.class));
     }
 
     /** All sequences of a call, in order. */
@@ -97,8 +104,7 @@ final class LinearClaims {
                 place,
                 context.at(place.weight()).one(segment, parameter -> parameter, null),
                 place.bias() == null ? null : context.at(place.bias()).one(segment, parameter -> parameter, null),
-                only(InputScale.class, claims),
-                only(OutputScale.class, claims));
+                claims.stream().filter(claim -> !(claim instanceof LowRank)).toList());
     }
 
     private static <C> List<C> only(Class<C> kind, List<LinearClaim> claims) {
@@ -192,19 +198,63 @@ final class LinearClaims {
         return found;
     }
 
-    Tensor scaleInput(int part, Tensor x) {
-        Tensor scaled = x;
-        for (InputScale claim : layers.get(part).inputs()) {
-            scaled = scaled.mul(claim.factors().to(x.scalar_type()));
+    /** What the layer reads in place of x. */
+    Tensor input(int part, Tensor x) {
+        Tensor read = x;
+        for (InputUpdate update : layers.get(part).all(InputUpdate.class)) {
+            read = update.of(read);
         }
-        return scaled;
+        return read;
     }
 
-    Tensor scaleOutput(int part, Tensor y) {
-        Tensor scaled = y;
-        for (OutputScale claim : layers.get(part).outputs()) {
-            scaled = scaled.mul(claim.factors().to(y.scalar_type()));
+    /** Whether a layer's product is multiplied before its bias is added. */
+    boolean hasMagnitudes() {
+        return layers.stream().anyMatch(layer -> layer.hasAny(Magnitude.class));
+    }
+
+    /** The probability with which a magnitude's own dropout takes elements of x away; 0 if there is none. */
+    double inputDropout(int part) {
+        boolean drops = layers.get(part).all(Magnitude.class).stream().anyMatch(Magnitude::dropsInput);
+        return drops
+                ? updates.stream()
+                        .filter(update -> update.part() == part)
+                        .mapToDouble(update -> update.claim().dropout())
+                        .max()
+                        .orElse(0)
+                : 0;
+    }
+
+    /** Whether any layer's is more than 0. */
+    boolean dropsInput() {
+        for (int i = 0; i < layers.size(); i++) {
+            if (inputDropout(i) > 0) {
+                return true;
+            }
         }
-        return scaled;
+        return false;
+    }
+
+    /** The product and what is added to it, times the magnitude. */
+    Tensor product(int part, Tensor x, Tensor frozen) {
+        Tensor y = frozen;
+        for (WeightDelta delta : layers.get(part).all(WeightDelta.class)) {
+            y = y.add(delta.product(x));
+        }
+        for (Magnitude magnitude : layers.get(part).all(Magnitude.class)) {
+            y = y.mul(magnitude.factors().to(y.scalar_type()));
+        }
+        return y;
+    }
+
+    /** What the layer gives, of the product with its bias. */
+    Tensor output(int part, Tensor product) {
+        Tensor y = product;
+        for (BiasDelta delta : layers.get(part).all(BiasDelta.class)) {
+            y = y.add(delta.vector().to(y.scalar_type()));
+        }
+        for (OutputUpdate update : layers.get(part).all(OutputUpdate.class)) {
+            y = update.of(y);
+        }
+        return y;
     }
 }

@@ -77,8 +77,8 @@ public final class LinearGroup implements AutoCloseable {
     }
 
     /**
-     * {@code y_i = o_i ∘ (W_i (s_i ∘ x) + b_i + Σ scale B A dropout(s_i ∘ x))} for each layer i. W and b are frozen or replaced;
-     * factors o and s, and low-rank updates, are there where adapters claim them.
+     * {@code y_i = W_i x + b_i} for each layer i, with all that adapters claim there ({@link org.peft4j.nn.seam.LinearClaim}
+     * has the formula). W and b are frozen or replaced.
      *
      * @param x [T, in]
      * @param rows how the rows of x belong to the context's sequences
@@ -106,22 +106,35 @@ public final class LinearGroup implements AutoCloseable {
     /** The rows of one run of sequences, which share everything but low-rank updates. */
     private Tensor[] forward(Tensor x, LinearClaims run, Packing rows, ForwardContext context) {
         Tensor[] y = new Tensor[layers.size()];
-        if (layers.size() > 1 && !run.joint()) {
+        double dropped = layers.size() == 1 && context.training() ? run.inputDropout(0) : 0;
+        if (layers.size() > 1 && (!run.joint() || context.training() && run.dropsInput())) {
             for (int i = 0; i < y.length; i++) {
                 y[i] = singles.get(i).forward(x, run.only(i), rows, context)[0];
             }
             return y;
         }
-        Tensor scaled = run.scaleInput(0, x);
+        Tensor input = run.input(0, x);
+        Tensor read = Ops.dropout(input, dropped, seed(run, rows, context));
         Tensor replaced = run.weight(0);
+        boolean biased = !run.hasMagnitudes(); // else the bias comes behind them
         if (replaced != null) {
-            y[0] = Ops.linear(scaled, replaced.to(x.scalar_type()), run.bias(0, x));
+            y[0] = Ops.linear(read, replaced.to(x.scalar_type()), biased ? run.bias(0, x) : null);
         } else {
-            Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
-            y = Ops.loraLinear(scaled, weight, b, run.updates(rows, context.training()), seed(run, rows, context));
+            Tensor b = !biased ? null : run.hasFrozenBiases() ? bias : joined(run.biases(x));
+            y = Ops.loraLinear(
+                    read,
+                    weight,
+                    b,
+                    run.updates(rows, context.training() && dropped == 0),
+                    seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
-            y[i] = run.scaleOutput(i, y[i]);
+            Tensor product = run.product(i, read, y[i]);
+            if (dropped > 0) { // what was dropped goes through the frozen weight as it is
+                product = product.add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
+            }
+            Tensor own = biased ? null : run.bias(i, x);
+            y[i] = run.output(i, own == null ? product : product.add(own));
         }
         return y;
     }

@@ -49,6 +49,16 @@ public final class Tensors {
                 device.copy(torch.from_blob(new FloatPointer(values), shape, Device.CPU.options(ScalarType.Float))));
     }
 
+    /** The values of a tensor of whole numbers, row-major. */
+    public static long[] toLongs(Tensor t) {
+        try (PointerScope scope = new PointerScope()) {
+            Tensor plain = Device.CPU.move(t.detach(), ScalarType.Long).contiguous();
+            long[] values = new long[Math.toIntExact(plain.numel())];
+            new LongPointer(plain.data_ptr_long()).get(values);
+            return values;
+        }
+    }
+
     /** The values of a floating-point tensor, row-major. */
     public static float[] toFloats(Tensor t) {
         try (PointerScope scope = new PointerScope()) {

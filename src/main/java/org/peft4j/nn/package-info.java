@@ -13,8 +13,11 @@
  * <caption>points, what may be claimed there, and who claims it</caption>
  * <tr><th>point</th><th>claims</th><th>methods</th></tr>
  * <tr><td>{@link org.peft4j.nn.seam.LinearPoint linear}: y = W x + b</td>
- *     <td>{@link org.peft4j.nn.seam.LowRank}, which add up; {@link org.peft4j.nn.seam.InputScale} and
- *     {@link org.peft4j.nn.seam.OutputScale}, which multiply</td><td>LoRA, rsLoRA; (IA)³</td></tr>
+ *     <td>{@link org.peft4j.nn.seam.LinearClaim} has the formula: {@link org.peft4j.nn.seam.LowRank},
+ *     {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up;
+ *     {@link org.peft4j.nn.seam.InputUpdate} (and {@link org.peft4j.nn.seam.InputScale}), {@link org.peft4j.nn.seam.Magnitude},
+ *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
+ *     <td>LoRA and its kin; (IA)³; orthogonal methods</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
  *     <td>{@link org.peft4j.nn.seam.PrefixKeyValues}: ready ones</td><td>prefix tuning, P-tuning v2</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>

@@ -39,6 +39,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.tokens.TrainableTokensConfig;
+import org.peft4j.method.vera.VeraConfig;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -113,6 +114,11 @@ class MethodContractTest {
                         "(IA)³ of some inputs",
                         new Ia3Config(
                                 Targets.names("query", "intermediate.dense"), Targets.regex(".*query"), null, head),
+                        true,
+                        false),
+                new Row(
+                        "VeRA",
+                        VeraConfig.defaults().withR(5).withModulesToSave(head),
                         true,
                         false),
                 new Row("prompt tuning", new PromptConfig(3, head), false),

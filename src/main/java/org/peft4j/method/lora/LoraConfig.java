@@ -7,6 +7,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.ModulePattern;
+import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 
 /**
@@ -57,29 +58,12 @@ public record LoraConfig(
         if (!(dropout >= 0 && dropout < 1)) {
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
         }
-        if (excludeModules != null
-                && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {
-            throw new IllegalArgumentException("excludeModules must be a list of names or a regular expression, got '"
-                    + excludeModules.toTree() + "'");
-        }
-        layersToTransform = layersToTransform.stream().distinct().sorted().toList(); // same file for the same settings
+        TargetLayers layers = new TargetLayers(targets, excludeModules, layersToTransform, layersPattern);
+        layersToTransform = layers.layersToTransform();
+        layersPattern = layers.layersPattern();
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern)); // the first match counts
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
-        if (!layersToTransform.isEmpty()
-                && !(targets instanceof Targets.Names || targets instanceof Targets.ModelDefault)) {
-            throw new IllegalArgumentException(
-                    "layersToTransform needs a list of targets, got targets '" + targets.toTree() + "'");
-        }
-        if (!layersToTransform.isEmpty() && layersToTransform.get(0) < 0) {
-            throw new IllegalArgumentException("layersToTransform must not be negative, got " + layersToTransform);
-        }
-        if (!layersPattern.isEmpty() && layersToTransform.isEmpty()) {
-            throw new IllegalArgumentException(
-                    "layersPattern needs layers to transform, got " + layersPattern + " and none");
-        }
-        layersPattern = List.copyOf(layersPattern);
-        layersPattern.forEach(ModulePattern::of);
         rankPattern.forEach((key, rank) -> {
             ModulePattern.of(key);
             checkRank("rankPattern of '" + key + "'", rank);
@@ -103,6 +87,11 @@ public record LoraConfig(
             throw new IllegalArgumentException(what + " must be a positive number that float32 holds, from " + MIN_ALPHA
                     + " to " + Float.MAX_VALUE + ", got " + alpha);
         }
+    }
+
+    /** The layers that it adapts. */
+    public TargetLayers layers() {
+        return new TargetLayers(targets, excludeModules, layersToTransform, layersPattern);
     }
 
     /** PEFT's defaults: r 8, alpha 8, no dropout, no biases, the model's usual targets. */

@@ -10,12 +10,14 @@ import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
 import org.peft4j.method.spi.tokens.TrainableTokensMethod;
+import org.peft4j.method.spi.vera.VeraMethod;
 
 /** Every method: a new one is added here, and nowhere else. Lists and messages have them in this order. */
 public final class Methods {
     private static final List<Method<?>> ALL = List.of(
             new LoraMethod(),
             new Ia3Method(),
+            new VeraMethod(),
             new PrefixMethod(),
             new PromptMethod(),
             new PTuningMethod(),

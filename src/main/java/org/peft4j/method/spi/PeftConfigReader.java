@@ -66,11 +66,16 @@ public final class PeftConfigReader {
     }
 
     public boolean flag(String key) throws MalformedFileException {
+        return flag(key, false);
+    }
+
+    /** True or false; fallback where the key is missing. */
+    public boolean flag(String key, boolean fallback) throws MalformedFileException {
         Object value = get(key);
         if (value != null && !(value instanceof Boolean)) {
             throw wrong(key, "must be true or false", value);
         }
-        return Boolean.TRUE.equals(value);
+        return value == null ? fallback : (Boolean) value;
     }
 
     public @Nullable String text(String key) throws MalformedFileException {

@@ -1,5 +1,7 @@
 package org.peft4j.method.spi;
 
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -41,7 +43,28 @@ public final class PeftTensors {
                 tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value)));
             }
         }
+        adapter.constants().forEach((path, constant) -> {
+            if (constant.saved()) {
+                String name = key.apply(path);
+                tensors.put(name, fixed(name, constant.value()));
+            }
+        });
         return tensors;
+    }
+
+    /** Floats are float32 in files, and indexes int32. */
+    private static TensorData fixed(String name, Tensor value) {
+        List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
+        if (value.is_floating_point()) {
+            return new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value));
+        }
+        long[] indexes = Tensors.toLongs(value);
+        ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(indexes.length, Integer.BYTES))
+                .order(ByteOrder.LITTLE_ENDIAN);
+        for (long index : indexes) {
+            bytes.putInt(Math.toIntExact(index));
+        }
+        return new TensorData(name, ElementType.I32, shape, bytes.flip());
     }
 
     /** The parameters in place of matrices [out, in] that files have as [in, out]. */
@@ -61,6 +84,9 @@ public final class PeftTensors {
                 .map(LinearPoint::path)
                 .collect(Collectors.toSet());
         return path -> {
+            if (path.startsWith(AdaptedLayers.SHARED)) {
+                return path;
+            }
             String module = path.substring(0, Math.max(0, path.lastIndexOf('.')));
             return prefix
                     + (adapted.contains(module) && isOwn(path)
@@ -117,6 +143,7 @@ public final class PeftTensors {
             throws MalformedFileException {
         Set<String> transposed = transposed(adapter);
         Map<String, TensorData> left = new LinkedHashMap<>(byPath);
+        left.keySet().removeAll(adapter.constants().keySet());
         for (Parameter parameter : adapter.parameters().values()) {
             TensorData data = left.remove(parameter.path());
             if (data == null) {

@@ -1,10 +1,10 @@
 package org.peft4j.method.spi;
 
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.method.ModulePattern;
+import org.peft4j.method.LayerChoice;
+import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Points;
@@ -16,20 +16,23 @@ import org.peft4j.nn.seam.Points;
 public final class TargetModules {
     private final Targets targets;
     private final @Nullable Targets excluded;
-    private final List<ModulePattern> saved = new ArrayList<>();
+    private final LayerChoice choice;
 
     /** @param targets that are not the model's default any more */
     public TargetModules(Targets targets, @Nullable Targets excluded, List<String> modulesToSave) {
-        this.targets = targets;
-        this.excluded = excluded;
-        modulesToSave.forEach(name -> saved.add(ModulePattern.of("(^|.*\\.)" + name + "($|\\..*)")));
+        this(new TargetLayers(targets, excluded, List.of(), List.of()), modulesToSave);
+    }
+
+    /** @param layers whose targets are not the model's default any more */
+    public TargetModules(TargetLayers layers, List<String> modulesToSave) {
+        targets = layers.targets();
+        excluded = layers.excludeModules();
+        choice = new LayerChoice(layers, modulesToSave);
     }
 
     /** Whether the module with this path is meant. */
     public boolean matches(String path) {
-        return targets.matches(path)
-                && (excluded == null || !excluded.matches(path))
-                && saved.stream().noneMatch(pattern -> pattern.begins(path));
+        return choice.adapts(path);
     }
 
     /** Whether a linear layer is meant; "all-linear" leaves out the head. */

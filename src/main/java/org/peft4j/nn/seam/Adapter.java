@@ -5,6 +5,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
+import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.Scopes;
 import org.peft4j.ops.Device;
 
 /**
@@ -18,6 +21,7 @@ public final class Adapter implements AutoCloseable {
     private final int positions;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
+    private final Map<String, Constant> constants;
     private boolean closed;
 
     /** Points of different models are the same place if they are of one kind and path. */
@@ -27,6 +31,13 @@ public final class Adapter implements AutoCloseable {
         }
     }
 
+    /**
+     * A tensor that is not trained.
+     *
+     * @param saved whether the adapter's file has it
+     */
+    public record Constant(Tensor value, boolean saved) {}
+
     /** A point and what this adapter claims there. */
     private record Claimed<C>(Point<C> point, List<C> claims) {}
 
@@ -34,6 +45,7 @@ public final class Adapter implements AutoCloseable {
         name = builder.name;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
+        constants = Collections.unmodifiableMap(builder.constants);
         int inserted = claims(SequencePoint.class).values().stream()
                 .flatMap(List::stream)
                 .mapToInt(InsertedRows::count)
@@ -53,6 +65,11 @@ public final class Adapter implements AutoCloseable {
     /** What is trained, by path, in the order of the model. */
     public Map<String, Parameter> parameters() {
         return parameters;
+    }
+
+    /** What the adapter has besides, and does not train: projections that layers share, indexes. */
+    public Map<String, Constant> constants() {
+        return constants;
     }
 
     /** Number of trained elements. */
@@ -113,6 +130,7 @@ public final class Adapter implements AutoCloseable {
         if (!closed) {
             closed = true;
             parameters.values().forEach(Parameter::close);
+            constants.values().forEach(constant -> constant.value().close());
         }
     }
 
@@ -128,6 +146,7 @@ public final class Adapter implements AutoCloseable {
         private int positions;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
+        private final Map<String, Constant> constants = new LinkedHashMap<>();
 
         private Builder(String name, Device device) {
             if (name.isBlank()) {
@@ -143,6 +162,28 @@ public final class Adapter implements AutoCloseable {
                 throw new IllegalStateException("an adapter has each parameter once: " + parameter.path());
             }
             return this;
+        }
+
+        /**
+         * Adds a tensor that is not trained, on the model's device; it belongs to the adapter.
+         *
+         * @param values makes it, on the CPU
+         * @param saved whether the adapter's file has it
+         */
+        public Tensor constant(String path, Supplier<Tensor> values, boolean saved) {
+            Constant constant =
+                    new Constant(Scopes.owned(() -> device.move(values.get().detach()).clone()), saved);
+            if (constants.putIfAbsent(path, constant) != null) {
+                constant.value().close();
+                throw new IllegalStateException("an adapter has each tensor once: " + path);
+            }
+            return constant.value();
+        }
+
+        /** Frees what was added, if {@link #build} is not reached. */
+        public void discard() {
+            parameters.values().forEach(Parameter::close);
+            constants.values().forEach(constant -> constant.value().close());
         }
 
         /** A point may have several claims, as far as they can hold together; {@link #build} says if they cannot. */

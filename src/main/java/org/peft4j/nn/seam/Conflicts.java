@@ -47,9 +47,6 @@ final class Conflicts {
                     + " as a whole and adds a low-rank update to it, or scales it, or replaces rows of it; leave the module"
                     + " out of targets (exclude_modules does that) or out of modules_to_save");
         });
-        scaledAndUpdated(adapter, adapter).ifPresent(layer -> {
-            throw new ConfigException("adapter '" + adapter.name() + "' " + scales(layer));
-        });
     }
 
     /** What the two do that cannot be; each pair is asked in both orders. */
@@ -73,7 +70,7 @@ final class Conflicts {
     }
 
     private static String scales(String layer) {
-        return "scale " + layer + " and add a low-rank update to it: whether the update is scaled, too, nothing says";
+        return "scale or turn " + layer + " and add to it: whether what is added is scaled or turned, too, nothing says";
     }
 
     /** The tensor that one replaces as a whole while the other acts on the layer that reads it. */
@@ -90,10 +87,14 @@ final class Conflicts {
                 .findFirst();
     }
 
-    private static Optional<String> scaledAndUpdated(Adapter scales, Adapter updates) {
-        return scales.claims(LinearPoint.class).entrySet().stream()
-                .filter(entry -> entry.getValue().stream().anyMatch(claim -> !(claim instanceof LowRank)))
-                .filter(entry -> updates.at(entry.getKey()).stream().anyMatch(claim -> claim instanceof LowRank))
+    /** A layer of which one multiplies the product, input or output, while the other adds to it, or multiplies the product, too. */
+    private static Optional<String> scaledAndUpdated(Adapter one, Adapter other) {
+        return one.claims(LinearPoint.class).entrySet().stream()
+                .filter(entry -> entry.getValue().stream()
+                        .anyMatch(mine -> !mine.adds()
+                                && other.at(entry.getKey()).stream()
+                                        .anyMatch(theirs -> theirs.adds()
+                                                || mine instanceof Magnitude && theirs instanceof Magnitude)))
                 .map(entry -> entry.getKey().path())
                 .findFirst();
     }

@@ -2,8 +2,19 @@ package org.peft4j.nn.seam;
 
 import org.bytedeco.pytorch.Tensor;
 
-/** Claim of a {@link LinearPoint}: x is multiplied with this vector before the product. Several multiply. */
-public non-sealed interface InputScale extends LinearClaim {
+/** x is multiplied with a vector before the product. */
+@FunctionalInterface
+public interface InputScale extends InputUpdate {
     /** Elements [in], float32. */
     Tensor factors();
+
+    @Override
+    default Tensor of(Tensor x) {
+        return x.mul(factors().to(x.scalar_type()));
+    }
+
+    @Override
+    default Tensor merged(Tensor w) {
+        return of(w);
+    }
 }

@@ -1,8 +1,7 @@
 package org.peft4j.nn.seam;
 
 /**
- * A linear layer {@code y = W x + b}. Claimed by {@link LowRank}s, which add up, or by {@link InputScale}s and
- * {@link OutputScale}s, which multiply.
+ * A linear layer {@code y = W x + b}. {@link LinearClaim} says what may be claimed.
  *
  * @param path such as {@code bert.encoder.layer.0.attention.self.query}
  * @param in columns of W

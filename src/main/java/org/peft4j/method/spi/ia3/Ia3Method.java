@@ -214,21 +214,7 @@ public final class Ia3Method implements Method<Ia3Config> {
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = Merging.replacements(adapter);
-        adapter.claims(LinearPoint.class).forEach((point, claims) -> {
-            String weight = point.path() + ".weight";
-            String bias = point.path() + ".bias";
-            TensorPoint frozenBias = points.tensors().get(bias);
-            if (claims.get(0) instanceof InputScale scale) {
-                Tensor row = scale.factors().detach().unsqueeze(0);
-                changed.put(weight, Merging.changed(weight, points, value -> value.mul(row)));
-            } else if (claims.get(0) instanceof OutputScale scale) {
-                Tensor factors = scale.factors().detach();
-                changed.put(weight, Merging.changed(weight, points, value -> value.mul(factors.unsqueeze(1))));
-                if (frozenBias != null) {
-                    changed.put(bias, Merging.changed(bias, points, value -> value.mul(factors)));
-                }
-            }
-        });
+        adapter.claims(LinearPoint.class).forEach((point, claims) -> Merging.linear(point, claims, points, changed));
         return changed;
     }
 

@@ -268,17 +268,7 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = Merging.replacements(adapter);
-        adapter.claims(LinearPoint.class).forEach((point, claims) -> {
-            String weight = point.path() + ".weight";
-            changed.put(weight, Merging.changed(weight, points, value -> {
-                for (LinearClaim claim : claims) {
-                    LowRank update = (LowRank) claim; // this method claims nothing else
-                    Tensor delta = update.b().detach().matmul(update.a().detach());
-                    value = value.add(delta.mul(new Scalar(update.scale())));
-                }
-                return value;
-            }));
-        });
+        adapter.claims(LinearPoint.class).forEach((point, claims) -> Merging.linear(point, claims, points, changed));
         adapter.claims(EmbeddingPoint.class).forEach((point, claims) -> {
             String weight = point.path() + ".weight";
             Tensor delta = ((LoraSite.TableUpdate) claims.get(0)).ofTable();

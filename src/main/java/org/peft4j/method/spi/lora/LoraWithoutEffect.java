@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import org.peft4j.method.ModulePattern;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.spi.TargetModules;
@@ -32,7 +33,7 @@ final class LoraWithoutEffect {
 
     private static void patterns(String setting, Map<String, ?> patterns, List<String> adapted) {
         for (Map.Entry<String, ?> one : patterns.entrySet()) {
-            Function<String, ?> matched = LoraLayers.byPattern(Map.of(one.getKey(), one.getValue()));
+            Function<String, ?> matched = ModulePattern.byEnd(Map.of(one.getKey(), one.getValue()));
             if (adapted.stream().allMatch(path -> matched.apply(path).equals(Optional.empty()))) {
                 throw new IllegalArgumentException(setting + ": '" + one.getKey()
                         + "' matches the end of none of the adapted modules, such as " + adapted.get(0));

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.method.ModulePattern;
 import org.peft4j.method.lora.LoraLayers;
 
 /**
@@ -38,7 +39,7 @@ final class PatternOrder {
     }
 
     private static <V> Map<String, @Nullable V> values(Map<String, V> patterns, Collection<String> paths) {
-        Function<String, Optional<V>> byPattern = LoraLayers.byPattern(patterns);
+        Function<String, Optional<V>> byPattern = ModulePattern.byEnd(patterns);
         Map<String, @Nullable V> values = new LinkedHashMap<>();
         for (String path : paths) {
             values.put(path, byPattern.apply(path).orElse(null));

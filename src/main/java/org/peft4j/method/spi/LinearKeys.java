@@ -1,0 +1,34 @@
+package org.peft4j.method.spi;
+
+import org.jspecify.annotations.Nullable;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.ConfigKeys;
+import org.peft4j.method.TargetLayers;
+import org.peft4j.method.Targets;
+
+/** What the configs of methods of linear layers have in common in Hugging Face PEFT's files. */
+public final class LinearKeys {
+    /** The table of all such methods; each adds its own rows. */
+    public static final ConfigKeys COMMON = ConfigKeys.of(PeftKeys.LIBRARY)
+            .all(PeftKeys.COMMON)
+            .obeyed("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern")
+            .build();
+
+    private LinearKeys() {}
+
+    /** The layers that a file's config names. */
+    public static TargetLayers layers(PeftConfigReader config) throws MalformedFileException {
+        @Nullable Targets targets = config.targets("target_modules");
+        boolean named = config.get("layers_to_transform") == null
+                || !config.counts("layers_to_transform").isEmpty(); // PEFT looks at the names only where layers are given
+        return new TargetLayers(
+                targets == null ? Targets.modelDefault() : targets,
+                config.targets("exclude_modules"),
+                config.counts("layers_to_transform"),
+                named
+                        ? config.texts("layers_pattern").stream()
+                                .filter(name -> !name.isEmpty())
+                                .toList()
+                        : java.util.List.of());
+    }
+}

@@ -1,0 +1,27 @@
+package org.peft4j.nn.seam;
+
+import org.bytedeco.pytorch.Tensor;
+
+/** Claim of a {@link LinearPoint}: a linear function of x, {@code x F}, is read in place of x. Several act one behind the other. */
+public non-sealed interface InputUpdate extends LinearClaim {
+    /**
+     * {@code x F}.
+     *
+     * @param x [T, in]
+     * @return [T, in] of x's type
+     */
+    Tensor of(Tensor x);
+
+    /**
+     * {@code w Fᵀ}: the matrix whose product with x is that of w with {@code x F}.
+     *
+     * @param w [out, in], float32
+     */
+    default Tensor merged(Tensor w) {
+        return w.matmul(of(identity(w)).t());
+    }
+
+    private static Tensor identity(Tensor w) {
+        return org.bytedeco.pytorch.global.torch.eye(w.size(1)).to(w.device(), w.scalar_type());
+    }
+}
