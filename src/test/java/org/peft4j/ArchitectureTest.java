@@ -115,7 +115,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
-            Map.entry("org.peft4j.method", names("MethodConfig ModulePattern Targets")),
+            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection TargetLayers Targets UsualTargets")),
             Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
@@ -123,7 +123,8 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
-            Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")));
+            Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")),
+            Map.entry("org.peft4j.method.vera", names("VeraConfig")));
 
     static Stream<String> layers() {
         return KNOWS.keySet().stream();

@@ -20,6 +20,7 @@ import org.peft4j.io.yaml.StrictYaml;
 import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.Projection;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.spi.Method;
@@ -84,6 +85,7 @@ public final class RunConfigFile {
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
+            .flat(Projection.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(TrainingConfig.BatchLimit.class)

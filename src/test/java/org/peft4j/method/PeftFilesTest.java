@@ -137,7 +137,7 @@ class PeftFilesTest extends WithTinyBert {
     }
 
     // PEFT writes lists in the order of a hash table, sometimes with doubles, and 8 where it means 8.0.
-    private static Object normal(Object value) {
+    static Object normal(Object value) {
         if (value instanceof List<?> list) {
             return new java.util.TreeSet<>(list);
         }

@@ -177,17 +177,34 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
 
     @Override
     public Map<String, Object> fileConfig(C config, Points points) {
-        TargetLayers layers = resolved(config, points);
+        TargetLayers layers = inFile(config, points);
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         file.put("target_modules", layers.targets().toTree());
         Targets excluded = layers.excludeModules();
-        file.put("exclude_modules", excluded == null ? null : excluded.toTree());
+        file.put(LinearKeys.EXCLUDED, excluded == null ? null : excluded.toTree());
         file.put("layers_to_transform", layers.layersToTransform().isEmpty() ? null : layers.layersToTransform());
         List<String> names = layers.layersPattern();
         file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
-        file.keySet().retainAll(keys().keys()); // PEFT has them for some of the methods only
+        file.keySet().retainAll(keys().keys());
         file.putAll(fileConfig(config));
         return file;
+    }
+
+    /** The layers as the file can name them: one by one where PEFT has no key for what is set. */
+    private TargetLayers inFile(C config, Points points) {
+        TargetLayers layers = resolved(config, points);
+        boolean told = (layers.excludeModules() == null || keys().keys().contains(LinearKeys.EXCLUDED))
+                && (layers.layersToTransform().isEmpty() || keys().keys().contains(LinearKeys.NUMBERS[0]));
+        if (told) {
+            return layers;
+        }
+        UnaryOperator<String> written = PeftTensorNames.written(points);
+        TargetModules modules = modules(config, points);
+        List<String> adapted = points.linears().stream()
+                .filter(point -> modules.adapts(point, written.apply(point.path())))
+                .map(point -> written.apply(point.path()))
+                .toList();
+        return adapted.isEmpty() ? layers : TargetLayers.of(Targets.names(adapted));
     }
 
     @Override

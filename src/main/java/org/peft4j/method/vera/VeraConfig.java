@@ -2,6 +2,7 @@ package org.peft4j.method.vera;
 
 import java.util.List;
 import org.peft4j.method.LinearMethodConfig;
+import org.peft4j.method.Projection;
 import org.peft4j.method.TargetLayers;
 
 /**
@@ -9,8 +10,7 @@ import org.peft4j.method.TargetLayers;
  * vectors d, which begins as a number, and b, which begins as zeros, so a new adapter changes nothing.
  *
  * @param r rank of A and B; as they are not trained, a large one costs time and not parameters
- * @param projectionPrngKey seed of A and B, which PEFT draws by the same generator
- * @param saveProjection whether the file has A and B; without them it is small, and a reader draws them again
+ * @param projection how A and B are drawn, and whether they are saved
  * @param dropout probability of dropping an input of A while training, 0 to below 1
  * @param dInitial first value of d
  * @param layers which layers are adapted
@@ -19,8 +19,7 @@ import org.peft4j.method.TargetLayers;
  */
 public record VeraConfig(
         int r,
-        long projectionPrngKey,
-        boolean saveProjection,
+        Projection projection,
         double dropout,
         double dInitial,
         TargetLayers layers,
@@ -41,21 +40,21 @@ public record VeraConfig(
 
     /** PEFT's defaults: r 256, d from 0.1, the model's usual targets. */
     public static VeraConfig defaults() {
-        return new VeraConfig(256, 0, true, 0, 0.1, TargetLayers.modelDefault(), List.of());
+        return new VeraConfig(256, Projection.defaults(), 0, 0.1, TargetLayers.modelDefault(), List.of());
     }
 
     /** The same settings with another rank. */
     public VeraConfig withR(int value) {
-        return new VeraConfig(value, projectionPrngKey, saveProjection, dropout, dInitial, layers, modulesToSave);
+        return new VeraConfig(value, projection, dropout, dInitial, layers, modulesToSave);
     }
 
     @Override
     public VeraConfig withLayers(TargetLayers value) {
-        return new VeraConfig(r, projectionPrngKey, saveProjection, dropout, dInitial, value, modulesToSave);
+        return new VeraConfig(r, projection, dropout, dInitial, value, modulesToSave);
     }
 
     @Override
     public VeraConfig withModulesToSave(List<String> modules) {
-        return new VeraConfig(r, projectionPrngKey, saveProjection, dropout, dInitial, layers, modules);
+        return new VeraConfig(r, projection, dropout, dInitial, layers, modules);
     }
 }

@@ -26,11 +26,11 @@ import org.peft4j.optim.AdamW;
 import org.peft4j.optim.ParameterGroup;
 
 /** The training that {@code add_training} of build-scripts/fixtures/causal_lm.py does with PEFT, and what came out of it. */
-final class LanguageTraining {
+public final class LanguageTraining {
     private LanguageTraining() {}
 
     /** For each row the token behind it, -100 where there is none or an inserted row. The last inserted row has the first token. */
-    static long[] labels(Fixtures.Sentences texts, ForwardContext context) {
+    public static long[] labels(Fixtures.Sentences texts, ForwardContext context) {
         Packing packing = context.packing();
         long[] labels = new long[(int) packing.rows()];
         Arrays.fill(labels, -100);
@@ -44,7 +44,7 @@ final class LanguageTraining {
     }
 
     /** The mean of all tokens that have a row before them; also makes the gradients. */
-    static double backward(
+    public static double backward(
             HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(texts.packing(), step, adapter)) {
@@ -61,7 +61,7 @@ final class LanguageTraining {
     }
 
     /** The loss, and all gradients, of the first step. */
-    static void firstStepEqualsPefts(
+    public static void firstStepEqualsPefts(
             HeadedModel model,
             Adapter adapter,
             Fixtures.Sentences texts,
@@ -84,7 +84,9 @@ final class LanguageTraining {
     private static TensorData gradient(Map<String, TensorData> expected, Parameter parameter) {
         String path = parameter.path().equals("prompt_embeddings")
                 ? "prompt_encoder.embedding.weight"
-                : "base_model.model." + parameter.path();
+                : parameter.path().startsWith("base_model.")
+                        ? parameter.path()
+                        : "base_model.model." + parameter.path();
         assertThat(expected).containsKey("gradient." + path);
         return expected.get("gradient." + path);
     }
@@ -98,7 +100,7 @@ final class LanguageTraining {
     }
 
     /** The losses of all steps; no gradient may be there before. */
-    static void lossesEqualPefts(
+    public static void lossesEqualPefts(
             HeadedModel model, Adapter adapter, Fixtures.Sentences texts, Map<String, TensorData> expected) {
         float[] losses = expected.get("losses").toFloats();
         try (AdamW optimizer = new AdamW(List.of(new ParameterGroup(
@@ -111,7 +113,7 @@ final class LanguageTraining {
         }
     }
 
-    static void clearGradients(Adapter adapter) {
+    public static void clearGradients(Adapter adapter) {
         adapter.parameters()
                 .values()
                 .forEach(parameter -> parameter.value().mutable_grad().zero_());

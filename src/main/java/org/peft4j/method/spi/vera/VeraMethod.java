@@ -30,6 +30,7 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
 
     private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(LinearKeys.COMMON)
+            .obeyed(LinearKeys.NUMBERS)
             .obeyed("r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial")
             .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .only("bias", List.of("none"), "biases would be trained, too")
@@ -66,9 +67,9 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         long r = config.r();
         long in = layers.mostIn();
         long out = layers.mostOut();
-        try (TorchRandom random = new TorchRandom(config.projectionPrngKey())) { // A is drawn before B
-            Tensor a = layers.constant("vera_A", config.saveProjection(), () -> kaiming(random, r, in), r, in);
-            Tensor b = layers.constant("vera_B", config.saveProjection(), () -> kaiming(random, out, r), out, r);
+        try (TorchRandom random = new TorchRandom(config.projection().projectionPrngKey())) { // A is drawn before B
+            Tensor a = layers.constant("vera_A", config.projection().saveProjection(), () -> kaiming(random, r, in), r, in);
+            Tensor b = layers.constant("vera_B", config.projection().saveProjection(), () -> kaiming(random, out, r), out, r);
             for (AdaptedLayers.Layer layer : layers.all()) {
                 Parameter d = layer.trained(
                         D,
@@ -122,8 +123,7 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         try {
             return new VeraConfig(
                     config.count("r", 256),
-                    config.count("projection_prng_key", 0),
-                    config.flag("save_projection", true),
+                    LinearKeys.projection(config),
                     config.number("vera_dropout", 0),
                     config.number("d_initial", 0.1),
                     LinearKeys.layers(config),
@@ -140,9 +140,9 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         file.put("d_initial", config.dInitial());
         file.put("fan_in_fan_out", false);
         file.put("init_weights", true);
-        file.put("projection_prng_key", config.projectionPrngKey());
+        file.put("projection_prng_key", config.projection().projectionPrngKey());
         file.put("r", config.r());
-        file.put("save_projection", config.saveProjection());
+        file.put("save_projection", config.projection().saveProjection());
         file.put("vera_dropout", config.dropout());
         return file;
     }
