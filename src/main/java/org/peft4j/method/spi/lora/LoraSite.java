@@ -58,6 +58,16 @@ record LoraSite(Point<?> point, int rank, double scale) {
         return null;
     }
 
+    /** The path of a linear layer's A. */
+    static String pathOfA(LinearPoint layer) {
+        return layer.path() + LINEAR_A;
+    }
+
+    /** The path of a linear layer's B. */
+    static String pathOfB(LinearPoint layer) {
+        return layer.path() + LINEAR_B;
+    }
+
     /** Columns of A. */
     static long in(Point<?> point) {
         return point instanceof LinearPoint linear ? linear.in() : ((EmbeddingPoint) point).rows();
