@@ -100,7 +100,7 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j",
                     names(
-                            "BaseModel Chat LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
+                            "BaseModel Chat Combine Convert LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
                     names(
@@ -116,7 +116,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
             Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection TargetLayers Targets UsualTargets")),
-            Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
+            Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
