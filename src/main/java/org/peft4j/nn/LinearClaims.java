@@ -234,11 +234,15 @@ final class LinearClaims {
         return false;
     }
 
-    /** The product and what is added to it, times the magnitude. */
-    Tensor product(int part, Tensor x, Tensor frozen) {
+    /**
+     * The product and what is added to it, times the magnitude.
+     *
+     * @param training whether elements of x are dropped, by this seed
+     */
+    Tensor product(int part, Tensor x, Tensor frozen, boolean training, long seed) {
         Tensor y = frozen;
         for (WeightDelta delta : layers.get(part).all(WeightDelta.class)) {
-            y = y.add(delta.product(x));
+            y = y.add(delta.product(training ? Ops.dropout(x, delta.dropout(), seed) : x));
         }
         for (Magnitude magnitude : layers.get(part).all(Magnitude.class)) {
             y = y.mul(magnitude.factors().to(y.scalar_type()));

@@ -129,7 +129,7 @@ public final class LinearGroup implements AutoCloseable {
                     seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
-            Tensor product = run.product(i, read, y[i]);
+            Tensor product = run.product(i, read, y[i], context.training(), seed(run, rows, context));
             if (dropped > 0) { // what was dropped goes through the frozen weight as it is
                 product = product.add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
             }

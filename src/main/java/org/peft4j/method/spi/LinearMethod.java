@@ -43,6 +43,11 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
     /** What {@code adapter_config.json} has of this method beside the layers. */
     protected abstract Map<String, Object> fileConfig(C config);
 
+    /** The same settings with each map of patterns for ends of paths changed; as they are where there are none. */
+    protected C withPatterns(C config, PatternOrder.Change change) {
+        return config;
+    }
+
     /** The layers that are adapted where nothing is said. */
     protected Targets usual(Targets targets, String modelType) {
         return UsualTargets.resolve(targets, modelType);
@@ -170,9 +175,11 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
                 .filter(point -> modules.adapts(point, from.apply(point.path())))
                 .map(point -> to.apply(point.path()))
                 .toList();
+        List<String> paths = all.stream().map(LinearPoint::path).toList();
+        C own = withPatterns(config, patterns -> PatternOrder.respelled(patterns, paths, from, to));
         return same || adapted.isEmpty()
-                ? config
-                : (C) config.withLayers(TargetLayers.of(Targets.names(adapted)));
+                ? own
+                : (C) own.withLayers(TargetLayers.of(Targets.names(adapted)));
     }
 
     @Override
@@ -186,7 +193,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         List<String> names = layers.layersPattern();
         file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
         file.keySet().retainAll(keys().keys());
-        file.putAll(fileConfig(config));
+        List<String> adapted = writtenPaths(config, points);
+        file.putAll(fileConfig(withPatterns(config, patterns -> PatternOrder.free(patterns, adapted))));
         return file;
     }
 
@@ -198,13 +206,18 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         if (told) {
             return layers;
         }
+        List<String> adapted = writtenPaths(config, points);
+        return adapted.isEmpty() ? layers : TargetLayers.of(Targets.names(adapted));
+    }
+
+    /** The adapted layers as files for Hugging Face PEFT spell them. */
+    private List<String> writtenPaths(C config, Points points) {
         UnaryOperator<String> written = PeftTensorNames.written(points);
         TargetModules modules = modules(config, points);
-        List<String> adapted = points.linears().stream()
+        return points.linears().stream()
                 .filter(point -> modules.adapts(point, written.apply(point.path())))
                 .map(point -> written.apply(point.path()))
                 .toList();
-        return adapted.isEmpty() ? layers : TargetLayers.of(Targets.names(adapted));
     }
 
     @Override
