@@ -108,6 +108,7 @@ public final class RandLoraMethod extends LinearMethod<RandLoraConfig> {
         for (String name : List.of(RandomBases.A, RandomBases.B)) {
             String shared = AdaptedLayers.SHARED + name;
             TensorData first = byPath.get(shared);
+            checkComplete(file, byPath, name);
             for (Iterator<Map.Entry<String, TensorData>> all = byPath.entrySet().iterator(); all.hasNext(); ) {
                 Map.Entry<String, TensorData> entry = all.next();
                 TensorData data = entry.getValue();
@@ -127,6 +128,22 @@ public final class RandLoraMethod extends LinearMethod<RandLoraConfig> {
             if (first != null) {
                 byPath.put(shared, first);
             }
+        }
+    }
+
+    /** Each adapted layer has a copy, or none. */
+    private static void checkComplete(AdapterFile file, Map<String, TensorData> byPath, String name)
+            throws MalformedFileException {
+        List<String> copies = byPath.keySet().stream()
+                .filter(path -> path.endsWith("." + LAMBDA))
+                .map(path -> path.substring(0, path.length() - LAMBDA.length()) + name)
+                .toList();
+        List<String> missing =
+                copies.stream().filter(path -> !byPath.containsKey(path)).toList();
+        if (!missing.isEmpty() && missing.size() < copies.size()) {
+            throw PeftTensors.malformed(
+                    file,
+                    "adapter lacks the tensor " + PeftKeys.MODEL + missing.get(0) + ", which it has under other layers");
         }
     }
 
