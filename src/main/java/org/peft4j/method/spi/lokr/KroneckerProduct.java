@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.WeightDelta;
 
-/** {@code ΔW = scale (W₁ ⊗ W₂)}, applied without making it: of a row x seen as X [columns1, columns2] it gives W₁ X W₂ᵀ. */
+/** {@code ΔW = scale (W₁ ⊗ W₂)}, applied without making it: of a row x seen as X [columns of W₁, columns of W₂] it gives W₁ X W₂ᵀ. */
 record KroneckerProduct(KroneckerShape shape, Factor w1, Factor w2, double scale) implements WeightDelta {
     /** A matrix, or a product of two. */
     record Factor(Parameter left, @Nullable Parameter right) {
@@ -35,11 +35,11 @@ record KroneckerProduct(KroneckerShape shape, Factor w1, Factor w2, double scale
     @Override
     public Tensor product(Tensor x) {
         long rows = x.size(0);
-        Tensor seen = x.reshape(rows, shape.columns1(), shape.columns2());
-        Tensor second = w2.product(seen); // [T, columns1, rows2]
-        Tensor both = w1.product(second.transpose(1, 2)); // [T, rows2, rows1]
+        Tensor seen = x.reshape(rows, shape.first().columns(), shape.second().columns());
+        Tensor second = w2.product(seen); // [T, columns of W₁, rows of W₂]
+        Tensor both = w1.product(second.transpose(1, 2)); // [T, rows of W₂, rows of W₁]
         return both.transpose(1, 2)
-                .reshape(rows, shape.rows1() * shape.rows2())
+                .reshape(rows, shape.first().rows() * shape.second().rows())
                 .mul(new Scalar(scale))
                 .to(x.scalar_type());
     }

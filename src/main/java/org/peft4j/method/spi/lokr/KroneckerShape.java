@@ -3,22 +3,32 @@ package org.peft4j.method.spi.lokr;
 import org.peft4j.method.lokr.LoKrConfig;
 
 /**
- * The factors of a layer's update: W₁ [rows1, columns1] and W₂ [rows2, columns2], each whole or a product of rank r.
+ * The factors of a layer's update.
  *
- * @param whole1 whether W₁ is one matrix
- * @param whole2 whether W₂ is one matrix
+ * @param r rank of a factor that is a product
+ * @param first W₁, the smaller one unless the settings ask for more
+ * @param second W₂, whose rows and columns are those of the layer over W₁'s
  */
-record KroneckerShape(
-        long r, long rows1, long columns1, long rows2, long columns2, boolean whole1, boolean whole2) {
+record KroneckerShape(long r, Factor first, Factor second) {
+    /**
+     * A factor [rows, columns].
+     *
+     * @param whole whether it is one matrix; else a product of rank r
+     */
+    record Factor(long rows, long columns, boolean whole) {
+        long elements(long r) {
+            return whole ? rows * columns : r * (rows + columns);
+        }
+    }
+
     static KroneckerShape of(LoKrConfig config, String path, long in, long out) {
         long r = config.ranks().rank(path);
-        long rows1 = first(out, config.decomposeFactor());
-        long columns1 = first(in, config.decomposeFactor());
-        long rows2 = out / rows1;
-        long columns2 = in / columns1;
-        boolean whole1 = !config.decomposeBoth() || 2 * r >= Math.max(rows1, columns1);
-        boolean whole2 = 2 * r >= Math.max(rows2, columns2);
-        return new KroneckerShape(r, rows1, columns1, rows2, columns2, whole1, whole2);
+        long rows = first(out, config.decomposeFactor());
+        long columns = first(in, config.decomposeFactor());
+        return new KroneckerShape(
+                r,
+                new Factor(rows, columns, !config.decomposeBoth() || 2 * r >= Math.max(rows, columns)),
+                new Factor(out / rows, in / columns, 2 * r >= Math.max(out / rows, in / columns)));
     }
 
     /** The factor itself if it divides n, else the largest divisor that is neither above it nor above the square root; -1: any. */
@@ -36,7 +46,6 @@ record KroneckerShape(
     }
 
     long elements() {
-        return (whole1 ? rows1 * columns1 : r * (rows1 + columns1))
-                + (whole2 ? rows2 * columns2 : r * (rows2 + columns2));
+        return first.elements(r) + second.elements(r);
     }
 }

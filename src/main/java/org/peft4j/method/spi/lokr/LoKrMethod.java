@@ -74,20 +74,22 @@ public final class LoKrMethod extends LinearMethod<LoKrConfig> {
 
     /** Of a product it is the left matrix that may begin with zeros. */
     private static KroneckerProduct.Factor first(AdaptedLayers.Layer layer, KroneckerShape shape, boolean zero) {
-        return shape.whole1()
-                ? factor(matrix(layer, W1, shape.rows1(), shape.columns1(), zero))
+        KroneckerShape.Factor own = shape.first();
+        return own.whole()
+                ? factor(matrix(layer, W1, own.rows(), own.columns(), zero))
                 : new KroneckerProduct.Factor(
-                        matrix(layer, W1 + LEFT, shape.rows1(), shape.r(), zero),
-                        matrix(layer, W1 + RIGHT, shape.r(), shape.columns1(), false));
+                        matrix(layer, W1 + LEFT, own.rows(), shape.r(), zero),
+                        matrix(layer, W1 + RIGHT, shape.r(), own.columns(), false));
     }
 
     /** Of a product it is the right matrix that may begin with zeros. */
     private static KroneckerProduct.Factor second(AdaptedLayers.Layer layer, KroneckerShape shape, boolean zero) {
-        return shape.whole2()
-                ? factor(matrix(layer, W2, shape.rows2(), shape.columns2(), zero))
+        KroneckerShape.Factor own = shape.second();
+        return own.whole()
+                ? factor(matrix(layer, W2, own.rows(), own.columns(), zero))
                 : new KroneckerProduct.Factor(
-                        matrix(layer, W2 + LEFT, shape.rows2(), shape.r(), false),
-                        matrix(layer, W2 + RIGHT, shape.r(), shape.columns2(), zero));
+                        matrix(layer, W2 + LEFT, own.rows(), shape.r(), false),
+                        matrix(layer, W2 + RIGHT, shape.r(), own.columns(), zero));
     }
 
     private static KroneckerProduct.Factor factor(Parameter whole) {

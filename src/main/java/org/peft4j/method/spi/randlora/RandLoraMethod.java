@@ -71,24 +71,16 @@ public final class RandLoraMethod extends LinearMethod<RandLoraConfig> {
         long r = config.r();
         RandomBases bases = RandomBases.of(config, layers);
         for (AdaptedLayers.Layer layer : layers.all()) {
-            long small = Math.min(layer.in(), layer.out());
-            long large = Math.max(layer.in(), layer.out());
-            long products = RandomBases.products(small, r);
+            SumOfBases.Sides sides = new SumOfBases.Sides(layer.in(), layer.out());
+            long products = RandomBases.products(sides.small(), r);
             Parameter lambda = layer.trained(LAMBDA, (seed, path) -> Tensors.zeros(r, products));
             Parameter gamma = layer.trained(
                     GAMMA,
                     (seed, path) -> torch.full(
-                            new long[] {products, small},
-                            new Scalar(1.0 / Math.max(products, small)),
+                            new long[] {products, sides.small()},
+                            new Scalar(1.0 / Math.max(products, sides.small())),
                             Device.CPU.options(ScalarType.Float)));
-            layer.claim(new SumOfBases(
-                    bases.a().narrow(2, 0, small),
-                    bases.b().narrow(0, 0, large).narrow(1, 0, products),
-                    lambda,
-                    gamma,
-                    layer.in() <= layer.out(),
-                    config.alpha() / r,
-                    config.dropout()));
+            layer.claim(new SumOfBases(bases, sides, lambda, gamma, config.alpha() / r, config.dropout()));
         }
     }
 

@@ -75,12 +75,7 @@ public final class ShiraMethod extends LinearMethod<ShiraConfig> {
         for (AdaptedLayers.Layer layer : layers.all()) {
             long in = layer.in();
             long out = layer.out();
-            long k = config.r() * (in + out);
-            if (k > in * out) {
-                throw new IllegalArgumentException("r must be at most " + in * out / (in + out) + " for "
-                        + layer.path() + ", whose weight [" + out + ", " + in + "] has " + in * out
-                        + " elements: r (in + out) of them are trained; got " + config.r());
-            }
+            long k = count(config, layer.path(), in, out);
             Parameter values = layer.trained(VALUES, (seed, path) -> Tensors.zeros(k));
             Tensor places =
                     layer.constant(PLACES, true, () -> drawn(given == null ? TORCHS_SEED : given, in, out, k), 2, k);
@@ -89,6 +84,17 @@ public final class ShiraMethod extends LinearMethod<ShiraConfig> {
             }
             layer.claim(new SparseUpdate(values, places, in, out));
         }
+    }
+
+    /** How many elements of a layer are trained. */
+    private static long count(ShiraConfig config, String layer, long in, long out) {
+        long k = config.r() * (in + out);
+        if (k > in * out) {
+            throw new IllegalArgumentException("r must be at most " + in * out / (in + out) + " for " + layer
+                    + ", whose weight [" + out + ", " + in + "] has " + in * out
+                    + " elements: r (in + out) of them are trained; got " + config.r());
+        }
+        return k;
     }
 
     /** Rows and columns of k places, in the order of the weight's elements. */
@@ -155,7 +161,7 @@ public final class ShiraMethod extends LinearMethod<ShiraConfig> {
     @Override
     protected long elements(ShiraConfig config, List<LinearPoint> layers) {
         return layers.stream()
-                .mapToLong(layer -> config.r() * (layer.in() + layer.out()))
+                .mapToLong(layer -> count(config, layer.path(), layer.in(), layer.out()))
                 .sum();
     }
 

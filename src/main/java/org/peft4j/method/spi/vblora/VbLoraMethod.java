@@ -89,18 +89,17 @@ public final class VbLoraMethod extends LinearMethod<VbLoraConfig> {
         Parameter vectors = layers.trained(
                 BANK, (seed, path) -> Init.uniform(seed, path, bank.initVectorBankBound(), h, v));
         for (AdaptedLayers.Layer layer : layers.all()) {
-            check(bank, layer.path(), "inputs", layer.in());
-            check(bank, layer.path(), "outputs", layer.out());
+            check(bank, layer.path(), layer.in(), layer.out());
             Parameter a = layer.trained(A, (seed, path) -> Init.normal(seed, path, std, r, layer.in() / v, h));
             Parameter b = layer.trained(B, (seed, path) -> Init.normal(seed, path, std, layer.out() / v, r, h));
             layer.claim(new BankedUpdate(vectors, a, b, bank.topk(), config.dropout()));
         }
     }
 
-    private static void check(VectorBank bank, String layer, String what, long size) {
-        if (size % bank.vectorLength() != 0) {
-            throw new IllegalArgumentException("vectorLength must divide the " + size + " " + what + " of " + layer
-                    + ", got " + bank.vectorLength());
+    private static void check(VectorBank bank, String layer, long in, long out) {
+        if (in % bank.vectorLength() != 0 || out % bank.vectorLength() != 0) {
+            throw new IllegalArgumentException("vectorLength must divide the " + in + " inputs and " + out
+                    + " outputs of " + layer + ", got " + bank.vectorLength());
         }
     }
 
@@ -108,6 +107,7 @@ public final class VbLoraMethod extends LinearMethod<VbLoraConfig> {
     protected long elements(VbLoraConfig config, List<LinearPoint> layers) {
         VectorBank bank = config.bank();
         long h = bank.numVectors();
+        layers.forEach(layer -> check(bank, layer.path(), layer.in(), layer.out()));
         return h * bank.vectorLength()
                 + layers.stream()
                         .mapToLong(layer -> config.r() * h * ((layer.in() + layer.out()) / bank.vectorLength()))

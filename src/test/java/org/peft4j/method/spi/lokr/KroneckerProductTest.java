@@ -38,10 +38,18 @@ class KroneckerProductTest {
 
     @Test
     void factorsAreWholeWhereTheRankIsTooLargeForThem() {
-        assertThat(shape(2, false, -1)).isEqualTo(new KroneckerShape(2, 4, 6, 8, 8, true, false));
-        assertThat(shape(4, false, -1)).isEqualTo(new KroneckerShape(4, 4, 6, 8, 8, true, true));
-        assertThat(shape(2, true, -1)).isEqualTo(new KroneckerShape(2, 4, 6, 8, 8, false, false));
-        assertThat(shape(3, true, 8)).isEqualTo(new KroneckerShape(3, 8, 8, 4, 6, false, true));
+        assertThat(shape(2, false, -1)).isEqualTo(expected(2, 4, 6, 8, 8, true, false));
+        assertThat(shape(4, false, -1)).isEqualTo(expected(4, 4, 6, 8, 8, true, true));
+        assertThat(shape(2, true, -1)).isEqualTo(expected(2, 4, 6, 8, 8, false, false));
+        assertThat(shape(3, true, 8)).isEqualTo(expected(3, 8, 8, 4, 6, false, true));
+    }
+
+    private static KroneckerShape expected(
+            long r, long rows1, long columns1, long rows2, long columns2, boolean whole1, boolean whole2) {
+        return new KroneckerShape(
+                r,
+                new KroneckerShape.Factor(rows1, columns1, whole1),
+                new KroneckerShape.Factor(rows2, columns2, whole2));
     }
 
     private static KroneckerShape shape(int r, boolean both, int factor) {
@@ -67,8 +75,8 @@ class KroneckerProductTest {
                         KroneckerShape shape = shape(r, both, factor);
                         KroneckerProduct product = new KroneckerProduct(
                                 shape,
-                                factor("w1", shape.whole1(), shape.rows1(), r, shape.columns1()),
-                                factor("w2", shape.whole2(), shape.rows2(), r, shape.columns2()),
+                                factor("w1", shape.first(), r),
+                                factor("w2", shape.second(), r),
                                 0.5);
                         Tensor x = Init.normal(3, "x", 1, 5, 48);
                         Tensor expected = x.matmul(product.matrix().t());
@@ -82,9 +90,9 @@ class KroneckerProductTest {
         }
     }
 
-    private static KroneckerProduct.Factor factor(String name, boolean whole, long rows, long r, long columns) {
-        @Nullable Parameter right = whole ? null : matrix(name + "b", r, columns);
-        return new KroneckerProduct.Factor(matrix(name + "a", rows, whole ? columns : r), right);
+    private static KroneckerProduct.Factor factor(String name, KroneckerShape.Factor own, long r) {
+        @Nullable Parameter right = own.whole() ? null : matrix(name + "b", r, own.columns());
+        return new KroneckerProduct.Factor(matrix(name + "a", own.rows(), own.whole() ? own.columns() : r), right);
     }
 
     private static Parameter matrix(String name, long rows, long columns) {

@@ -16,6 +16,7 @@ class SumOfBasesTest {
     }
 
     private static final int R = 4;
+    private static final int WIDE = 16; // the largest layer
 
     private static Parameter matrix(String name, long rows, long columns) {
         return Parameter.of(name, name, () -> Init.normal(1, name, 1, rows, columns));
@@ -25,11 +26,10 @@ class SumOfBasesTest {
         long small = Math.min(in, out);
         long products = RandomBases.products(small, R);
         return new SumOfBases(
-                Init.normal(2, "a", 1, R, 1, small),
-                Init.normal(2, "b", 1, Math.max(in, out), products, R),
+                new RandomBases(Init.normal(2, "a", 1, R, 1, WIDE), Init.normal(2, "b", 1, WIDE, WIDE / R, R)),
+                new SumOfBases.Sides(in, out),
                 matrix("lambda", R, products),
                 matrix("gamma", products, small),
-                in <= out,
                 0.3,
                 0);
     }
@@ -56,8 +56,8 @@ class SumOfBasesTest {
         try (PointerScope scope = new PointerScope()) {
             SumOfBases update = update(10, 14);
             int products = (int) RandomBases.products(10, R);
-            float[] a = Tensors.toFloats(update.a());
-            float[] b = Tensors.toFloats(update.b());
+            float[] a = Tensors.toFloats(update.bases().a());
+            float[] b = Tensors.toFloats(update.bases().b());
             float[] lambda = Tensors.toFloats(update.lambda().value());
             float[] gamma = Tensors.toFloats(update.gamma().value());
             float[] matrix = Tensors.toFloats(update.matrix());
@@ -67,9 +67,9 @@ class SumOfBasesTest {
                     for (int k = 0; k < R * products; k++) {
                         int j = k / products;
                         int n = k % products;
-                        sum += b[out * products * R + k / R * R + k % R]
+                        sum += b[out * WIDE + k / R * R + k % R]
                                 * lambda[j * products + n]
-                                * a[j * 10 + in]
+                                * a[j * WIDE + in]
                                 * gamma[n * 10 + in];
                     }
                     assertThat(matrix[out * 10 + in])
