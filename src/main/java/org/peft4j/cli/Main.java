@@ -55,6 +55,7 @@ import picocli.CommandLine.Spec;
             ChatCommand.class,
             ShowCommand.class,
             MergeCommand.class,
+            ConvertCommand.class,
             MethodsCommand.class,
             BenchCommand.class
         })

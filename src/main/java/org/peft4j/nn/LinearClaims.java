@@ -3,6 +3,7 @@ package org.peft4j.nn;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.ForwardContext;
@@ -207,11 +208,6 @@ final class LinearClaims {
         return read;
     }
 
-    /** Whether a layer's product is multiplied before its bias is added. */
-    boolean hasMagnitudes() {
-        return layers.stream().anyMatch(layer -> layer.hasAny(Magnitude.class));
-    }
-
     /** The probability with which a magnitude's own dropout takes elements of x away; 0 if there is none. */
     double inputDropout(int part) {
         boolean drops = layers.get(part).all(Magnitude.class).stream().anyMatch(Magnitude::dropsInput);
@@ -235,19 +231,22 @@ final class LinearClaims {
     }
 
     /**
-     * The product and what is added to it, times the magnitude.
+     * What is added to the product, and the magnitude of both; factors of 1 leave every bit.
      *
-     * @param training whether elements of x are dropped, by this seed
+     * @param y the product and its bias
+     * @param training whether elements of x are dropped on their way into what is added, by this seed
      */
-    Tensor product(int part, Tensor x, Tensor frozen, boolean training, long seed) {
-        Tensor y = frozen;
+    Tensor product(int part, Tensor x, Tensor y, boolean training, long seed) {
+        Tensor sum = y;
         for (WeightDelta delta : layers.get(part).all(WeightDelta.class)) {
-            y = y.add(delta.product(training ? Ops.dropout(x, delta.dropout(), seed) : x));
+            sum = sum.add(delta.product(training ? Ops.dropout(x, delta.dropout(), seed) : x));
         }
         for (Magnitude magnitude : layers.get(part).all(Magnitude.class)) {
-            y = y.mul(magnitude.factors().to(y.scalar_type()));
+            Tensor more = magnitude.factors().sub(new Scalar(1.0)).to(y.scalar_type());
+            Tensor bias = bias(part, x);
+            sum = sum.add((bias == null ? sum : sum.sub(bias)).mul(more));
         }
-        return y;
+        return sum;
     }
 
     /** What the layer gives, of the product with its bias. */

@@ -116,25 +116,19 @@ public final class LinearGroup implements AutoCloseable {
         Tensor input = run.input(0, x);
         Tensor read = Ops.dropout(input, dropped, seed(run, rows, context));
         Tensor replaced = run.weight(0);
-        boolean biased = !run.hasMagnitudes(); // else the bias comes behind them
         if (replaced != null) {
-            y[0] = Ops.linear(read, replaced.to(x.scalar_type()), biased ? run.bias(0, x) : null);
+            y[0] = Ops.linear(read, replaced.to(x.scalar_type()), run.bias(0, x));
         } else {
-            Tensor b = !biased ? null : run.hasFrozenBiases() ? bias : joined(run.biases(x));
-            y = Ops.loraLinear(
-                    read,
-                    weight,
-                    b,
-                    run.updates(rows, context.training() && dropped == 0),
-                    seed(run, rows, context));
+            Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
+            List<Ops.LowRankUpdate> updates = run.updates(rows, context.training() && dropped == 0);
+            y = Ops.loraLinear(read, weight, b, updates, seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
-            Tensor product = run.product(i, read, y[i], context.training(), seed(run, rows, context));
+            y[i] = run.product(i, read, y[i], context.training(), seed(run, rows, context));
             if (dropped > 0) { // what was dropped goes through the frozen weight as it is
-                product = product.add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
+                y[i] = y[i].add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
             }
-            Tensor own = biased ? null : run.bias(i, x);
-            y[i] = run.output(i, own == null ? product : product.add(own));
+            y[i] = run.output(i, y[i]);
         }
         return y;
     }

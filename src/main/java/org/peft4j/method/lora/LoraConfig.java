@@ -3,6 +3,7 @@ package org.peft4j.method.lora;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
@@ -28,8 +29,12 @@ import org.peft4j.method.Targets;
  * @param rankPattern other ranks: name, suffix or regular expression of the end of a path → r; the first match counts
  * @param alphaPattern other alphas, in the same way
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
- * @param init how A begins
+ * @param init how A and B begin
+ * @param svdIterations subspace iterations by which PiSSA finds the singular vectors nearly and fast; 0: exactly
+ * @param dora trains the norms of the rows of the changed weight, too: {@code y = m / ‖W + s B A‖ ∘ (W + s B A) x + b}
+ * @param loraBias B has a bias, which is multiplied with the scale as B A x is
  * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
+ * @see <a href="https://arxiv.org/abs/2402.09353">DoRA: Weight-Decomposed Low-Rank Adaptation</a>
  * @see <a href="https://arxiv.org/abs/2312.03732">A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA</a>
  */
 public record LoraConfig(
@@ -45,11 +50,15 @@ public record LoraConfig(
         Map<String, Integer> rankPattern,
         Map<String, Double> alphaPattern,
         List<String> modulesToSave,
-        InitLora init)
+        InitLora init,
+        int svdIterations,
+        boolean dora,
+        boolean loraBias)
         implements MethodConfig {
     /** The largest rank: more than any layer is wide. */
     public static final int MAX_RANK = 1 << 20;
 
+    private static final int MAX_ITERATIONS = 1000;
     private static final double MIN_ALPHA = 1e-30;
 
     public LoraConfig {
@@ -64,14 +73,48 @@ public record LoraConfig(
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern)); // the first match counts
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
+        checkEven("r", r, init);
         rankPattern.forEach((key, rank) -> {
             ModulePattern.of(key);
             checkRank("rankPattern of '" + key + "'", rank);
+            checkEven("rankPattern of '" + key + "'", rank, init);
         });
+        checkTogether(init, svdIterations, dora, loraBias);
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
             checkAlpha("alphaPattern of '" + key + "'", value);
         });
+    }
+
+    private static void checkEven(String what, int rank, InitLora init) {
+        if (init == InitLora.ORTHOGONAL && rank % 2 != 0) {
+            throw new IllegalArgumentException(
+                    what + " must be even with init orthogonal, which takes half of the rank for each matrix, got " + rank);
+        }
+    }
+
+    /** Settings that together would mean something that nobody has said. */
+    private static void checkTogether(InitLora init, int svdIterations, boolean dora, boolean loraBias) {
+        if (svdIterations < 0 || svdIterations > MAX_ITERATIONS) {
+            throw new IllegalArgumentException(
+                    "svdIterations must be from 0 to " + MAX_ITERATIONS + ", got " + svdIterations);
+        }
+        if (svdIterations > 0 && init != InitLora.PISSA) {
+            throw new IllegalArgumentException("svdIterations needs init pissa, got "
+                    + init.name().toLowerCase(Locale.ROOT) + " and " + svdIterations + " iterations");
+        }
+        if (dora && loraBias) {
+            throw new IllegalArgumentException("loraBias must be false with dora, as in PEFT, got true");
+        }
+        if (dora && init.takesFromWeight()) {
+            throw new IllegalArgumentException("dora must be false with init "
+                    + init.name().toLowerCase(Locale.ROOT)
+                    + ": the norms would be those of a base that is no one's, got true");
+        }
+        if (loraBias && init != InitLora.KAIMING) {
+            throw new IllegalArgumentException("loraBias must be false with init "
+                    + init.name().toLowerCase(Locale.ROOT) + ", as in PEFT, got true");
+        }
     }
 
     private static void checkRank(String what, int rank) {
@@ -119,7 +162,10 @@ public record LoraConfig(
                 .rankPattern(rankPattern)
                 .alphaPattern(alphaPattern)
                 .modulesToSave(modulesToSave)
-                .init(init);
+                .init(init)
+                .svdIterations(svdIterations)
+                .dora(dora)
+                .loraBias(loraBias);
     }
 
     @Override
@@ -145,6 +191,9 @@ public record LoraConfig(
         private Map<String, Double> alphaPattern = Map.of();
         private List<String> modulesToSave = List.of();
         private InitLora init = InitLora.KAIMING;
+        private int svdIterations;
+        private boolean dora;
+        private boolean loraBias;
 
         private Builder() {}
 
@@ -225,6 +274,21 @@ public record LoraConfig(
             return this;
         }
 
+        public Builder svdIterations(int value) {
+            svdIterations = value;
+            return this;
+        }
+
+        public Builder dora(boolean value) {
+            dora = value;
+            return this;
+        }
+
+        public Builder loraBias(boolean value) {
+            loraBias = value;
+            return this;
+        }
+
         /**
          * The settings so far.
          *
@@ -244,7 +308,10 @@ public record LoraConfig(
                     rankPattern,
                     alphaPattern,
                     modulesToSave,
-                    init);
+                    init,
+                    svdIterations,
+                    dora,
+                    loraBias);
         }
     }
 }

@@ -5,8 +5,9 @@ package org.peft4j.nn.seam;
  *
  * <pre>
  * u = f(x)                                       {@link InputUpdate}s, one behind the other
- * y = m ∘ (W u + Σ scale B A dropout(u) + Σ ΔW dropout(u))    {@link LowRank}s and {@link WeightDelta}s add up, {@link Magnitude} multiplies
- * y = g(y + b + Σ Δb)                             {@link BiasDelta}s add up, {@link OutputUpdate}s one behind the other
+ * y = m ∘ (W u + Σ scale B A dropout(u) + Σ ΔW dropout(u))
+ *                                                {@link LowRank}s and {@link WeightDelta}s add up, {@link Magnitude} multiplies
+ * y = g(y + b + Σ Δb)                            {@link BiasDelta}s add up, {@link OutputUpdate}s one behind the other
  * </pre>
  */
 public sealed interface LinearClaim

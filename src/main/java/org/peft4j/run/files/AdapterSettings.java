@@ -37,7 +37,7 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
     public static final String FILE = "peft4j.json";
 
     /** The chat template that a language model's rows were rendered with, beside it. */
-    static final String TEMPLATE = ChatTemplates.FILE;
+    public static final String TEMPLATE = ChatTemplates.FILE;
 
     private static final String TASK = "task";
     private static final String HASH = "base_sha256";

@@ -48,6 +48,8 @@ final class LoraFiles {
                     .alphaPattern(config.numbers("alpha_pattern"))
                     .modulesToSave(config.texts("modules_to_save"))
                     .init(LoraKeys.init(config))
+                    .dora(config.flag("use_dora"))
+                    .loraBias(config.flag("lora_bias"))
                     .build();
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -88,7 +90,7 @@ final class LoraFiles {
         file.put(
                 "exclude_modules",
                 config.excludeModules() == null ? null : config.excludeModules().toTree());
-        file.put("init_lora_weights", config.init() == InitLora.GAUSSIAN ? "gaussian" : true);
+        file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));
         file.put("layers_pattern", layersPattern(config.layersPattern()));
         file.put("layers_to_transform", config.layersToTransform().isEmpty() ? null : config.layersToTransform());
         file.put(
@@ -99,7 +101,33 @@ final class LoraFiles {
         file.put("rank_pattern", PatternOrder.free(config.rankPattern(), adapted));
         file.put("target_modules", config.targets().toTree());
         file.put("use_rslora", config.rslora());
+        file.put("use_dora", config.dora());
+        file.put("lora_bias", config.loraBias());
         return file;
+    }
+
+    private static String name(InitLora init) {
+        return init.name().toLowerCase(Locale.ROOT);
+    }
+
+    /** The settings that a file's tensors fit: where a part of W was taken out, those of plain LoRA of twice the rank. */
+    static LoraConfig written(LoraConfig config) {
+        if (!config.init().takesFromWeight()) {
+            return config;
+        }
+        double alphas = config.rslora() ? Math.sqrt(2) : 2; // the scale stays what it is
+        Map<String, Integer> ranks = new LinkedHashMap<>(config.rankPattern());
+        ranks.replaceAll((key, rank) -> 2 * rank);
+        Map<String, Double> pattern = new LinkedHashMap<>(config.alphaPattern());
+        pattern.replaceAll((key, alpha) -> alphas * alpha);
+        return config.toBuilder()
+                .r(2 * config.r())
+                .alpha(alphas * config.alpha())
+                .rankPattern(ranks)
+                .alphaPattern(pattern)
+                .init(InitLora.KAIMING)
+                .svdIterations(0)
+                .build();
     }
 
     /** See {@link org.peft4j.method.spi.Method#respelled}; module by module, for these paths. */

@@ -15,9 +15,7 @@ import org.peft4j.method.spi.PeftKeys;
 final class LoraKeys {
     /** Keys that ask for another formula than LoRA's, with the value that PEFT writes where they are not asked for. */
     private static final Map<String, Object> OTHER_FORMULAS = new TreeMap<>(Map.of(
-            "use_dora", false,
-            "use_qalora", false,
-            "lora_bias", false));
+            "use_qalora", false));
 
     private static final List<String> OTHER_FORMULAS_NULL = List.of(
             "use_bdlora",
@@ -48,11 +46,11 @@ final class LoraKeys {
                     "layers_pattern",
                     "rank_pattern",
                     "alpha_pattern",
-                    "init_lora_weights")
+                    "init_lora_weights",
+                    "use_dora",
+                    "lora_bias")
             .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
-            .unset("it scales each row of the adapted weight by a trained magnitude (DoRA)", "use_dora")
             .unset("it pools the input in groups on its way into A (QALoRA)", "use_qalora")
-            .unset("B would have a bias", "lora_bias")
             .unset("A or B would be block-diagonal (BD-LoRA)", "use_bdlora")
             .unset("the adapter would only act behind these tokens (aLoRA)", "alora_invocation_tokens")
             .unset("several adapters would be mixed for each token (Arrow)", "arrow_config")
@@ -118,7 +116,8 @@ final class LoraKeys {
         }
         return switch (word) {
             case "gaussian" -> InitLora.GAUSSIAN;
-            case "orthogonal", "eva" -> InitLora.KAIMING;
+            case "orthogonal" -> InitLora.ORTHOGONAL;
+            case "eva" -> InitLora.KAIMING;
             default -> throw config.wrong(key, "must be true, false, gaussian, orthogonal or eva", value);
         };
     }

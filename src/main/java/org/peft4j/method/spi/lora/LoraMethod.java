@@ -60,6 +60,7 @@ public final class LoraMethod implements Method<LoraConfig> {
                 "lora_dropout", "dropout",
                 "target_modules", "targets",
                 "use_rslora", "rslora",
+                "use_dora", "dora",
                 "init_lora_weights", "init");
     }
 
@@ -112,7 +113,10 @@ public final class LoraMethod implements Method<LoraConfig> {
     private static Adapter.Builder build(
             String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
         Adapter.Builder builder = Adapter.builder(name, points.device());
-        sites.forEach(site -> site.claim(builder, config, seed));
+        for (LoraSite site : sites) {
+            site.check(config);
+        }
+        sites.forEach(site -> site.claim(builder, config, points, seed));
         for (TensorPoint bias : biases(config, sites, points)) {
             if (!builder.claims(bias)) {
                 builder.claim(bias, SavedModules.copy(bias, "bias"));
@@ -247,7 +251,7 @@ public final class LoraMethod implements Method<LoraConfig> {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         LoraLayers layers = new LoraLayers(resolved);
         return LoraFiles.write(
-                resolved,
+                LoraFiles.written(resolved),
                 LoraSite.points(points)
                         .map(Point::path)
                         .map(PeftTensorNames.written(points))
@@ -257,7 +261,10 @@ public final class LoraMethod implements Method<LoraConfig> {
 
     @Override
     public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
-        return PeftTensors.of(adapter, PeftTensors.key(PeftKeys.MODEL, adapter));
+        UnaryOperator<String> key = PeftTensors.key(PeftKeys.MODEL, adapter);
+        Map<String, TensorData> tensors = PeftTensors.of(adapter, key);
+        LoraSite.joinTaken(adapter, tensors, key);
+        return tensors;
     }
 
     @Override
@@ -284,7 +291,7 @@ public final class LoraMethod implements Method<LoraConfig> {
         Set<String> whole = new LinkedHashSet<>(
                 SavedModules.of(points, config.modulesToSave()).keySet());
         biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
-        long count = sites.stream().mapToLong(LoraSite::elements).sum();
+        long count = sites.stream().mapToLong(site -> site.elements(config)).sum();
         for (String path : whole) {
             count += points.tensors().get(path).value().numel();
         }

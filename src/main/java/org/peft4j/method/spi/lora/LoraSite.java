@@ -1,11 +1,22 @@
 package org.peft4j.method.spi.lora;
 
 import java.util.stream.Stream;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.TensorVector;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.io.safetensors.ElementType;
+import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.BiasDelta;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
@@ -25,6 +36,10 @@ import org.peft4j.nn.seam.Points;
 record LoraSite(Point<?> point, int rank, double scale) {
     private static final String LINEAR_A = ".lora_A.weight";
     private static final String LINEAR_B = ".lora_B.weight";
+    private static final String FIRST_A = ".lora_A.first";
+    private static final String FIRST_B = ".lora_B.first";
+    private static final String MAGNITUDE = ".lora_magnitude_vector";
+    private static final String BIAS = ".lora_B.bias";
     private static final String TABLE_A = ".lora_embedding_A";
     private static final String TABLE_B = ".lora_embedding_B";
 
@@ -43,6 +58,16 @@ record LoraSite(Point<?> point, int rank, double scale) {
         return null;
     }
 
+    /** The path of a linear layer's A. */
+    static String pathOfA(LinearPoint layer) {
+        return layer.path() + LINEAR_A;
+    }
+
+    /** The path of a linear layer's B. */
+    static String pathOfB(LinearPoint layer) {
+        return layer.path() + LINEAR_B;
+    }
+
     /** Columns of A. */
     static long in(Point<?> point) {
         return point instanceof LinearPoint linear ? linear.in() : ((EmbeddingPoint) point).rows();
@@ -52,29 +77,113 @@ record LoraSite(Point<?> point, int rank, double scale) {
         return point instanceof LinearPoint linear ? linear.out() : ((EmbeddingPoint) point).width();
     }
 
-    long elements() {
-        return rank * (in(point) + out(point));
+    long elements(LoraConfig config) {
+        long vectors = (config.dora() ? out(point) : 0) + (config.loraBias() ? out(point) : 0);
+        return rank * (in(point) + out(point)) + vectors;
     }
 
-    /** Adds the parameters and the claim. The one of A and B that begins as 0 is B; at a table A, as in Hugging Face PEFT. */
-    void claim(Adapter.Builder builder, LoraConfig config, long seed) {
-        String path = point.path();
-        long in = in(point);
-        long out = out(point);
-        if (point instanceof LinearPoint linear) {
-            Parameter a = Parameter.of(
-                    path + LINEAR_A,
-                    "lora_A",
-                    () -> config.init() == InitLora.GAUSSIAN
-                            ? Init.normal(seed, path + LINEAR_A, 1.0 / rank, rank, in)
-                            : Init.kaiming(seed, path + LINEAR_A, rank, in));
-            Parameter b = Parameter.of(path + LINEAR_B, "lora_B", () -> Tensors.zeros(out, rank));
-            builder.parameter(a).parameter(b).claim(linear, LowRank.of(a, b, scale, config.dropout()));
-        } else {
-            Parameter a = Parameter.of(path + TABLE_A, "lora_A", () -> Tensors.zeros(rank, in));
-            Parameter b = Parameter.of(path + TABLE_B, "lora_B", () -> Init.normal(seed, path + TABLE_B, 1, out, rank));
-            builder.parameter(a).parameter(b).claim((EmbeddingPoint) point, new TableUpdate(a, b, scale));
+    /**
+     * Refuses settings that do not fit this place.
+     *
+     * @throws IllegalArgumentException naming the setting
+     */
+    void check(LoraConfig config) {
+        if (point instanceof EmbeddingPoint && (config.dora() || config.loraBias() || config.init().takesFromWeight())) {
+            String setting = config.dora()
+                    ? "dora"
+                    : config.loraBias()
+                            ? "lora_bias"
+                            : "init " + config.init().name().toLowerCase(Locale.ROOT);
+            throw new IllegalArgumentException("targets must not have the table " + point.path() + " with " + setting
+                    + ", which is for linear layers alone");
         }
+        long most = Math.min(in(point), out(point));
+        if (config.init().takesFromWeight() && rank > most) {
+            throw new IllegalArgumentException("r must be at most " + most + " for " + point.path() + " with init "
+                    + config.init().name().toLowerCase(Locale.ROOT) + ", which takes it from a weight with as many singular values, got "
+                    + rank);
+        }
+    }
+
+    /** Adds the parameters and the claims. The one of A and B that begins as 0 is B; at a table A, as in Hugging Face PEFT. */
+    void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed) {
+        if (point instanceof LinearPoint linear) {
+            claim(builder, config, linear, points, seed);
+            return;
+        }
+        String path = point.path();
+        Parameter a = Parameter.of(path + TABLE_A, "lora_A", () -> Tensors.zeros(rank, in(point)));
+        Parameter b = Parameter.of(
+                path + TABLE_B, "lora_B", () -> Init.normal(seed, path + TABLE_B, 1, out(point), rank));
+        builder.parameter(a).parameter(b).claim((EmbeddingPoint) point, new TableUpdate(a, b, scale));
+    }
+
+    private void claim(Adapter.Builder builder, LoraConfig config, LinearPoint linear, Points points, long seed) {
+        String path = point.path();
+        Tensor frozen = points.tensors().get(path + ".weight").value();
+        Supplier<Tensor> weight = () -> frozen.to(ScalarType.Float);
+        Parameter[] trained = new Parameter[2];
+        Scopes.scopedAll(() -> {
+            Tensor onCpu = config.init().takesFromWeight() ? Tensors.onCpu(frozen, ScalarType.Float) : frozen;
+            LoraStart start = LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale);
+            trained[0] = Parameter.of(path + LINEAR_A, "lora_A", start::a);
+            trained[1] = Parameter.of(path + LINEAR_B, "lora_B", start::b);
+            return new Tensor[0];
+        });
+        LowRank update = LowRank.of(trained[0], trained[1], scale, config.dropout());
+        builder.parameter(trained[0]).parameter(trained[1]).claim(linear, update);
+        if (config.init().takesFromWeight()) {
+            Tensor a = builder.constant(path + FIRST_A, trained[0]::value, false);
+            Tensor b = builder.constant(path + FIRST_B, trained[1]::value, false);
+            builder.claim(linear, new Taken(a, b, -scale));
+        }
+        if (config.dora()) {
+            Parameter m = Parameter.of(path + MAGNITUDE, "lora_magnitude_vector", () -> DoraMagnitude.first(weight.get()));
+            builder.parameter(m).claim(linear, new DoraMagnitude(m, update, weight));
+        }
+        if (config.loraBias()) {
+            Parameter bias = Parameter.of(path + BIAS, "lora_B", () -> Tensors.zeros(linear.out()));
+            builder.parameter(bias)
+                    .claim(linear, (BiasDelta) () -> bias.value().mul(new Scalar(scale)));
+        }
+    }
+
+    /** What A and B began with, subtracted, so that nothing changes before training. */
+    private record Taken(Tensor a, Tensor b, double scale) implements LowRank {
+        @Override
+        public double dropout() {
+            return 0;
+        }
+    }
+
+    /**
+     * A file's A and B in place of those that begin with a part of W: both, one behind the other, of twice the rank.
+     *
+     * @param tensors by name; those of A and B are replaced
+     * @param key the name that a path has in files
+     */
+    static void joinTaken(Adapter adapter, Map<String, TensorData> tensors, UnaryOperator<String> key) {
+        adapter.constants().forEach((path, first) -> {
+            boolean isA = path.endsWith(FIRST_A);
+            if (!isA && !path.endsWith(FIRST_B)) {
+                return;
+            }
+            String module = path.substring(0, path.length() - FIRST_A.length());
+            String name = module + (isA ? LINEAR_A : LINEAR_B);
+            try (PointerScope scope = new PointerScope()) {
+                Tensor trained = adapter.parameters().get(name).value().detach();
+                TensorVector both = new TensorVector(trained, isA ? first.value() : first.value().neg());
+                Tensor joined = torch.cat(both, isA ? 0 : 1);
+                String inFile = key.apply(name);
+                tensors.put(
+                        inFile,
+                        new TensorData(
+                                inFile,
+                                ElementType.F32,
+                                List.of(joined.size(0), joined.size(1)),
+                                Tensors.toBytes(joined)));
+            }
+        });
     }
 
     /** What an embedding table's rows get; {@link #ofTable} is the same for all of them. */

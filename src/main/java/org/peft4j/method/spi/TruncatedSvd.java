@@ -1,0 +1,46 @@
+package org.peft4j.method.spi;
+
+import org.bytedeco.pytorch.T_TensorTensorTensor_T;
+import org.bytedeco.pytorch.T_TensorTensor_T;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.peft4j.nn.Init;
+
+/**
+ * The largest singular values of a matrix and their vectors, {@code w ≈ u diag(s) vt}.
+ *
+ * @param u [out, r]
+ * @param s [r], from large to small
+ * @param vt [r, in]
+ */
+public record TruncatedSvd(Tensor u, Tensor s, Tensor vt) {
+    /** The first r. */
+    public static TruncatedSvd exact(Tensor w, long r) {
+        T_TensorTensorTensor_T all = torch.linalg_svd(w, false, new org.bytedeco.pytorch.StringViewOptional());
+        return new TruncatedSvd(
+                all.get0().narrow(1, 0, r), all.get1().narrow(0, 0, r), all.get2().narrow(0, 0, r));
+    }
+
+    /**
+     * The first r, nearly: by subspace iterations from random columns (Halko, Martinsson and Tropp 2011, algorithm 4.4).
+     *
+     * @param iterations more of them come nearer; 4 to 16 are usual
+     */
+    public static TruncatedSvd randomized(Tensor w, long r, int iterations, long seed, String path) {
+        Tensor start = Init.normal(seed, path, 1, w.size(1), r).to(w.device(), w.scalar_type());
+        Tensor q = orthogonal(w.matmul(start));
+        for (int i = 0; i < iterations; i++) {
+            q = orthogonal(w.t().matmul(q));
+            q = orthogonal(w.matmul(q));
+        }
+        T_TensorTensorTensor_T inside =
+                torch.linalg_svd(q.t().matmul(w), false, new org.bytedeco.pytorch.StringViewOptional());
+        return new TruncatedSvd(q.matmul(inside.get0()), inside.get1(), inside.get2());
+    }
+
+    /** Columns that span the same space, orthonormal. */
+    private static Tensor orthogonal(Tensor columns) {
+        T_TensorTensor_T qr = torch.linalg_qr(columns);
+        return qr.get0();
+    }
+}
