@@ -57,8 +57,7 @@ public record Ranks(int r, double alpha, Map<String, Integer> rankPattern, Map<S
 
     private static void checkAlpha(String what, double alpha) {
         if (!(alpha > 0 && alpha <= Float.MAX_VALUE)) { // also refuses NaN
-            throw new IllegalArgumentException(
-                    what + " must be a positive number that float32 holds, got " + alpha);
+            throw new IllegalArgumentException(what + " must be a positive number that float32 holds, got " + alpha);
         }
     }
 

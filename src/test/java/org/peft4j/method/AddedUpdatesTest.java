@@ -62,7 +62,8 @@ class AddedUpdatesTest extends WithTinyBert {
         return AdapterStore.read(dir, "changed", model.points());
     }
 
-    private static void replace(List<TensorData> tensors, String ending, java.util.function.UnaryOperator<TensorData> by) {
+    private static void replace(
+            List<TensorData> tensors, String ending, java.util.function.UnaryOperator<TensorData> by) {
         tensors.replaceAll(data -> data.name().endsWith(ending) ? by.apply(data) : data);
     }
 
@@ -80,7 +81,8 @@ class AddedUpdatesTest extends WithTinyBert {
 
     static Stream<Wrong> wrong() {
         return Stream.of(
-                new Wrong(ShiraConfig.defaults(), "r must be at most 16 for bert.encoder.layer.0.attention.self.query,"),
+                new Wrong(
+                        ShiraConfig.defaults(), "r must be at most 16 for bert.encoder.layer.0.attention.self.query,"),
                 new Wrong(
                         VbLoraConfig.defaults().withBank(VectorBank.of(9, 12, 2)),
                         "vectorLength must divide the 32 inputs and 32 outputs of bert.encoder.layer.0.attention.self.query, got 12"),
@@ -108,22 +110,31 @@ class AddedUpdatesTest extends WithTinyBert {
     void settingsThatCannotBeAreRefused() {
         refused("r must be at least 1, got 0", () -> Ranks.of(0, 1));
         refused("alpha must be a positive number", () -> Ranks.of(1, 0));
-        refused("rankPattern of 'query' must be at least 1, got -2", () -> new Ranks(1, 1, Map.of("query", -2), Map.of()));
-        refused("alphaPattern of 'query' must be a positive", () -> new Ranks(1, 1, Map.of(), Map.of("query", Double.NaN)));
+        refused(
+                "rankPattern of 'query' must be at least 1, got -2",
+                () -> new Ranks(1, 1, Map.of("query", -2), Map.of()));
+        refused(
+                "alphaPattern of 'query' must be a positive",
+                () -> new Ranks(1, 1, Map.of(), Map.of("query", Double.NaN)));
         refused(
                 "decomposeFactor must be -1 or at least 1, got 0",
-                () -> new LoKrConfig(Ranks.of(1, 1), false, 0, InitLoKr.LYCORIS, TargetLayers.modelDefault(), List.of()));
+                () -> new LoKrConfig(
+                        Ranks.of(1, 1), false, 0, InitLoKr.LYCORIS, TargetLayers.modelDefault(), List.of()));
         refused("r must be at least 1", () -> HiraConfig.defaults().withR(0));
         refused(
                 "dropout must be in [0, 1), got 1.0",
                 () -> new HiraConfig(1, 1, InitHira.KAIMING, TargetLayers.modelDefault(), List.of()));
-        refused("alpha must be a positive number", () -> RandLoraConfig.defaults().withR(1, Double.POSITIVE_INFINITY));
+        refused(
+                "alpha must be a positive number",
+                () -> RandLoraConfig.defaults().withR(1, Double.POSITIVE_INFINITY));
         refused("topk must be from 1 to the 3 vectors of the bank, got 4", () -> VectorBank.of(3, 8, 4));
         refused("initVectorBankBound must be a positive number", () -> new VectorBank(3, 8, 1, 0, 0.1));
     }
 
     private static void refused(String message, org.assertj.core.api.ThrowableAssert.ThrowingCallable settings) {
-        assertThatThrownBy(settings).isInstanceOf(IllegalArgumentException.class).hasMessageStartingWith(message);
+        assertThatThrownBy(settings)
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith(message);
     }
 
     @Test
@@ -158,8 +169,9 @@ class AddedUpdatesTest extends WithTinyBert {
             HiraConfig config =
                     new HiraConfig(2, dropout, InitHira.KAIMING, TargetLayers.of("query", "output.dense"), List.of());
             try (Adapter adapter = fresh(config)) {
-                adapter.parameters().forEach((path, parameter) -> parameter.set(Tensors.toFloats(
-                        Init.normal(3, path, 0.5, parameter.shape()))));
+                adapter.parameters()
+                        .forEach((path, parameter) ->
+                                parameter.set(Tensors.toFloats(Init.normal(3, path, 0.5, parameter.shape()))));
                 float[] still = logits(model, adapter);
                 assertThat(logits(model, adapter)).isEqualTo(still);
                 boolean same = maxDifference(update(adapter, 1), update(adapter, 2)) == 0;
@@ -190,8 +202,10 @@ class AddedUpdatesTest extends WithTinyBert {
     void randomBasesArePefts() {
         RandLoraConfig config = RandLoraConfig.defaults().withR(8, 160);
         try (Adapter adapter = fresh(config)) {
-            float[] a = Tensors.toFloats(adapter.constants().get("base_model.randlora_A").value());
-            float[] b = Tensors.toFloats(adapter.constants().get("base_model.randlora_B").value());
+            float[] a = Tensors.toFloats(
+                    adapter.constants().get("base_model.randlora_A").value());
+            float[] b = Tensors.toFloats(
+                    adapter.constants().get("base_model.randlora_B").value());
             assertThat(Arrays.copyOf(a, 3)).containsExactly(new float[] {-0.0131f, 0.9375f, -1.4375f}, within());
             assertThat(Arrays.copyOf(b, 3)).containsExactly(new float[] {-1.6641f, 0.7578f, -0.8086f}, within());
         }
@@ -299,7 +313,9 @@ class AddedUpdatesTest extends WithTinyBert {
     @Test
     void aFileWithoutPlacesIsRefused() {
         assertThatThrownBy(() -> changed(
-                        "shira", tensors -> tensors.removeIf(data -> data.name().endsWith("shira_indices")), keys -> {}))
+                        "shira",
+                        tensors -> tensors.removeIf(data -> data.name().endsWith("shira_indices")),
+                        keys -> {}))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("lacks the tensor base_model.model." + QUERY + "shira_indices");
     }
@@ -335,8 +351,7 @@ class AddedUpdatesTest extends WithTinyBert {
             assertThat(maxDifference(logits(model, adapter), expected)).isLessThan(1e-5);
             assertThat(loaded.notes()).singleElement().asString().contains("save_only_topk_weights");
             AdapterStore.write(dir, adapter, loaded.config(), model.points(), "tiny-bert", "SEQ_CLS");
-            try (Adapter whole =
-                    AdapterStore.read(dir, "whole", model.points()).adapter()) {
+            try (Adapter whole = AdapterStore.read(dir, "whole", model.points()).adapter()) {
                 assertThat(logits(model, whole)).isEqualTo(logits(model, adapter));
             }
         }
@@ -344,7 +359,8 @@ class AddedUpdatesTest extends WithTinyBert {
 
     @Test
     void aWeightThatIsNoneIsRefused() throws Exception {
-        Map<String, Object> config = new LinkedHashMap<>(AdapterFiles.read(topk()).config());
+        Map<String, Object> config =
+                new LinkedHashMap<>(AdapterFiles.read(topk()).config());
         List<TensorData> tensors =
                 new java.util.ArrayList<>(AdapterFiles.read(topk()).tensors().values());
         replace(tensors, QUERY + "vblora_logits_A_topk_weights", data -> {
@@ -357,15 +373,16 @@ class AddedUpdatesTest extends WithTinyBert {
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("must hold weights from 0 to 1, has 1.5");
         config.put("num_vectors", 4);
-        AdapterFiles.write(dir, config, List.copyOf(AdapterFiles.read(topk()).tensors().values()));
+        AdapterFiles.write(
+                dir, config, List.copyOf(AdapterFiles.read(topk()).tensors().values()));
         assertThatThrownBy(() -> AdapterStore.read(dir, "wrong", model.points()))
                 .hasMessageContaining("must have numbers of the 4 vectors, from 0, has");
     }
 
     @Test
     void onlyLogitsOfChosenVectorsGetGradients() {
-        VbLoraConfig config = new VbLoraConfig(
-                2, new VectorBank(6, 8, 2, 0.5, 1), 0, TargetLayers.modelDefault(), List.of());
+        VbLoraConfig config =
+                new VbLoraConfig(2, new VectorBank(6, 8, 2, 0.5, 1), 0, TargetLayers.modelDefault(), List.of());
         try (Adapter adapter = fresh(config);
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapter)) {

@@ -36,8 +36,7 @@ public record LoKrConfig(
 
     /** PEFT's defaults: r 8, alpha 8, factors near the square root, the model's usual targets. */
     public static LoKrConfig defaults() {
-        return new LoKrConfig(
-                Ranks.of(8, 8), false, -1, InitLoKr.FIRST_ZERO, TargetLayers.modelDefault(), List.of());
+        return new LoKrConfig(Ranks.of(8, 8), false, -1, InitLoKr.FIRST_ZERO, TargetLayers.modelDefault(), List.of());
     }
 
     /** The same settings with other ranks. */

@@ -140,8 +140,7 @@ public final class AdaptedLayers {
 
         /** The frozen W [out, in], float32, where the model is. */
         public Tensor weight() {
-            return points.device()
-                    .move(points.tensors().get(path("weight")).value(), ScalarType.Float);
+            return points.device().move(points.tensors().get(path("weight")).value(), ScalarType.Float);
         }
 
         /**

@@ -28,7 +28,9 @@ public final class LinearKeys {
             .obeyed(EXCLUDED)
             .obeyed(NUMBERS)
             .obeyed("r", "alpha", "rank_pattern", "alpha_pattern")
-            .obeyed("init_weights") // which tensor begins with zeros, where the method has a choice; the file's replace them
+            .obeyed(
+                    "init_weights") // which tensor begins with zeros, where the method has a choice; the file's replace
+                                    // them
             .told("rank_dropout", ConfigKeys::isUnset, "rows of the update are dropped in PEFT's training alone")
             .told("module_dropout", ConfigKeys::isUnset, "layers' updates are dropped in PEFT's training alone")
             .harmless("only of convolutions, and no layer here is one", "use_effective_conv2d")
@@ -40,7 +42,8 @@ public final class LinearKeys {
     public static TargetLayers layers(PeftConfigReader config) throws MalformedFileException {
         @Nullable Targets targets = config.targets("target_modules");
         boolean named = config.get("layers_to_transform") == null
-                || !config.counts("layers_to_transform").isEmpty(); // PEFT looks at the names only where layers are given
+                || !config.counts("layers_to_transform")
+                        .isEmpty(); // PEFT looks at the names only where layers are given
         return new TargetLayers(
                 targets == null ? Targets.modelDefault() : targets,
                 config.targets("exclude_modules"),

@@ -118,8 +118,7 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
                         points.linears().stream().map(LinearPoint::path).toList(),
                         layers.stream().map(LinearPoint::path).toList(),
                         notes);
-        Adapter adapter =
-                build(name, config, layers, points, 0, new AdaptedLayers.Source(file, byPath), notes);
+        Adapter adapter = build(name, config, layers, points, 0, new AdaptedLayers.Source(file, byPath), notes);
         return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
     }
 
@@ -143,8 +142,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
             }
         }
         List<LinearPoint> layers = points.linears().stream()
-                .filter(point -> byPath.keySet().stream()
-                        .anyMatch(path -> point.path().equals(layerOf(path))))
+                .filter(point ->
+                        byPath.keySet().stream().anyMatch(path -> point.path().equals(layerOf(path))))
                 .toList();
         if (layers.isEmpty()) {
             throw PeftTensors.malformed(
@@ -169,17 +168,15 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         TargetModules modules = modules(config, points);
         List<LinearPoint> all = points.linears();
         boolean same = all.stream()
-                .allMatch(point ->
-                        modules.adapts(point, from.apply(point.path())) == modules.adapts(point, to.apply(point.path())));
+                .allMatch(point -> modules.adapts(point, from.apply(point.path()))
+                        == modules.adapts(point, to.apply(point.path())));
         List<String> adapted = all.stream()
                 .filter(point -> modules.adapts(point, from.apply(point.path())))
                 .map(point -> to.apply(point.path()))
                 .toList();
         List<String> paths = all.stream().map(LinearPoint::path).toList();
         C own = withPatterns(config, patterns -> PatternOrder.respelled(patterns, paths, from, to));
-        return same || adapted.isEmpty()
-                ? own
-                : (C) own.withLayers(TargetLayers.of(Targets.names(adapted)));
+        return same || adapted.isEmpty() ? own : (C) own.withLayers(TargetLayers.of(Targets.names(adapted)));
     }
 
     @Override

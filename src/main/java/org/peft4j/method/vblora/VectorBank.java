@@ -9,8 +9,7 @@ package org.peft4j.method.vblora;
  * @param initVectorBankBound their elements begin uniform from minus this to this
  * @param initLogitsStd standard deviation of the first logits, which choose and weight them
  */
-public record VectorBank(
-        int numVectors, int vectorLength, int topk, double initVectorBankBound, double initLogitsStd) {
+public record VectorBank(int numVectors, int vectorLength, int topk, double initVectorBankBound, double initLogitsStd) {
     public VectorBank {
         if (numVectors < 1) {
             throw new IllegalArgumentException("numVectors must be at least 1, got " + numVectors);

@@ -10,8 +10,7 @@ package org.peft4j.nn.seam;
  * y = g(y + b + Σ Δb)                            {@link BiasDelta}s add up, {@link OutputUpdate}s one behind the other
  * </pre>
  */
-public sealed interface LinearClaim
-        permits LowRank, WeightDelta, BiasDelta, Magnitude, InputUpdate, OutputUpdate {
+public sealed interface LinearClaim permits LowRank, WeightDelta, BiasDelta, Magnitude, InputUpdate, OutputUpdate {
     /** Whether claims of this kind add up, whoever makes them. */
     default boolean adds() {
         return this instanceof LowRank || this instanceof WeightDelta || this instanceof BiasDelta;

@@ -31,8 +31,7 @@ class PatternOrderTest {
         Map<String, Integer> patterns = patterns("query", 2, "0\\.query", 5); // sorted, 0.query would come first
         Map<String, Integer> free = PatternOrder.free(patterns, PATHS);
         assertThat(free)
-                .containsExactly(
-                        Map.entry("^m\\.layers\\.0\\.query", 2), Map.entry("^m\\.layers\\.1\\.query", 2));
+                .containsExactly(Map.entry("^m\\.layers\\.0\\.query", 2), Map.entry("^m\\.layers\\.1\\.query", 2));
         for (String path : PATHS) {
             assertThat(ModulePattern.byEnd(free).apply(path))
                     .isEqualTo(ModulePattern.byEnd(patterns).apply(path));

@@ -3,7 +3,6 @@ package org.peft4j.method.spi.lokr;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.WeightDelta;

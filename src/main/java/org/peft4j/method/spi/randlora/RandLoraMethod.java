@@ -135,7 +135,8 @@ public final class RandLoraMethod extends LinearMethod<RandLoraConfig> {
         if (!missing.isEmpty() && missing.size() < copies.size()) {
             throw PeftTensors.malformed(
                     file,
-                    "adapter lacks the tensor " + PeftKeys.MODEL + missing.get(0) + ", which it has under other layers");
+                    "adapter lacks the tensor " + PeftKeys.MODEL + missing.get(0)
+                            + ", which it has under other layers");
         }
     }
 

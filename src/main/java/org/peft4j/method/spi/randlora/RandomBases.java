@@ -74,7 +74,8 @@ record RandomBases(Tensor a, Tensor b) {
         if (!values.isfinite().all().item_bool()) {
             throw new IllegalArgumentException("sparsity must leave elements of the random matrices, got "
                     + config.bases().sparsity() + " with which those of the seed "
-                    + config.bases().projection().projectionPrngKey() + " are all the same; take another seed, or a larger r");
+                    + config.bases().projection().projectionPrngKey()
+                    + " are all the same; take another seed, or a larger r");
         }
         return values;
     }

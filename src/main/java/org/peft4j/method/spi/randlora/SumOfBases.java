@@ -14,8 +14,7 @@ import org.peft4j.ops.Ops;
  * @param lambda [r, N]
  * @param gamma [N, d], d the smaller one of the sides
  */
-record SumOfBases(
-        RandomBases bases, Sides sides, Parameter lambda, Parameter gamma, double scale, double dropout)
+record SumOfBases(RandomBases bases, Sides sides, Parameter lambda, Parameter gamma, double scale, double dropout)
         implements WeightDelta {
     /** Inputs and outputs of the layer. */
     record Sides(long in, long out) {
@@ -41,7 +40,11 @@ record SumOfBases(
     /** A's rows with their factors, [r N, d]. */
     private Tensor factored() {
         Tensor a = bases.a().narrow(2, 0, sides.small());
-        return lambda.value().unsqueeze(2).mul(a).mul(gamma.value().unsqueeze(0)).flatten(0, 1);
+        return lambda.value()
+                .unsqueeze(2)
+                .mul(a)
+                .mul(gamma.value().unsqueeze(0))
+                .flatten(0, 1);
     }
 
     /** B's columns, [e, r N] for the larger side e. */

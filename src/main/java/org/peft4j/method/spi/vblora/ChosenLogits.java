@@ -35,8 +35,7 @@ final class ChosenLogits {
                 TensorData indices = byPath.remove(path);
                 TensorData weights = byPath.remove(logits + WEIGHTS);
                 if (weights == null) {
-                    throw PeftTensors.malformed(
-                            file, "adapter has " + indices.name() + " without " + logits + WEIGHTS);
+                    throw PeftTensors.malformed(file, "adapter has " + indices.name() + " without " + logits + WEIGHTS);
                 }
                 byPath.put(logits, logits(file, indices, weights));
             }

@@ -43,7 +43,8 @@ public final class VbLoraMethod extends LinearMethod<VbLoraConfig> {
             .obeyed("init_vector_bank_bound", "init_logits_std")
             .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .only("bias", List.of("none"), "biases would be trained, too")
-            .harmless("which form the file has, its tensors say; written are always all logits", "save_only_topk_weights")
+            .harmless(
+                    "which form the file has, its tensors say; written are always all logits", "save_only_topk_weights")
             .build();
 
     @Override
@@ -86,8 +87,8 @@ public final class VbLoraMethod extends LinearMethod<VbLoraConfig> {
         long v = bank.vectorLength();
         long r = config.r();
         double std = bank.initLogitsStd();
-        Parameter vectors = layers.trained(
-                BANK, (seed, path) -> Init.uniform(seed, path, bank.initVectorBankBound(), h, v));
+        Parameter vectors =
+                layers.trained(BANK, (seed, path) -> Init.uniform(seed, path, bank.initVectorBankBound(), h, v));
         for (AdaptedLayers.Layer layer : layers.all()) {
             check(bank, layer.path(), layer.in(), layer.out());
             Parameter a = layer.trained(A, (seed, path) -> Init.normal(seed, path, std, r, layer.in() / v, h));
@@ -123,8 +124,9 @@ public final class VbLoraMethod extends LinearMethod<VbLoraConfig> {
     public Adapter read(String name, VbLoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         if (ChosenLogits.in(file.tensors())) {
-            notes.add("the adapter's file has only the weights of chosen vectors (save_only_topk_weights): enough to compute"
-                    + " and to merge, but trained further it would never choose others");
+            notes.add(
+                    "the adapter's file has only the weights of chosen vectors (save_only_topk_weights): enough to compute"
+                            + " and to merge, but trained further it would never choose others");
         }
         return super.read(name, config, file, points, notes);
     }

@@ -31,8 +31,10 @@ class HadamardProductTest {
                 HadamardProduct product = product(r, 9, 7);
                 HadamardProduct.Folded folded = product.new Folded();
                 Tensor whole = product.new Whole().matrix();
-                Tensor difference =
-                        folded.b().matmul(folded.a()).mul(new Scalar(folded.scale())).sub(whole);
+                Tensor difference = folded.b()
+                        .matmul(folded.a())
+                        .mul(new Scalar(folded.scale()))
+                        .sub(whole);
                 assertThat(folded.a().size(0)).isEqualTo(r * r);
                 assertThat(whole.abs().max().item_double()).isGreaterThan(0.1);
                 assertThat(difference.abs().max().item_double()).isLessThan(1e-5);

@@ -30,7 +30,9 @@ class KroneckerProductTest {
         assertThat(KroneckerShape.first(127, -1)).isEqualTo(1);
         assertThat(KroneckerShape.first(127, 5)).isEqualTo(1);
         assertThat(KroneckerShape.first(128, 4)).isEqualTo(4);
-        assertThat(KroneckerShape.first(32, 16)).as("one that divides may be the larger one").isEqualTo(16);
+        assertThat(KroneckerShape.first(32, 16))
+                .as("one that divides may be the larger one")
+                .isEqualTo(16);
         assertThat(KroneckerShape.first(32, 6)).isEqualTo(4);
         assertThat(KroneckerShape.first(32, 7)).isEqualTo(4);
         assertThat(KroneckerShape.first(12, 100)).isEqualTo(3);
@@ -74,10 +76,7 @@ class KroneckerProductTest {
                     try (PointerScope scope = new PointerScope()) {
                         KroneckerShape shape = shape(r, both, factor);
                         KroneckerProduct product = new KroneckerProduct(
-                                shape,
-                                factor("w1", shape.first(), r),
-                                factor("w2", shape.second(), r),
-                                0.5);
+                                shape, factor("w1", shape.first(), r), factor("w2", shape.second(), r), 0.5);
                         Tensor x = Init.normal(3, "x", 1, 5, 48);
                         Tensor expected = x.matmul(product.matrix().t());
                         assertThat(expected.abs().max().item_double()).isGreaterThan(0.1);
