@@ -20,12 +20,18 @@ module org.peft4j {
     exports org.peft4j.method;
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;
+    exports org.peft4j.method.hira;
     exports org.peft4j.method.ia3;
+    exports org.peft4j.method.loha;
+    exports org.peft4j.method.lokr;
     exports org.peft4j.method.lora;
     exports org.peft4j.method.prefix;
     exports org.peft4j.method.prompt;
     exports org.peft4j.method.ptuning;
+    exports org.peft4j.method.randlora;
+    exports org.peft4j.method.shira;
     exports org.peft4j.method.tokens;
+    exports org.peft4j.method.vblora;
     exports org.peft4j.method.vera;
 
     opens org.peft4j.cli to

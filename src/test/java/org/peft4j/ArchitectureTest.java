@@ -115,7 +115,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
-            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection TargetLayers Targets UsualTargets")),
+            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection Ranks TargetLayers Targets UsualTargets")),
             Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
@@ -124,6 +124,12 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
             Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")),
+            Map.entry("org.peft4j.method.hira", names("HiraConfig InitHira")),
+            Map.entry("org.peft4j.method.loha", names("LoHaConfig")),
+            Map.entry("org.peft4j.method.lokr", names("InitLoKr LoKrConfig")),
+            Map.entry("org.peft4j.method.randlora", names("Bases RandLoraConfig Sparsity")),
+            Map.entry("org.peft4j.method.shira", names("ShiraConfig")),
+            Map.entry("org.peft4j.method.vblora", names("VbLoraConfig VectorBank")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")));
 
     static Stream<String> layers() {

@@ -234,11 +234,12 @@ final class LinearClaims {
      * What is added to the product, and the magnitude of both; factors of 1 leave every bit.
      *
      * @param y the product and its bias
+     * @param training whether elements of x are dropped on their way into what is added, by this seed
      */
-    Tensor product(int part, Tensor x, Tensor y) {
+    Tensor product(int part, Tensor x, Tensor y, boolean training, long seed) {
         Tensor sum = y;
         for (WeightDelta delta : layers.get(part).all(WeightDelta.class)) {
-            sum = sum.add(delta.product(x));
+            sum = sum.add(delta.product(training ? Ops.dropout(x, delta.dropout(), seed) : x));
         }
         for (Magnitude magnitude : layers.get(part).all(Magnitude.class)) {
             Tensor more = magnitude.factors().sub(new Scalar(1.0)).to(y.scalar_type());

@@ -124,7 +124,7 @@ public final class LinearGroup implements AutoCloseable {
             y = Ops.loraLinear(read, weight, b, updates, seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
-            y[i] = run.product(i, read, y[i]);
+            y[i] = run.product(i, read, y[i], context.training(), seed(run, rows, context));
             if (dropped > 0) { // what was dropped goes through the frozen weight as it is
                 y[i] = y[i].add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
             }

@@ -21,10 +21,13 @@ import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Projection;
+import org.peft4j.method.Ranks;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
+import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.vblora.VectorBank;
 
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
@@ -86,6 +89,9 @@ public final class RunConfigFile {
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
             .flat(Projection.class)
+            .flat(Ranks.class)
+            .flat(Bases.class)
+            .flat(VectorBank.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(TrainingConfig.BatchLimit.class)

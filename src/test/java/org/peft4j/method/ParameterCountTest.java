@@ -12,11 +12,17 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.loha.LoHaConfig;
+import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
+import org.peft4j.method.randlora.RandLoraConfig;
+import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
@@ -88,6 +94,17 @@ class ParameterCountTest {
     void ofFactors() {
         // key, value; "output.dense" is attention's, too, whose input is 768, beside the MLP's of 3072
         assertThat(count(Ia3Config.defaults())).isEqualTo(12 * (3 * WIDTH + 4 * WIDTH));
+    }
+
+    /** Counted in models of Hugging Face PEFT with the same settings. */
+    @Test
+    void ofWhatIsAddedToLinearLayers() {
+        assertThat(count(LoHaConfig.defaults())).isEqualTo(589_824);
+        assertThat(count(LoKrConfig.defaults())).isEqualTo(26_112);
+        assertThat(count(HiraConfig.defaults())).isEqualTo(1_179_648);
+        assertThat(count(RandLoraConfig.defaults())).isEqualTo(460_800);
+        assertThat(count(ShiraConfig.defaults())).isEqualTo(1_179_648);
+        assertThat(count(VbLoraConfig.defaults())).isEqualTo(212_992);
     }
 
     @Test

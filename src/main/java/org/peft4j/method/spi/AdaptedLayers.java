@@ -60,6 +60,11 @@ public final class AdaptedLayers {
                 : data.shape().stream().mapToLong(Long::longValue).toArray();
     }
 
+    /** An error in the tensors of the adapter's file. */
+    public RuntimeException malformed(String reason) {
+        return source == null ? new IllegalStateException(reason) : PeftTensors.malformed(source.file(), reason);
+    }
+
     /** The most inputs that a layer has. */
     public long mostIn() {
         return linears.stream().mapToLong(LinearPoint::in).max().orElse(0);
@@ -100,27 +105,11 @@ public final class AdaptedLayers {
         }
         return data.dtype().isFloat()
                 ? Tensors.ofFloats(data.toFloats(), shape)
-                : ofLongs(longs(data)).view(shape);
+                : ofLongs(PeftTensors.wholeNumbers(data)).view(shape);
     }
 
     private static Tensor ofLongs(long[] values) {
         return Tensors.ofLongs(values, values.length);
-    }
-
-    private static long[] longs(TensorData data) {
-        var in = data.bytes();
-        long[] values = new long[in.remaining() / data.dtype().size()];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = switch (data.dtype()) {
-                case I64 -> in.getLong();
-                case I32 -> in.getInt();
-                case I16 -> in.getShort();
-                case I8 -> in.get();
-                case U8 -> in.get() & 0xff;
-                default -> throw new AssertionError(data.dtype());
-            };
-        }
-        return values;
     }
 
     /** A layer that gets tensors and claims. */
@@ -151,8 +140,7 @@ public final class AdaptedLayers {
 
         /** The frozen W [out, in], float32, where the model is. */
         public Tensor weight() {
-            return points.device()
-                    .move(points.tensors().get(path("weight")).value(), ScalarType.Float);
+            return points.device().move(points.tensors().get(path("weight")).value(), ScalarType.Float);
         }
 
         /**

@@ -43,6 +43,11 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
     /** What {@code adapter_config.json} has of this method beside the layers. */
     protected abstract Map<String, Object> fileConfig(C config);
 
+    /** The same settings with each map of patterns for ends of paths changed; as they are where there are none. */
+    protected C withPatterns(C config, PatternOrder.Change change) {
+        return config;
+    }
+
     /** The layers that are adapted where nothing is said. */
     protected Targets usual(Targets targets, String modelType) {
         return UsualTargets.resolve(targets, modelType);
@@ -113,8 +118,7 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
                         points.linears().stream().map(LinearPoint::path).toList(),
                         layers.stream().map(LinearPoint::path).toList(),
                         notes);
-        Adapter adapter =
-                build(name, config, layers, points, 0, new AdaptedLayers.Source(file, byPath), notes);
+        Adapter adapter = build(name, config, layers, points, 0, new AdaptedLayers.Source(file, byPath), notes);
         return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
     }
 
@@ -138,8 +142,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
             }
         }
         List<LinearPoint> layers = points.linears().stream()
-                .filter(point -> byPath.keySet().stream()
-                        .anyMatch(path -> point.path().equals(layerOf(path))))
+                .filter(point ->
+                        byPath.keySet().stream().anyMatch(path -> point.path().equals(layerOf(path))))
                 .toList();
         if (layers.isEmpty()) {
             throw PeftTensors.malformed(
@@ -164,15 +168,15 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         TargetModules modules = modules(config, points);
         List<LinearPoint> all = points.linears();
         boolean same = all.stream()
-                .allMatch(point ->
-                        modules.adapts(point, from.apply(point.path())) == modules.adapts(point, to.apply(point.path())));
+                .allMatch(point -> modules.adapts(point, from.apply(point.path()))
+                        == modules.adapts(point, to.apply(point.path())));
         List<String> adapted = all.stream()
                 .filter(point -> modules.adapts(point, from.apply(point.path())))
                 .map(point -> to.apply(point.path()))
                 .toList();
-        return same || adapted.isEmpty()
-                ? config
-                : (C) config.withLayers(TargetLayers.of(Targets.names(adapted)));
+        List<String> paths = all.stream().map(LinearPoint::path).toList();
+        C own = withPatterns(config, patterns -> PatternOrder.respelled(patterns, paths, from, to));
+        return same || adapted.isEmpty() ? own : (C) own.withLayers(TargetLayers.of(Targets.names(adapted)));
     }
 
     @Override
@@ -186,7 +190,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         List<String> names = layers.layersPattern();
         file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
         file.keySet().retainAll(keys().keys());
-        file.putAll(fileConfig(config));
+        List<String> adapted = writtenPaths(config, points);
+        file.putAll(fileConfig(withPatterns(config, patterns -> PatternOrder.free(patterns, adapted))));
         return file;
     }
 
@@ -198,13 +203,18 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         if (told) {
             return layers;
         }
+        List<String> adapted = writtenPaths(config, points);
+        return adapted.isEmpty() ? layers : TargetLayers.of(Targets.names(adapted));
+    }
+
+    /** The adapted layers as files for Hugging Face PEFT spell them. */
+    private List<String> writtenPaths(C config, Points points) {
         UnaryOperator<String> written = PeftTensorNames.written(points);
         TargetModules modules = modules(config, points);
-        List<String> adapted = points.linears().stream()
+        return points.linears().stream()
                 .filter(point -> modules.adapts(point, written.apply(point.path())))
                 .map(point -> written.apply(point.path()))
                 .toList();
-        return adapted.isEmpty() ? layers : TargetLayers.of(Targets.names(adapted));
     }
 
     @Override

@@ -10,6 +10,12 @@ import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
 import org.peft4j.method.spi.tokens.TrainableTokensMethod;
+import org.peft4j.method.spi.loha.LoHaMethod;
+import org.peft4j.method.spi.lokr.LoKrMethod;
+import org.peft4j.method.spi.hira.HiraMethod;
+import org.peft4j.method.spi.randlora.RandLoraMethod;
+import org.peft4j.method.spi.shira.ShiraMethod;
+import org.peft4j.method.spi.vblora.VbLoraMethod;
 import org.peft4j.method.spi.vera.VeraMethod;
 
 /** Every method: a new one is added here, and nowhere else. Lists and messages have them in this order. */
@@ -18,6 +24,12 @@ public final class Methods {
             new LoraMethod(),
             new Ia3Method(),
             new VeraMethod(),
+            new LoHaMethod(),
+            new LoKrMethod(),
+            new HiraMethod(),
+            new RandLoraMethod(),
+            new ShiraMethod(),
+            new VbLoraMethod(),
             new PrefixMethod(),
             new PromptMethod(),
             new PTuningMethod(),

@@ -226,6 +226,31 @@ public final class PeftTensors {
         return new ArrayList<>(Arrays.asList(index));
     }
 
+    /** The values of a tensor of whole numbers, row-major; {@link #isWhole} says of which type. */
+    public static long[] wholeNumbers(TensorData data) {
+        var in = data.bytes();
+        long[] values = new long[in.remaining() / data.dtype().size()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = switch (data.dtype()) {
+                case I64 -> in.getLong();
+                case I32 -> in.getInt();
+                case I16 -> in.getShort();
+                case I8 -> in.get();
+                case U8 -> in.get() & 0xff;
+                default -> throw new AssertionError(data.dtype());
+            };
+        }
+        return values;
+    }
+
+    /** Whether the elements are whole numbers that {@link #wholeNumbers} reads. */
+    public static boolean isWhole(TensorData data) {
+        return switch (data.dtype()) {
+            case I64, I32, I16, I8, U8 -> true;
+            default -> false;
+        };
+    }
+
     /** What the file has instead, for messages. */
     public static String has(AdapterFile file) {
         return "; it has " + TensorNames.some(file.tensors().keySet());

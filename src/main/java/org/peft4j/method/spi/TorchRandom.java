@@ -17,8 +17,13 @@ public final class TorchRandom implements AutoCloseable {
 
     /** The next numbers, uniform in [-bound, bound), float32. */
     public Tensor uniform(double bound, long... shape) {
-        Tensor values = torch.empty(shape, Device.CPU.options(ScalarType.Float), null);
-        return values.uniform_(-bound, bound, new GeneratorOptional(generator));
+        return uniform(ScalarType.Float, -bound, bound, shape);
+    }
+
+    /** The next numbers, uniform in [from, to), of this type. */
+    public Tensor uniform(ScalarType type, double from, double to, long... shape) {
+        Tensor values = torch.empty(shape, Device.CPU.options(type), null);
+        return values.uniform_(from, to, new GeneratorOptional(generator));
     }
 
     /** The numbers from 0 to n - 1 in a random order, int64. */

@@ -4,13 +4,18 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.ops.Ops;
 
 /**
- * Claim of a {@link LinearPoint}: {@code y += ΔW x}, where ΔW is made by another formula than {@link LowRank}'s. Whoever can
+ * Claim of a {@link LinearPoint}: {@code y += ΔW dropout(x)}, where ΔW is made by another formula than {@link LowRank}'s. Whoever can
  * apply ΔW without making it overrides {@link #product}.
  */
 @FunctionalInterface
 public non-sealed interface WeightDelta extends LinearClaim {
     /** ΔW [out, in], float32; asked for in each forward, autograd follows. */
     Tensor matrix();
+
+    /** Probability of dropping an element of x on its way into ΔW while training. */
+    default double dropout() {
+        return 0;
+    }
 
     /**
      * {@code x ΔWᵀ}.

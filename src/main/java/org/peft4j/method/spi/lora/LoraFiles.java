@@ -15,6 +15,7 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.spi.PatternOrder;
 import org.peft4j.method.spi.PeftConfigReader;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */

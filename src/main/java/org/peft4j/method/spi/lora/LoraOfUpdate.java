@@ -14,6 +14,7 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.spi.PatternOrder;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TruncatedSvd;
 import org.peft4j.nn.Tensors;

@@ -1,0 +1,5 @@
+/** Settings of LoKr. */
+@NullMarked
+package org.peft4j.method.lokr;
+
+import org.jspecify.annotations.NullMarked;
