@@ -20,6 +20,7 @@ import org.peft4j.io.yaml.StrictYaml;
 import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
@@ -84,6 +85,7 @@ public final class RunConfigFile {
             .choice(MethodConfig.class, "type", methodTypes())
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
+            .flat(PromptStart.class)
             .flat(TrainingConfig.BatchLimit.class)
             .alternatives(TrainingConfig.BatchLimit.class, "batch_size", "batch_tokens")
             .renamed(

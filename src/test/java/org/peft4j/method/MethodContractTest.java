@@ -75,6 +75,8 @@ class MethodContractTest {
         }
     }
 
+    private static final PromptStart START = PromptStart.text("Is this spam?").withTokens(List.of(2, 40, 41, 3, 9));
+
     static Stream<Row> rows() {
         List<String> head = List.of("classifier");
         return Stream.of(
@@ -116,7 +118,10 @@ class MethodContractTest {
                         true,
                         false),
                 new Row("prompt tuning", new PromptConfig(3, head), false),
+                new Row("prompt tuning of a text", new PromptConfig(3, START, head), false, false),
+                new Row("prompt tuning of words", new PromptConfig(3, PromptStart.sampled(), head), false),
                 new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
+                new Row("P-tuning, LSTM", new PTuningConfig(3, Encoder.LSTM, 6, head), false),
                 new Row(
                         "trainable tokens",
                         new TrainableTokensConfig(List.of(49, 2, 38, 3), Targets.modelDefault(), head),
@@ -137,6 +142,10 @@ class MethodContractTest {
                                 "lora with dropout",
                                 LoraConfig.builder().dropout(0.3).build(),
                                 true),
+                        new Row(
+                                "P-tuning with dropout",
+                                new PTuningConfig(3, Encoder.LSTM, 6, 3, 0.3, List.of()),
+                                false),
                         new Row(
                                 "bottleneck with dropout",
                                 new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.3, List.of()),

@@ -17,6 +17,7 @@ import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
@@ -37,7 +38,10 @@ class ParameterCountTest {
     private static Points bertBase() {
         List<LinearPoint> linears = new ArrayList<>();
         List<KeyValuePoint> keyValues = new ArrayList<>();
-        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint("bert.embeddings", WIDTH)));
+        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint(
+                "bert.embeddings",
+                new EmbeddingPoint("bert.embeddings.word_embeddings", 30_522, WIDTH, true, false),
+                1)));
         Map<String, TensorPoint> tensors = new LinkedHashMap<>();
         tensor(tensors, "bert.embeddings.LayerNorm.bias", WIDTH);
         for (int layer = 0; layer < 12; layer++) {

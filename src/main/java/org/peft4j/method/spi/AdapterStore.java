@@ -20,6 +20,9 @@ import org.peft4j.nn.seam.Points;
 
 /** Saves and loads adapters of any method in Hugging Face PEFT's format. */
 public final class AdapterStore {
+    /** Key of the tokenizer that a prompt's first words were read with: the base's. */
+    static final String TOKENIZER = "tokenizer_name_or_path";
+
     private AdapterStore() {}
 
     /**
@@ -62,6 +65,9 @@ public final class AdapterStore {
         C own = method.respelled(method.configType().cast(config), points, UnaryOperator.identity(), written);
         Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
         file.computeIfPresent("fan_in_fan_out", (key, none) -> points.transposed());
+        if (file.get(PromptStarts.TEXT) != null) {
+            file.put(TOKENIZER, baseModel);
+        }
         file.put("auto_mapping", null);
         file.put("base_model_name_or_path", baseModel);
         file.put("inference_mode", true);

@@ -3,6 +3,7 @@ package org.peft4j.method.spi;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
@@ -41,6 +42,16 @@ public interface Method<C extends MethodConfig> {
     /** Settings that others, PEFT above all, call otherwise: their name → ours. Run files refuse them with ours. */
     default Map<String, String> renamedSettings() {
         return Map.of();
+    }
+
+    /**
+     * Settings whose texts are told in tokens, as {@link #attach} wants them: as they are if they have no text.
+     *
+     * @param encode the tokens of a text, special ones included
+     * @throws IllegalArgumentException if a text does not do
+     */
+    default C inTokens(C config, Function<String, List<Integer>> encode) {
+        return config;
     }
 
     /**

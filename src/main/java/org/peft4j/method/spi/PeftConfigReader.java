@@ -23,6 +23,7 @@ public final class PeftConfigReader {
             "virtualTokens", "num_virtual_tokens",
             "targets", "target_modules",
             "tokens", "token_indices",
+            "encoderLayers", "encoder_num_layers",
             "feedforward", "feedforward_modules");
 
     private final AdapterFile file;

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.peft4j.ops.Device;
 
 /**
@@ -34,11 +35,7 @@ public final class Adapter implements AutoCloseable {
         name = builder.name;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
-        int inserted = claims(SequencePoint.class).values().stream()
-                .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
-        positions = builder.positions + inserted;
+        positions = builder.positions + inserted();
     }
 
     /** @param device of the model: the parameters will be there */
@@ -67,10 +64,22 @@ public final class Adapter implements AutoCloseable {
 
     /** Rows that are inserted before a text. */
     public int inserted() {
+        return sequence(InsertedRows.class).mapToInt(InsertedRows::count).sum();
+    }
+
+    /** The most tokens that a text may have: as many as there are rows that are added to it; else more than any has. */
+    public int longestText() {
+        return sequence(PositionUpdate.class)
+                .mapToInt(PositionUpdate::longest)
+                .min()
+                .orElse(Integer.MAX_VALUE);
+    }
+
+    private <C extends SequenceClaim> Stream<C> sequence(Class<C> kind) {
         return claims(SequencePoint.class).values().stream()
                 .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
+                .filter(kind::isInstance)
+                .map(kind::cast);
     }
 
     /** What this adapter claims at a point, in the order of claiming. */

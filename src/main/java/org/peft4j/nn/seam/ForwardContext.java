@@ -74,7 +74,8 @@ public final class ForwardContext implements AutoCloseable {
         firstPositions = new long[text.sequences()];
         for (Segment segment : segments) {
             int before = InsertedRowsOf.count(segment);
-            if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
+            if (begins()) { // inserted rows are among those of the first call
+                PositionUpdates.check(text, segment);
                 Arrays.fill(inserted, segment.first(), segment.last(), before);
             }
             for (int s = segment.first(); s < segment.last(); s++) {
@@ -175,15 +176,22 @@ public final class ForwardContext implements AutoCloseable {
         return packing.begin(sequence) + inserted[sequence] + token;
     }
 
+    /** Whether this is the texts' first call: its rows are not behind those of earlier ones. */
+    private boolean begins() {
+        return cache == null || !cache.filled();
+    }
+
     /**
-     * Puts inserted rows before those of the texts.
+     * Adds to the rows of the texts what is added to them, and puts inserted rows before them.
      *
      * @param point the model's own
      * @param textRows embedded words, [rows of text(), C]
-     * @return [rows of packing(), C], of their type; textRows itself if nothing is inserted
+     * @return [rows of packing(), C], of their type; textRows itself if nothing is added or inserted
      */
     public Tensor insert(SequencePoint point, Tensor textRows) {
-        return text == packing ? textRows : InsertedRowsOf.insert(at(point), textRows, text, segments);
+        Claims<SequenceClaim> claims = at(point);
+        Tensor words = begins() ? PositionUpdates.add(claims, textRows, text, segments) : textRows;
+        return text == packing ? words : InsertedRowsOf.insert(claims, words, this, segments);
     }
 
     /** What the adapters of this call claim at a point; looked up once. */
