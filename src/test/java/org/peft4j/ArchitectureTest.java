@@ -120,7 +120,10 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry("org.peft4j.method.dept", names("DeptConfig")),
+            Map.entry("org.peft4j.method.ept", names("EptConfig")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
+            Map.entry("org.peft4j.method.multitask", names("MultitaskPromptConfig PromptSource SourceTasks")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
             Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")));

@@ -22,6 +22,7 @@ import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 
@@ -86,6 +87,7 @@ public final class RunConfigFile {
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(PromptStart.class)
+            .flat(PromptSource.class)
             .flat(TrainingConfig.BatchLimit.class)
             .alternatives(TrainingConfig.BatchLimit.class, "batch_size", "batch_tokens")
             .renamed(

@@ -259,8 +259,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
-        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points);
         MethodConfig wanted = config.method();
+        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points, wanted);
         if (wanted != null && Methods.of(loaded.config()) != Methods.of(wanted)) {
             loaded.adapter().close();
             throw new ConfigException("method.type is " + Methods.of(wanted).name() + ", but the adapter "

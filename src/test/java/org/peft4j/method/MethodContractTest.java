@@ -27,9 +27,13 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
@@ -120,6 +124,12 @@ class MethodContractTest {
                 new Row("prompt tuning", new PromptConfig(3, head), false),
                 new Row("prompt tuning of a text", new PromptConfig(3, START, head), false, false),
                 new Row("prompt tuning of words", new PromptConfig(3, PromptStart.sampled(), head), false),
+                new Row(
+                        "multitask prompt tuning",
+                        new MultitaskPromptConfig(3, PromptStart.RANDOM, 1, 2, 0, PromptSource.NONE, head),
+                        false),
+                new Row("DePT", new DeptConfig(3, PromptStart.RANDOM, 2, 8, 40, head), false),
+                new Row("EPT", new EptConfig(3, PromptStart.RANDOM, 2, 40, 5, 2, 4, head), false),
                 new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
                 new Row("P-tuning, LSTM", new PTuningConfig(3, Encoder.LSTM, 6, head), false),
                 new Row(

@@ -99,17 +99,26 @@ public final class AdapterStore {
 
     /** As {@link #read(Path, String, Points)}, of files that were read already. */
     public static Loaded read(AdapterFile file, String name, Points points) throws IOException {
-        Method<?> method;
+        return read(methodOf(file), file, name, points, null);
+    }
+
+    /** As {@link #read(AdapterFile, String, Points)}, for a run that chooses anew what it may; null chooses nothing. */
+    public static Loaded read(AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
+            throws IOException {
+        return read(methodOf(file), file, name, points, wanted);
+    }
+
+    private static Method<?> methodOf(AdapterFile file) throws MalformedFileException {
         try {
-            method = Methods.ofPeftType(String.valueOf(file.config().get("peft_type")));
+            return Methods.ofPeftType(String.valueOf(file.config().get("peft_type")));
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(
                     file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
         }
-        return read(method, file, name, points);
     }
 
-    private static <C extends MethodConfig> Loaded read(Method<C> method, AdapterFile file, String name, Points points)
+    private static <C extends MethodConfig> Loaded read(
+            Method<C> method, AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
             throws IOException {
         List<String> notes =
                 new ArrayList<>(method.keys().check(file.directory().resolve(AdapterFiles.CONFIG), file.config()));
@@ -128,7 +137,10 @@ public final class AdapterStore {
         }
         try {
             UnaryOperator<String> spelling = PeftTensorNames.spelling(file, PeftKeys.MODEL, points);
-            C config = method.respelled(read, points, spelling, UnaryOperator.identity());
+            C spelled = method.respelled(read, points, spelling, UnaryOperator.identity());
+            C config = method.configType().isInstance(wanted)
+                    ? method.goingOn(spelled, method.configType().cast(wanted))
+                    : spelled;
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
         } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong
             throw new PeftConfigReader(file).wrong(e);

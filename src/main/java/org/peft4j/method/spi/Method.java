@@ -67,6 +67,17 @@ public interface Method<C extends MethodConfig> {
         return true;
     }
 
+    /**
+     * The settings of a run that goes on from an adapter: the adapter's, but for what a run may choose anew.
+     *
+     * @param file the adapter's
+     * @param wanted the run's
+     * @throws IllegalArgumentException if the adapter cannot do what the run chooses
+     */
+    default C goingOn(C file, C wanted) {
+        return file;
+    }
+
     /** What each key of the method's {@code adapter_config.json} means. */
     ConfigKeys keys();
 

@@ -78,26 +78,31 @@ public record SoftPrompt(int count, Function<ForwardContext, Tensor> maker) impl
     public static Adapter read(
             String name, int count, List<String> modulesToSave, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        long width = point(points).width();
-        return read(
-                direct(name, count, points, modulesToSave, () -> Tensors.zeros(count, width)), file, points, notes);
+        return read(direct(name, count, points, modulesToSave, zeros(count, points)), file, points, notes);
     }
 
     /** The adapter of a file whose tensors are the builder's parameters. */
     public static Adapter read(Adapter.Builder builder, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
-        checkWidth(file, points);
+        checkWidth(file, points, "token_dim");
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.INPUT, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
         return PeftTensors.filled(adapter, file, byPath, key(adapter), notes);
     }
 
-    private static void checkWidth(AdapterFile file, Points points) throws MalformedFileException {
+    /** Rows whose values are still to come from a file. */
+    public static Supplier<Tensor> zeros(int count, Points points) {
+        long width = point(points).width();
+        return () -> Tensors.zeros(count, width);
+    }
+
+    /** Refuses a file that says another width than the model has. */
+    public static void checkWidth(AdapterFile file, Points points, String key) throws MalformedFileException {
         PeftConfigReader config = new PeftConfigReader(file);
         int width = Math.toIntExact(point(points).width());
-        if (config.count("token_dim", width) != width) {
-            throw config.wrong("token_dim", "must be " + width + " for this model", config.get("token_dim"));
+        if (config.count(key, width) != width) {
+            throw config.wrong(key, "must be " + width + " for this model", config.get(key));
         }
     }
 
