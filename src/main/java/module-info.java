@@ -20,6 +20,7 @@ module org.peft4j {
     exports org.peft4j.method;
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;
+    exports org.peft4j.method.cpt;
     exports org.peft4j.method.dept;
     exports org.peft4j.method.ept;
     exports org.peft4j.method.ia3;

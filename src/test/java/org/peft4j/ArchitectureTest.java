@@ -120,6 +120,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
             Map.entry("org.peft4j.method.ept", names("EptConfig")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),

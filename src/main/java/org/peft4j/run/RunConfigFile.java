@@ -22,6 +22,9 @@ import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
@@ -88,6 +91,10 @@ public final class RunConfigFile {
             .defaults(TrainingConfig.defaults())
             .flat(PromptStart.class)
             .flat(PromptSource.class)
+            .flat(MultitaskPromptConfig.Factors.class)
+            .flat(CptConfig.Loss.class)
+            .flat(CptConfig.Distance.class)
+            .flat(EptConfig.Network.class)
             .flat(TrainingConfig.BatchLimit.class)
             .alternatives(TrainingConfig.BatchLimit.class, "batch_size", "batch_tokens")
             .renamed(

@@ -25,6 +25,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
+import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
@@ -178,6 +179,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     notes.addAll(StartingAdapter.differences(config, adapter.config()));
                 }
                 inForce = inForce.withMethod(adapter.config());
+            }
+            if (!adapter.adapter().told().isEmpty() && task.headKind() != HeadKind.LANGUAGE) {
+                throw new ConfigException("method.type " + Methods.of(adapter.config()).name()
+                        + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
+                        + " causal-lm, got " + config.task().type());
             }
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {

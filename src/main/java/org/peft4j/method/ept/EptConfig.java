@@ -24,9 +24,7 @@ import org.peft4j.method.PromptStart;
  * @param start how the rows begin: at random, with the words of a text, or with words drawn from the vocabulary
  * @param r rank of the pair, at least 1
  * @param maxLength the most tokens that a text may have: A has as many rows
- * @param attention width a of fusion's queries, keys and values
- * @param spaces number J of spaces
- * @param spaceWidth width q inside each space's projection
+ * @param network sizes of fusion and spaces
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/2405.11464">Efficient Prompt Tuning by Multi-Space Projection and Prompt Fusion</a>
  */
@@ -35,15 +33,34 @@ public record EptConfig(
         PromptStart start,
         int r,
         int maxLength,
-        int attention,
-        int spaces,
-        int spaceWidth,
+        Network network,
         List<String> modulesToSave)
         implements MethodConfig {
     /** More than any model has positions, or is wide. */
     private static final int MOST = 1 << 16;
 
     private static final int MOST_TOKENS = 1 << 20;
+
+    /**
+     * Sizes of what makes the rows.
+     *
+     * @param attention width a of fusion's queries, keys and values
+     * @param spaces number J of spaces
+     * @param spaceWidth width q inside each space's projection
+     */
+    public record Network(int attention, int spaces, int spaceWidth) {
+        public Network {
+            check("attention", attention, MOST);
+            check("spaces", spaces, 1 << 10);
+            check("spaceWidth", spaceWidth, MOST);
+        }
+
+        private static void check(String name, int value, int most) {
+            if (value < 1 || value > most) {
+                throw new IllegalArgumentException(name + " must be 1 to " + most + ", got " + value);
+            }
+        }
+    }
 
     public EptConfig {
         if (virtualTokens < 1 || virtualTokens > MOST) {
@@ -56,30 +73,21 @@ public record EptConfig(
         if (maxLength < 1 || maxLength > MOST_TOKENS) {
             throw new IllegalArgumentException("maxLength must be 1 to " + MOST_TOKENS + ", got " + maxLength);
         }
-        check("attention", attention, MOST);
-        check("spaces", spaces, 1 << 10);
-        check("spaceWidth", spaceWidth, MOST);
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
-    }
-
-    private static void check(String name, int value, int most) {
-        if (value < 1 || value > most) {
-            throw new IllegalArgumentException(name + " must be 1 to " + most + ", got " + value);
-        }
     }
 
     /** DePT's numbers; two spaces. */
     public static EptConfig defaults() {
-        return new EptConfig(60, PromptStart.RANDOM, 30, 256, 16, 2, 16, List.of());
+        return new EptConfig(60, PromptStart.RANDOM, 30, 256, new Network(16, 2, 16), List.of());
     }
 
     /** The same with another start. */
     public EptConfig withStart(PromptStart other) {
-        return new EptConfig(virtualTokens, other, r, maxLength, attention, spaces, spaceWidth, modulesToSave);
+        return new EptConfig(virtualTokens, other, r, maxLength, network, modulesToSave);
     }
 
     @Override
     public EptConfig withModulesToSave(List<String> modules) {
-        return new EptConfig(virtualTokens, start, r, maxLength, attention, spaces, spaceWidth, modules);
+        return new EptConfig(virtualTokens, start, r, maxLength, network, modules);
     }
 }

@@ -12,37 +12,41 @@ import org.peft4j.method.PromptStart;
  *
  * @param virtualTokens number of rows; more, more memory and capacity (10 to 100 is usual)
  * @param start how the shared rows begin
- * @param tasks number of tasks that there are factors for
- * @param ranks rank of a task's factors
- * @param task number of the task that the texts are of, from 0
+ * @param factors how many tasks there are, and which the texts are of
  * @param source prompts of other tasks that this one begins with
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/2303.02861">Multitask Prompt Tuning Enables Parameter-Efficient Transfer Learning</a>
  */
 public record MultitaskPromptConfig(
-        int virtualTokens,
-        PromptStart start,
-        int tasks,
-        int ranks,
-        int task,
-        PromptSource source,
-        List<String> modulesToSave)
+        int virtualTokens, PromptStart start, Factors factors, PromptSource source, List<String> modulesToSave)
         implements MethodConfig {
     /** More than any model has positions. */
     private static final int MOST = 1 << 16;
 
+    /**
+     * The tasks' own factors.
+     *
+     * @param tasks number of tasks that there are factors for
+     * @param ranks rank of a task's factors
+     * @param task number of the task that the texts are of, from 0
+     */
+    public record Factors(int tasks, int ranks, int task) {
+        public Factors {
+            check("tasks", tasks);
+            check("ranks", ranks);
+            if (task < 0 || task >= tasks) {
+                throw new IllegalArgumentException(
+                        "task must be 0 to " + (tasks - 1) + ", one of the " + tasks + " tasks, got " + task);
+            }
+        }
+    }
+
     public MultitaskPromptConfig {
         check("virtualTokens", virtualTokens);
-        check("tasks", tasks);
-        check("ranks", ranks);
-        if (task < 0 || task >= tasks) {
-            throw new IllegalArgumentException(
-                    "task must be 0 to " + (tasks - 1) + ", one of the " + tasks + " tasks, got " + task);
-        }
         boolean oneTask = source.sourceTasks() == SourceTasks.AVERAGE || source.sourceTasks() == SourceTasks.EXACT;
-        if (oneTask && tasks != 1) {
+        if (oneTask && factors.tasks() != 1) {
             throw new IllegalArgumentException(
-                    "tasks must be 1 where the factors of other tasks are taken for it (source_tasks), got " + tasks);
+                    "tasks must be 1 where the factors of other tasks are taken for it (source_tasks), got " + factors.tasks());
         }
         if (source.sourceTasks() != SourceTasks.NONE && start.init() != PromptInit.RANDOM) {
             throw new IllegalArgumentException(
@@ -60,21 +64,21 @@ public record MultitaskPromptConfig(
 
     /** Twenty rows, one task of rank 1. */
     public static MultitaskPromptConfig defaults() {
-        return new MultitaskPromptConfig(20, PromptStart.RANDOM, 1, 1, 0, PromptSource.NONE, List.of());
+        return new MultitaskPromptConfig(20, PromptStart.RANDOM, new Factors(1, 1, 0), PromptSource.NONE, List.of());
     }
 
     /** The same with another start of the shared rows. */
     public MultitaskPromptConfig withStart(PromptStart other) {
-        return new MultitaskPromptConfig(virtualTokens, other, tasks, ranks, task, source, modulesToSave);
+        return new MultitaskPromptConfig(virtualTokens, other, factors, source, modulesToSave);
     }
 
     /** The same for texts of another task. */
     public MultitaskPromptConfig withTask(int other) {
-        return new MultitaskPromptConfig(virtualTokens, start, tasks, ranks, other, source, modulesToSave);
+        return new MultitaskPromptConfig(virtualTokens, start, new Factors(factors.tasks(), factors.ranks(), other), source, modulesToSave);
     }
 
     @Override
     public MultitaskPromptConfig withModulesToSave(List<String> modules) {
-        return new MultitaskPromptConfig(virtualTokens, start, tasks, ranks, task, source, modules);
+        return new MultitaskPromptConfig(virtualTokens, start, factors, source, modules);
     }
 }

@@ -4,6 +4,7 @@ import java.util.List;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
+import org.peft4j.method.spi.cpt.CptMethod;
 import org.peft4j.method.spi.dept.DeptMethod;
 import org.peft4j.method.spi.ept.EptMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
@@ -23,6 +24,7 @@ public final class Methods {
             new PromptMethod(),
             new MultitaskMethod(),
             new PTuningMethod(),
+            new CptMethod(),
             new DeptMethod(),
             new EptMethod(),
             new TrainableTokensMethod(),

@@ -25,6 +25,11 @@ public final class PeftConfigReader {
             Map.entry("tokens", "token_indices"),
             Map.entry("encoderLayers", "encoder_num_layers"),
             Map.entry("tasks", "num_tasks"),
+            Map.entry("promptTokens", "cpt_token_ids"),
+            Map.entry("tokenTypes", "cpt_tokens_type_mask"),
+            Map.entry("lossDecay", "opt_loss_decay_factor"),
+            Map.entry("inputEpsilon", "opt_projection_epsilon"),
+            Map.entry("formatEpsilon", "opt_projection_format_epsilon"),
             Map.entry("ranks", "num_ranks"),
             Map.entry("feedforward", "feedforward_modules"));
 

@@ -125,7 +125,7 @@ public record SoftPrompt(int count, Function<ForwardContext, Tensor> maker) impl
     /** The table, and modules that are saved as a whole; not the network behind the table. */
     public static Map<String, TensorData> fileTensors(Adapter adapter) {
         Map<String, TensorData> tensors = new LinkedHashMap<>();
-        SoftPrompt prompt = (SoftPrompt)
+        InsertedRows prompt = (InsertedRows)
                 adapter.claims(SequencePoint.class).values().iterator().next().get(0);
         try (PointerScope scope = new PointerScope();
                 ForwardContext none = ForwardContext.inference(Packing.of())) {

@@ -67,6 +67,19 @@ public final class Adapter implements AutoCloseable {
         return sequence(InsertedRows.class).mapToInt(InsertedRows::count).sum();
     }
 
+    /** Those of the inserted rows that count in the loss of a language model, by their places among all that are inserted. */
+    public List<ToldRow> told() {
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (InsertedRows rows : sequence(InsertedRows.class).toList()) {
+            for (ToldRow row : rows.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += rows.count();
+        }
+        return told;
+    }
+
     /** The most tokens that a text may have: as many as there are rows that are added to it; else more than any has. */
     public int longestText() {
         return sequence(PositionUpdate.class)

@@ -171,6 +171,29 @@ public final class ForwardContext implements AutoCloseable {
         return inserted[sequence];
     }
 
+    /** The rows before a sequence's text that count in the loss of a language model, by their places before it. */
+    public List<ToldRow> told(int sequence) {
+        if (inserted[sequence] == 0) {
+            return List.of();
+        }
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (Adapter adapter : segmentOf(sequence).adapters()) {
+            for (ToldRow row : adapter.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += adapter.inserted();
+        }
+        return told;
+    }
+
+    private Segment segmentOf(int sequence) {
+        return segments.stream()
+                .filter(segment -> segment.first() <= sequence && sequence < segment.last())
+                .findFirst()
+                .orElseThrow();
+    }
+
     /** The row, among those of {@link #packing}, that a token of a text has. */
     public long rowOf(int sequence, int token) {
         return packing.begin(sequence) + inserted[sequence] + token;

@@ -98,7 +98,7 @@ class PromptsTest {
 
     private AdapterStore.Loaded read(Path directory) throws Exception {
         AdapterFile file = AdapterFiles.read(directory);
-        MethodConfig ofTask = new MultitaskPromptConfig(3, PromptStart.RANDOM, 3, 2, 1, PromptSource.NONE, List.of());
+        MethodConfig ofTask = new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 2, 1), PromptSource.NONE, List.of());
         AdapterStore.Loaded loaded = AdapterStore.read(file, "default", model.points(), ofTask);
         adapters.add(loaded.adapter());
         return loaded;
@@ -132,7 +132,7 @@ class PromptsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"text", "lstm", "multitask", "dept", "ept"})
+    @ValueSource(strings = {"text", "lstm", "multitask", "cpt", "dept", "ept"})
     void logitsOfItsFileAreTheirs(String name) throws Exception {
         float[] ours = outputs(model, TEXTS, read(ROOT.resolve(name)).adapter());
         assertThat(maxDifference(ours, expected(name).get("logits").toFloats())).isLessThan(1e-4);
@@ -164,7 +164,7 @@ class PromptsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"text", "lstm", "multitask", "dept", "ept"})
+    @ValueSource(strings = {"text", "lstm", "multitask", "cpt", "dept", "ept"})
     void greedyTokensThroughTheCacheAreTheirs(String name) throws Exception {
         Adapter adapter = trained(name);
         Generator generator = new Generator(model.model(), (LanguageHead) model.head());
@@ -179,7 +179,7 @@ class PromptsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"text", "lstm", "multitask", "dept", "ept"})
+    @ValueSource(strings = {"text", "lstm", "multitask", "cpt", "dept", "ept"})
     void filesAreWrittenBackAsTheyCame(String name) throws Exception {
         AdapterStore.Loaded loaded = AdapterStore.read(ROOT.resolve(name), "a", model.points());
         adapters.add(loaded.adapter());
@@ -199,9 +199,17 @@ class PromptsTest {
                 assertThat(ourKeys.remove(late)).isNull();
             }
         }
-        ourKeys.replaceAll((key, value) -> value instanceof Number n ? n.doubleValue() : value);
-        theirKeys.replaceAll((key, value) -> value instanceof Number n ? n.doubleValue() : value);
+        ourKeys.replaceAll((key, value) -> normal(value));
+        theirKeys.replaceAll((key, value) -> normal(value));
         assertThat(ourKeys).isEqualTo(theirKeys);
+    }
+
+    private static Object normal(Object value) {
+        return value instanceof Number n
+                ? (Object) n.doubleValue()
+                : value instanceof List<?> list
+                        ? list.stream().map(PromptsTest::normal).toList()
+                        : value;
     }
 
     @Test
@@ -322,7 +330,7 @@ class PromptsTest {
         for (SourceTasks taken : List.of(SourceTasks.AVERAGE, SourceTasks.EXACT, SourceTasks.SHARED)) {
             PromptSource source = new PromptSource(taken, ROOT.resolve("multitask"), 2);
             Adapter adapter =
-                    attach(new MultitaskPromptConfig(3, PromptStart.RANDOM, 1, 2, 0, source, List.of()));
+                    attach(new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(1, 2, 0), source, List.of()));
             assertThat(Tensors.toFloats(
                             adapter.parameters().get("prompt_embeddings").value()))
                     .isEqualTo(theirs.get("prompt_embeddings").toFloats());
@@ -339,9 +347,7 @@ class PromptsTest {
         assertThatThrownBy(() -> attach(new MultitaskPromptConfig(
                         4,
                         PromptStart.RANDOM,
-                        1,
-                        2,
-                        0,
+                        new MultitaskPromptConfig.Factors(1, 2, 0),
                         new PromptSource(SourceTasks.SHARED, ROOT.resolve("multitask"), 0),
                         List.of())))
                 .hasMessageContaining("prompt_embeddings")
@@ -357,7 +363,7 @@ class PromptsTest {
         assertThat(outputs(model, TEXTS, again.adapter())).isEqualTo(outputs(model, TEXTS, loaded.adapter()));
         Method<MultitaskPromptConfig> method = Methods.of((MultitaskPromptConfig) again.config());
         MultitaskPromptConfig tooFar =
-                new MultitaskPromptConfig(3, PromptStart.RANDOM, 9, 2, 7, PromptSource.NONE, List.of());
+                new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(9, 2, 7), PromptSource.NONE, List.of());
         assertThatThrownBy(() -> method.goingOn((MultitaskPromptConfig) again.config(), tooFar))
                 .hasMessageContaining("task must be 0 to 2")
                 .hasMessageContaining("got 7");

@@ -101,9 +101,10 @@ public final class EptMethod implements Method<EptConfig> {
                     PromptStarts.read(config),
                     config.count("r", 0),
                     config.count("max_length", 0),
-                    config.count("attention", 0),
-                    config.count("spaces", 0),
-                    config.count("space_width", 0),
+                    new EptConfig.Network(
+                            config.count("attention", 0),
+                            config.count("spaces", 0),
+                            config.count("space_width", 0)),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -121,11 +122,11 @@ public final class EptMethod implements Method<EptConfig> {
     public Map<String, Object> fileConfig(EptConfig config, Points points) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>(SoftPrompt.fileConfig(config.virtualTokens(), points));
         PromptStarts.write(config.start(), file);
-        file.put("attention", config.attention());
+        file.put("attention", config.network().attention());
         file.put("max_length", config.maxLength());
         file.put("r", config.r());
-        file.put("space_width", config.spaceWidth());
-        file.put("spaces", config.spaces());
+        file.put("space_width", config.network().spaceWidth());
+        file.put("spaces", config.network().spaces());
         return file;
     }
 
@@ -160,6 +161,6 @@ public final class EptMethod implements Method<EptConfig> {
 
     @Override
     public String settings(EptConfig config) {
-        return config.virtualTokens() + " virtual tokens, r " + config.r() + ", " + config.spaces() + " spaces";
+        return config.virtualTokens() + " virtual tokens, r " + config.r() + ", " + config.network().spaces() + " spaces";
     }
 }

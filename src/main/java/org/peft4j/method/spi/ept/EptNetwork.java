@@ -28,10 +28,10 @@ record EptNetwork(
 
     /** A fresh network; its parameters are the builder's. */
     static EptNetwork of(Adapter.Builder builder, EptConfig config, long width, long seed) {
-        long a = config.attention();
-        long q = config.spaceWidth();
+        long a = config.network().attention();
+        long q = config.network().spaceWidth();
         List<Space> spaces = new ArrayList<>();
-        for (int j = 0; j < config.spaces(); j++) {
+        for (int j = 0; j < config.network().spaces(); j++) {
             String path = "spaces." + j;
             spaces.add(new Space(random(path + ".down", seed, q, width), zero(path + ".up", width, q)));
         }
@@ -41,7 +41,7 @@ record EptNetwork(
                 random("fusion_value", seed, a, width),
                 zero("fusion_output", width, a),
                 List.copyOf(spaces),
-                zero("gate", config.spaces(), width));
+                zero("gate", config.network().spaces(), width));
         List.of(network.query, network.key, network.value, network.output).forEach(builder::parameter);
         spaces.forEach(space -> builder.parameter(space.down()).parameter(space.up()));
         builder.parameter(network.gate);
@@ -49,9 +49,9 @@ record EptNetwork(
     }
 
     static long elements(EptConfig config, long width) {
-        return 4 * width * config.attention()
-                + config.spaces() * 2L * width * config.spaceWidth()
-                + config.spaces() * width;
+        return 4 * width * config.network().attention()
+                + config.network().spaces() * 2L * width * config.network().spaceWidth()
+                + config.network().spaces() * width;
     }
 
     private static Parameter random(String name, long seed, long out, long in) {

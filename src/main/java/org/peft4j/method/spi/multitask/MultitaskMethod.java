@@ -111,8 +111,8 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
 
     private static Adapter.Builder build(
             String name, MultitaskPromptConfig config, Points points, long seed, Supplier<Tensor> rows) {
-        long tasks = config.tasks();
-        long ranks = config.ranks();
+        long tasks = config.factors().tasks();
+        long ranks = config.factors().ranks();
         long count = config.virtualTokens();
         long width = SoftPrompt.point(points).width();
         Parameter shared = Parameter.of(SoftPrompt.TABLE, SoftPrompt.GROUP, rows);
@@ -128,8 +128,8 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
                 config.virtualTokens(),
                 context -> shared.value()
                         .mul(c.value()
-                                .select(0, config.task())
-                                .mm(r.value().select(0, config.task()))));
+                                .select(0, config.factors().task())
+                                .mm(r.value().select(0, config.factors().task()))));
         SoftPrompt.claim(builder, made, points, config.modulesToSave());
         return builder;
     }
@@ -146,9 +146,8 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
             return new MultitaskPromptConfig(
                     config.count("num_virtual_tokens", 0),
                     PromptStarts.read(config),
-                    config.count("num_tasks", 1),
-                    config.count("num_ranks", 1),
-                    config.count(TASK, 0),
+                    new MultitaskPromptConfig.Factors(
+                            config.count("num_tasks", 1), config.count("num_ranks", 1), config.count(TASK, 0)),
                     source(config),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
@@ -172,11 +171,13 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
 
     @Override
     public MultitaskPromptConfig goingOn(MultitaskPromptConfig file, MultitaskPromptConfig wanted) {
-        if (wanted.task() >= file.tasks()) {
-            throw new IllegalArgumentException("task must be 0 to " + (file.tasks() - 1) + ", one of the adapter's "
-                    + file.tasks() + " tasks, got " + wanted.task());
+        int tasks = file.factors().tasks();
+        int task = wanted.factors().task();
+        if (task >= tasks) {
+            throw new IllegalArgumentException("task must be 0 to " + (tasks - 1) + ", one of the adapter's " + tasks
+                    + " tasks, got " + task);
         }
-        return file.withTask(wanted.task());
+        return file.withTask(task);
     }
 
     @Override
@@ -198,10 +199,10 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
         }
         file.put(SOURCE_PATH, source.sourcePath() == null ? null : source.sourcePath().toString());
         file.put(SOURCE_TASK, source.sourceTask());
-        file.put("num_ranks", config.ranks());
-        file.put("num_tasks", config.tasks());
-        if (config.task() > 0) {
-            file.put(TASK, config.task());
+        file.put("num_ranks", config.factors().ranks());
+        file.put("num_tasks", config.factors().tasks());
+        if (config.factors().task() > 0) {
+            file.put(TASK, config.factors().task());
         }
         return file;
     }
@@ -224,9 +225,9 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     @Override
     public long parameterCount(MultitaskPromptConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
-        long factors = config.ranks() * (config.virtualTokens() + width);
+        long factors = config.factors().ranks() * (config.virtualTokens() + width);
         return config.virtualTokens() * width
-                + config.tasks() * factors
+                + config.factors().tasks() * factors
                 + SavedModules.elements(points, config.modulesToSave());
     }
 
@@ -237,7 +238,7 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
 
     @Override
     public String settings(MultitaskPromptConfig config) {
-        return config.virtualTokens() + " virtual tokens, " + config.tasks()
-                + (config.tasks() == 1 ? " task" : " tasks");
+        return config.virtualTokens() + " virtual tokens, " + config.factors().tasks()
+                + (config.factors().tasks() == 1 ? " task" : " tasks");
     }
 }
