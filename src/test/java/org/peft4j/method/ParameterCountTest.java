@@ -13,6 +13,11 @@ import org.junit.jupiter.api.Test;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -99,5 +104,17 @@ class ParameterCountTest {
         assertThat(count(PromptConfig.of(100))).isEqualTo(100 * WIDTH);
         assertThat(count(new PTuningConfig(20, Encoder.MLP, 128, List.of())))
                 .isEqualTo(20 * WIDTH + WIDTH * 128 + 128 + 128 * 128 + 128 + 128 * WIDTH + WIDTH);
+        assertThat(count(new PTuningConfig(20, Encoder.LSTM, 128, List.of()))).isEqualTo(1_593_344);
+        assertThat(count(new MultitaskPromptConfig(
+                        5,
+                        PromptStart.RANDOM,
+                        new MultitaskPromptConfig.Factors(3, 1, 0),
+                        PromptSource.NONE,
+                        List.of())))
+                .isEqualTo(5 * WIDTH + 3 * (5 + WIDTH));
+        assertThat(count(CptConfig.of(List.of(1, 2), List.of(2, 4)))).isEqualTo(2 * WIDTH);
+        assertThat(count(DeptConfig.defaults())).as("as 100 rows have").isEqualTo(100 * WIDTH);
+        assertThat(count(EptConfig.defaults()))
+                .isEqualTo(100 * WIDTH + 4 * WIDTH * 16 + 2 * 2 * WIDTH * 16 + 2 * WIDTH);
     }
 }
