@@ -155,6 +155,7 @@ class PromptRunsTest {
         }
         try (LoadedRun<?> run = load(config(first.withTask(2)).adapter(dir).build());
                 AdamW optimizer = new AdamW(run.groups)) {
+            assertThat(run.notes).contains("the run is of task 2 of the adapter, which was saved for task 0");
             assertThat(values(run, "prefix_task_cols")).isEqualTo(columns);
             assertThat(((MultitaskPromptConfig) run.method).factors().task()).isEqualTo(2);
             step(run, optimizer, 1);

@@ -139,7 +139,7 @@ public final class AdapterStore {
             UnaryOperator<String> spelling = PeftTensorNames.spelling(file, PeftKeys.MODEL, points);
             C spelled = method.respelled(read, points, spelling, UnaryOperator.identity());
             C config = method.configType().isInstance(wanted)
-                    ? method.goingOn(spelled, method.configType().cast(wanted))
+                    ? method.goingOn(spelled, method.configType().cast(wanted), notes)
                     : spelled;
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
         } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong

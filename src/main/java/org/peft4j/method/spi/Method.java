@@ -72,9 +72,10 @@ public interface Method<C extends MethodConfig> {
      *
      * @param file the adapter's
      * @param wanted the run's
+     * @param notes collects what a user should know
      * @throws IllegalArgumentException if the adapter cannot do what the run chooses
      */
-    default C goingOn(C file, C wanted) {
+    default C goingOn(C file, C wanted, List<String> notes) {
         return file;
     }
 

@@ -351,7 +351,7 @@ class PromptsTest {
                         new PromptSource(SourceTasks.SHARED, ROOT.resolve("multitask"), 0),
                         List.of())))
                 .hasMessageContaining("prompt_embeddings")
-                .hasMessageContaining("has 96 numbers, but 128 are wanted");
+                .hasMessageContaining("must have shape [4, 32], has [3, 32]");
     }
 
     @Test
@@ -364,7 +364,7 @@ class PromptsTest {
         Method<MultitaskPromptConfig> method = Methods.of((MultitaskPromptConfig) again.config());
         MultitaskPromptConfig tooFar =
                 new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(9, 2, 7), PromptSource.NONE, List.of());
-        assertThatThrownBy(() -> method.goingOn((MultitaskPromptConfig) again.config(), tooFar))
+        assertThatThrownBy(() -> method.goingOn((MultitaskPromptConfig) again.config(), tooFar, new ArrayList<>()))
                 .hasMessageContaining("task must be 0 to 2")
                 .hasMessageContaining("got 7");
         assertThat(Collections.singleton(again.config())).contains(loaded.config());

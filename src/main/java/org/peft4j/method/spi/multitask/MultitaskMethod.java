@@ -170,12 +170,17 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     }
 
     @Override
-    public MultitaskPromptConfig goingOn(MultitaskPromptConfig file, MultitaskPromptConfig wanted) {
+    public MultitaskPromptConfig goingOn(
+            MultitaskPromptConfig file, MultitaskPromptConfig wanted, List<String> notes) {
         int tasks = file.factors().tasks();
         int task = wanted.factors().task();
         if (task >= tasks) {
             throw new IllegalArgumentException("task must be 0 to " + (tasks - 1) + ", one of the adapter's " + tasks
                     + " tasks, got " + task);
+        }
+        if (task != file.factors().task()) {
+            notes.add("the run is of task " + task + " of the adapter, which was saved for task "
+                    + file.factors().task());
         }
         return file.withTask(task);
     }

@@ -3,19 +3,21 @@ package org.peft4j.method.spi.multitask;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.stream.IntStream;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.io.safetensors.TensorNames;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.SourceTasks;
 import org.peft4j.method.spi.SoftPrompt;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.Parameter;
 
 /** Prompts of other tasks, from a file of multitask prompt tuning, as first values of an adapter. */
 final class SourcePrompts {
@@ -31,27 +33,42 @@ final class SourcePrompts {
         } catch (IOException e) {
             throw new ConfigException("method.source_path: " + file + " cannot be read: " + e.getMessage(), e);
         }
-        set(adapter, SoftPrompt.TABLE, tensor(file, tensors, SoftPrompt.TABLE).toFloats(), file);
+        Parameter shared = parameter(adapter, SoftPrompt.TABLE);
+        shared.set(values(file, tensor(file, tensors, SoftPrompt.TABLE), shape(shared)));
         if (config.source().sourceTasks() != SourceTasks.SHARED) {
             for (String name : List.of(MultitaskMethod.COLUMNS, MultitaskMethod.ROWS)) {
-                set(adapter, name, factors(tensor(file, tensors, name), config, file), file);
+                Parameter own = parameter(adapter, name);
+                own.set(factors(file, tensors, own, config));
             }
         }
     }
 
+    private static Parameter parameter(Adapter adapter, String name) {
+        return Objects.requireNonNull(adapter.parameters().get(name));
+    }
+
+    private static List<Long> shape(Parameter parameter) {
+        return Arrays.stream(parameter.shape()).boxed().toList();
+    }
+
     private static TensorData tensor(Path file, Map<String, TensorData> tensors, String name) {
         TensorData data = tensors.get(name);
-        if (data == null) {
-            throw new ConfigException("method.source_path: " + file + " lacks the tensor " + name
-                    + ": it must be the file of a multitask prompt, has " + tensors.keySet());
+        if (data == null || !data.dtype().isFloat()) {
+            throw new ConfigException("method.source_path: " + file + " must be the file of a multitask prompt, with a"
+                    + " tensor " + name + " of numbers; it has " + TensorNames.some(tensors.keySet()));
         }
         return data;
     }
 
     /** The mean over all tasks, or one task's part. */
-    private static float[] factors(TensorData data, MultitaskPromptConfig config, Path file) {
-        int tasks = Math.toIntExact(data.shape().get(0));
-        float[] all = data.toFloats();
+    private static float[] factors(
+            Path file, Map<String, TensorData> tensors, Parameter own, MultitaskPromptConfig config) {
+        TensorData data = tensor(file, tensors, own.path());
+        List<Long> one = shape(own); // of one task
+        int tasks = data.shape().isEmpty() ? 0 : Math.toIntExact(data.shape().get(0));
+        List<Long> wanted = new ArrayList<>(one);
+        wanted.set(0, Math.max(1L, tasks));
+        float[] all = values(file, data, wanted);
         int size = all.length / tasks;
         int task = config.source().sourceTask();
         if (config.source().sourceTasks() == SourceTasks.EXACT) {
@@ -63,22 +80,27 @@ final class SourcePrompts {
         }
         float[] mean = new float[size];
         for (int i = 0; i < size; i++) {
-            int at = i;
-            mean[i] = (float) (IntStream.range(0, tasks)
-                            .mapToDouble(t -> all[t * size + at])
-                            .sum()
-                    / tasks);
+            double sum = 0;
+            for (int t = 0; t < tasks; t++) {
+                sum += all[t * size + i];
+            }
+            mean[i] = (float) (sum / tasks);
         }
         return mean;
     }
 
-    private static void set(Adapter adapter, String path, float[] values, Path file) {
-        long elements = Objects.requireNonNull(adapter.parameters().get(path)).elements();
-        if (values.length != elements) {
-            throw new ConfigException("method.source_path: " + path + " of " + file + " has " + values.length
-                    + " numbers, but " + elements
-                    + " are wanted: virtual_tokens, ranks and the model's width must be those of the file");
+    private static float[] values(Path file, TensorData data, List<Long> wanted) {
+        if (!data.shape().equals(wanted)) {
+            throw new ConfigException("method.source_path: " + data.name() + " of " + file + " must have shape " + wanted
+                    + ", has " + data.shape() + ": virtual_tokens, ranks and the model's width must be those of the file");
         }
-        Objects.requireNonNull(adapter.parameters().get(path)).set(values);
+        float[] values = data.toFloats();
+        for (float value : values) {
+            if (!Float.isFinite(value)) {
+                throw new ConfigException("method.source_path: " + data.name() + " of " + file
+                        + " must hold finite numbers, has " + value);
+            }
+        }
+        return values;
     }
 }
