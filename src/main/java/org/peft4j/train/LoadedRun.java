@@ -181,9 +181,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 inForce = inForce.withMethod(adapter.config());
             }
             if (!adapter.adapter().told().isEmpty() && task.headKind() != HeadKind.LANGUAGE) {
-                throw new ConfigException("method.type " + Methods.of(adapter.config()).name()
-                        + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
-                        + " causal-lm, got " + config.task().type());
+                throw new ConfigException(
+                        "method.type " + Methods.of(adapter.config()).name()
+                                + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
+                                + " causal-lm, got " + config.task().type());
             }
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {

@@ -83,7 +83,11 @@ class MethodContractTest {
 
     /** Rows that may move far, so that what comes of them has the gradient of an unbounded move. */
     private static final CptConfig MOVING = new CptConfig(
-            List.of(2, 40, 41, 3), List.of(1, 2, 3, 4), new CptConfig.Loss(LossWeights.NONE, 1), new CptConfig.Distance(1000, 1000), List.of());
+            List.of(2, 40, 41, 3),
+            List.of(1, 2, 3, 4),
+            new CptConfig.Loss(LossWeights.NONE, 1),
+            new CptConfig.Distance(1000, 1000),
+            List.of());
 
     private static final PromptStart START = PromptStart.text("Is this spam?").withTokens(List.of(2, 40, 41, 3, 9));
 
@@ -132,11 +136,19 @@ class MethodContractTest {
                 new Row("prompt tuning of words", new PromptConfig(3, PromptStart.sampled(), head), false),
                 new Row(
                         "multitask prompt tuning",
-                        new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(1, 2, 0), PromptSource.NONE, head),
+                        new MultitaskPromptConfig(
+                                3,
+                                PromptStart.RANDOM,
+                                new MultitaskPromptConfig.Factors(1, 2, 0),
+                                PromptSource.NONE,
+                                head),
                         false),
                 new Row("CPT", MOVING.withModulesToSave(head), false, false),
                 new Row("DePT", new DeptConfig(3, PromptStart.RANDOM, 2, 8, 60, head), false),
-                new Row("EPT", new EptConfig(3, PromptStart.RANDOM, 2, 60, new EptConfig.Network(5, 2, 4), head), false),
+                new Row(
+                        "EPT",
+                        new EptConfig(3, PromptStart.RANDOM, 2, 60, new EptConfig.Network(5, 2, 4), head),
+                        false),
                 new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
                 new Row("P-tuning, LSTM", new PTuningConfig(3, Encoder.LSTM, 6, head), false),
                 new Row(

@@ -53,10 +53,11 @@ class PromptsOfBertTest extends WithTinyBert {
     @ParameterizedTest
     @ValueSource(strings = {"bert-text", "bert-multitask"})
     void logitsArePefts(String name) throws Exception {
-        MethodConfig second = new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 1, 1), PromptSource.NONE, List.of());
+        MethodConfig second = new MultitaskPromptConfig(
+                3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 1, 1), PromptSource.NONE, List.of());
         AdapterFile file = AdapterFiles.read(ROOT.resolve(name));
-        try (Adapter adapter = AdapterStore.read(file, name, model.points(), second)
-                .adapter()) {
+        try (Adapter adapter =
+                AdapterStore.read(file, name, model.points(), second).adapter()) {
             float[] expected = Fixtures.read(ROOT.resolve(name).resolve("expected.safetensors"))
                     .get("logits")
                     .toFloats();
@@ -71,7 +72,9 @@ class PromptsOfBertTest extends WithTinyBert {
             PromptConfig told = Methods.of(config)
                     .inTokens(
                             config,
-                            text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+                            text -> Arrays.stream(tokenizer.encodeWhole(text))
+                                    .boxed()
+                                    .toList());
             try (Adapter adapter = attach(told)) {
                 assertThat(Tensors.toFloats(
                                 adapter.parameters().get("prompt_embeddings").value()))
@@ -97,7 +100,8 @@ class PromptsOfBertTest extends WithTinyBert {
     @Test
     void eptIsAPromptAtFirst() {
         PromptConfig prompt = PromptConfig.of(4);
-        try (Adapter ept = attach(new EptConfig(4, PromptStart.RANDOM, 2, 60, new EptConfig.Network(5, 3, 4), List.of()));
+        try (Adapter ept =
+                        attach(new EptConfig(4, PromptStart.RANDOM, 2, 60, new EptConfig.Network(5, 3, 4), List.of()));
                 Adapter plain = attach(prompt)) {
             assertThat(maxDifference(logits(model, ept), logits(model, plain))).isLessThan(1e-6);
         }
@@ -117,7 +121,11 @@ class PromptsOfBertTest extends WithTinyBert {
         assertThatThrownBy(() -> new PromptStart(PromptInit.RANDOM, "words", List.of()))
                 .hasMessageContaining("initText is for init: text, but init is random");
         assertThatThrownBy(() -> new MultitaskPromptConfig(
-                        2, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 1, 3), PromptSource.NONE, List.of()))
+                        2,
+                        PromptStart.RANDOM,
+                        new MultitaskPromptConfig.Factors(3, 1, 3),
+                        PromptSource.NONE,
+                        List.of()))
                 .hasMessage("task must be 0 to 2, one of the 3 tasks, got 3");
         assertThatThrownBy(() -> new PromptSource(SourceTasks.EXACT, null, 0))
                 .hasMessageContaining("sourcePath must say the adapter");
@@ -160,8 +168,7 @@ class PromptsOfBertTest extends WithTinyBert {
                 .entrySet()) {
             Map<String, Object> keys = new java.util.LinkedHashMap<>(file.config());
             keys.put(wrong.getKey(), wrong.getValue());
-            AdapterFiles.write(
-                    dir, keys, List.<TensorData>copyOf(file.tensors().values()));
+            AdapterFiles.write(dir, keys, List.<TensorData>copyOf(file.tensors().values()));
             assertThatThrownBy(() -> AdapterStore.read(dir, "wrong", model.points()))
                     .as(wrong.getKey())
                     .isInstanceOf(MalformedFileException.class);

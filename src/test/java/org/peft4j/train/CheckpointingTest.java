@@ -28,18 +28,18 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
 import org.peft4j.data.RowReader;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
-import org.peft4j.method.ia3.Ia3Config;
-import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.prefix.InitPrefix;
-import org.peft4j.method.prefix.PrefixConfig;
-import org.peft4j.method.PromptStart;
 import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.dept.DeptConfig;
 import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.prefix.InitPrefix;
+import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -104,8 +104,7 @@ class CheckpointingTest {
                 Arguments.of(
                         "llama",
                         texts,
-                        new EptConfig(
-                                2, PromptStart.RANDOM, 2, 64, new EptConfig.Network(4, 2, 4), List.of())),
+                        new EptConfig(2, PromptStart.RANDOM, 2, 64, new EptConfig.Network(4, 2, 4), List.of())),
                 Arguments.of("llama", texts, tokens(82, 141, 180)));
     }
 

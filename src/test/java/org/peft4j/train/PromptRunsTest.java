@@ -102,8 +102,7 @@ class PromptRunsTest {
         RunConfig config = config(new DeptConfig(2, PromptStart.RANDOM, 2, 8, 20, List.of()))
                 .training(TrainingConfig.builder()
                         .learningRate(1e-2)
-                        .groups(Map.of(
-                                "prompt", new GroupOverride(0.3, null), "pair", new GroupOverride(5e-4, null)))
+                        .groups(Map.of("prompt", new GroupOverride(0.3, null), "pair", new GroupOverride(5e-4, null)))
                         .build())
                 .build();
         try (LoadedRun<?> run = load(config);
@@ -122,7 +121,9 @@ class PromptRunsTest {
                             .max()
                             .orElseThrow();
                     // a step of AdamW is about as long as its rate
-                    assertThat(most).as("%s at step %s", group.name(), number).isBetween(0.2 * group.learningRate(), 2 * group.learningRate());
+                    assertThat(most)
+                            .as("%s at step %s", group.name(), number)
+                            .isBetween(0.2 * group.learningRate(), 2 * group.learningRate());
                 }
             }
         }
@@ -130,8 +131,8 @@ class PromptRunsTest {
 
     @Test
     void textsLongerThanThePairAreRefusedByName() {
-        RunConfig config =
-                config(new DeptConfig(2, PromptStart.RANDOM, 2, 8, 19, List.of())).build();
+        RunConfig config = config(new DeptConfig(2, PromptStart.RANDOM, 2, 8, 19, List.of()))
+                .build();
         assertThatThrownBy(() -> load(config).close())
                 .isInstanceOf(ConfigException.class)
                 .hasMessageStartingWith("task.max_length must be at most method.max_length, 19")
@@ -141,11 +142,7 @@ class PromptRunsTest {
     @Test
     void aRunGoesOnWithAnotherTaskOfTheSamePrompts() throws Exception {
         MultitaskPromptConfig first = new MultitaskPromptConfig(
-                2,
-                PromptStart.RANDOM,
-                new MultitaskPromptConfig.Factors(3, 1, 0),
-                PromptSource.NONE,
-                List.of());
+                2, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 1, 0), PromptSource.NONE, List.of());
         float[] columns;
         try (LoadedRun<?> run = load(config(first).build());
                 AdamW optimizer = new AdamW(run.groups)) {

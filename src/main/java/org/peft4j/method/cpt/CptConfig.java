@@ -20,11 +20,7 @@ import org.peft4j.method.MethodConfig;
  *     Methods</a>
  */
 public record CptConfig(
-        List<Integer> promptTokens,
-        List<Integer> tokenTypes,
-        Loss loss,
-        Distance distance,
-        List<String> modulesToSave)
+        List<Integer> promptTokens, List<Integer> tokenTypes, Loss loss, Distance distance, List<String> modulesToSave)
         implements MethodConfig {
     /** More than any model has positions. */
     private static final int MOST = 1 << 16;
@@ -91,7 +87,8 @@ public record CptConfig(
 
     /** The defaults with these examples. */
     public static CptConfig of(List<Integer> promptTokens, List<Integer> tokenTypes) {
-        return new CptConfig(promptTokens, tokenTypes, new Loss(LossWeights.NONE, 1), new Distance(0.1, 0.1), List.of());
+        return new CptConfig(
+                promptTokens, tokenTypes, new Loss(LossWeights.NONE, 1), new Distance(0.1, 0.1), List.of());
     }
 
     @Override

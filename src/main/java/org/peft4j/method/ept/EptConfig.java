@@ -29,12 +29,7 @@ import org.peft4j.method.PromptStart;
  * @see <a href="https://arxiv.org/abs/2405.11464">Efficient Prompt Tuning by Multi-Space Projection and Prompt Fusion</a>
  */
 public record EptConfig(
-        int virtualTokens,
-        PromptStart start,
-        int r,
-        int maxLength,
-        Network network,
-        List<String> modulesToSave)
+        int virtualTokens, PromptStart start, int r, int maxLength, Network network, List<String> modulesToSave)
         implements MethodConfig {
     /** More than any model has positions, or is wide. */
     private static final int MOST = 1 << 16;

@@ -46,7 +46,8 @@ public record MultitaskPromptConfig(
         boolean oneTask = source.sourceTasks() == SourceTasks.AVERAGE || source.sourceTasks() == SourceTasks.EXACT;
         if (oneTask && factors.tasks() != 1) {
             throw new IllegalArgumentException(
-                    "tasks must be 1 where the factors of other tasks are taken for it (source_tasks), got " + factors.tasks());
+                    "tasks must be 1 where the factors of other tasks are taken for it (source_tasks), got "
+                            + factors.tasks());
         }
         if (source.sourceTasks() != SourceTasks.NONE && start.init() != PromptInit.RANDOM) {
             throw new IllegalArgumentException(
@@ -74,7 +75,8 @@ public record MultitaskPromptConfig(
 
     /** The same for texts of another task. */
     public MultitaskPromptConfig withTask(int other) {
-        return new MultitaskPromptConfig(virtualTokens, start, new Factors(factors.tasks(), factors.ranks(), other), source, modulesToSave);
+        return new MultitaskPromptConfig(
+                virtualTokens, start, new Factors(factors.tasks(), factors.ranks(), other), source, modulesToSave);
     }
 
     @Override

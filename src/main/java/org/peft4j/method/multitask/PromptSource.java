@@ -10,7 +10,8 @@ import org.jspecify.annotations.Nullable;
  * @param sourcePath their adapter, or its {@code adapter_model.safetensors}; null if nothing is taken
  * @param sourceTask the task whose factors are taken, where one task's are
  */
-public record PromptSource(SourceTasks sourceTasks, @Nullable Path sourcePath, int sourceTask) {
+public record PromptSource(
+        SourceTasks sourceTasks, @Nullable Path sourcePath, int sourceTask) {
     /** Nothing is taken. */
     public static final PromptSource NONE = new PromptSource(SourceTasks.NONE, null, 0);
 

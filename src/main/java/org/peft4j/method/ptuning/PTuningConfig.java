@@ -43,8 +43,7 @@ public record PTuningConfig(
                             + encoderHiddenSize);
         }
         if (encoderLayers < 1 || encoderLayers > MOST_LAYERS) {
-            throw new IllegalArgumentException(
-                    "encoderLayers must be 1 to " + MOST_LAYERS + ", got " + encoderLayers);
+            throw new IllegalArgumentException("encoderLayers must be 1 to " + MOST_LAYERS + ", got " + encoderLayers);
         }
         if (!(encoderDropout >= 0 && encoderDropout < 1)) { // also refuses NaN
             throw new IllegalArgumentException("encoderDropout must be in [0, 1), got " + encoderDropout);

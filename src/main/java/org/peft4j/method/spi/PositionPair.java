@@ -23,8 +23,7 @@ public record PositionPair(Parameter a, Parameter b, double scale) implements Po
     private static final String B = "prompt_encoder.lora_embedding_B";
 
     /** A fresh pair; its parameters are the builder's. */
-    public static PositionPair of(
-            Adapter.Builder builder, int longest, int r, long width, double scale, long seed) {
+    public static PositionPair of(Adapter.Builder builder, int longest, int r, long width, double scale, long seed) {
         Parameter a = Parameter.of(A, GROUP, () -> Init.kaiming(seed, A, longest, r));
         Parameter b = Parameter.of(B, GROUP, () -> Tensors.zeros(r, width));
         builder.parameter(a).parameter(b);

@@ -53,8 +53,9 @@ public final class PromptStarts {
         }
         List<Integer> tokens = encode.apply(start.initText());
         if (tokens.isEmpty()) {
-            throw new IllegalArgumentException("init_text must have at least one token, but the tokenizer makes none of '"
-                    + start.initText() + "'");
+            throw new IllegalArgumentException(
+                    "init_text must have at least one token, but the tokenizer makes none of '" + start.initText()
+                            + "'");
         }
         if (!start.initTokens().isEmpty() && !start.initTokens().equals(tokens)) {
             throw new IllegalArgumentException("init_tokens must be those of init_text, " + tokens + ", or be left out;"
@@ -81,7 +82,8 @@ public final class PromptStarts {
                         .toArray();
                 yield embedded(tokens, front, points);
             }
-            case TEXT -> embedded(repeated(start.initTokens(), count, front.words().rows()), front, points);
+            case TEXT ->
+                embedded(repeated(start.initTokens(), count, front.words().rows()), front, points);
         };
     }
 
@@ -103,14 +105,11 @@ public final class PromptStarts {
 
     /** Rows of the model's table, as the first layer sees them, float32. */
     public static Tensor embedded(long[] tokens, SequencePoint front, Points points) {
-        Tensor table =
-                points.tensors().get(front.words().path() + ".weight").value();
+        Tensor table = points.tensors().get(front.words().path() + ".weight").value();
         Tensor rows = table.index_select(0, Tensors.ofLongs(points.device(), tokens, tokens.length));
         if (front.scale() != 1) { // rounded to the table's type first, as transformers does
             rows = rows.mul(torch.full(
-                    new long[0],
-                    new Scalar(front.scale()),
-                    points.device().options(rows.scalar_type())));
+                    new long[0], new Scalar(front.scale()), points.device().options(rows.scalar_type())));
         }
         return rows.to(ScalarType.Float);
     }
@@ -127,7 +126,8 @@ public final class PromptStarts {
 
     /** What PEFT writes of it, but for the tokenizer's place, which {@link AdapterStore} knows. */
     public static void write(PromptStart start, Map<String, @Nullable Object> file) {
-        boolean unspoken = start.init() == PromptInit.TEXT && start.initText().isEmpty(); // PEFT has no tokens without text
+        boolean unspoken =
+                start.init() == PromptInit.TEXT && start.initText().isEmpty(); // PEFT has no tokens without text
         file.put(INIT, unspoken ? PromptInit.RANDOM.name() : start.init().name());
         file.put(TEXT, start.initText().isEmpty() ? null : start.initText());
         file.put("tokenizer_kwargs", null);

@@ -68,8 +68,7 @@ class PromptsTest {
             Fixtures.sentences(Fixtures.read(Fixtures.TINY_LLAMA.resolve("expected.safetensors")));
     private static final ModelOptions OPTIONS = new ModelOptions(false, false, 0);
 
-    private static final GenerationSettings GREEDY =
-            new GenerationSettings(12, Sampling.GREEDY, List.of(), List.of());
+    private static final GenerationSettings GREEDY = new GenerationSettings(12, Sampling.GREEDY, List.of(), List.of());
 
     private HeadedModel model;
     private final List<Adapter> adapters = new ArrayList<>();
@@ -98,7 +97,8 @@ class PromptsTest {
 
     private AdapterStore.Loaded read(Path directory) throws Exception {
         AdapterFile file = AdapterFiles.read(directory);
-        MethodConfig ofTask = new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 2, 1), PromptSource.NONE, List.of());
+        MethodConfig ofTask = new MultitaskPromptConfig(
+                3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(3, 2, 1), PromptSource.NONE, List.of());
         AdapterStore.Loaded loaded = AdapterStore.read(file, "default", model.points(), ofTask);
         adapters.add(loaded.adapter());
         return loaded;
@@ -222,7 +222,11 @@ class PromptsTest {
                 .get("prompt_embeddings")
                 .toFloats();
         assertThat(maxDifference(
-                        AdapterFiles.read(dir).tensors().get("prompt_embeddings").toFloats(), theirs))
+                        AdapterFiles.read(dir)
+                                .tensors()
+                                .get("prompt_embeddings")
+                                .toFloats(),
+                        theirs))
                 .isLessThan(1e-6);
     }
 
@@ -234,7 +238,9 @@ class PromptsTest {
             PromptConfig told = Methods.of(config)
                     .inTokens(
                             config,
-                            text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+                            text -> Arrays.stream(tokenizer.encodeWhole(text))
+                                    .boxed()
+                                    .toList());
             float[] ours = Tensors.toFloats(
                     attach(told).parameters().get("prompt_embeddings").value());
             assertThat(ours).isEqualTo(expected("text").get("start").toFloats());
@@ -324,17 +330,17 @@ class PromptsTest {
 
     @Test
     void aMultitaskPromptMayBeginWithThoseOfOtherTasks() throws Exception {
-        Map<String, TensorData> theirs =
-                Fixtures.read(ROOT.resolve("multitask").resolve(AdapterFiles.TENSORS));
+        Map<String, TensorData> theirs = Fixtures.read(ROOT.resolve("multitask").resolve(AdapterFiles.TENSORS));
         float[] columns = theirs.get("prefix_task_cols").toFloats();
         for (SourceTasks taken : List.of(SourceTasks.AVERAGE, SourceTasks.EXACT, SourceTasks.SHARED)) {
             PromptSource source = new PromptSource(taken, ROOT.resolve("multitask"), 2);
-            Adapter adapter =
-                    attach(new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(1, 2, 0), source, List.of()));
+            Adapter adapter = attach(new MultitaskPromptConfig(
+                    3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(1, 2, 0), source, List.of()));
             assertThat(Tensors.toFloats(
                             adapter.parameters().get("prompt_embeddings").value()))
                     .isEqualTo(theirs.get("prompt_embeddings").toFloats());
-            float[] own = Tensors.toFloats(adapter.parameters().get("prefix_task_cols").value());
+            float[] own = Tensors.toFloats(
+                    adapter.parameters().get("prefix_task_cols").value());
             for (int i = 0; i < 6; i++) {
                 float mean = (columns[i] + columns[6 + i] + columns[12 + i]) / 3;
                 switch (taken) {
@@ -362,8 +368,8 @@ class PromptsTest {
         adapters.add(again.adapter());
         assertThat(outputs(model, TEXTS, again.adapter())).isEqualTo(outputs(model, TEXTS, loaded.adapter()));
         Method<MultitaskPromptConfig> method = Methods.of((MultitaskPromptConfig) again.config());
-        MultitaskPromptConfig tooFar =
-                new MultitaskPromptConfig(3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(9, 2, 7), PromptSource.NONE, List.of());
+        MultitaskPromptConfig tooFar = new MultitaskPromptConfig(
+                3, PromptStart.RANDOM, new MultitaskPromptConfig.Factors(9, 2, 7), PromptSource.NONE, List.of());
         assertThatThrownBy(() -> method.goingOn((MultitaskPromptConfig) again.config(), tooFar, new ArrayList<>()))
                 .hasMessageContaining("task must be 0 to 2")
                 .hasMessageContaining("got 7");

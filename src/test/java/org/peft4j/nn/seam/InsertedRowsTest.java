@@ -17,7 +17,8 @@ class InsertedRowsTest {
         Ops.kernels(); // loads libtorch
     }
 
-    private static final SequencePoint FRONT = new SequencePoint("embeddings", new EmbeddingPoint("embeddings.words", 100, 1, true, false), 1);
+    private static final SequencePoint FRONT =
+            new SequencePoint("embeddings", new EmbeddingPoint("embeddings.words", 100, 1, true, false), 1);
 
     /** An adapter that inserts one row for each value. */
     private static Adapter inserting(String name, int prefix, float... values) {

@@ -155,49 +155,46 @@ class CausalLmTest {
         }
     }
 
-    private static void cptIsPefts(
-            HeadedModel model, Adapter read, Adapter adapter, Map<String, TensorData> expected) {
-        {
-            Parameter delta = adapter.parameters().get("delta_embedding.weight");
-            assertThat(Fixtures.maxDifference(
-                            inserted(adapter), expected.get("start").toFloats()))
-                    .isZero();
-            delta.set(expected.get("parameter.prompt_encoder.delta_embedding.weight").toFloats());
-            assertThat(Fixtures.maxDifference(inserted(adapter), inserted(read)))
-                    .isLessThan(1e-6);
-            float[] losses = expected.get("losses").toFloats();
-            Batch<LanguageExample> batch = batch(0, false);
-            double weight = batch.examples().stream()
-                    .mapToDouble(example -> TASK.weight(example, adapter.inserted())
-                            + adapter.told().size() * TASK.telling(example))
-                    .sum();
-            assertThat(weight).isEqualTo(43 + 5 * 2);
-            try (AdamW optimizer = new AdamW(List.of(new ParameterGroup("all", 1e-2, 0.01, List.of(delta))))) {
-                for (int step = 0; step < losses.length; step++) {
-                    try (PointerScope scope = new PointerScope();
-                            ForwardContext context = ForwardContext.training(batch.packing(), step, adapter)) {
-                        Tensor loss = TASK.loss(model.head(), hidden(model, batch, context), batch, context)
-                                .div(new Scalar(weight));
-                        assertThat(loss.item_double()).isCloseTo(losses[step], offset(1e-4));
-                        loss.backward();
-                        context.backward();
-                        float[] theirs = expected.get("gradient.prompt_encoder.delta_embedding.weight")
-                                .toFloats();
-                        if (step == 0) {
-                            assertThat(Fixtures.maxDifference(
-                                            Tensors.toFloats(delta.value().grad()), theirs))
-                                    .isLessThan(1e-3 * Fixtures.maxDifference(theirs, new float[theirs.length]));
-                        }
+    private static void cptIsPefts(HeadedModel model, Adapter read, Adapter adapter, Map<String, TensorData> expected) {
+        Parameter delta = adapter.parameters().get("delta_embedding.weight");
+        assertThat(Fixtures.maxDifference(
+                        inserted(adapter), expected.get("start").toFloats()))
+                .isZero();
+        delta.set(
+                expected.get("parameter.prompt_encoder.delta_embedding.weight").toFloats());
+        assertThat(Fixtures.maxDifference(inserted(adapter), inserted(read))).isLessThan(1e-6);
+        float[] losses = expected.get("losses").toFloats();
+        Batch<LanguageExample> batch = batch(0, false);
+        double weight = batch.examples().stream()
+                .mapToDouble(example -> TASK.weight(example, adapter.inserted())
+                        + adapter.told().size() * TASK.telling(example))
+                .sum();
+        assertThat(weight).isEqualTo(43 + 5 * 2);
+        try (AdamW optimizer = new AdamW(List.of(new ParameterGroup("all", 1e-2, 0.01, List.of(delta))))) {
+            for (int step = 0; step < losses.length; step++) {
+                try (PointerScope scope = new PointerScope();
+                        ForwardContext context = ForwardContext.training(batch.packing(), step, adapter)) {
+                    Tensor loss = TASK.loss(model.head(), hidden(model, batch, context), batch, context)
+                            .div(new Scalar(weight));
+                    assertThat(loss.item_double()).isCloseTo(losses[step], offset(1e-4));
+                    loss.backward();
+                    context.backward();
+                    float[] theirs = expected.get("gradient.prompt_encoder.delta_embedding.weight")
+                            .toFloats();
+                    if (step == 0) {
+                        assertThat(Fixtures.maxDifference(
+                                        Tensors.toFloats(delta.value().grad()), theirs))
+                                .isLessThan(1e-3 * Fixtures.maxDifference(theirs, new float[theirs.length]));
                     }
-                    optimizer.step(1, 0);
                 }
+                optimizer.step(1, 0);
             }
-            float[] moved = inserted(adapter);
-            float[] start = expected.get("start").toFloats();
-            float[] theirs = expected.get("delta").toFloats();
-            for (int i = 0; i < moved.length; i++) {
-                assertThat(moved[i] - start[i]).as("row %s", i / 32).isCloseTo(theirs[i], within(1e-4f));
-            }
+        }
+        float[] moved = inserted(adapter);
+        float[] start = expected.get("start").toFloats();
+        float[] theirs = expected.get("delta").toFloats();
+        for (int i = 0; i < moved.length; i++) {
+            assertThat(moved[i] - start[i]).as("row %s", i / 32).isCloseTo(theirs[i], within(1e-4f));
         }
     }
 
@@ -209,8 +206,11 @@ class CausalLmTest {
     private static float[] inserted(Adapter adapter) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(Packing.of(1), adapter)) {
-            InsertedRows rows = (InsertedRows)
-                    adapter.claims(SequencePoint.class).values().iterator().next().get(0);
+            InsertedRows rows = (InsertedRows) adapter.claims(SequencePoint.class)
+                    .values()
+                    .iterator()
+                    .next()
+                    .get(0);
             return Tensors.toFloats(rows.rows(context));
         }
     }

@@ -142,10 +142,10 @@ public final class CptMethod implements Method<CptConfig> {
         notes.add("the file does not hold where the rows began; further training moves them from where they are");
         float[] centre;
         Map<String, float[]> saved = new LinkedHashMap<>();
-        try (Adapter whole = SoftPrompt.read(
-                name, config.promptTokens().size(), config.modulesToSave(), file, points, notes)) {
-            centre = Tensors.toFloats(
-                    Objects.requireNonNull(whole.parameters().get(SoftPrompt.TABLE)).value());
+        try (Adapter whole =
+                SoftPrompt.read(name, config.promptTokens().size(), config.modulesToSave(), file, points, notes)) {
+            centre = Tensors.toFloats(Objects.requireNonNull(whole.parameters().get(SoftPrompt.TABLE))
+                    .value());
             whole.replacements().forEach((path, own) -> saved.put(path, Tensors.toFloats(own.value())));
         }
         Adapter.Builder builder = build(name, config, points, centre);

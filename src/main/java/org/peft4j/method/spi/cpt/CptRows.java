@@ -50,7 +50,12 @@ final class CptRows implements InsertedRows {
             int part = config.tokenTypes().get(i) % TYPES;
             moves[i] = part == 0 ? 0 : 1;
             distances[i] = (float)
-                    (part == 0 ? LEAST : (part == INPUT ? config.distance().inputEpsilon() : config.distance().formatEpsilon()) * unit);
+                    (part == 0
+                            ? LEAST
+                            : (part == INPUT
+                                            ? config.distance().inputEpsilon()
+                                            : config.distance().formatEpsilon())
+                                    * unit);
         }
     }
 
@@ -113,10 +118,12 @@ final class CptRows implements InsertedRows {
             throw new IllegalArgumentException("prompt_tokens must have at least one token, such as those of"
                     + " \"great film => positive\", got []");
         }
-        int last = config.tokenTypes().stream().mapToInt(Integer::intValue).max().orElseThrow();
+        int last =
+                config.tokenTypes().stream().mapToInt(Integer::intValue).max().orElseThrow();
         if (last % TYPES != 0) {
-            throw new IllegalArgumentException("token_types must end with the type of a label, a multiple of 4: the text's"
-                    + " tokens are of the type behind it and count only then; the largest is " + last);
+            throw new IllegalArgumentException(
+                    "token_types must end with the type of a label, a multiple of 4: the text's"
+                            + " tokens are of the type behind it and count only then; the largest is " + last);
         }
         if (config.tokenTypes().stream().allMatch(type -> type % TYPES == 0)) {
             throw new IllegalArgumentException("token_types must have a token that may move (1, 2 or 3, or these and a"

@@ -85,8 +85,7 @@ public final class DeptMethod implements Method<DeptConfig> {
 
     private static Adapter.Builder build(
             String name, DeptConfig config, Points points, long seed, java.util.function.Supplier<Tensor> rows) {
-        Adapter.Builder builder =
-                SoftPrompt.direct(name, config.virtualTokens(), points, config.modulesToSave(), rows);
+        Adapter.Builder builder = SoftPrompt.direct(name, config.virtualTokens(), points, config.modulesToSave(), rows);
         double scale = config.alpha() / Math.sqrt(config.r());
         long width = SoftPrompt.point(points).width();
         PositionPair pair = PositionPair.of(builder, config.maxLength(), config.r(), width, scale, seed);

@@ -102,9 +102,7 @@ public final class EptMethod implements Method<EptConfig> {
                     config.count("r", 0),
                     config.count("max_length", 0),
                     new EptConfig.Network(
-                            config.count("attention", 0),
-                            config.count("spaces", 0),
-                            config.count("space_width", 0)),
+                            config.count("attention", 0), config.count("spaces", 0), config.count("space_width", 0)),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -161,6 +159,7 @@ public final class EptMethod implements Method<EptConfig> {
 
     @Override
     public String settings(EptConfig config) {
-        return config.virtualTokens() + " virtual tokens, r " + config.r() + ", " + config.network().spaces() + " spaces";
+        return config.virtualTokens() + " virtual tokens, r " + config.r() + ", "
+                + config.network().spaces() + " spaces";
     }
 }

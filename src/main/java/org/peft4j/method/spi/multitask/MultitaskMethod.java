@@ -170,13 +170,12 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     }
 
     @Override
-    public MultitaskPromptConfig goingOn(
-            MultitaskPromptConfig file, MultitaskPromptConfig wanted, List<String> notes) {
+    public MultitaskPromptConfig goingOn(MultitaskPromptConfig file, MultitaskPromptConfig wanted, List<String> notes) {
         int tasks = file.factors().tasks();
         int task = wanted.factors().task();
         if (task >= tasks) {
-            throw new IllegalArgumentException("task must be 0 to " + (tasks - 1) + ", one of the adapter's " + tasks
-                    + " tasks, got " + task);
+            throw new IllegalArgumentException(
+                    "task must be 0 to " + (tasks - 1) + ", one of the adapter's " + tasks + " tasks, got " + task);
         }
         if (task != file.factors().task()) {
             notes.add("the run is of task " + task + " of the adapter, which was saved for task "
@@ -186,8 +185,7 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     }
 
     @Override
-    public Adapter read(
-            String name, MultitaskPromptConfig config, AdapterFile file, Points points, List<String> notes)
+    public Adapter read(String name, MultitaskPromptConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         return SoftPrompt.read(
                 build(name, config, points, 0, SoftPrompt.zeros(config.virtualTokens(), points)), file, points, notes);
@@ -202,7 +200,9 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
         if (source.sourceTasks() != SourceTasks.NONE) {
             file.put(INIT, TAKEN.get(source.sourceTasks()));
         }
-        file.put(SOURCE_PATH, source.sourcePath() == null ? null : source.sourcePath().toString());
+        file.put(
+                SOURCE_PATH,
+                source.sourcePath() == null ? null : source.sourcePath().toString());
         file.put(SOURCE_TASK, source.sourceTask());
         file.put("num_ranks", config.factors().ranks());
         file.put("num_tasks", config.factors().tasks());

@@ -91,8 +91,9 @@ final class SourcePrompts {
 
     private static float[] values(Path file, TensorData data, List<Long> wanted) {
         if (!data.shape().equals(wanted)) {
-            throw new ConfigException("method.source_path: " + data.name() + " of " + file + " must have shape " + wanted
-                    + ", has " + data.shape() + ": virtual_tokens, ranks and the model's width must be those of the file");
+            throw new ConfigException(
+                    "method.source_path: " + data.name() + " of " + file + " must have shape " + wanted + ", has "
+                            + data.shape() + ": virtual_tokens, ranks and the model's width must be those of the file");
         }
         float[] values = data.toFloats();
         for (float value : values) {

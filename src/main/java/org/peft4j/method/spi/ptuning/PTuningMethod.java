@@ -87,14 +87,12 @@ public final class PTuningMethod implements Method<PTuningConfig> {
         LinearLayer second = LinearLayer.of(NETWORK + "mlp_head.2", inner, inner, seed);
         LinearLayer third = LinearLayer.of(NETWORK + "mlp_head.4", width, inner, seed);
         List.of(first, second, third).forEach(layer -> layer.parameters(builder));
-        return context ->
-                third.of(second.of(first.of(embedding.value()).relu()).relu());
+        return context -> third.of(second.of(first.of(embedding.value()).relu()).relu());
     }
 
     private static Function<ForwardContext, Tensor> lstm(
             Adapter.Builder builder, Parameter embedding, PTuningConfig config, long width, long inner, long seed) {
-        Lstm lstm = Lstm.of(
-                NETWORK + "lstm_head", width, inner, config.encoderLayers(), config.encoderDropout(), seed);
+        Lstm lstm = Lstm.of(NETWORK + "lstm_head", width, inner, config.encoderLayers(), config.encoderDropout(), seed);
         LinearLayer first = LinearLayer.of(NETWORK + "mlp_head.0", 2 * inner, 2 * inner, seed);
         LinearLayer second = LinearLayer.of(NETWORK + "mlp_head.2", width, 2 * inner, seed);
         lstm.parameters(builder);
