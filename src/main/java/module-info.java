@@ -21,10 +21,14 @@ module org.peft4j {
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;
     exports org.peft4j.method.hira;
+    exports org.peft4j.method.cpt;
+    exports org.peft4j.method.dept;
+    exports org.peft4j.method.ept;
     exports org.peft4j.method.ia3;
     exports org.peft4j.method.loha;
     exports org.peft4j.method.lokr;
     exports org.peft4j.method.lora;
+    exports org.peft4j.method.multitask;
     exports org.peft4j.method.prefix;
     exports org.peft4j.method.prompt;
     exports org.peft4j.method.ptuning;

@@ -153,6 +153,10 @@ public final class Generator {
             throw new ConfigException(what + " must have at least one token, has none; a tokenizer that puts"
                     + " a start token before texts gives one for the empty text");
         }
+        if (adapter != null && ids.length > adapter.longestText()) {
+            throw new ConfigException(what + " has " + ids.length + " tokens, but the adapter '" + adapter.name()
+                    + "' has rows for texts of at most " + adapter.longestText() + "; shorten it");
+        }
         int taken = adapter == null ? 0 : adapter.positions();
         if (info.limited() && ids.length > info.maxPositions() - taken) {
             throw new ConfigException(what + " has " + ids.length + " tokens, but the model has "

@@ -26,8 +26,9 @@
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>
- * <tr><td>{@link org.peft4j.nn.seam.SequencePoint sequence}: the front of each text</td>
- *     <td>{@link org.peft4j.nn.seam.InsertedRows}</td><td>prompt tuning, P-tuning</td></tr>
+ * <tr><td>{@link org.peft4j.nn.seam.SequencePoint sequence}: the embedded words of each text</td>
+ *     <td>{@link org.peft4j.nn.seam.InsertedRows} in front; {@link org.peft4j.nn.seam.PositionUpdate}s by place in the text,
+ *     which add up</td><td>prompt tuning, multitask prompt tuning, P-tuning, CPT; DePT, EPT</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.TensorPoint tensor}: weight, bias, table as a whole</td>
  *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, modules_to_save, biases of LoRA</td></tr>
  * </table>

@@ -79,6 +79,14 @@ public interface Task<E extends Example> {
      */
     double weight(E example, int inserted);
 
+    /**
+     * How many sequences of an example tell inserted rows that an adapter wants to be told: each adds their number to the weight.
+     * None where the task tells no tokens.
+     */
+    default int telling(E example) {
+        return 0;
+    }
+
     /** Whether the loss of a batch is a sum over its rows, so that batches of 4 and 4 are one of 8. */
     default boolean sumsOverRows() {
         return true;

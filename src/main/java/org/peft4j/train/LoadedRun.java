@@ -2,6 +2,7 @@ package org.peft4j.train;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -24,6 +25,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
+import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
@@ -127,13 +129,27 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         checkNewHead(config.task(), start);
         Origin origin = new Origin(opened.model(), directory, start, settings == null ? null : settings.task(), notes);
         TaskType.Prepared<?> prepared;
+        RunConfig told = config;
         int maxLength = config.task().maxLength();
         try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
                 base.own() ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
+            if (start == null) {
+                told = config.withMethod(inTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+            }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        return load(config, base, origin, prepared);
+        return load(told, base, origin, prepared);
+    }
+
+    private static <C extends MethodConfig> C inTokens(Method<C> method, RunConfig config, TextTokenizer tokenizer) {
+        try {
+            return method.inTokens(
+                    method.configType().cast(config.chosenMethod()),
+                    text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+        } catch (IllegalArgumentException e) {
+            throw new ConfigException("method." + e.getMessage(), e);
+        }
     }
 
     private static <C extends TaskConfig> TaskType.Prepared<?> prepare(
@@ -163,6 +179,12 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     notes.addAll(StartingAdapter.differences(config, adapter.config()));
                 }
                 inForce = inForce.withMethod(adapter.config());
+            }
+            if (!adapter.adapter().told().isEmpty() && task.headKind() != HeadKind.LANGUAGE) {
+                throw new ConfigException(
+                        "method.type " + Methods.of(adapter.config()).name()
+                                + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
+                                + " causal-lm, got " + config.task().type());
             }
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {
@@ -216,6 +238,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     private static void check(TaskConfig task, HeadedModel model, Adapter adapter, Dataset<?> rows) {
         ModelInfo info = model.model().info();
+        if (task.maxLength() > adapter.longestText()) {
+            throw new ConfigException("task.max_length must be at most method.max_length, " + adapter.longestText()
+                    + ": the method has so many rows to add to a text's words; got " + task.maxLength());
+        }
         int room = info.maxPositions() - adapter.positions();
         if (info.limited() && task.maxLength() > room) {
             throw new ConfigException("task.max_length must be at most " + room + " for this model and method ("
@@ -240,8 +266,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
-        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points);
         MethodConfig wanted = config.method();
+        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points, wanted);
         if (wanted != null && Methods.of(loaded.config()) != Methods.of(wanted)) {
             loaded.adapter().close();
             throw new ConfigException("method.type is " + Methods.of(wanted).name() + ", but the adapter "

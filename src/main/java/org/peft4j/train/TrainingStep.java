@@ -171,10 +171,12 @@ public final class TrainingStep<E extends Example> {
             this.microBatches = microBatches;
             double sum = 0;
             long all = 0;
+            int told = run.adapter.told().size();
             for (int[] numbers : microBatches) {
                 for (int number : numbers) {
                     E example = run.train.examples().get(number);
                     sum += run.task.weight(example, run.adapter.inserted());
+                    sum += (double) told * run.task.telling(example);
                     all += example.tokens();
                 }
             }

@@ -16,6 +16,11 @@ import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.LoKrConfig;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -23,6 +28,7 @@ import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
+import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
@@ -43,7 +49,10 @@ class ParameterCountTest {
     private static Points bertBase() {
         List<LinearPoint> linears = new ArrayList<>();
         List<KeyValuePoint> keyValues = new ArrayList<>();
-        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint("bert.embeddings", WIDTH)));
+        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint(
+                "bert.embeddings",
+                new EmbeddingPoint("bert.embeddings.word_embeddings", 30_522, WIDTH, true, false),
+                1)));
         Map<String, TensorPoint> tensors = new LinkedHashMap<>();
         tensor(tensors, "bert.embeddings.LayerNorm.bias", WIDTH);
         for (int layer = 0; layer < 12; layer++) {
@@ -112,5 +121,17 @@ class ParameterCountTest {
         assertThat(count(PromptConfig.of(100))).isEqualTo(100 * WIDTH);
         assertThat(count(new PTuningConfig(20, Encoder.MLP, 128, List.of())))
                 .isEqualTo(20 * WIDTH + WIDTH * 128 + 128 + 128 * 128 + 128 + 128 * WIDTH + WIDTH);
+        assertThat(count(new PTuningConfig(20, Encoder.LSTM, 128, List.of()))).isEqualTo(1_593_344);
+        assertThat(count(new MultitaskPromptConfig(
+                        5,
+                        PromptStart.RANDOM,
+                        new MultitaskPromptConfig.Factors(3, 1, 0),
+                        PromptSource.NONE,
+                        List.of())))
+                .isEqualTo(5 * WIDTH + 3 * (5 + WIDTH));
+        assertThat(count(CptConfig.of(List.of(1, 2), List.of(2, 4)))).isEqualTo(2 * WIDTH);
+        assertThat(count(DeptConfig.defaults())).as("as 100 rows have").isEqualTo(100 * WIDTH);
+        assertThat(count(EptConfig.defaults()))
+                .isEqualTo(100 * WIDTH + 4 * WIDTH * 16 + 2 * 2 * WIDTH * 16 + 2 * WIDTH);
     }
 }

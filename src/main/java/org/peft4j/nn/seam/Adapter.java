@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Scopes;
+import java.util.stream.Stream;
 import org.peft4j.ops.Device;
 
 /**
@@ -46,11 +47,7 @@ public final class Adapter implements AutoCloseable {
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
-        int inserted = claims(SequencePoint.class).values().stream()
-                .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
-        positions = builder.positions + inserted;
+        positions = builder.positions + inserted();
     }
 
     /** @param device of the model: the parameters will be there */
@@ -84,10 +81,35 @@ public final class Adapter implements AutoCloseable {
 
     /** Rows that are inserted before a text. */
     public int inserted() {
+        return sequence(InsertedRows.class).mapToInt(InsertedRows::count).sum();
+    }
+
+    /** Those of the inserted rows that count in the loss of a language model, by their places among all that are inserted. */
+    public List<ToldRow> told() {
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (InsertedRows rows : sequence(InsertedRows.class).toList()) {
+            for (ToldRow row : rows.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += rows.count();
+        }
+        return told;
+    }
+
+    /** The most tokens that a text may have: as many as there are rows that are added to it; else more than any has. */
+    public int longestText() {
+        return sequence(PositionUpdate.class)
+                .mapToInt(PositionUpdate::longest)
+                .min()
+                .orElse(Integer.MAX_VALUE);
+    }
+
+    private <C extends SequenceClaim> Stream<C> sequence(Class<C> kind) {
         return claims(SequencePoint.class).values().stream()
                 .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
+                .filter(kind::isInstance)
+                .map(kind::cast);
     }
 
     /** What this adapter claims at a point, in the order of claiming. */

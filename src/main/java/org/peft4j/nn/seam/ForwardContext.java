@@ -74,7 +74,8 @@ public final class ForwardContext implements AutoCloseable {
         firstPositions = new long[text.sequences()];
         for (Segment segment : segments) {
             int before = InsertedRowsOf.count(segment);
-            if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
+            if (begins()) { // inserted rows are among those of the first call
+                PositionUpdates.check(text, segment);
                 Arrays.fill(inserted, segment.first(), segment.last(), before);
             }
             for (int s = segment.first(); s < segment.last(); s++) {
@@ -170,20 +171,50 @@ public final class ForwardContext implements AutoCloseable {
         return inserted[sequence];
     }
 
+    /** The rows before a sequence's text that count in the loss of a language model, by their places before it. */
+    public List<ToldRow> told(int sequence) {
+        if (inserted[sequence] == 0) {
+            return List.of();
+        }
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (Adapter adapter : segmentOf(sequence).adapters()) {
+            for (ToldRow row : adapter.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += adapter.inserted();
+        }
+        return told;
+    }
+
+    private Segment segmentOf(int sequence) {
+        return segments.stream()
+                .filter(segment -> segment.first() <= sequence && sequence < segment.last())
+                .findFirst()
+                .orElseThrow();
+    }
+
     /** The row, among those of {@link #packing}, that a token of a text has. */
     public long rowOf(int sequence, int token) {
         return packing.begin(sequence) + inserted[sequence] + token;
     }
 
+    /** Whether this is the texts' first call: its rows are not behind those of earlier ones. */
+    private boolean begins() {
+        return cache == null || !cache.filled();
+    }
+
     /**
-     * Puts inserted rows before those of the texts.
+     * Adds to the rows of the texts what is added to them, and puts inserted rows before them.
      *
      * @param point the model's own
      * @param textRows embedded words, [rows of text(), C]
-     * @return [rows of packing(), C], of their type; textRows itself if nothing is inserted
+     * @return [rows of packing(), C], of their type; textRows itself if nothing is added or inserted
      */
     public Tensor insert(SequencePoint point, Tensor textRows) {
-        return text == packing ? textRows : InsertedRowsOf.insert(at(point), textRows, text, segments);
+        Claims<SequenceClaim> claims = at(point);
+        Tensor words = begins() ? PositionUpdates.add(claims, textRows, text, segments) : textRows;
+        return text == packing ? words : InsertedRowsOf.insert(claims, words, this, segments);
     }
 
     /** What the adapters of this call claim at a point; looked up once. */

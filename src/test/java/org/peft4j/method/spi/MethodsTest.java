@@ -21,7 +21,7 @@ class MethodsTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage(
                         "peft_type 'LORAA' is not supported; supported are [LORA, IA3, PREFIX_TUNING, PROMPT_TUNING,"
-                                + " P_TUNING, TRAINABLE_TOKENS, BITFIT, BOTTLENECK]");
+                                + " MULTITASK_PROMPT_TUNING, P_TUNING, CPT, PROMPT_TUNING_LORA, EPT, TRAINABLE_TOKENS, BITFIT, BOTTLENECK]");
     }
 
     @Test

@@ -23,6 +23,7 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.Combination;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.spi.PatternOrder;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.TruncatedSvd;
