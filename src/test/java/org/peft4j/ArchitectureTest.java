@@ -118,6 +118,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method", names("MethodConfig ModulePattern Targets")),
             Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
+            Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),

@@ -199,12 +199,12 @@ public final class Engine implements AutoCloseable {
         Prompt prompt = request.prompt();
         Adapter adapter = prompt.adapter();
         int inserted = adapter == null ? 0 : adapter.inserted();
-        int prefix = adapter == null ? 0 : adapter.positions() - inserted;
+        int prefix = adapter == null ? 0 : adapter.prefix();
         long begun = inserted + (long) prompt.ids().length;
         // The last new token is never read.
         return new Cache.Need(
                 prefix,
-                prefix == 0 ? null : adapter,
+                adapter == null || prefix == 0 || !adapter.sharesPrefix() ? null : adapter,
                 begun,
                 begun + request.room() - 1,
                 request.settings().answers().width());

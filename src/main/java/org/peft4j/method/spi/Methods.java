@@ -2,6 +2,7 @@ package org.peft4j.method.spi;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
@@ -21,7 +22,8 @@ public final class Methods {
             new PTuningMethod(),
             new TrainableTokensMethod(),
             new BitFitMethod(),
-            new BottleneckMethod());
+            new BottleneckMethod(),
+            new AdaptionPromptMethod());
 
     private Methods() {}
 

@@ -5,6 +5,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.peft4j.ops.Device;
 
 /**
@@ -71,6 +72,20 @@ public final class Adapter implements AutoCloseable {
                 .flatMap(List::stream)
                 .mapToInt(InsertedRows::count)
                 .sum();
+    }
+
+    /** Keys that stand before each sequence's own, the same number at every block. */
+    public int prefix() {
+        return keyValueClaims().mapToInt(KeyValueClaim::count).max().orElse(0);
+    }
+
+    /** Whether those keys are the same for every sequence. */
+    public boolean sharesPrefix() {
+        return keyValueClaims().allMatch(KeyValueClaim::shared);
+    }
+
+    private Stream<KeyValueClaim> keyValueClaims() {
+        return claims(KeyValuePoint.class).values().stream().flatMap(List::stream);
     }
 
     /** What this adapter claims at a point, in the order of claiming. */
