@@ -22,6 +22,7 @@ module org.peft4j {
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;
     exports org.peft4j.method.ia3;
+    exports org.peft4j.method.iapt;
     exports org.peft4j.method.lora;
     exports org.peft4j.method.prefix;
     exports org.peft4j.method.prompt;

@@ -121,6 +121,9 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry(
+                    "org.peft4j.method.iapt",
+                    names("IaptConfig InitPrompt InitRational PromptInsertion PromptPositions RationalVersion")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),

@@ -391,7 +391,8 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            try (ForwardContext context = ForwardContext.continued(packing, adapters, cache, last)) {
+            ForwardContext call = ForwardContext.continued(packing, adapters, cache, last);
+            try (ForwardContext context = continuing ? call : call.withInstructions(prompts(rows))) {
                 last = context;
                 cache.begin(context.packing()); // inserted rows, too
                 Tokens tokens =
@@ -401,6 +402,11 @@ public final class Engine implements AutoCloseable {
                 cache.end();
             }
         }
+    }
+
+    /** Of sequences that are read as a whole the tokens that are not new. */
+    private static int[] prompts(List<Row> rows) {
+        return rows.stream().mapToInt(row -> row.sequence().prompt().ids().length).toArray();
     }
 
     /** @param logits float32 [sequences, vocabulary] */

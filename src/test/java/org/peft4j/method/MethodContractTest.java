@@ -29,6 +29,11 @@ import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.iapt.IaptConfig;
+import org.peft4j.method.iapt.PromptInsertion;
+import org.peft4j.method.iapt.PromptPositions;
+import org.peft4j.method.iapt.InitRational;
+import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.InitPrefix;
@@ -126,6 +131,15 @@ class MethodContractTest {
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
+                new Row("IAPT", IaptConfig.defaults().withSizes(4, 8, 2).withModulesToSave(head), false),
+                new Row(
+                        "IAPT through the layers",
+                        IaptConfig.defaults()
+                                .withSizes(3, 8, 1)
+                                .withRational(RationalVersion.B, List.of(6, 5), InitRational.SWISH)
+                                .withPrompts(PromptPositions.SHIFT, PromptInsertion.REPLACE)
+                                .withModulesToSave(head),
+                        false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
     }

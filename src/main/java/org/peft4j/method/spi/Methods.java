@@ -6,6 +6,7 @@ import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
+import org.peft4j.method.spi.iapt.IaptMethod;
 import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
@@ -23,7 +24,8 @@ public final class Methods {
             new TrainableTokensMethod(),
             new BitFitMethod(),
             new BottleneckMethod(),
-            new AdaptionPromptMethod());
+            new AdaptionPromptMethod(),
+            new IaptMethod());
 
     private Methods() {}
 

@@ -21,7 +21,7 @@ class MethodsTest {
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage(
                         "peft_type 'LORAA' is not supported; supported are [LORA, IA3, PREFIX_TUNING, PROMPT_TUNING,"
-                                + " P_TUNING, TRAINABLE_TOKENS, BITFIT, BOTTLENECK, ADAPTION_PROMPT]");
+                                + " P_TUNING, TRAINABLE_TOKENS, BITFIT, BOTTLENECK, ADAPTION_PROMPT, IAPT]");
     }
 
     @Test
