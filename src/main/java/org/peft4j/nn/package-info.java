@@ -16,7 +16,10 @@
  *     <td>{@link org.peft4j.nn.seam.LowRank}, which add up; {@link org.peft4j.nn.seam.InputScale} and
  *     {@link org.peft4j.nn.seam.OutputScale}, which multiply</td><td>LoRA, rsLoRA; (IA)³</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
- *     <td>{@link org.peft4j.nn.seam.PrefixKeyValues}: ready ones</td><td>prefix tuning, P-tuning v2</td></tr>
+ *     <td>one for each sequence: {@link org.peft4j.nn.seam.PrefixKeyValues}, ready ones;
+ *     {@link org.peft4j.nn.seam.HiddenPrefix}, of which the block makes them, of each sequence its own;
+ *     {@link org.peft4j.nn.seam.GatedPrompt}, with a softmax of their own and a gate</td>
+ *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm</td>
  *     <td>bottleneck adapters</td></tr>

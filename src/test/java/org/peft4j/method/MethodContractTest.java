@@ -31,7 +31,6 @@ import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.iapt.PromptInsertion;
-import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.InitRational;
 import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lora.Bias;
@@ -131,17 +130,26 @@ class MethodContractTest {
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
-                new Row("IAPT", IaptConfig.defaults().withSizes(4, 8, 2).withModulesToSave(head), false),
+                new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
-                        IaptConfig.defaults()
-                                .withSizes(3, 8, 1)
-                                .withRational(RationalVersion.B, List.of(6, 5), InitRational.SWISH)
-                                .withPrompts(PromptPositions.SHIFT, PromptInsertion.REPLACE)
-                                .withModulesToSave(head),
+                        iapt(3, 8, 1)
+                                .rationalVersion(RationalVersion.B)
+                                .rationalDegrees(List.of(6, 5))
+                                .rationalInit(InitRational.SWISH)
+                                .promptInsertion(PromptInsertion.REPLACE)
+                                .modulesToSave(head)
+                                .build(),
                         false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
+    }
+
+    private static IaptConfig.Builder iapt(int tokens, int bottleneck, int share) {
+        return IaptConfig.builder()
+                .virtualTokens(tokens)
+                .bottleneckSize(bottleneck)
+                .shareGroup(share);
     }
 
     static Stream<Row> rowsAndOnesWithDropout() {

@@ -22,6 +22,9 @@ import org.peft4j.method.MethodConfig;
  * @param promptPositions where soft tokens stand; with {@code shift} a text has at most (the model's positions - virtualTokens) tokens
  * @param promptInsertion how a layer sees them; results are the same
  * @param promptInit how the projections up begin
+ * @param bilevel train the activations' coefficients on rows of their own, by an optimiser of their own, behind each step of all others
+ *     (bilevel training of first order); else everything is trained together
+ * @param bilevelShare share of the rows that train the coefficients then; only with {@code bilevel} another than a half
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/2405.18203">IAPT: Instruction-Aware Prompt Tuning for Large Language Models</a>
  * @see <a href="https://arxiv.org/abs/1907.06732">Padé Activation Units</a>
@@ -36,8 +39,11 @@ public record IaptConfig(
         PromptPositions promptPositions,
         PromptInsertion promptInsertion,
         InitPrompt promptInit,
+        boolean bilevel,
+        double bilevelShare,
         List<String> modulesToSave)
         implements MethodConfig {
+    private static final double HALF = 0.5;
     private static final int MOST_TOKENS = 1 << 10;
     private static final int MOST = 1 << 16;
     private static final int MOST_NUMERATOR = 7;
@@ -70,6 +76,13 @@ public record IaptConfig(
                     + " through a layer in front of a sequence stands somewhere");
         }
         Objects.requireNonNull(promptInit, "promptInit");
+        if (!(bilevelShare > 0 && bilevelShare < 1)) { // also refuses NaN
+            throw new IllegalArgumentException("bilevelShare must be above 0 and below 1, got " + bilevelShare);
+        }
+        if (!bilevel && bilevelShare != HALF) {
+            throw new IllegalArgumentException("bilevelShare has no meaning without bilevel, got " + bilevelShare
+                    + "; leave it out, or set bilevel to true");
+        }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
     }
 
@@ -80,78 +93,137 @@ public record IaptConfig(
         }
     }
 
-    /** Four soft tokens, generators of width 32, projections shared by four layers, activations near GELU of degrees 5 and 4. */
+    /**
+     * Four soft tokens, generators of width 32, projections shared by four layers, activations near GELU of degrees 5 and 4, all
+     * trained together.
+     */
     public static IaptConfig defaults() {
-        return new IaptConfig(
-                4,
-                32,
-                4,
-                RationalVersion.A,
-                List.of(5, 4),
-                InitRational.GELU,
-                PromptPositions.SHIFT,
-                PromptInsertion.CACHE,
-                InitPrompt.ZERO,
-                List.of());
+        return builder().build();
     }
 
-    /** These with other soft tokens: how many, made by generators of which width, which how many layers share. */
-    public IaptConfig withSizes(int tokens, int bottleneck, int share) {
-        return new IaptConfig(
-                tokens,
-                bottleneck,
-                share,
-                rationalVersion,
-                rationalDegrees,
-                rationalInit,
-                promptPositions,
-                promptInsertion,
-                promptInit,
-                modulesToSave);
+    /** A builder that has the defaults. */
+    public static Builder builder() {
+        return new Builder();
     }
 
-    /** These with other activations. */
-    public IaptConfig withRational(RationalVersion version, List<Integer> degrees, InitRational start) {
-        return new IaptConfig(
-                virtualTokens,
-                bottleneckSize,
-                shareGroup,
-                version,
-                degrees,
-                start,
-                promptPositions,
-                promptInsertion,
-                promptInit,
-                modulesToSave);
-    }
-
-    /** These with soft tokens elsewhere, or seen otherwise. */
-    public IaptConfig withPrompts(PromptPositions positions, PromptInsertion insertion) {
-        return new IaptConfig(
-                virtualTokens,
-                bottleneckSize,
-                shareGroup,
-                rationalVersion,
-                rationalDegrees,
-                rationalInit,
-                positions,
-                insertion,
-                promptInit,
-                modulesToSave);
+    /** A builder that begins with these settings. */
+    public Builder toBuilder() {
+        return new Builder()
+                .virtualTokens(virtualTokens)
+                .bottleneckSize(bottleneckSize)
+                .shareGroup(shareGroup)
+                .rationalVersion(rationalVersion)
+                .rationalDegrees(rationalDegrees)
+                .rationalInit(rationalInit)
+                .promptPositions(promptPositions)
+                .promptInsertion(promptInsertion)
+                .promptInit(promptInit)
+                .bilevel(bilevel)
+                .bilevelShare(bilevelShare)
+                .modulesToSave(modulesToSave);
     }
 
     @Override
     public IaptConfig withModulesToSave(List<String> modules) {
-        return new IaptConfig(
-                virtualTokens,
-                bottleneckSize,
-                shareGroup,
-                rationalVersion,
-                rationalDegrees,
-                rationalInit,
-                promptPositions,
-                promptInsertion,
-                promptInit,
-                modules);
+        return toBuilder().modulesToSave(modules).build();
+    }
+
+    /** Collects settings, beginning with the defaults. */
+    public static final class Builder {
+        private int virtualTokens = 4;
+        private int bottleneckSize = 32;
+        private int shareGroup = 4;
+        private RationalVersion rationalVersion = RationalVersion.A;
+        private List<Integer> rationalDegrees = List.of(5, 4);
+        private InitRational rationalInit = InitRational.GELU;
+        private PromptPositions promptPositions = PromptPositions.SHIFT;
+        private PromptInsertion promptInsertion = PromptInsertion.CACHE;
+        private InitPrompt promptInit = InitPrompt.ZERO;
+        private boolean bilevel;
+        private double bilevelShare = HALF;
+        private List<String> modulesToSave = List.of();
+
+        private Builder() {}
+
+        public Builder virtualTokens(int value) {
+            virtualTokens = value;
+            return this;
+        }
+
+        public Builder bottleneckSize(int value) {
+            bottleneckSize = value;
+            return this;
+        }
+
+        public Builder shareGroup(int value) {
+            shareGroup = value;
+            return this;
+        }
+
+        public Builder rationalVersion(RationalVersion value) {
+            rationalVersion = value;
+            return this;
+        }
+
+        public Builder rationalDegrees(List<Integer> value) {
+            rationalDegrees = value;
+            return this;
+        }
+
+        public Builder rationalInit(InitRational value) {
+            rationalInit = value;
+            return this;
+        }
+
+        public Builder promptPositions(PromptPositions value) {
+            promptPositions = value;
+            return this;
+        }
+
+        public Builder promptInsertion(PromptInsertion value) {
+            promptInsertion = value;
+            return this;
+        }
+
+        public Builder promptInit(InitPrompt value) {
+            promptInit = value;
+            return this;
+        }
+
+        public Builder bilevel(boolean value) {
+            bilevel = value;
+            return this;
+        }
+
+        public Builder bilevelShare(double value) {
+            bilevelShare = value;
+            return this;
+        }
+
+        public Builder modulesToSave(List<String> value) {
+            modulesToSave = value;
+            return this;
+        }
+
+        /**
+         * The settings so far.
+         *
+         * @throws IllegalArgumentException if one is wrong by itself, or beside another
+         */
+        public IaptConfig build() {
+            return new IaptConfig(
+                    virtualTokens,
+                    bottleneckSize,
+                    shareGroup,
+                    rationalVersion,
+                    rationalDegrees,
+                    rationalInit,
+                    promptPositions,
+                    promptInsertion,
+                    promptInit,
+                    bilevel,
+                    bilevelShare,
+                    modulesToSave);
+        }
     }
 }

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.ops.Device;
 
 /**
@@ -17,9 +18,19 @@ import org.peft4j.ops.Device;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
+    private final @Nullable SecondLevel secondLevel;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private boolean closed;
+
+    /**
+     * Parameters that are trained apart from the others: on rows of their own, by an optimiser of their own, behind each step of the
+     * others.
+     *
+     * @param group theirs
+     * @param share of the rows, above 0 and below 1
+     */
+    public record SecondLevel(String group, double share) {}
 
     /** Points of different models are the same place if they are of one kind and path. */
     private record Place(Class<?> kind, String path) {
@@ -33,6 +44,7 @@ public final class Adapter implements AutoCloseable {
 
     private Adapter(Builder builder) {
         name = builder.name;
+        secondLevel = builder.secondLevel;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         int inserted = claims(SequencePoint.class).values().stream()
@@ -54,6 +66,11 @@ public final class Adapter implements AutoCloseable {
     /** What is trained, by path, in the order of the model. */
     public Map<String, Parameter> parameters() {
         return parameters;
+    }
+
+    /** What is trained apart from the rest; null: everything is trained together. */
+    public @Nullable SecondLevel secondLevel() {
+        return secondLevel;
     }
 
     /** Number of trained elements. */
@@ -141,6 +158,7 @@ public final class Adapter implements AutoCloseable {
         private final String name;
         private final Device device;
         private int positions;
+        private @Nullable SecondLevel secondLevel;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
 
@@ -182,6 +200,12 @@ public final class Adapter implements AutoCloseable {
         /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
+            return this;
+        }
+
+        /** What is trained apart from the rest. */
+        public Builder secondLevel(SecondLevel value) {
+            secondLevel = value;
             return this;
         }
 

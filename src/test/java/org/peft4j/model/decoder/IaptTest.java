@@ -55,9 +55,27 @@ import org.peft4j.ops.Ops;
 /** What IAPT has to satisfy in language models: soft tokens that depend on the instruction and on nothing else. */
 class IaptTest {
     private static final int NEW = 12;
-    private static final IaptConfig CONFIG = IaptConfig.defaults().withSizes(4, 6, 2);
-    private static final IaptConfig UNMOVED = CONFIG.withPrompts(PromptPositions.NONE, PromptInsertion.CACHE);
-    private static final IaptConfig THROUGH = CONFIG.withPrompts(PromptPositions.SHIFT, PromptInsertion.REPLACE);
+    private static final IaptConfig CONFIG = sizes(4, 6, 2);
+    private static final IaptConfig UNMOVED = 
+            CONFIG.toBuilder().promptPositions(PromptPositions.NONE).build();
+    private static final IaptConfig THROUGH = 
+            CONFIG.toBuilder().promptInsertion(PromptInsertion.REPLACE).build();
+
+    private static IaptConfig sizes(int tokens, int bottleneck, int share) {
+        return IaptConfig.builder()
+                .virtualTokens(tokens)
+                .bottleneckSize(bottleneck)
+                .shareGroup(share)
+                .build();
+    }
+
+    private static IaptConfig rational(RationalVersion version, List<Integer> degrees, InitRational init) {
+        return CONFIG.toBuilder()
+                .rationalVersion(version)
+                .rationalDegrees(degrees)
+                .rationalInit(init)
+                .build();
+    }
 
     /** An adapter whose values are all random. */
     private static Adapter trained(HeadedModel model, IaptConfig config, long seed) {
@@ -269,7 +287,7 @@ class IaptTest {
         Fixtures.Sentences texts = Fixtures.sentences(DecoderFixtures.expected(name));
         try (HeadedModel model = open(name, HeadKind.LANGUAGE, 0);
                 Adapter one = trained(model, CONFIG, 1);
-                Adapter two = trained(model, CONFIG.withSizes(2, 5, 1), 2);
+                Adapter two = trained(model, sizes(2, 5, 1), 2);
                 Adapter three = trained(model, UNMOVED, 3);
                 Adapter lora = DecoderFixtures.adapter(name + "/lora", model)) {
             List<Prompt> prompts = new ArrayList<>();
@@ -446,7 +464,7 @@ class IaptTest {
             for (InitRational init : InitRational.values()) {
                 for (List<Integer> degrees : List.of(List.of(5, 4), List.of(6, 5), List.of(7, 6))) {
                     float[] found = activation(
-                            model, CONFIG.withRational(RationalVersion.valueOf(version), degrees, init), xs);
+                            model, rational(RationalVersion.valueOf(version), degrees, init), xs);
                     for (int i = 0; i < xs.length; i++) {
                         assertThat((double) found[i])
                                 .as("%s of %s at %s", init, degrees, xs[i])
@@ -492,13 +510,13 @@ class IaptTest {
 
     @Test
     void settingsThatCannotBeAreRefused() {
-        assertThatThrownBy(() -> CONFIG.withRational(RationalVersion.A, List.of(3, 2), InitRational.GELU))
+        assertThatThrownBy(() -> rational(RationalVersion.A, List.of(3, 2), InitRational.GELU))
                 .hasMessage("rationalDegrees must be at least [5, 4] to begin as gelu, got [3, 2]; identity goes with any");
-        CONFIG.withRational(RationalVersion.A, List.of(3, 2), InitRational.IDENTITY);
-        assertThatThrownBy(() -> CONFIG.withRational(RationalVersion.A, List.of(8, 4), InitRational.GELU))
+        rational(RationalVersion.A, List.of(3, 2), InitRational.IDENTITY);
+        assertThatThrownBy(() -> rational(RationalVersion.A, List.of(8, 4), InitRational.GELU))
                 .hasMessageContaining("from 1 to 7 and from 1 to 6, got [8, 4]");
-        assertThatThrownBy(() -> CONFIG.withPrompts(PromptPositions.NONE, PromptInsertion.REPLACE))
+        assertThatThrownBy(() -> UNMOVED.toBuilder().promptInsertion(PromptInsertion.REPLACE).build())
                 .hasMessageContaining("promptInsertion replace needs promptPositions shift, got none");
-        assertThatThrownBy(() -> CONFIG.withSizes(0, 4, 1)).hasMessage("virtualTokens must be at least 1, got 0");
+        assertThatThrownBy(() -> sizes(0, 4, 1)).hasMessage("virtualTokens must be at least 1, got 0");
     }
 }

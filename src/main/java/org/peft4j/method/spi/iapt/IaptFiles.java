@@ -30,8 +30,12 @@ final class IaptFiles {
                     "rational_init",
                     "prompt_positions",
                     "prompt_insertion",
-                    "prompt_init")
+                    "prompt_init",
+                    "bilevel",
+                    "bilevel_share")
             .build();
+
+    private static final double HALF = 0.5;
 
     private IaptFiles() {}
 
@@ -48,6 +52,8 @@ final class IaptFiles {
                     word(config, "prompt_positions", PromptPositions.values()),
                     word(config, "prompt_insertion", PromptInsertion.values()),
                     word(config, "prompt_init", InitPrompt.values()),
+                    config.flag("bilevel"),
+                    config.number("bilevel_share", HALF),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -72,6 +78,10 @@ final class IaptFiles {
 
     static Map<String, Object> write(IaptConfig config) {
         Map<String, Object> file = new LinkedHashMap<>();
+        file.put("bilevel", config.bilevel());
+        if (config.bilevel()) {
+            file.put("bilevel_share", config.bilevelShare());
+        }
         file.put("bottleneck_size", config.bottleneckSize());
         file.put("num_virtual_tokens", config.virtualTokens());
         file.put("prompt_insertion", word(config.promptInsertion()));

@@ -76,6 +76,9 @@ public final class IaptMethod implements Method<IaptConfig> {
             builder.claim(layers.get(layer), generator);
         }
         SavedModules.claim(builder, points, config.modulesToSave());
+        if (config.bilevel()) {
+            builder.secondLevel(new Adapter.SecondLevel(PromptGenerator.ACTIVATION, config.bilevelShare()));
+        }
         return builder.positions(config.promptPositions() == PromptPositions.SHIFT ? config.virtualTokens() : 0);
     }
 
