@@ -18,6 +18,7 @@ module org.peft4j {
     exports org.peft4j.report;
     exports org.peft4j.run;
     exports org.peft4j.method;
+    exports org.peft4j.method.adaption;
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;
     exports org.peft4j.method.hira;
@@ -27,6 +28,7 @@ module org.peft4j {
     exports org.peft4j.method.ia3;
     exports org.peft4j.method.loha;
     exports org.peft4j.method.lokr;
+    exports org.peft4j.method.iapt;
     exports org.peft4j.method.lora;
     exports org.peft4j.method.multitask;
     exports org.peft4j.method.prefix;

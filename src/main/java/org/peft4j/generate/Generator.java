@@ -90,7 +90,12 @@ public final class Generator {
     @SuppressWarnings("ArrayRecordComponent") // read, and never changed
     public record Scored(int[] ids, int first, @Nullable Adapter adapter) {
         private int counted() {
-            return Math.max(0, ids.length - Math.max(1, first));
+            return ids.length - instruction();
+        }
+
+        /** The tokens before those that count. */
+        private int instruction() {
+            return Math.min(ids.length, Math.max(1, first));
         }
     }
 
@@ -119,7 +124,9 @@ public final class Generator {
                 .toList();
         try (PointerScope scope = new PointerScope();
                 NoGradGuard noGrad = new NoGradGuard();
-                ForwardContext context = ForwardContext.inference(packing(ids), adapters)) {
+                ForwardContext context = ForwardContext.inference(packing(ids), adapters)
+                        .withInstructions(
+                                texts.stream().mapToInt(Scored::instruction).toArray())) {
             ReadRows rows = ReadRows.last(counts);
             Tensor h = BlockRunner.plain().forward(model, joined(ids), rows, context);
             long[] labels = texts.stream().flatMapToLong(Generator::labels).toArray();

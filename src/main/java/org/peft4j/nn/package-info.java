@@ -19,7 +19,10 @@
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
  *     <td>LoRA and its kin; (IA)³; orthogonal methods</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
- *     <td>{@link org.peft4j.nn.seam.PrefixKeyValues}: ready ones</td><td>prefix tuning, P-tuning v2</td></tr>
+ *     <td>one for each sequence: {@link org.peft4j.nn.seam.PrefixKeyValues}, ready ones;
+ *     {@link org.peft4j.nn.seam.HiddenPrefix}, of which the block makes them, of each sequence its own;
+ *     {@link org.peft4j.nn.seam.GatedPrompt}, with a softmax of their own and a gate</td>
+ *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm</td>
  *     <td>bottleneck adapters</td></tr>

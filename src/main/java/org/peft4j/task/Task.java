@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
@@ -70,6 +71,16 @@ public interface Task<E extends Example> {
     /** The rows that are read behind the last block. */
     default ReadRows reads(Head head, Batch<E> batch) {
         return head.reads(batch.inputs(), batch.packing());
+    }
+
+    /**
+     * How many of the first tokens of each sequence are its instruction, which says what is wanted and has nothing of what is
+     * learnt: all, where nothing of the text is.
+     */
+    default int[] instructions(Batch<E> batch) {
+        return IntStream.range(0, batch.packing().sequences())
+                .map(batch.packing()::length)
+                .toArray();
     }
 
     /**

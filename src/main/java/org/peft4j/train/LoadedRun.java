@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
@@ -54,6 +55,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
     public final EpochBatches batches;
+
+    /** Of the parameters that are trained apart; null: there are none. */
+    public final @Nullable EpochBatches secondBatches;
+
     public final String baseHash;
     public final List<String> notes;
     private final Base base;
@@ -76,7 +81,24 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         this.notes = notes;
         method = adapter.config();
         groups = groups(config.training(), this.adapter);
-        batches = batches(config, prepared);
+        RowHalves halves = halves(config, prepared, this.adapter);
+        batches = batches(config, prepared, halves.first());
+        secondBatches = halves.second() == null ? null : batches(config, prepared, halves.second());
+    }
+
+    private static RowHalves halves(RunConfig config, TaskType.Prepared<?> prepared, Adapter adapter) {
+        return RowHalves.of(
+                adapter.secondLevel(),
+                prepared.train().size(),
+                config.training().seed());
+    }
+
+    /** The groups of the parameters that are trained apart, or of the others. */
+    List<ParameterGroup> groups(boolean apart) {
+        Adapter.SecondLevel level = adapter.secondLevel();
+        return groups.stream()
+                .filter(group -> apart == (level != null && level.group().equals(group.name())))
+                .toList();
     }
 
     /** The model behind a run; own: it was opened for it, and is closed with it. */
@@ -190,7 +212,20 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
-            EpochBatches batches = batches(config, prepared);
+            RowHalves halves = halves(config, prepared, adapter.adapter());
+            int[] seconds = halves.second();
+            if (seconds != null) {
+                notes.add(seconds.length + " of " + prepared.train().size() + " rows train '"
+                        + Objects.requireNonNull(adapter.adapter().secondLevel()).group()
+                        + "' alone, the others the rest of the adapter");
+                if (batches(config, prepared, seconds).inOrder().isEmpty()
+                        || batches(config, prepared, halves.first()).inOrder().isEmpty()) {
+                    throw new ConfigException("of one row alone nothing can be learned in this task, and "
+                            + seconds.length + " of " + prepared.train().size()
+                            + " rows would be trained on apart; give more rows, or train all parameters together");
+                }
+            }
+            EpochBatches batches = batches(config, prepared, halves.first());
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
             if (!task.sumsOverRows()) {
@@ -251,9 +286,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         rows.checkVocabulary(info.vocabulary());
     }
 
-    private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared) {
+    private static EpochBatches batches(
+            RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {
         return new EpochBatches(
-                config.training(), prepared.train(), prepared.task().sumsOverRows());
+                config.training(), prepared.train(), numbers, prepared.task().sumsOverRows());
     }
 
     private static Optional<String> warmup(TrainingConfig training, long steps) {

@@ -26,6 +26,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.hira.HiraConfig;
@@ -38,6 +39,10 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.InitLoKr;
 import org.peft4j.method.lokr.LoKrConfig;
+import org.peft4j.method.iapt.IaptConfig;
+import org.peft4j.method.iapt.PromptInsertion;
+import org.peft4j.method.iapt.InitRational;
+import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
@@ -277,6 +282,17 @@ class MethodContractTest {
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
+                new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
+                new Row(
+                        "IAPT through the layers",
+                        iapt(3, 8, 1)
+                                .rationalVersion(RationalVersion.B)
+                                .rationalDegrees(List.of(6, 5))
+                                .rationalInit(InitRational.SWISH)
+                                .promptInsertion(PromptInsertion.REPLACE)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
     }
@@ -290,6 +306,13 @@ class MethodContractTest {
                 .rankPattern(Map.of("value", 2))
                 .modulesToSave(List.of("classifier"))
                 .build();
+    }
+
+    private static IaptConfig.Builder iapt(int tokens, int bottleneck, int share) {
+        return IaptConfig.builder()
+                .virtualTokens(tokens)
+                .bottleneckSize(bottleneck)
+                .shareGroup(share);
     }
 
     static Stream<Row> rowsAndOnesWithDropout() {
@@ -376,6 +399,7 @@ class MethodContractTest {
     @Test
     void everyMethodHasARow() {
         Set<Method<?>> found = rows().map(row -> Methods.of(row.config())).collect(Collectors.toSet());
+        found.add(Methods.of(AdaptionPromptConfig.defaults())); // not for BERT: AdaptionPromptTest
         assertThat(found).containsExactlyInAnyOrderElementsOf(Methods.all());
     }
 

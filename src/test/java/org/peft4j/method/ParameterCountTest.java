@@ -1,6 +1,7 @@
 package org.peft4j.method;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -10,6 +11,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.hira.HiraConfig;
@@ -21,6 +23,7 @@ import org.peft4j.method.dept.DeptConfig;
 import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
+import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -85,8 +88,12 @@ class ParameterCountTest {
 
     private static <C extends MethodConfig> long count(C config) {
         try (PointerScope scope = new PointerScope()) {
-            return Methods.of(config).parameterCount(config, bertBase());
+            return count(config, bertBase());
         }
+    }
+
+    private static <C extends MethodConfig> long count(C config, Points points) {
+        return Methods.of(config).parameterCount(config, points);
     }
 
     @Test
@@ -114,6 +121,36 @@ class ParameterCountTest {
         assertThat(count(RandLoraConfig.defaults())).isEqualTo(460_800);
         assertThat(count(ShiraConfig.defaults())).isEqualTo(1_179_648);
         assertThat(count(VbLoraConfig.defaults())).isEqualTo(212_992);
+    }
+
+    /** Of Llama 2 7B, 32 layers of 4,096: unshared generators of width 256 have 1 % of its numbers, of width 34 those of PARA. */
+    @Test
+    void ofGeneratorsOfSoftTokens() {
+        long d = 4096;
+        IaptConfig wide = iapt(256, 1);
+        assertThat(count(wide, llama7b())).isEqualTo(32 * (2 * 256 * d + 256 + d) + 32 * (4 * 256 + 6 + 4));
+        assertThat((double) count(wide, llama7b())).isCloseTo(67.1e6, within(0.2e6));
+        assertThat(count(iapt(32, 5), llama7b()))
+                .isEqualTo(7 * (2 * 32 * d + 32 + d) + 32 * (4 * 32 + 6 + 4)); // the last group has two layers
+        assertThat(count(iapt(34, 1), llama7b())).isBetween(8_900_000L, 9_100_000L);
+    }
+
+    private static IaptConfig iapt(int width, int share) {
+        return IaptConfig.builder().bottleneckSize(width).shareGroup(share).build();
+    }
+
+    private static Points llama7b() {
+        List<KeyValuePoint> layers = new ArrayList<>();
+        for (int layer = 0; layer < 32; layer++) {
+            layers.add(new KeyValuePoint("model.layers." + layer + ".self_attn", layer, 32, 128));
+        }
+        return new Points("llama", "LlamaModel", 4096, 32, 32, List.of(), layers, Map.of(), List.of());
+    }
+
+    /** Of LLaMA-7B in the paper: 30 of 32 layers, 10 rows each, 1.2 million. */
+    @Test
+    void ofGatedPrompts() {
+        assertThat(count(new AdaptionPromptConfig(10, 30, List.of()), llama7b())).isEqualTo(30 * (10 * 4096 + 1));
     }
 
     @Test

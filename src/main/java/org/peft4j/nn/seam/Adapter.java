@@ -9,6 +9,7 @@ import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Scopes;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.ops.Device;
 
 /**
@@ -20,10 +21,20 @@ import org.peft4j.ops.Device;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
+    private final @Nullable SecondLevel secondLevel;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private final Map<String, Constant> constants;
     private boolean closed;
+
+    /**
+     * Parameters that are trained apart from the others: on rows of their own, by an optimiser of their own, behind each step of the
+     * others.
+     *
+     * @param group theirs
+     * @param share of the rows, above 0 and below 1
+     */
+    public record SecondLevel(String group, double share) {}
 
     /** Points of different models are the same place if they are of one kind and path. */
     private record Place(Class<?> kind, String path) {
@@ -44,6 +55,7 @@ public final class Adapter implements AutoCloseable {
 
     private Adapter(Builder builder) {
         name = builder.name;
+        secondLevel = builder.secondLevel;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
@@ -67,6 +79,11 @@ public final class Adapter implements AutoCloseable {
     /** What the adapter has besides, and does not train: projections that layers share, indexes. */
     public Map<String, Constant> constants() {
         return constants;
+    }
+
+    /** What is trained apart from the rest; null: everything is trained together. */
+    public @Nullable SecondLevel secondLevel() {
+        return secondLevel;
     }
 
     /** Number of trained elements. */
@@ -110,6 +127,20 @@ public final class Adapter implements AutoCloseable {
                 .flatMap(List::stream)
                 .filter(kind::isInstance)
                 .map(kind::cast);
+    }
+
+    /** Keys that stand before each sequence's own, the same number at every block. */
+    public int prefix() {
+        return keyValueClaims().mapToInt(KeyValueClaim::count).max().orElse(0);
+    }
+
+    /** Whether those keys are the same for every sequence. */
+    public boolean sharesPrefix() {
+        return keyValueClaims().allMatch(KeyValueClaim::shared);
+    }
+
+    private Stream<KeyValueClaim> keyValueClaims() {
+        return claims(KeyValuePoint.class).values().stream().flatMap(List::stream);
     }
 
     /** What this adapter claims at a point, in the order of claiming. */
@@ -166,6 +197,7 @@ public final class Adapter implements AutoCloseable {
         private final String name;
         private final Device device;
         private int positions;
+        private @Nullable SecondLevel secondLevel;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
         private final Map<String, Constant> constants = new LinkedHashMap<>();
@@ -230,6 +262,12 @@ public final class Adapter implements AutoCloseable {
         /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
+            return this;
+        }
+
+        /** What is trained apart from the rest. */
+        public Builder secondLevel(SecondLevel value) {
+            secondLevel = value;
             return this;
         }
 

@@ -153,6 +153,23 @@ final class CausalLm implements Task<LanguageExample> {
         return ReadRows.telling(firsts);
     }
 
+    /**
+     * What stands before the first token that counts: a prompt, or what comes before the first answer of a conversation. Of a text,
+     * all of whose tokens count but the first, it is that one.
+     */
+    @Override
+    public int[] instructions(Batch<LanguageExample> batch) {
+        int[] rows = new int[batch.packing().sequences()];
+        int sequence = 0;
+        for (LanguageExample example : batch.examples()) {
+            for (int s = 0; s < example.sequences().size(); s++) {
+                rows[sequence] = Math.min(batch.packing().length(sequence), Math.max(1, example.first(s)));
+                sequence++;
+            }
+        }
+        return rows;
+    }
+
     @Override
     public double weight(LanguageExample example, int inserted) {
         return example.counted(inserted);
