@@ -26,6 +26,10 @@ module org.peft4j {
     exports org.peft4j.method.prompt;
     exports org.peft4j.method.ptuning;
     exports org.peft4j.method.tokens;
+    exports org.peft4j.method.oft;
+    exports org.peft4j.method.boft;
+    exports org.peft4j.method.hra;
+    exports org.peft4j.method.road;
     exports org.peft4j.method.vera;
 
     opens org.peft4j.cli to

@@ -124,6 +124,10 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
             Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")),
+            Map.entry("org.peft4j.method.oft", names("Cayley OftBlocks OftConfig")),
+            Map.entry("org.peft4j.method.boft", names("BoftBlocks BoftConfig")),
+            Map.entry("org.peft4j.method.hra", names("HraConfig")),
+            Map.entry("org.peft4j.method.road", names("RoadConfig RoadVariant")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")));
 
     static Stream<String> layers() {

@@ -23,6 +23,9 @@ import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Projection;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
+import org.peft4j.method.oft.OftBlocks;
+import org.peft4j.method.oft.Cayley;
+import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 
@@ -86,6 +89,9 @@ public final class RunConfigFile {
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
             .flat(Projection.class)
+            .flat(BoftBlocks.class)
+            .flat(Cayley.class)
+            .flat(OftBlocks.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(TrainingConfig.BatchLimit.class)

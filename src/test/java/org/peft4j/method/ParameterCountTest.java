@@ -16,6 +16,10 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
+import org.peft4j.method.boft.BoftConfig;
+import org.peft4j.method.hra.HraConfig;
+import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -88,6 +92,14 @@ class ParameterCountTest {
     void ofFactors() {
         // key, value; "output.dense" is attention's, too, whose input is 768, beside the MLP's of 3072
         assertThat(count(Ia3Config.defaults())).isEqualTo(12 * (3 * WIDTH + 4 * WIDTH));
+    }
+
+    @Test
+    void ofRotations() {
+        assertThat(count(OftConfig.defaults())).isEqualTo(285_696);
+        assertThat(count(BoftConfig.defaults())).isEqualTo(92_160);
+        assertThat(count(HraConfig.defaults())).isEqualTo(147_456);
+        assertThat(count(RoadConfig.defaults())).isEqualTo(18_432);
     }
 
     @Test

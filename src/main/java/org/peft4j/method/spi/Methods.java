@@ -6,6 +6,10 @@ import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
 import org.peft4j.method.spi.lora.LoraMethod;
+import org.peft4j.method.spi.oft.OftMethod;
+import org.peft4j.method.spi.boft.BoftMethod;
+import org.peft4j.method.spi.hra.HraMethod;
+import org.peft4j.method.spi.road.RoadMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
@@ -18,6 +22,10 @@ public final class Methods {
             new LoraMethod(),
             new Ia3Method(),
             new VeraMethod(),
+            new OftMethod(),
+            new BoftMethod(),
+            new HraMethod(),
+            new RoadMethod(),
             new PrefixMethod(),
             new PromptMethod(),
             new PTuningMethod(),
