@@ -26,6 +26,9 @@ import org.peft4j.method.Targets;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.boft.BoftBlocks;
+import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.fourierft.Frequencies;
+import org.peft4j.method.gralora.GraloraRanks;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 
@@ -89,6 +92,9 @@ public final class RunConfigFile {
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
             .flat(Projection.class)
+            .flat(GraloraRanks.class)
+            .flat(Frequencies.class)
+            .flat(BlockSizes.class)
             .flat(BoftBlocks.class)
             .flat(Cayley.class)
             .flat(OftBlocks.class)

@@ -29,10 +29,20 @@ import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.c3a.C3aConfig;
+import org.peft4j.method.c3a.InitC3a;
+import org.peft4j.method.fourierft.FourierFtConfig;
+import org.peft4j.method.fourierft.Frequencies;
+import org.peft4j.method.gralora.GraloraConfig;
+import org.peft4j.method.gralora.GraloraRanks;
 import org.peft4j.method.hra.HraConfig;
 import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.lntuning.LnTuningConfig;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.miss.MissConfig;
+import org.peft4j.method.miss.MissVariant;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.OftConfig;
@@ -176,6 +186,70 @@ class MethodContractTest {
                                 .withModulesToSave(head),
                         true,
                         false),
+                new Row("MiSS", MissConfig.defaults().withR(5).withModulesToSave(head), true, false),
+                new Row(
+                        "MiSS, bat",
+                        MissConfig.defaults()
+                                .withR(4)
+                                .withVariant(MissVariant.BAT, 1)
+                                .withModulesToSave(head),
+                        true,
+                        false),
+                new Row(
+                        "MiSS, mini",
+                        MissConfig.defaults()
+                                .withR(6)
+                                .withVariant(MissVariant.MINI, 4)
+                                .withModulesToSave(head),
+                        true,
+                        false),
+                new Row(
+                        "C³A",
+                        C3aConfig.defaults()
+                                .withBlocks(new BlockSizes(8, Map.of("0.attention.self.value", 16)))
+                                .withModulesToSave(head),
+                        false),
+                new Row(
+                        "C³A from zeros",
+                        C3aConfig.defaults()
+                                .withBlocks(BlockSizes.of(4))
+                                .withInitWeights(InitC3a.ZEROS)
+                                .withLayers(TargetLayers.of("intermediate.dense"))
+                                .withModulesToSave(head),
+                        true,
+                        false),
+                new Row(
+                        "FourierFT",
+                        FourierFtConfig.defaults()
+                                .withFrequencies(new Frequencies(20, Map.of("value", 9), 5))
+                                .withModulesToSave(head),
+                        false),
+                new Row(
+                        "FourierFT from zeros",
+                        FourierFtConfig.defaults()
+                                .withFrequencies(Frequencies.of(30))
+                                .withInitWeights(true)
+                                .withModulesToSave(head),
+                        true,
+                        false),
+                new Row(
+                        "GraLoRA",
+                        GraloraConfig.defaults()
+                                .withRanks(new GraloraRanks(4, 0, 2))
+                                .withModulesToSave(head),
+                        true),
+                new Row(
+                        "GraLoRA, hybrid",
+                        new GraloraConfig(
+                                new GraloraRanks(8, 3, 4), 7, 0, TargetLayers.of("key", "intermediate.dense"), head),
+                        true),
+                new Row(
+                        "LN tuning",
+                        LnTuningConfig.defaults()
+                                .withTargets(Targets.names("LayerNorm"))
+                                .withModulesToSave(head),
+                        true,
+                        false),
                 new Row("prompt tuning", new PromptConfig(3, head), false),
                 new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
                 new Row(
@@ -197,6 +271,16 @@ class MethodContractTest {
                         new Row(
                                 "lora with dropout",
                                 LoraConfig.builder().dropout(0.3).build(),
+                                true),
+                        new Row(
+                                "MiSS with dropout",
+                                new MissConfig(
+                                        4, 1, MissVariant.PLAIN, 0.3, TargetLayers.modelDefault(), List.of()),
+                                true),
+                        new Row(
+                                "GraLoRA with dropout",
+                                new GraloraConfig(
+                                        new GraloraRanks(4, 2, 2), 8, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
                         new Row(
                                 "bottleneck with dropout",

@@ -12,12 +12,16 @@ import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.c3a.C3aConfig;
+import org.peft4j.method.fourierft.FourierFtConfig;
+import org.peft4j.method.gralora.GraloraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.hra.HraConfig;
+import org.peft4j.method.miss.MissConfig;
 import org.peft4j.method.oft.OftConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.spi.Methods;
@@ -100,6 +104,14 @@ class ParameterCountTest {
         assertThat(count(BoftConfig.defaults())).isEqualTo(92_160);
         assertThat(count(HraConfig.defaults())).isEqualTo(147_456);
         assertThat(count(RoadConfig.defaults())).isEqualTo(18_432);
+    }
+
+    @Test
+    void ofBlocksAndFrequencies() {
+        assertThat(count(MissConfig.defaults())).isEqualTo(1_179_648);
+        assertThat(count(FourierFtConfig.defaults())).isEqualTo(24_000);
+        assertThat(count(C3aConfig.defaults())).isEqualTo(55_296);
+        assertThat(count(GraloraConfig.defaults())).isEqualTo(1_179_648);
     }
 
     @Test

@@ -10,6 +10,11 @@ import org.peft4j.method.spi.oft.OftMethod;
 import org.peft4j.method.spi.boft.BoftMethod;
 import org.peft4j.method.spi.hra.HraMethod;
 import org.peft4j.method.spi.road.RoadMethod;
+import org.peft4j.method.spi.miss.MissMethod;
+import org.peft4j.method.spi.c3a.C3aMethod;
+import org.peft4j.method.spi.fourierft.FourierFtMethod;
+import org.peft4j.method.spi.gralora.GraloraMethod;
+import org.peft4j.method.spi.lntuning.LnTuningMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
@@ -26,6 +31,11 @@ public final class Methods {
             new BoftMethod(),
             new HraMethod(),
             new RoadMethod(),
+            new MissMethod(),
+            new C3aMethod(),
+            new FourierFtMethod(),
+            new GraloraMethod(),
+            new LnTuningMethod(),
             new PrefixMethod(),
             new PromptMethod(),
             new PTuningMethod(),
