@@ -38,6 +38,15 @@ module org.peft4j {
     exports org.peft4j.method.shira;
     exports org.peft4j.method.tokens;
     exports org.peft4j.method.vblora;
+    exports org.peft4j.method.oft;
+    exports org.peft4j.method.boft;
+    exports org.peft4j.method.hra;
+    exports org.peft4j.method.road;
+    exports org.peft4j.method.miss;
+    exports org.peft4j.method.c3a;
+    exports org.peft4j.method.fourierft;
+    exports org.peft4j.method.gralora;
+    exports org.peft4j.method.lntuning;
     exports org.peft4j.method.vera;
 
     opens org.peft4j.cli to

@@ -136,6 +136,15 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.randlora", names("Bases RandLoraConfig Sparsity")),
             Map.entry("org.peft4j.method.shira", names("ShiraConfig")),
             Map.entry("org.peft4j.method.vblora", names("VbLoraConfig VectorBank")),
+            Map.entry("org.peft4j.method.oft", names("Cayley OftBlocks OftConfig")),
+            Map.entry("org.peft4j.method.boft", names("BoftBlocks BoftConfig")),
+            Map.entry("org.peft4j.method.hra", names("HraConfig")),
+            Map.entry("org.peft4j.method.road", names("RoadConfig RoadVariant")),
+            Map.entry("org.peft4j.method.miss", names("MissConfig MissVariant")),
+            Map.entry("org.peft4j.method.c3a", names("BlockSizes C3aConfig InitC3a")),
+            Map.entry("org.peft4j.method.fourierft", names("FourierFtConfig Frequencies")),
+            Map.entry("org.peft4j.method.gralora", names("GraloraConfig GraloraRanks")),
+            Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")));
 
     static Stream<String> layers() {

@@ -30,6 +30,12 @@ import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
+import org.peft4j.method.oft.OftBlocks;
+import org.peft4j.method.oft.Cayley;
+import org.peft4j.method.boft.BoftBlocks;
+import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.fourierft.Frequencies;
+import org.peft4j.method.gralora.GraloraRanks;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VectorBank;
@@ -97,6 +103,12 @@ public final class RunConfigFile {
             .flat(Ranks.class)
             .flat(Bases.class)
             .flat(VectorBank.class)
+            .flat(GraloraRanks.class)
+            .flat(Frequencies.class)
+            .flat(BlockSizes.class)
+            .flat(BoftBlocks.class)
+            .flat(Cayley.class)
+            .flat(OftBlocks.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(PromptStart.class)

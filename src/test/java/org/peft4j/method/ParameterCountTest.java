@@ -15,6 +15,9 @@ import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.hira.HiraConfig;
+import org.peft4j.method.c3a.C3aConfig;
+import org.peft4j.method.fourierft.FourierFtConfig;
+import org.peft4j.method.gralora.GraloraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.LoKrConfig;
@@ -29,6 +32,11 @@ import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.shira.ShiraConfig;
+import org.peft4j.method.boft.BoftConfig;
+import org.peft4j.method.hra.HraConfig;
+import org.peft4j.method.miss.MissConfig;
+import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.nn.seam.EmbeddingPoint;
@@ -151,6 +159,22 @@ class ParameterCountTest {
     @Test
     void ofGatedPrompts() {
         assertThat(count(new AdaptionPromptConfig(10, 30, List.of()), llama7b())).isEqualTo(30 * (10 * 4096 + 1));
+    }
+
+    @Test
+    void ofRotations() {
+        assertThat(count(OftConfig.defaults())).isEqualTo(285_696);
+        assertThat(count(BoftConfig.defaults())).isEqualTo(92_160);
+        assertThat(count(HraConfig.defaults())).isEqualTo(147_456);
+        assertThat(count(RoadConfig.defaults())).isEqualTo(18_432);
+    }
+
+    @Test
+    void ofBlocksAndFrequencies() {
+        assertThat(count(MissConfig.defaults())).isEqualTo(1_179_648);
+        assertThat(count(FourierFtConfig.defaults())).isEqualTo(24_000);
+        assertThat(count(C3aConfig.defaults())).isEqualTo(55_296);
+        assertThat(count(GraloraConfig.defaults())).isEqualTo(1_179_648);
     }
 
     @Test

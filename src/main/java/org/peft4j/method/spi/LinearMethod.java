@@ -1,10 +1,12 @@
 package org.peft4j.method.spi;
 
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -112,8 +114,9 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         PeftTensors.noteTransposed(file, points, notes);
         Map<String, TensorData> byPath = new LinkedHashMap<>(PeftTensorNames.byPath(file, PeftKeys.MODEL, points));
         removeCopies(file, byPath);
-        List<LinearPoint> layers = layersOf(file, byPath, points);
-        modules(config, points)
+        TargetModules modules = modules(config, points);
+        List<LinearPoint> layers = layersOf(file, byPath, points, modules);
+        modules
                 .noteUnused(
                         points.linears().stream().map(LinearPoint::path).toList(),
                         layers.stream().map(LinearPoint::path).toList(),
@@ -129,9 +132,14 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
      */
     protected void removeCopies(AdapterFile file, Map<String, TensorData> byPath) throws MalformedFileException {}
 
-    /** Where the file has tensors of the method; they count, whatever the config says of targets. */
-    private List<LinearPoint> layersOf(AdapterFile file, Map<String, TensorData> byPath, Points points)
+    /**
+     * Where the file has tensors of the method, whatever its config says of targets, and where the config's targets are in the
+     * backbone, whose tensors are missed then; a head may be another one than the adapter was made with.
+     */
+    private List<LinearPoint> layersOf(
+            AdapterFile file, Map<String, TensorData> byPath, Points points, TargetModules modules)
             throws MalformedFileException {
+        Set<String> there = new HashSet<>();
         for (Map.Entry<String, TensorData> entry : byPath.entrySet()) {
             String layer = layerOf(entry.getKey());
             if (layer != null && points.linear(layer) == null) {
@@ -140,11 +148,16 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
                         "tensor " + entry.getValue().name() + " adapts a linear layer that " + points.architecture()
                                 + " does not have");
             }
+            if (layer != null) {
+                there.add(layer);
+            }
         }
-        List<LinearPoint> layers = points.linears().stream()
-                .filter(point ->
-                        byPath.keySet().stream().anyMatch(path -> point.path().equals(layerOf(path))))
-                .toList();
+        List<LinearPoint> layers = there.isEmpty()
+                ? List.of()
+                : points.linears().stream()
+                        .filter(point -> there.contains(point.path())
+                                || point.path().startsWith(points.backbone()) && modules.adapts(point))
+                        .toList();
         if (layers.isEmpty()) {
             throw PeftTensors.malformed(
                     file,

@@ -12,6 +12,15 @@ import org.peft4j.method.spi.ia3.Ia3Method;
 import org.peft4j.method.spi.iapt.IaptMethod;
 import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.method.spi.multitask.MultitaskMethod;
+import org.peft4j.method.spi.oft.OftMethod;
+import org.peft4j.method.spi.boft.BoftMethod;
+import org.peft4j.method.spi.hra.HraMethod;
+import org.peft4j.method.spi.road.RoadMethod;
+import org.peft4j.method.spi.miss.MissMethod;
+import org.peft4j.method.spi.c3a.C3aMethod;
+import org.peft4j.method.spi.fourierft.FourierFtMethod;
+import org.peft4j.method.spi.gralora.GraloraMethod;
+import org.peft4j.method.spi.lntuning.LnTuningMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
@@ -36,6 +45,15 @@ public final class Methods {
             new RandLoraMethod(),
             new ShiraMethod(),
             new VbLoraMethod(),
+            new OftMethod(),
+            new BoftMethod(),
+            new HraMethod(),
+            new RoadMethod(),
+            new MissMethod(),
+            new C3aMethod(),
+            new FourierFtMethod(),
+            new GraloraMethod(),
+            new LnTuningMethod(),
             new PrefixMethod(),
             new PromptMethod(),
             new MultitaskMethod(),

@@ -1,0 +1,5 @@
+/** Settings of HRA. */
+@NullMarked
+package org.peft4j.method.hra;
+
+import org.jspecify.annotations.NullMarked;

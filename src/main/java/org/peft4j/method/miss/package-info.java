@@ -1,0 +1,5 @@
+/** Settings of MiSS. */
+@NullMarked
+package org.peft4j.method.miss;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,5 @@
+/** Settings of OFT. */
+@NullMarked
+package org.peft4j.method.oft;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,182 @@
+package org.peft4j.method.spi.boft;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.peft4j.error.MalformedFileException;
+import org.peft4j.io.AdapterFile;
+import org.peft4j.io.ConfigKeys;
+import org.peft4j.method.boft.BoftBlocks;
+import org.peft4j.method.boft.BoftConfig;
+import org.peft4j.method.spi.AdaptedLayers;
+import org.peft4j.method.spi.LinearKeys;
+import org.peft4j.method.spi.LinearMethod;
+import org.peft4j.method.spi.PeftConfigReader;
+import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.Rotations;
+import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.InputUpdate;
+import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Magnitude;
+import org.peft4j.nn.seam.Parameter;
+import org.peft4j.ops.Device;
+
+/** BOFT (Liu et al. 2023; Hugging Face PEFT): {@code y = s ∘ (W (x R)) + b}, R is a product of rotations of blocks. */
+public final class BoftMethod extends LinearMethod<BoftConfig> {
+    private static final String R = "boft_R";
+    private static final String S = "boft_s";
+
+    private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
+            .all(LinearKeys.COMMON)
+            .obeyed(LinearKeys.EXCLUDED)
+            .obeyed(LinearKeys.NUMBERS)
+            .obeyed("boft_block_size", "boft_block_num", "boft_n_butterfly_factor")
+            .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
+            .only("bias", List.of("none"), "biases would be trained, too")
+            .unset("blocks would be left unturned at random while training", "boft_dropout")
+            .harmless("how R and s began, which the file's tensors replace", "init_weights")
+            .build();
+
+    @Override
+    public String name() {
+        return "boft";
+    }
+
+    @Override
+    public String peftType() {
+        return "BOFT";
+    }
+
+    @Override
+    public BoftConfig defaults() {
+        return BoftConfig.defaults();
+    }
+
+    @Override
+    protected List<String> suffixes() {
+        return List.of(R, S);
+    }
+
+    @Override
+    protected void adapt(BoftConfig config, AdaptedLayers layers) {
+        Map<String, Swap> swaps = new HashMap<>();
+        for (AdaptedLayers.Layer layer : layers.all()) {
+            long factors = factors(config, layers, layer);
+            long n = layer.in();
+            long b = config.blocks().size(n, factors);
+            Parameter r = layer.trained(R, (seed, path) -> Tensors.zeros(factors, n / b, b, b));
+            Parameter s = layer.trained(
+                    S, (seed, path) -> torch.ones(new long[] {layer.out(), 1}, Device.CPU.options(ScalarType.Float)));
+            List<Swap> own = new ArrayList<>(); // of the first rotation features keep their places
+            for (int factor = 1; factor < factors; factor++) {
+                int number = factor;
+                own.add(swaps.computeIfAbsent(
+                        n + "." + b + "." + factor,
+                        sizes -> new Swap(
+                                layers.constant(
+                                        "boft_places." + sizes, false, () -> Butterfly.places(n, b, number), n),
+                                layers.constant("boft_back." + sizes, false, () -> Butterfly.back(n, b, number), n))));
+            }
+            layer.claim(new Rotation(r, own));
+            layer.claim(new Scale(s));
+        }
+    }
+
+    /** PEFT takes one rotation where it cannot compile its kernel, whatever its config says; the tensor's shape is true. */
+    private static long factors(BoftConfig config, AdaptedLayers layers, AdaptedLayers.Layer layer) {
+        long[] shape = layers.shapeInFile(layer.path(R));
+        return shape == null || shape.length == 0 || shape[0] < 1 || shape[0] > 30
+                ? config.blocks().boftNButterflyFactor()
+                : shape[0];
+    }
+
+    /** Where features stand while a rotation turns them, and the way back. */
+    private record Swap(Tensor places, Tensor back) {}
+
+    private record Rotation(Parameter r, List<Swap> swaps) implements InputUpdate {
+        @Override
+        public Tensor of(Tensor x) {
+            Tensor values = r.value();
+            long blocks = values.size(1);
+            long b = values.size(2);
+            Tensor flat = values.view(-1, b, b);
+            Tensor all = Rotations.cayley(flat.sub(flat.transpose(1, 2)).mul(new Scalar(0.5)));
+            Tensor y = x;
+            for (int factor = swaps.size(); factor > 0; factor--) { // the last one reads x
+                Swap swap = swaps.get(factor - 1);
+                Tensor there = y.index_select(1, swap.back());
+                y = Rotations.times(there, all.narrow(0, factor * blocks, blocks)).index_select(1, swap.places());
+            }
+            return Rotations.times(y, all.narrow(0, 0, blocks));
+        }
+    }
+
+    private record Scale(Parameter s) implements Magnitude {
+        @Override
+        public Tensor factors() {
+            return s.value().view(-1);
+        }
+    }
+
+    @Override
+    protected long elements(BoftConfig config, List<LinearPoint> layers) {
+        long factors = config.blocks().boftNButterflyFactor();
+        return layers.stream()
+                .mapToLong(layer ->
+                        factors * layer.in() * config.blocks().size(layer.in(), factors) + layer.out())
+                .sum();
+    }
+
+    @Override
+    public ConfigKeys keys() {
+        return KEYS;
+    }
+
+    @Override
+    public BoftConfig readConfig(AdapterFile file) throws MalformedFileException {
+        PeftConfigReader config = new PeftConfigReader(file);
+        try {
+            return new BoftConfig(
+                    new BoftBlocks(
+                            config.count("boft_block_size", 4),
+                            config.count("boft_block_num", 0),
+                            config.count("boft_n_butterfly_factor", 1)),
+                    LinearKeys.layers(config),
+                    config.texts("modules_to_save"));
+        } catch (IllegalArgumentException e) {
+            throw config.wrong(e);
+        }
+    }
+
+    @Override
+    protected Map<String, Object> fileConfig(BoftConfig config) {
+        Map<String, Object> file = new LinkedHashMap<>();
+        file.put("bias", "none");
+        file.put("boft_block_num", config.blocks().boftBlockNum());
+        file.put("boft_block_size", config.blocks().boftBlockSize());
+        file.put("boft_dropout", 0.0);
+        file.put("boft_n_butterfly_factor", config.blocks().boftNButterflyFactor());
+        file.put("fan_in_fan_out", false);
+        file.put("init_weights", true);
+        return file;
+    }
+
+    @Override
+    public String summary() {
+        return "rotations R of blocks, as a butterfly, and factors s: y = s ∘ (W (x R)) + b";
+    }
+
+    @Override
+    public String settings(BoftConfig config) {
+        BoftBlocks blocks = config.blocks();
+        return (blocks.boftBlockNum() > 0 ? blocks.boftBlockNum() + " blocks" : "blocks of " + blocks.boftBlockSize())
+                + ", " + blocks.boftNButterflyFactor() + " factor"
+                + (blocks.boftNButterflyFactor() > 1 ? "s" : "") + ", the model's usual targets";
+    }
+}
