@@ -32,6 +32,7 @@ import org.peft4j.method.lokr.InitLoKr;
 import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.randlora.RandLoraConfig;
+import org.peft4j.method.randlora.Sparsity;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
@@ -43,6 +44,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.run.RunConfigFile;
 
 /** What is special to one of the methods that add a matrix to a linear layer's weight. */
 class AddedUpdatesTest extends WithTinyBert {
@@ -159,6 +161,32 @@ class AddedUpdatesTest extends WithTinyBert {
                 assertThat(logits(model, adapter)).isEqualTo(logitsOfFixture("lokr"));
             }
         }
+    }
+
+    static Stream<MethodConfig> settings() {
+        Ranks ranks = new Ranks(3, 5, Map.of("query", 2), Map.of("value", 1.5));
+        TargetLayers layers =
+                new TargetLayers(Targets.names("query"), Targets.names("0.query"), List.of(1), List.of("layer"));
+        List<String> saved = List.of("pooler");
+        return Stream.of(
+                new LoHaConfig(ranks, layers, saved),
+                new LoKrConfig(ranks, true, 4, InitLoKr.LYCORIS, layers, saved),
+                new HiraConfig(3, 0.1, InitHira.GAUSSIAN, layers, saved),
+                new RandLoraConfig(
+                        3, 2.5, new Bases(Sparsity.VERY_SPARSE, new Projection(5, false)), 0.1, layers, saved),
+                new ShiraConfig(3, 1L << 40, layers, saved),
+                new ShiraConfig(3, null, layers, saved),
+                new VbLoraConfig(3, new VectorBank(7, 8, 3, 0.5, 0.25), 0.1, layers, saved));
+    }
+
+    @ParameterizedTest
+    @MethodSource("settings")
+    void everySettingHasAKeyInRunFiles(MethodConfig config) {
+        Map<String, Object> method = new LinkedHashMap<>(Map.of("type", Methods.of(config).name()));
+        method.putAll(RunConfigFile.methodMap(config));
+        assertThat(method.values()).noneMatch(value -> value instanceof Map<?, ?> map && map.containsKey("r"));
+        Map<String, ?> run = Map.of("model", "m", "data", Map.of("train", "t.csv"), "method", method, "output", "o");
+        assertThat(RunConfigFile.of(run, "test", List.of()).method()).isEqualTo(config);
     }
 
     // Dropout on the way into a matrix
