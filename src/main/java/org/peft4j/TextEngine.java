@@ -129,6 +129,10 @@ final class TextEngine implements AutoCloseable {
                     + " tokens (" + info.maxPositions() + " positions, " + taken + " taken by the adapter), has "
                     + tokens.length + "; shorten it");
         }
+        if (adapter != null && tokens.length > adapter.longestText()) {
+            throw new ConfigException(name + ": a prompt must have at most " + adapter.longestText()
+                    + " tokens, so many the adapter has rows for, has " + tokens.length + "; shorten it");
+        }
         OptionalInt asked = task.askedLength();
         if (asked.isPresent() && tokens.length > asked.getAsInt()) {
             throw new ConfigException(name + ": a prompt must have at most " + asked.getAsInt()

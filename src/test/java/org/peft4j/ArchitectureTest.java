@@ -100,7 +100,7 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j",
                     names(
-                            "BaseModel Chat LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
+                            "BaseModel Chat Combine Convert LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
                     names(
@@ -115,12 +115,18 @@ class ArchitectureTest {
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
-            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection Ranks TargetLayers Targets UsualTargets")),
-            Map.entry("org.peft4j.method.lora", names("Bias InitLora LoraConfig LoraLayers LoraTargets")),
+            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
+            Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
+            Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
+            Map.entry("org.peft4j.method.dept", names("DeptConfig")),
+            Map.entry("org.peft4j.method.ept", names("EptConfig")),
+            Map.entry("org.peft4j.method.iapt", names("IaptConfig InitPrompt InitRational PromptInsertion PromptPositions RationalVersion")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
+            Map.entry("org.peft4j.method.multitask", names("MultitaskPromptConfig PromptSource SourceTasks")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),
             Map.entry("org.peft4j.method.ptuning", names("Encoder PTuningConfig")),
             Map.entry("org.peft4j.method.tokens", names("TrainableTokensConfig")),

@@ -56,6 +56,7 @@ import picocli.CommandLine.Spec;
             ShowCommand.class,
             MergeCommand.class,
             ConvertCommand.class,
+            CombineCommand.class,
             MethodsCommand.class,
             BenchCommand.class
         })

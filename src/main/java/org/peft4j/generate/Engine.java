@@ -199,12 +199,12 @@ public final class Engine implements AutoCloseable {
         Prompt prompt = request.prompt();
         Adapter adapter = prompt.adapter();
         int inserted = adapter == null ? 0 : adapter.inserted();
-        int prefix = adapter == null ? 0 : adapter.positions() - inserted;
+        int prefix = adapter == null ? 0 : adapter.prefix();
         long begun = inserted + (long) prompt.ids().length;
         // The last new token is never read.
         return new Cache.Need(
                 prefix,
-                prefix == 0 ? null : adapter,
+                adapter == null || prefix == 0 || !adapter.sharesPrefix() ? null : adapter,
                 begun,
                 begun + request.room() - 1,
                 request.settings().answers().width());
@@ -391,7 +391,8 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            try (ForwardContext context = ForwardContext.continued(packing, adapters, cache, last)) {
+            ForwardContext call = ForwardContext.continued(packing, adapters, cache, last);
+            try (ForwardContext context = continuing ? call : call.withInstructions(prompts(rows))) {
                 last = context;
                 cache.begin(context.packing()); // inserted rows, too
                 Tokens tokens =
@@ -401,6 +402,11 @@ public final class Engine implements AutoCloseable {
                 cache.end();
             }
         }
+    }
+
+    /** Of sequences that are read as a whole the tokens that are not new. */
+    private static int[] prompts(List<Row> rows) {
+        return rows.stream().mapToInt(row -> row.sequence().prompt().ids().length).toArray();
     }
 
     /** @param logits float32 [sequences, vocabulary] */

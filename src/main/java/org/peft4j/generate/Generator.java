@@ -90,7 +90,12 @@ public final class Generator {
     @SuppressWarnings("ArrayRecordComponent") // read, and never changed
     public record Scored(int[] ids, int first, @Nullable Adapter adapter) {
         private int counted() {
-            return Math.max(0, ids.length - Math.max(1, first));
+            return ids.length - instruction();
+        }
+
+        /** The tokens before those that count. */
+        private int instruction() {
+            return Math.min(ids.length, Math.max(1, first));
         }
     }
 
@@ -119,7 +124,9 @@ public final class Generator {
                 .toList();
         try (PointerScope scope = new PointerScope();
                 NoGradGuard noGrad = new NoGradGuard();
-                ForwardContext context = ForwardContext.inference(packing(ids), adapters)) {
+                ForwardContext context = ForwardContext.inference(packing(ids), adapters)
+                        .withInstructions(
+                                texts.stream().mapToInt(Scored::instruction).toArray())) {
             ReadRows rows = ReadRows.last(counts);
             Tensor h = BlockRunner.plain().forward(model, joined(ids), rows, context);
             long[] labels = texts.stream().flatMapToLong(Generator::labels).toArray();
@@ -152,6 +159,10 @@ public final class Generator {
         if (ids.length == 0) {
             throw new ConfigException(what + " must have at least one token, has none; a tokenizer that puts"
                     + " a start token before texts gives one for the empty text");
+        }
+        if (adapter != null && ids.length > adapter.longestText()) {
+            throw new ConfigException(what + " has " + ids.length + " tokens, but the adapter '" + adapter.name()
+                    + "' has rows for texts of at most " + adapter.longestText() + "; shorten it");
         }
         int taken = adapter == null ? 0 : adapter.positions();
         if (info.limited() && ids.length > info.maxPositions() - taken) {

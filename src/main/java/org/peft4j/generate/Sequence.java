@@ -29,6 +29,10 @@ final class Sequence {
         return new Sequence(prompt, ids.clone(), logProbs.clone(), length, other);
     }
 
+    Prompt prompt() {
+        return prompt;
+    }
+
     @Nullable
     Adapter adapter() {
         return prompt.adapter();

@@ -1,5 +1,7 @@
 package org.peft4j.nn;
 
+import java.util.List;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -7,7 +9,9 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.HiddenPrefix;
 import org.peft4j.nn.seam.KeyValueCache;
+import org.peft4j.nn.seam.KeyValueClaim;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.PrefixKeyValues;
@@ -34,24 +38,66 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
     public record Scores(double scale, long window, double softcap, double dropout) {}
 
     /**
+     * Keys and values of prompts, not turned yet; null: there are none.
+     *
+     * @param hidden of {@link PromptRows#hidden}
+     * @param gated of {@link PromptRows#gated}
+     */
+    public record Prompts(PromptRows.@Nullable KeyValues hidden, PromptRows.@Nullable KeyValues gated) {}
+
+    /**
+     * What attention gives.
+     *
+     * @param o [R, heads, D]
+     * @param behindOutput [R, heads · D], to be added behind the output projection; null: nothing
+     */
+    public record Attended(Tensor o, @Nullable Tensor behindOutput) {}
+
+    /**
      * @param q [R, heads, D] of the read rows, not turned yet
      * @param k [T, key heads, D] of all rows, not turned yet; v alike
      * @param rows the read ones, which end with their sequences
-     * @return [R, heads, D]
      */
-    public Tensor forward(Tensor q, Tensor k, Tensor v, ReadRows rows, ForwardContext context) {
-        return Scopes.scoped(() -> {
-            Packing read = rows.packing(context);
+    public Attended forward(Tensor q, Tensor k, Tensor v, Prompts prompts, ReadRows rows, ForwardContext context) {
+        Packing read = rows.packing(context);
+        Ops.Rotated turned = turned(q, k, rows, context);
+        Tensor o = Scopes.scoped(() -> {
             KeyValueCache cache = context.cache();
-            Ops.Rotated turned = turned(q, k, rows, context);
+            Prefixes prefixes = new Prefixes(point, turned(prompts.hidden(), context));
             if (cache == null) {
-                return prompts(turned.q(), turned.k(), v, read, context, null);
+                return sequences(turned.q(), turned.k(), v, prefixes, read, context, null);
             }
             cache.write(point.layer(), turned.k(), v);
             return cache.filled()
                     ? decode(turned.q(), cache.read(point.layer()), context)
-                    : prompts(turned.q(), turned.k(), v, read, context, cache);
+                    : sequences(turned.q(), turned.k(), v, prefixes, read, context, cache);
         });
+        if (prompts.gated() == null) {
+            return new Attended(o, null);
+        }
+        GatedPrompts.Added added = new GatedPrompts(point, prompts.gated()).add(o, turned.q(), read, context);
+        return new Attended(added.o(), added.behind());
+    }
+
+    private PromptRows.@Nullable KeyValues turned(PromptRows.@Nullable KeyValues prompts, ForwardContext context) {
+        Claims<KeyValueClaim> claims = context.at(point);
+        if (prompts == null || rotary == null) {
+            return prompts;
+        }
+        Packing packing = prompts.packing();
+        long[] places = new long[Math.toIntExact(packing.rows())];
+        for (int s = 0; s < packing.sequences(); s++) {
+            for (int i = 0; i < packing.length(s); i++) {
+                places[(int) packing.begin(s) + i] = i;
+            }
+        }
+        Tensor positions = Tensors.ofLongs(Device.of(prompts.keys()), places, places.length);
+        Tensor turned = rotary.turn(prompts.keys(), positions, packing, context);
+        Tensor keys = context.bySegment(turned, packing, claims::of, (segment, part, firstRow) -> {
+            boolean turns = claims.one(segment, claim -> ((HiddenPrefix) claim).turned(), false);
+            return turns ? part : prompts.keys().narrow(0, firstRow, part.size(0));
+        });
+        return new PromptRows.KeyValues(keys, prompts.values(), packing);
     }
 
     private Ops.Rotated turned(Tensor q, Tensor k, ReadRows rows, ForwardContext context) {
@@ -60,7 +106,8 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         }
         Packing all = context.packing();
         Packing read = rows.packing(context);
-        Tensor positions = context.once(Rotary.class, () -> positions(context, Device.of(q)));
+        Tensor positions = context.once(
+                List.of(Rotary.class, all), () -> positions(context, Device.of(q)));
         return read == all
                 ? rotary.turn(q, k, positions, all, context)
                 : new Ops.Rotated(
@@ -74,22 +121,33 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
     }
 
     /** Whole sequences; what their adapters put before them goes into the cache, if there is one. */
-    private Tensor prompts(
-            Tensor q, Tensor k, Tensor v, Packing read, ForwardContext context, @Nullable KeyValueCache cache) {
+    private Tensor sequences(
+            Tensor q,
+            Tensor k,
+            Tensor v,
+            Prefixes prefixes,
+            Packing read,
+            ForwardContext context,
+            @Nullable KeyValueCache cache) {
         Packing all = context.packing();
-        Claims<PrefixKeyValues> prefixes = context.at(point);
-        return context.bySegment(q, read, prefixes::of, (segment, part, firstRow) -> {
+        return context.bySegment(q, read, context.at(point)::of, (segment, part, firstRow) -> {
             boolean whole = segment.first() == 0 && segment.last() == all.sequences();
             Packing keys = whole ? all : all.slice(segment.first(), segment.last());
             Packing queries = whole ? read : read.slice(segment.first(), segment.last());
             long begin = all.begin(segment.first());
             ScalarType type = q.scalar_type();
-            PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
+            PrefixKeyValues.KeyValues prefix = prefixes.of(segment, context);
             Tensor prefixKeys = prefix == null ? null : prefix.keys().to(type);
             Tensor prefixValues = prefix == null ? null : prefix.values().to(type);
             if (cache != null && prefixKeys != null && prefixValues != null) {
+                boolean each = prefixKeys.dim() == 4;
                 for (int s = segment.first(); s < segment.last(); s++) {
-                    cache.writePrefix(point.layer(), s, prefixKeys, prefixValues);
+                    long own = s - segment.first();
+                    cache.writePrefix(
+                            point.layer(),
+                            s,
+                            each ? prefixKeys.select(0, own) : prefixKeys,
+                            each ? prefixValues.select(0, own) : prefixValues);
                 }
             }
             return Ops.attention(
@@ -116,29 +174,55 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
     }
 
     private Tensor decode(Tensor q, KeyValueCache.Rows rows, ForwardContext context) {
-        if (scores.window() == 0 || context.at(point).isEmpty()) {
+        Claims<KeyValueClaim> claims = context.at(point);
+        boolean none = context.segments().stream().allMatch(segment -> count(claims, segment) == 0);
+        if (scores.window() == 0 || none) {
             return decode(q, rows.packing(), rows.blockTable(), rows, null, scores.window());
         }
         // The cache has a prefix among a sequence's rows, where a window would hide it.
-        Claims<PrefixKeyValues> prefixes = context.at(point);
         TensorVector parts = new TensorVector();
         long each = q.size(0) / rows.packing().sequences();
         for (ForwardContext.Segment segment : context.segments()) {
-            PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
-            long before = prefix == null ? 0 : prefix.keys().size(0);
+            int before = count(claims, segment);
             for (int s = segment.first(); s < segment.last(); s++) {
                 Packing own = Packing.of(rows.packing().length(s));
-                boolean hides = own.rows() - before > scores.window();
+                boolean hides = before > 0 && own.rows() - before > scores.window();
+                boolean sees = before > 0 && !hides;
                 parts.push_back(decode(
                         q.narrow(0, s * each, each),
                         own,
                         rows.blockTable().narrow(0, s, 1),
                         rows,
-                        hides ? prefix : null,
-                        hides ? scores.window() : 0));
+                        hides ? first(rows, s, before) : null,
+                        sees ? 0 : scores.window()));
             }
         }
         return torch.cat(parts, 0);
+    }
+
+    private static int count(Claims<KeyValueClaim> claims, ForwardContext.Segment segment) {
+        return claims.one(segment, KeyValueClaim::count, 0);
+    }
+
+    /** The first n rows of a sequence in the cache. */
+    private static PrefixKeyValues.KeyValues first(KeyValueCache.Rows rows, int sequence, int n) {
+        long block = rows.keys().size(1);
+        long[] blockOf = new long[n];
+        long[] within = new long[n];
+        for (int i = 0; i < n; i++) {
+            blockOf[i] = i / block;
+            within[i] = i % block;
+        }
+        Device device = Device.of(rows.keys());
+        Tensor slots = rows.blockTable()
+                .select(0, sequence)
+                .to(ScalarType.Long)
+                .index_select(0, Tensors.ofLongs(device, blockOf, n))
+                .mul(new Scalar(block))
+                .add(Tensors.ofLongs(device, within, n));
+        return new PrefixKeyValues.KeyValues(
+                rows.keys().flatten(0, 1).index_select(0, slots),
+                rows.values().flatten(0, 1).index_select(0, slots));
     }
 
     private Tensor decode(

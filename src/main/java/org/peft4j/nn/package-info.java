@@ -19,15 +19,19 @@
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
  *     <td>LoRA and its kin; (IA)³; orthogonal methods</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
- *     <td>{@link org.peft4j.nn.seam.PrefixKeyValues}: ready ones</td><td>prefix tuning, P-tuning v2</td></tr>
+ *     <td>one for each sequence: {@link org.peft4j.nn.seam.PrefixKeyValues}, ready ones;
+ *     {@link org.peft4j.nn.seam.HiddenPrefix}, of which the block makes them, of each sequence its own;
+ *     {@link org.peft4j.nn.seam.GatedPrompt}, with a softmax of their own and a gate</td>
+ *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm</td>
  *     <td>bottleneck adapters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>
- * <tr><td>{@link org.peft4j.nn.seam.SequencePoint sequence}: the front of each text</td>
- *     <td>{@link org.peft4j.nn.seam.InsertedRows}</td><td>prompt tuning, P-tuning</td></tr>
+ * <tr><td>{@link org.peft4j.nn.seam.SequencePoint sequence}: the embedded words of each text</td>
+ *     <td>{@link org.peft4j.nn.seam.InsertedRows} in front; {@link org.peft4j.nn.seam.PositionUpdate}s by place in the text,
+ *     which add up</td><td>prompt tuning, multitask prompt tuning, P-tuning, CPT; DePT, EPT</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.TensorPoint tensor}: weight, bias, table as a whole</td>
  *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, modules_to_save, biases of LoRA</td></tr>
  * </table>

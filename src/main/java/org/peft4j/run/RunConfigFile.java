@@ -25,6 +25,11 @@ import org.peft4j.method.Ranks;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.randlora.Bases;
+import org.peft4j.method.PromptStart;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VectorBank;
@@ -94,6 +99,12 @@ public final class RunConfigFile {
             .flat(VectorBank.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
+            .flat(PromptStart.class)
+            .flat(PromptSource.class)
+            .flat(MultitaskPromptConfig.Factors.class)
+            .flat(CptConfig.Loss.class)
+            .flat(CptConfig.Distance.class)
+            .flat(EptConfig.Network.class)
             .flat(TrainingConfig.BatchLimit.class)
             .alternatives(TrainingConfig.BatchLimit.class, "batch_size", "batch_tokens")
             .renamed(

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
@@ -73,11 +74,29 @@ public interface Task<E extends Example> {
     }
 
     /**
+     * How many of the first tokens of each sequence are its instruction, which says what is wanted and has nothing of what is
+     * learnt: all, where nothing of the text is.
+     */
+    default int[] instructions(Batch<E> batch) {
+        return IntStream.range(0, batch.packing().sequences())
+                .map(batch.packing()::length)
+                .toArray();
+    }
+
+    /**
      * How much an example counts in the mean: the loss of a step is the sum of losses over the sum of these.
      *
      * @param inserted rows that adapters insert before each of its sequences
      */
     double weight(E example, int inserted);
+
+    /**
+     * How many sequences of an example tell inserted rows that an adapter wants to be told: each adds their number to the weight.
+     * None where the task tells no tokens.
+     */
+    default int telling(E example) {
+        return 0;
+    }
 
     /** Whether the loss of a batch is a sum over its rows, so that batches of 4 and 4 are one of 8. */
     default boolean sumsOverRows() {

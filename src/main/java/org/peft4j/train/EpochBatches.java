@@ -4,6 +4,7 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.data.Batches;
 import org.peft4j.task.Dataset;
@@ -18,19 +19,32 @@ import org.peft4j.task.Example;
  */
 public final class EpochBatches {
     private final TrainingConfig training;
+    private final int @Nullable [] numbers; // of the rows; null: all
     private final int[] tokens;
     private final boolean alone;
 
     /** @param alone whether a row can be learned from alone */
     EpochBatches(TrainingConfig training, Dataset<?> rows, boolean alone) {
+        this(training, rows, null, alone);
+    }
+
+    /**
+     * @param numbers of the rows that form batches; null: all
+     * @param alone whether a row can be learned from alone
+     */
+    EpochBatches(TrainingConfig training, Dataset<?> rows, int @Nullable [] numbers, boolean alone) {
         this.training = training;
-        this.tokens = rows.examples().stream().mapToInt(Example::tokens).toArray();
+        this.numbers = numbers;
+        int[] all = rows.examples().stream().mapToInt(Example::tokens).toArray();
+        this.tokens = numbers == null
+                ? all
+                : IntStream.of(numbers).map(number -> all[number]).toArray();
         this.alone = alone;
     }
 
     /** The batches of an epoch (from 0), shuffled if the run wants it. */
     public List<int[]> of(int epoch) {
-        return learned(all(epoch));
+        return numbered(learned(all(epoch)));
     }
 
     private List<int[]> all(int epoch) {
@@ -44,7 +58,16 @@ public final class EpochBatches {
 
     /** The batches in the order of the rows. */
     public List<int[]> inOrder() {
-        return learned(allInOrder());
+        return numbered(learned(allInOrder()));
+    }
+
+    private List<int[]> numbered(List<int[]> batches) {
+        return numbers == null
+                ? batches
+                : batches.stream()
+                        .map(batch ->
+                                IntStream.of(batch).map(row -> numbers[row]).toArray())
+                        .toList();
     }
 
     /** The most tokens that a batch of any epoch can have. */

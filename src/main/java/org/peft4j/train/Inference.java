@@ -94,6 +94,10 @@ public final class Inference {
                     part.task.reads(part.head, batch), batch.packing().sequences());
         }
 
+        int[] instructions() {
+            return part.task.instructions(batch);
+        }
+
         @Nullable
         Adapter adapter() {
             return part.adapter;
@@ -163,7 +167,14 @@ public final class Inference {
                 adapterOf.add(part.adapter());
             }
         }
+        int[] instructions = parts.stream()
+                .flatMapToInt(part -> Arrays.stream(part.instructions()))
+                .toArray();
         return ForwardContext.inference(
-                Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adapterOf);
+                        Packing.of(lengths.stream()
+                                .mapToInt(Integer::intValue)
+                                .toArray()),
+                        adapterOf)
+                .withInstructions(instructions);
     }
 }

@@ -2,10 +2,12 @@ package org.peft4j.train;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
@@ -24,6 +26,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
+import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
@@ -52,6 +55,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
     public final EpochBatches batches;
+
+    /** Of the parameters that are trained apart; null: there are none. */
+    public final @Nullable EpochBatches secondBatches;
+
     public final String baseHash;
     public final List<String> notes;
     private final Base base;
@@ -74,7 +81,24 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         this.notes = notes;
         method = adapter.config();
         groups = groups(config.training(), this.adapter);
-        batches = batches(config, prepared);
+        RowHalves halves = halves(config, prepared, this.adapter);
+        batches = batches(config, prepared, halves.first());
+        secondBatches = halves.second() == null ? null : batches(config, prepared, halves.second());
+    }
+
+    private static RowHalves halves(RunConfig config, TaskType.Prepared<?> prepared, Adapter adapter) {
+        return RowHalves.of(
+                adapter.secondLevel(),
+                prepared.train().size(),
+                config.training().seed());
+    }
+
+    /** The groups of the parameters that are trained apart, or of the others. */
+    List<ParameterGroup> groups(boolean apart) {
+        Adapter.SecondLevel level = adapter.secondLevel();
+        return groups.stream()
+                .filter(group -> apart == (level != null && level.group().equals(group.name())))
+                .toList();
     }
 
     /** The model behind a run; own: it was opened for it, and is closed with it. */
@@ -127,13 +151,27 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         checkNewHead(config.task(), start);
         Origin origin = new Origin(opened.model(), directory, start, settings == null ? null : settings.task(), notes);
         TaskType.Prepared<?> prepared;
+        RunConfig told = config;
         int maxLength = config.task().maxLength();
         try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
                 base.own() ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
+            if (start == null) {
+                told = config.withMethod(inTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+            }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        return load(config, base, origin, prepared);
+        return load(told, base, origin, prepared);
+    }
+
+    private static <C extends MethodConfig> C inTokens(Method<C> method, RunConfig config, TextTokenizer tokenizer) {
+        try {
+            return method.inTokens(
+                    method.configType().cast(config.chosenMethod()),
+                    text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+        } catch (IllegalArgumentException e) {
+            throw new ConfigException("method." + e.getMessage(), e);
+        }
     }
 
     private static <C extends TaskConfig> TaskType.Prepared<?> prepare(
@@ -164,11 +202,30 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 }
                 inForce = inForce.withMethod(adapter.config());
             }
+            if (!adapter.adapter().told().isEmpty() && task.headKind() != HeadKind.LANGUAGE) {
+                throw new ConfigException(
+                        "method.type " + Methods.of(adapter.config()).name()
+                                + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
+                                + " causal-lm, got " + config.task().type());
+            }
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
-            EpochBatches batches = batches(config, prepared);
+            RowHalves halves = halves(config, prepared, adapter.adapter());
+            int[] seconds = halves.second();
+            if (seconds != null) {
+                notes.add(seconds.length + " of " + prepared.train().size() + " rows train '"
+                        + Objects.requireNonNull(adapter.adapter().secondLevel()).group()
+                        + "' alone, the others the rest of the adapter");
+                if (batches(config, prepared, seconds).inOrder().isEmpty()
+                        || batches(config, prepared, halves.first()).inOrder().isEmpty()) {
+                    throw new ConfigException("of one row alone nothing can be learned in this task, and "
+                            + seconds.length + " of " + prepared.train().size()
+                            + " rows would be trained on apart; give more rows, or train all parameters together");
+                }
+            }
+            EpochBatches batches = batches(config, prepared, halves.first());
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
             if (!task.sumsOverRows()) {
@@ -216,6 +273,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     private static void check(TaskConfig task, HeadedModel model, Adapter adapter, Dataset<?> rows) {
         ModelInfo info = model.model().info();
+        if (task.maxLength() > adapter.longestText()) {
+            throw new ConfigException("task.max_length must be at most method.max_length, " + adapter.longestText()
+                    + ": the method has so many rows to add to a text's words; got " + task.maxLength());
+        }
         int room = info.maxPositions() - adapter.positions();
         if (info.limited() && task.maxLength() > room) {
             throw new ConfigException("task.max_length must be at most " + room + " for this model and method ("
@@ -225,9 +286,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         rows.checkVocabulary(info.vocabulary());
     }
 
-    private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared) {
+    private static EpochBatches batches(
+            RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {
         return new EpochBatches(
-                config.training(), prepared.train(), prepared.task().sumsOverRows());
+                config.training(), prepared.train(), numbers, prepared.task().sumsOverRows());
     }
 
     private static Optional<String> warmup(TrainingConfig training, long steps) {
@@ -240,8 +302,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static AdapterStore.Loaded read(AdapterFile start, RunConfig config, Points points) throws IOException {
-        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points);
         MethodConfig wanted = config.method();
+        AdapterStore.Loaded loaded = AdapterStore.read(start, "default", points, wanted);
         if (wanted != null && Methods.of(loaded.config()) != Methods.of(wanted)) {
             loaded.adapter().close();
             throw new ConfigException("method.type is " + Methods.of(wanted).name() + ", but the adapter "

@@ -152,11 +152,12 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
     private static int maxLength(OpenedModel base, @Nullable Adapter adapter, OptionalInt length, boolean asked)
             throws IOException {
         ModelInfo info = base.model().info();
-        int room = info.maxPositions() - (adapter == null ? 0 : adapter.positions());
+        int longest = adapter == null ? Integer.MAX_VALUE : adapter.longestText();
+        int room = Math.min(longest, info.maxPositions() - (adapter == null ? 0 : adapter.positions()));
         if (length.isEmpty()) {
             return Math.min(room, TextTokenizer.modelMaxLength(base.directory()).orElse(room));
         }
-        if (info.limited() && length.getAsInt() > room) {
+        if ((info.limited() || room == longest) && length.getAsInt() > room) {
             throw new ConfigException("max_length must be at most " + room + " for this model and adapter, got "
                     + length.getAsInt()
                     + (asked

@@ -1,6 +1,7 @@
 package org.peft4j.train;
 
 import java.util.List;
+import java.util.function.ToLongFunction;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
 import org.peft4j.host.ByteCount;
@@ -62,8 +63,8 @@ final class MemoryCheck {
         boolean wide = run.config.model().dtype().weightBytes() > Short.BYTES;
         MemoryNeed need = need(run, wide ? Float.BYTES : Short.BYTES, 1);
         MemoryNeed.Batch batch = new MemoryNeed.Batch(
-                run.batches.mostTokens(),
-                run.batches.longest(),
+                most(run, EpochBatches::mostTokens),
+                most(run, EpochBatches::longest),
                 training.batchTokens() > 0,
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
         long free = Devices.freeBytes(device);
@@ -71,6 +72,12 @@ final class MemoryCheck {
             throw new DeviceException(
                     need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
         }
+    }
+
+    /** Of the batches of all parameters. */
+    private static long most(LoadedRun<?> run, ToLongFunction<EpochBatches> of) {
+        EpochBatches second = run.secondBatches;
+        return Math.max(of.applyAsLong(run.batches), second == null ? 0 : of.applyAsLong(second));
     }
 
     /** @param narrower how many times smaller the weights are than now */

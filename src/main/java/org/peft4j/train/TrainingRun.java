@@ -49,6 +49,7 @@ public final class TrainingRun<E extends Example> {
     private final RunSummary summary;
     private final AdamW optimizer;
     private final TrainingStep<E> step;
+    private final @Nullable SecondLevel<E> second;
     private final long begin = System.nanoTime();
     private MetricsFile metrics;
     private long steps;
@@ -78,8 +79,9 @@ public final class TrainingRun<E extends Example> {
                 run.notes);
         interrupts.undisturbed(() -> directory.write(summary, null));
         metrics = MetricsFile.append(directory.metricsFile());
-        optimizer = new AdamW(run.groups);
+        optimizer = new AdamW(run.groups(false));
         step = new TrainingStep<>(run, optimizer);
+        second = run.secondBatches == null ? null : new SecondLevel<>(run, run.secondBatches);
     }
 
     private static RunSummary.@Nullable Texts texts(Dataset<?> rows) {
@@ -187,7 +189,8 @@ public final class TrainingRun<E extends Example> {
 
     private RunResult run() throws IOException {
         RunResult result;
-        try (optimizer) {
+        try (optimizer;
+                second) {
             listener.started(summary);
             if (!interrupts.seen()) {
                 epochs();
@@ -201,7 +204,7 @@ public final class TrainingRun<E extends Example> {
             result = end(interrupts.seen() ? RunResult.Status.INTERRUPTED : RunResult.Status.FINISHED, null);
         } catch (IOException | RuntimeException | Error e) {
             attempt(e, () -> {
-                if (!(e instanceof TrainingException) && !step.changing()) {
+                if (!(e instanceof TrainingException) && !changing()) {
                     save();
                 }
             });
@@ -213,6 +216,15 @@ public final class TrainingRun<E extends Example> {
         }
         listener.finished(result);
         return result;
+    }
+
+    private boolean changing() {
+        return step.changing() || second != null && second.changing();
+    }
+
+    /** Whether steps may be begun before the one before them is known. */
+    private boolean runsAhead() {
+        return second == null && step.runsAhead();
     }
 
     /** Does what a failure leaves to do; it matters more than what fails then. */
@@ -261,12 +273,12 @@ public final class TrainingRun<E extends Example> {
         double factor = training.schedule().factor(steps, summary.totalSteps());
         Supplier<TrainingStep.Outcome> outcome;
         Runnable discard;
-        if (step.runsAhead()) {
+        if (runsAhead()) {
             TrainingStep<E>.Begun ahead = step.begin(micro, steps + 1, factor);
             outcome = ahead::outcome;
             discard = ahead::discard;
         } else {
-            TrainingStep.Outcome done = step.run(micro, steps + 1, factor);
+            TrainingStep.Outcome done = alsoSecond(step.run(micro, steps + 1, factor), factor);
             outcome = () -> done;
             discard = () -> {};
         }
@@ -274,9 +286,18 @@ public final class TrainingRun<E extends Example> {
         Begun before = begun;
         begun = new Begun(steps, epoch, factor, started, outcome, discard);
         tell(before);
-        if (!step.runsAhead()) {
+        if (!runsAhead()) {
             known();
         }
+    }
+
+    /** Loss and norm are those of the first level. */
+    private TrainingStep.Outcome alsoSecond(TrainingStep.Outcome first, double factor) {
+        if (second == null) {
+            return first;
+        }
+        TrainingStep.Outcome own = second.run(steps + 1, factor);
+        return new TrainingStep.Outcome(first.loss(), first.gradNorm(), first.tokens() + own.tokens());
     }
 
     /** A step whose numbers are not told yet. */

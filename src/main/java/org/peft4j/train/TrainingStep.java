@@ -14,6 +14,7 @@ import org.peft4j.model.BlockRunner;
 import org.peft4j.model.RecomputedBlocks;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
 import org.peft4j.ops.Device;
@@ -36,14 +37,24 @@ public final class TrainingStep<E extends Example> {
     private final TrainingConfig.Checkpointing checkpointing;
     private long keptForBackward;
     private boolean changing;
+    private final List<Parameter> still;
     private final @Nullable LossScale lossScale;
 
+    /** Parameters of the run that the optimiser does not have stay as they are. */
     public TrainingStep(LoadedRun<E> run, AdamW optimizer) {
+        this(run, optimizer, run.config.training().seed());
+    }
+
+    /** @param seed of dropout */
+    TrainingStep(LoadedRun<E> run, AdamW optimizer, long seed) {
         this.run = run;
         this.optimizer = optimizer;
+        this.seed = seed;
         TrainingConfig training = run.config.training();
         maxGradNorm = training.maxGradNorm();
-        seed = training.seed();
+        List<Parameter> others = new ArrayList<>(run.adapter.parameters().values());
+        optimizer.groups().forEach(group -> others.removeAll(group.parameters()));
+        still = List.copyOf(others);
         checkpointing = training.checkpointing();
         lossScale = run.config.model().dtype() == Dtype.FLOAT16 ? new LossScale() : null;
     }
@@ -171,10 +182,12 @@ public final class TrainingStep<E extends Example> {
             this.microBatches = microBatches;
             double sum = 0;
             long all = 0;
+            int told = run.adapter.told().size();
             for (int[] numbers : microBatches) {
                 for (int number : numbers) {
                     E example = run.train.examples().get(number);
                     sum += run.task.weight(example, run.adapter.inserted());
+                    sum += (double) told * run.task.telling(example);
                     all += example.tokens();
                 }
             }
@@ -190,6 +203,7 @@ public final class TrainingStep<E extends Example> {
             for (int i = 0; i < work.microBatches.size(); i++) {
                 losses.add(backward(work.microBatches.get(i), step, i, work.weight));
             }
+            still.forEach(parameter -> parameter.value().mutable_grad().reset());
             return losses;
         } catch (RuntimeException e) {
             losses.forEach(Tensor::close);
@@ -244,7 +258,8 @@ public final class TrainingStep<E extends Example> {
 
     /** The micro-batch's part of the step's loss: its sum, divided by the weight of the whole step. */
     private Tensor backward(Batch<E> batch, long callSeed, double weight) {
-        try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)) {
+        try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)
+                .withInstructions(run.task.instructions(batch))) {
             if (checkpointing == TrainingConfig.Checkpointing.BLOCK) {
                 try (RecomputedBlocks blocks = new RecomputedBlocks()) {
                     return backward(blocks, batch, context, weight);

@@ -26,17 +26,28 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.hira.InitHira;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.cpt.LossWeights;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.InitLoKr;
 import org.peft4j.method.lokr.LoKrConfig;
+import org.peft4j.method.iapt.IaptConfig;
+import org.peft4j.method.iapt.PromptInsertion;
+import org.peft4j.method.iapt.InitRational;
+import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
@@ -104,6 +115,16 @@ class MethodContractTest {
             return name;
         }
     }
+
+    /** Rows that may move far, so that what comes of them has the gradient of an unbounded move. */
+    private static final CptConfig MOVING = new CptConfig(
+            List.of(2, 40, 41, 3),
+            List.of(1, 2, 3, 4),
+            new CptConfig.Loss(LossWeights.NONE, 1),
+            new CptConfig.Distance(1000, 1000),
+            List.of());
+
+    private static final PromptStart START = PromptStart.text("Is this spam?").withTokens(List.of(2, 40, 41, 3, 9));
 
     static Stream<Row> rows() {
         List<String> head = List.of("classifier");
@@ -234,7 +255,25 @@ class MethodContractTest {
                                 2, new VectorBank(6, 8, 2, 0.5, 1), 0, TargetLayers.modelDefault(), head),
                         false),
                 new Row("prompt tuning", new PromptConfig(3, head), false),
+                new Row("prompt tuning of a text", new PromptConfig(3, START, head), false, false),
+                new Row("prompt tuning of words", new PromptConfig(3, PromptStart.sampled(), head), false),
+                new Row(
+                        "multitask prompt tuning",
+                        new MultitaskPromptConfig(
+                                3,
+                                PromptStart.RANDOM,
+                                new MultitaskPromptConfig.Factors(1, 2, 0),
+                                PromptSource.NONE,
+                                head),
+                        false),
+                new Row("CPT", MOVING.withModulesToSave(head), false, false),
+                new Row("DePT", new DeptConfig(3, PromptStart.RANDOM, 2, 8, 60, head), false),
+                new Row(
+                        "EPT",
+                        new EptConfig(3, PromptStart.RANDOM, 2, 60, new EptConfig.Network(5, 2, 4), head),
+                        false),
                 new Row("P-tuning", new PTuningConfig(2, Encoder.MLP, 8, head), false),
+                new Row("P-tuning, LSTM", new PTuningConfig(3, Encoder.LSTM, 6, head), false),
                 new Row(
                         "trainable tokens",
                         new TrainableTokensConfig(List.of(49, 2, 38, 3), Targets.modelDefault(), head),
@@ -243,6 +282,17 @@ class MethodContractTest {
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
+                new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
+                new Row(
+                        "IAPT through the layers",
+                        iapt(3, 8, 1)
+                                .rationalVersion(RationalVersion.B)
+                                .rationalDegrees(List.of(6, 5))
+                                .rationalInit(InitRational.SWISH)
+                                .promptInsertion(PromptInsertion.REPLACE)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
     }
@@ -256,6 +306,13 @@ class MethodContractTest {
                 .rankPattern(Map.of("value", 2))
                 .modulesToSave(List.of("classifier"))
                 .build();
+    }
+
+    private static IaptConfig.Builder iapt(int tokens, int bottleneck, int share) {
+        return IaptConfig.builder()
+                .virtualTokens(tokens)
+                .bottleneckSize(bottleneck)
+                .shareGroup(share);
     }
 
     static Stream<Row> rowsAndOnesWithDropout() {
@@ -275,6 +332,10 @@ class MethodContractTest {
                                 "DoRA with dropout",
                                 LoraConfig.builder().dora(true).dropout(0.3).build(),
                                 true),
+                        new Row(
+                                "P-tuning with dropout",
+                                new PTuningConfig(3, Encoder.LSTM, 6, 3, 0.3, List.of()),
+                                false),
                         new Row(
                                 "bottleneck with dropout",
                                 new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.3, List.of()),
@@ -338,6 +399,7 @@ class MethodContractTest {
     @Test
     void everyMethodHasARow() {
         Set<Method<?>> found = rows().map(row -> Methods.of(row.config())).collect(Collectors.toSet());
+        found.add(Methods.of(AdaptionPromptConfig.defaults())); // not for BERT: AdaptionPromptTest
         assertThat(found).containsExactlyInAnyOrderElementsOf(Methods.all());
     }
 

@@ -1,6 +1,7 @@
 package org.peft4j.method;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -10,12 +11,19 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.LoKrConfig;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
+import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -23,6 +31,7 @@ import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
+import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
@@ -43,7 +52,10 @@ class ParameterCountTest {
     private static Points bertBase() {
         List<LinearPoint> linears = new ArrayList<>();
         List<KeyValuePoint> keyValues = new ArrayList<>();
-        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint("bert.embeddings", WIDTH)));
+        List<Point<?>> others = new ArrayList<>(List.of(new SequencePoint(
+                "bert.embeddings",
+                new EmbeddingPoint("bert.embeddings.word_embeddings", 30_522, WIDTH, true, false),
+                1)));
         Map<String, TensorPoint> tensors = new LinkedHashMap<>();
         tensor(tensors, "bert.embeddings.LayerNorm.bias", WIDTH);
         for (int layer = 0; layer < 12; layer++) {
@@ -76,8 +88,12 @@ class ParameterCountTest {
 
     private static <C extends MethodConfig> long count(C config) {
         try (PointerScope scope = new PointerScope()) {
-            return Methods.of(config).parameterCount(config, bertBase());
+            return count(config, bertBase());
         }
+    }
+
+    private static <C extends MethodConfig> long count(C config, Points points) {
+        return Methods.of(config).parameterCount(config, points);
     }
 
     @Test
@@ -107,10 +123,52 @@ class ParameterCountTest {
         assertThat(count(VbLoraConfig.defaults())).isEqualTo(212_992);
     }
 
+    /** Of Llama 2 7B, 32 layers of 4,096: unshared generators of width 256 have 1 % of its numbers, of width 34 those of PARA. */
+    @Test
+    void ofGeneratorsOfSoftTokens() {
+        long d = 4096;
+        IaptConfig wide = iapt(256, 1);
+        assertThat(count(wide, llama7b())).isEqualTo(32 * (2 * 256 * d + 256 + d) + 32 * (4 * 256 + 6 + 4));
+        assertThat((double) count(wide, llama7b())).isCloseTo(67.1e6, within(0.2e6));
+        assertThat(count(iapt(32, 5), llama7b()))
+                .isEqualTo(7 * (2 * 32 * d + 32 + d) + 32 * (4 * 32 + 6 + 4)); // the last group has two layers
+        assertThat(count(iapt(34, 1), llama7b())).isBetween(8_900_000L, 9_100_000L);
+    }
+
+    private static IaptConfig iapt(int width, int share) {
+        return IaptConfig.builder().bottleneckSize(width).shareGroup(share).build();
+    }
+
+    private static Points llama7b() {
+        List<KeyValuePoint> layers = new ArrayList<>();
+        for (int layer = 0; layer < 32; layer++) {
+            layers.add(new KeyValuePoint("model.layers." + layer + ".self_attn", layer, 32, 128));
+        }
+        return new Points("llama", "LlamaModel", 4096, 32, 32, List.of(), layers, Map.of(), List.of());
+    }
+
+    /** Of LLaMA-7B in the paper: 30 of 32 layers, 10 rows each, 1.2 million. */
+    @Test
+    void ofGatedPrompts() {
+        assertThat(count(new AdaptionPromptConfig(10, 30, List.of()), llama7b())).isEqualTo(30 * (10 * 4096 + 1));
+    }
+
     @Test
     void ofPrompts() {
         assertThat(count(PromptConfig.of(100))).isEqualTo(100 * WIDTH);
         assertThat(count(new PTuningConfig(20, Encoder.MLP, 128, List.of())))
                 .isEqualTo(20 * WIDTH + WIDTH * 128 + 128 + 128 * 128 + 128 + 128 * WIDTH + WIDTH);
+        assertThat(count(new PTuningConfig(20, Encoder.LSTM, 128, List.of()))).isEqualTo(1_593_344);
+        assertThat(count(new MultitaskPromptConfig(
+                        5,
+                        PromptStart.RANDOM,
+                        new MultitaskPromptConfig.Factors(3, 1, 0),
+                        PromptSource.NONE,
+                        List.of())))
+                .isEqualTo(5 * WIDTH + 3 * (5 + WIDTH));
+        assertThat(count(CptConfig.of(List.of(1, 2), List.of(2, 4)))).isEqualTo(2 * WIDTH);
+        assertThat(count(DeptConfig.defaults())).as("as 100 rows have").isEqualTo(100 * WIDTH);
+        assertThat(count(EptConfig.defaults()))
+                .isEqualTo(100 * WIDTH + 4 * WIDTH * 16 + 2 * 2 * WIDTH * 16 + 2 * WIDTH);
     }
 }

@@ -28,14 +28,21 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
 import org.peft4j.data.RowReader;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.cpt.CptConfig;
+import org.peft4j.method.dept.DeptConfig;
+import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
+import org.peft4j.method.ptuning.Encoder;
+import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.tokens.TrainableTokensConfig;
 import org.peft4j.nn.Tensors;
 import org.peft4j.optim.AdamW;
@@ -80,6 +87,7 @@ class CheckpointingTest {
                         "bert", classes, new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.2, List.of())),
                 Arguments.of("bert", classes, Ia3Config.defaults()),
                 Arguments.of("bert", classes, PromptConfig.of(2)),
+                Arguments.of("bert", classes, new DeptConfig(2, PromptStart.text("you"), 2, 8, 64, List.of())),
                 Arguments.of("bert", classes, tokens(215, 252, 296)),
                 Arguments.of("bert", classes, BitFitConfig.defaults()),
                 Arguments.of("bert", tags, lora),
@@ -88,6 +96,15 @@ class CheckpointingTest {
                 Arguments.of("llama", texts, prefix),
                 Arguments.of("llama", texts, Ia3Config.defaults()),
                 Arguments.of("llama", texts, PromptConfig.of(2)),
+                Arguments.of("llama", texts, PromptConfig.of(2).withStart(PromptStart.text("you"))),
+                Arguments.of("llama", texts, new PTuningConfig(2, Encoder.LSTM, 4, 3, 0.2, List.of())),
+                Arguments.of("llama", texts, MultitaskPromptConfig.defaults()),
+                Arguments.of("llama", texts, CptConfig.of(List.of(5, 9, 7, 11), List.of(1, 2, 3, 4))),
+                Arguments.of("llama", texts, new DeptConfig(2, PromptStart.sampled(), 2, 8, 64, List.of())),
+                Arguments.of(
+                        "llama",
+                        texts,
+                        new EptConfig(2, PromptStart.RANDOM, 2, 64, new EptConfig.Network(4, 2, 4), List.of())),
                 Arguments.of("llama", texts, tokens(82, 141, 180)));
     }
 

@@ -2,17 +2,18 @@ package org.peft4j.method.prompt;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.PromptStart;
 
 /**
  * Settings of prompt tuning: {@code virtualTokens} trained rows stand in front of each text, in place of embedded words. They
- * take positions, so a text has at most (the model's positions - virtualTokens) tokens. Rows begin random, as an embedding does:
- * a prompt that begins with the words of a text or with sampled ones would have to know the tokenizer and is not offered.
+ * take positions, so a text has at most (the model's positions - virtualTokens) tokens.
  *
  * @param virtualTokens number of rows; more, more memory and capacity (10 to 100 is usual)
+ * @param start how the rows begin: at random, with the words of a text, or with words drawn from the vocabulary
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/2104.08691">The Power of Scale for Parameter-Efficient Prompt Tuning</a>
  */
-public record PromptConfig(int virtualTokens, List<String> modulesToSave) implements MethodConfig {
+public record PromptConfig(int virtualTokens, PromptStart start, List<String> modulesToSave) implements MethodConfig {
     /** More than any model has positions. */
     private static final int MOST = 1 << 16;
 
@@ -22,6 +23,11 @@ public record PromptConfig(int virtualTokens, List<String> modulesToSave) implem
                     + (virtualTokens < 1 ? "at least 1" : "at most " + MOST) + ", got " + virtualTokens);
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
+    }
+
+    /** Rows that begin random. */
+    public PromptConfig(int virtualTokens, List<String> modulesToSave) {
+        this(virtualTokens, PromptStart.RANDOM, modulesToSave);
     }
 
     /** Twenty rows. */
@@ -34,8 +40,13 @@ public record PromptConfig(int virtualTokens, List<String> modulesToSave) implem
         return new PromptConfig(virtualTokens, List.of());
     }
 
+    /** The same with another start. */
+    public PromptConfig withStart(PromptStart other) {
+        return new PromptConfig(virtualTokens, other, modulesToSave);
+    }
+
     @Override
     public PromptConfig withModulesToSave(List<String> modules) {
-        return new PromptConfig(virtualTokens, modules);
+        return new PromptConfig(virtualTokens, start, modules);
     }
 }

@@ -4,6 +4,6 @@ package org.peft4j.method.ptuning;
 public enum Encoder {
     /** Three linear layers with ReLU between them. */
     MLP,
-    /** A bidirectional LSTM and two linear layers; known by name, not offered. */
+    /** A bidirectional LSTM over the rows, and two linear layers with ReLU between them. */
     LSTM
 }

@@ -20,6 +20,9 @@ import org.peft4j.nn.seam.Points;
 
 /** Saves and loads adapters of any method in Hugging Face PEFT's format. */
 public final class AdapterStore {
+    /** Key of the tokenizer that a prompt's first words were read with: the base's. */
+    static final String TOKENIZER = "tokenizer_name_or_path";
+
     private AdapterStore() {}
 
     /**
@@ -62,6 +65,9 @@ public final class AdapterStore {
         C own = method.respelled(method.configType().cast(config), points, UnaryOperator.identity(), written);
         Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
         file.computeIfPresent("fan_in_fan_out", (key, none) -> points.transposed());
+        if (file.get(PromptStarts.TEXT) != null) {
+            file.put(TOKENIZER, baseModel);
+        }
         file.put("auto_mapping", null);
         file.put("base_model_name_or_path", baseModel);
         file.put("inference_mode", true);
@@ -93,17 +99,26 @@ public final class AdapterStore {
 
     /** As {@link #read(Path, String, Points)}, of files that were read already. */
     public static Loaded read(AdapterFile file, String name, Points points) throws IOException {
-        Method<?> method;
+        return read(methodOf(file), file, name, points, null);
+    }
+
+    /** As {@link #read(AdapterFile, String, Points)}, for a run that chooses anew what it may; null chooses nothing. */
+    public static Loaded read(AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
+            throws IOException {
+        return read(methodOf(file), file, name, points, wanted);
+    }
+
+    private static Method<?> methodOf(AdapterFile file) throws MalformedFileException {
         try {
-            method = Methods.ofPeftType(String.valueOf(file.config().get("peft_type")));
+            return Methods.ofPeftType(String.valueOf(file.config().get("peft_type")));
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(
                     file.directory().resolve(AdapterFiles.CONFIG), -1, String.valueOf(e.getMessage()));
         }
-        return read(method, file, name, points);
     }
 
-    private static <C extends MethodConfig> Loaded read(Method<C> method, AdapterFile file, String name, Points points)
+    private static <C extends MethodConfig> Loaded read(
+            Method<C> method, AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
             throws IOException {
         List<String> notes =
                 new ArrayList<>(method.keys().check(file.directory().resolve(AdapterFiles.CONFIG), file.config()));
@@ -122,7 +137,10 @@ public final class AdapterStore {
         }
         try {
             UnaryOperator<String> spelling = PeftTensorNames.spelling(file, PeftKeys.MODEL, points);
-            C config = method.respelled(read, points, spelling, UnaryOperator.identity());
+            C spelled = method.respelled(read, points, spelling, UnaryOperator.identity());
+            C config = method.configType().isInstance(wanted)
+                    ? method.goingOn(spelled, method.configType().cast(wanted), notes)
+                    : spelled;
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
         } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong
             throw new PeftConfigReader(file).wrong(e);

@@ -3,6 +3,7 @@ package org.peft4j.method.spi;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
@@ -44,6 +45,16 @@ public interface Method<C extends MethodConfig> {
     }
 
     /**
+     * Settings whose texts are told in tokens, as {@link #attach} wants them: as they are if they have no text.
+     *
+     * @param encode the tokens of a text, special ones included
+     * @throws IllegalArgumentException if a text does not do
+     */
+    default C inTokens(C config, Function<String, List<Integer>> encode) {
+        return config;
+    }
+
+    /**
      * A fresh adapter. Modules of {@code config.modulesToSave()} begin with the model's values.
      *
      * @param seed of the first values; each depends on (seed, path) alone
@@ -54,6 +65,18 @@ public interface Method<C extends MethodConfig> {
     /** Whether PEFT's config of this method has {@code modules_to_save}; where it has not, the key is only written if needed. */
     default boolean peftSavesModules() {
         return true;
+    }
+
+    /**
+     * The settings of a run that goes on from an adapter: the adapter's, but for what a run may choose anew.
+     *
+     * @param file the adapter's
+     * @param wanted the run's
+     * @param notes collects what a user should know
+     * @throws IllegalArgumentException if the adapter cannot do what the run chooses
+     */
+    default C goingOn(C file, C wanted, List<String> notes) {
+        return file;
     }
 
     /** What each key of the method's {@code adapter_config.json} means. */

@@ -2,10 +2,16 @@ package org.peft4j.method.spi;
 
 import java.util.List;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
+import org.peft4j.method.spi.cpt.CptMethod;
+import org.peft4j.method.spi.dept.DeptMethod;
+import org.peft4j.method.spi.ept.EptMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
+import org.peft4j.method.spi.iapt.IaptMethod;
 import org.peft4j.method.spi.lora.LoraMethod;
+import org.peft4j.method.spi.multitask.MultitaskMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
@@ -32,10 +38,16 @@ public final class Methods {
             new VbLoraMethod(),
             new PrefixMethod(),
             new PromptMethod(),
+            new MultitaskMethod(),
             new PTuningMethod(),
+            new CptMethod(),
+            new DeptMethod(),
+            new EptMethod(),
             new TrainableTokensMethod(),
             new BitFitMethod(),
-            new BottleneckMethod());
+            new BottleneckMethod(),
+            new AdaptionPromptMethod(),
+            new IaptMethod());
 
     private Methods() {}
 

@@ -17,13 +17,21 @@ public final class PeftConfigReader {
     private static final int MOST = 1 << 24;
 
     /** Settings that PEFT calls otherwise than we do. */
-    private static final Map<String, String> KEYS = Map.of(
-            "alpha", "lora_alpha",
-            "dropout", "lora_dropout",
-            "virtualTokens", "num_virtual_tokens",
-            "targets", "target_modules",
-            "tokens", "token_indices",
-            "feedforward", "feedforward_modules");
+    private static final Map<String, String> KEYS = Map.ofEntries(
+            Map.entry("alpha", "lora_alpha"),
+            Map.entry("dropout", "lora_dropout"),
+            Map.entry("virtualTokens", "num_virtual_tokens"),
+            Map.entry("targets", "target_modules"),
+            Map.entry("tokens", "token_indices"),
+            Map.entry("encoderLayers", "encoder_num_layers"),
+            Map.entry("tasks", "num_tasks"),
+            Map.entry("promptTokens", "cpt_token_ids"),
+            Map.entry("tokenTypes", "cpt_tokens_type_mask"),
+            Map.entry("lossDecay", "opt_loss_decay_factor"),
+            Map.entry("inputEpsilon", "opt_projection_epsilon"),
+            Map.entry("formatEpsilon", "opt_projection_format_epsilon"),
+            Map.entry("ranks", "num_ranks"),
+            Map.entry("feedforward", "feedforward_modules"));
 
     private final AdapterFile file;
 

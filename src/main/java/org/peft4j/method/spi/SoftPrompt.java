@@ -3,6 +3,8 @@ package org.peft4j.method.spi;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 import org.bytedeco.javacpp.PointerScope;
@@ -14,7 +16,9 @@ import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.InsertedRows;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.SequencePoint;
@@ -23,7 +27,7 @@ import org.peft4j.nn.seam.SequencePoint;
  * Rows in front of each text, trained themselves or made from what is trained; their files are the same: one table
  * {@code prompt_embeddings} [P, C], as Hugging Face PEFT has it.
  */
-public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedRows {
+public record SoftPrompt(int count, Function<ForwardContext, Tensor> maker) implements InsertedRows {
     /** Name of the table, as a parameter and in files. */
     public static final String TABLE = "prompt_embeddings";
 
@@ -43,8 +47,8 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
             .build();
 
     @Override
-    public Tensor rows() {
-        return maker.get();
+    public Tensor rows(ForwardContext context) {
+        return maker.apply(context);
     }
 
     /** Width of a row, and where rows may be inserted. */
@@ -66,7 +70,7 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
             String name, int count, Points points, List<String> modulesToSave, Supplier<Tensor> initial) {
         Parameter table = Parameter.of(TABLE, GROUP, initial);
         Adapter.Builder builder = Adapter.builder(name, points.device()).parameter(table);
-        claim(builder, new SoftPrompt(count, table::value), points, modulesToSave);
+        claim(builder, new SoftPrompt(count, context -> table.value()), points, modulesToSave);
         return builder;
     }
 
@@ -74,15 +78,32 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
     public static Adapter read(
             String name, int count, List<String> modulesToSave, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
+        return read(direct(name, count, points, modulesToSave, zeros(count, points)), file, points, notes);
+    }
+
+    /** The adapter of a file whose tensors are the builder's parameters. */
+    public static Adapter read(Adapter.Builder builder, AdapterFile file, Points points, List<String> notes)
+            throws MalformedFileException {
+        checkWidth(file, points, "token_dim");
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.INPUT, points);
+        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
+        Adapter adapter = builder.build();
+        return PeftTensors.filled(adapter, file, byPath, key(adapter), notes);
+    }
+
+    /** Rows whose values are still to come from a file. */
+    public static Supplier<Tensor> zeros(int count, Points points) {
+        long width = point(points).width();
+        return () -> Tensors.zeros(count, width);
+    }
+
+    /** Refuses a file that says another width than the model has. */
+    public static void checkWidth(AdapterFile file, Points points, String key) throws MalformedFileException {
         PeftConfigReader config = new PeftConfigReader(file);
         int width = Math.toIntExact(point(points).width());
-        if (config.count("token_dim", width) != width) {
-            throw config.wrong("token_dim", "must be " + width + " for this model", config.get("token_dim"));
+        if (config.count(key, width) != width) {
+            throw config.wrong(key, "must be " + width + " for this model", config.get(key));
         }
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.INPUT, points);
-        Adapter.Builder builder = direct(name, count, points, modulesToSave, () -> Tensors.zeros(count, width));
-        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return PeftTensors.filled(builder.build(), file, byPath, key(), notes);
     }
 
     /** What PEFT writes for the model's sizes. */
@@ -96,26 +117,34 @@ public record SoftPrompt(int count, Supplier<Tensor> maker) implements InsertedR
         return file;
     }
 
+    /** Every parameter by its name in files. */
+    public static Map<String, TensorData> parameters(Adapter adapter) {
+        return PeftTensors.of(adapter, key(adapter));
+    }
+
     /** The table, and modules that are saved as a whole; not the network behind the table. */
     public static Map<String, TensorData> fileTensors(Adapter adapter) {
         Map<String, TensorData> tensors = new LinkedHashMap<>();
-        InsertedRows prompt =
+        InsertedRows prompt = (InsertedRows)
                 adapter.claims(SequencePoint.class).values().iterator().next().get(0);
-        try (PointerScope scope = new PointerScope()) {
-            Tensor values = prompt.rows().detach();
+        try (PointerScope scope = new PointerScope();
+                ForwardContext none = ForwardContext.inference(Packing.of())) {
+            Tensor values = prompt.rows(none).detach();
             List<Long> shape = List.of(values.size(0), values.size(1));
             tensors.put(TABLE, new TensorData(TABLE, ElementType.F32, shape, Tensors.toBytes(values)));
         }
-        Map<String, TensorData> all = PeftTensors.of(adapter, key());
+        Map<String, TensorData> all = parameters(adapter);
         adapter.replacements().keySet().forEach(path -> {
-            String name = key().apply(path);
+            String name = key(adapter).apply(path);
             tensors.put(name, all.get(name));
         });
         return tensors;
     }
 
-    private static UnaryOperator<String> key() {
-        return path -> path.equals(TABLE) ? TABLE : PeftKeys.INPUT + path;
+    /** What belongs to the prompt has no prefix; what stands in place of the model's tensors has. */
+    private static UnaryOperator<String> key(Adapter adapter) {
+        Set<String> replaced = adapter.replacements().keySet();
+        return path -> replaced.contains(path) ? PeftKeys.INPUT + path : path;
     }
 
     /** Why no merge. */

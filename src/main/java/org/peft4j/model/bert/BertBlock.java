@@ -11,9 +11,10 @@ import org.peft4j.nn.Block;
 import org.peft4j.nn.LayerNorm;
 import org.peft4j.nn.Linear;
 import org.peft4j.nn.LinearGroup;
+import org.peft4j.nn.Prefixes;
+import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Sublayer;
-import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -103,6 +104,10 @@ final class BertBlock implements Block, AutoCloseable {
 
     @Override
     public Tensor forward(Tensor h, ReadRows rows, ForwardContext context) {
+        Tensor prompted = PromptRows.throughTheBlock(keyValuePoint, h, rows, context, this::forward);
+        if (prompted != null) {
+            return prompted;
+        }
         return Scopes.scoped(() -> {
             Packing read = rows.packing(context);
             Tensor kept = rows.select(h, context);
@@ -131,20 +136,33 @@ final class BertBlock implements Block, AutoCloseable {
                 k = heads(kv[0]);
                 v = heads(kv[1]);
             }
-            Claims<PrefixKeyValues> prefixes = context.at(keyValuePoint);
-            Tensor o = context.bySegment(q, read, prefixes::of, (segment, part, firstRow) -> {
+            Prefixes prefixes = prefixes(h, context);
+            Tensor o = context.bySegment(q, read, context.at(keyValuePoint)::of, (segment, part, firstRow) -> {
                 boolean whole = segment.first() == 0 && segment.last() == all.sequences();
                 Packing keys = whole ? all : all.slice(segment.first(), segment.last());
                 Packing queries = whole ? read : read.slice(segment.first(), segment.last());
                 long begin = all.begin(segment.first());
                 Tensor ks = whole ? k : k.narrow(0, begin, keys.rows());
                 Tensor vs = whole ? v : v.narrow(0, begin, keys.rows());
-                PrefixKeyValues.KeyValues prefix = prefixes.one(segment, claim -> claim.keyValues(context), null);
+                PrefixKeyValues.KeyValues prefix = prefixes.of(segment, context);
                 return attention(part, ks, vs, queries, keys, prefix, context, firstRow);
             });
             return attentionOutput.forwardOne(
                     o.reshape(o.size(0), config.sizes().hidden()), read, context);
         });
+    }
+
+    private Prefixes prefixes(Tensor h, ForwardContext context) {
+        if (PromptRows.gated(keyValuePoint, h, context) != null) {
+            throw new IllegalStateException("attention of BERT offers no gated prompt");
+        }
+        PromptRows prompts = PromptRows.hidden(keyValuePoint, h, context);
+        if (prompts == null) {
+            return new Prefixes(keyValuePoint, null);
+        }
+        Tensor[] kv = keyValue.forward(prompts.rows(), prompts.packing(), context);
+        return new Prefixes(
+                keyValuePoint, new PromptRows.KeyValues(heads(kv[0]), heads(kv[1]), prompts.packing()));
     }
 
     private Tensor attention(

@@ -66,7 +66,7 @@ final class BertModel implements Model {
         String wordsPath = EMBEDDINGS + ".word_embeddings";
         words = Embedding.ofWords(
                 wordsPath, tensors.table(wordsPath + ".weight", config.tables().vocabulary(), h), false);
-        front = new SequencePoint(EMBEDDINGS, h);
+        front = new SequencePoint(EMBEDDINGS, words.point(), 1);
         positions = embedding("position_embeddings", config.tables().positions(), h);
         tokenTypes = embedding("token_type_embeddings", config.tables().tokenTypes(), h);
         norm = BertBlock.norm(tensors, EMBEDDINGS + ".LayerNorm", config);

@@ -8,12 +8,14 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.CausalAttention;
 import org.peft4j.nn.LinearGroup;
+import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.RmsNorm;
 import org.peft4j.nn.Rotary;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
 
 /**
@@ -31,6 +33,9 @@ final class DecoderAttention implements AutoCloseable {
     /** Makes queries, keys and values, each [rows, heads, D]; queries of the read rows. */
     private interface Projections extends AutoCloseable {
         Tensor[] forward(Tensor x, ReadRows rows, ForwardContext context);
+
+        /** Keys and values of rows that lie as the packing says. */
+        Tensor[] keyValues(Tensor x, Packing packing, ForwardContext context);
 
         List<LinearPoint> points();
 
@@ -66,7 +71,7 @@ final class DecoderAttention implements AutoCloseable {
         queryNorm = normed ? tensors.rmsNorm(path + ".q_norm", whole ? queries : headSize) : null;
         keyNorm = normed ? tensors.rmsNorm(path + ".k_norm", whole ? keys : headSize) : null;
         attention = new CausalAttention(
-                new KeyValuePoint(path, layer, stack.keyValueHeads(), headSize),
+                new KeyValuePoint(path, layer, stack.keyValueHeads(), headSize, config.window()),
                 rotary,
                 new CausalAttention.Scores(config.scale(), config.window(), config.softcap(), config.dropout()));
         output = LinearGroup.of(tensors.linear(
@@ -89,17 +94,41 @@ final class DecoderAttention implements AutoCloseable {
     }
 
     /**
-     * @param x normed rows of all sequences, [T, C]
-     * @return of the read rows, [R, C]
+     * What attention gives.
+     *
+     * @param output of the read rows, [R, C]
+     * @param behind [R, C], what adapters add behind it as it is; null: nothing
      */
-    Tensor forward(Tensor x, ReadRows rows, ForwardContext context) {
-        return Scopes.scoped(() -> {
+    record Attended(Tensor output, @Nullable Tensor behind) {}
+
+    /**
+     * @param x normed rows of all sequences, [T, C]
+     * @param hidden rows of prompts, normed alike; null: there are none
+     */
+    Attended forward(Tensor x, @Nullable PromptRows hidden, ReadRows rows, ForwardContext context) {
+        Tensor[] results = Scopes.scopedAll(() -> {
             Tensor[] qkv = projections.forward(x, rows, context);
             Tensor q = queryNorm == null ? qkv[0] : queryNorm.heads(qkv[0], rows.packing(context), context);
             Tensor k = keyNorm == null ? qkv[1] : keyNorm.heads(qkv[1], context.packing(), context);
-            Tensor o = attention.forward(q, k, qkv[2], rows, context);
-            return output.forwardOne(o.flatten(1, 2), rows.packing(context), context);
+            CausalAttention.Prompts prompts = new CausalAttention.Prompts(
+                    keyValues(hidden, context),
+                    keyValues(PromptRows.gated(attention.point(), x, context), context));
+            CausalAttention.Attended attended = attention.forward(q, k, qkv[2], prompts, rows, context);
+            Tensor o = attended.o();
+            Tensor y = output.forwardOne(o.flatten(1, 2), rows.packing(context), context);
+            Tensor behind = attended.behindOutput();
+            return behind == null ? new Tensor[] {y} : new Tensor[] {y, behind};
         });
+        return new Attended(results[0], results.length == 1 ? null : results[1]);
+    }
+
+    private PromptRows.@Nullable KeyValues keyValues(@Nullable PromptRows prompts, ForwardContext context) {
+        if (prompts == null) {
+            return null;
+        }
+        Tensor[] kv = projections.keyValues(prompts.rows(), prompts.packing(), context);
+        Tensor k = keyNorm == null ? kv[0] : keyNorm.heads(kv[0], prompts.packing(), context);
+        return new PromptRows.KeyValues(k, kv[1], prompts.packing());
     }
 
     private static Tensor heads(Tensor rows, long headSize) {
@@ -134,6 +163,12 @@ final class DecoderAttention implements AutoCloseable {
         }
 
         @Override
+        public Tensor[] keyValues(Tensor x, Packing packing, ForwardContext context) {
+            Tensor[] kv = keyValue.forward(x, packing, context);
+            return new Tensor[] {heads(kv[0], headSize), heads(kv[1], headSize)};
+        }
+
+        @Override
         public List<LinearPoint> points() {
             return all.points(false);
         }
@@ -158,13 +193,23 @@ final class DecoderAttention implements AutoCloseable {
 
         @Override
         public Tensor[] forward(Tensor x, ReadRows rows, ForwardContext context) {
+            Tensor[] all = parts(x, context.packing(), context);
+            return new Tensor[] {rows.select(all[0], context), all[1], all[2]};
+        }
+
+        @Override
+        public Tensor[] keyValues(Tensor x, Packing packing, ForwardContext context) {
+            Tensor[] all = parts(x, packing, context); // queries, too, which nobody reads: it is one product
+            return new Tensor[] {all[1], all[2]};
+        }
+
+        private Tensor[] parts(Tensor x, Packing packing, ForwardContext context) {
             long d = stack.headSize();
-            Tensor y = layer.forwardOne(x, context.packing(), context);
+            Tensor y = layer.forwardOne(x, packing, context);
             if (headwise) {
                 Tensor heads = heads(y, 3 * d);
-                Tensor q = heads.narrow(2, 0, d).contiguous();
                 return new Tensor[] {
-                    rows.select(q, context),
+                    heads.narrow(2, 0, d).contiguous(),
                     heads.narrow(2, d, d).contiguous(),
                     heads.narrow(2, 2 * d, d).contiguous()
                 };
@@ -173,9 +218,7 @@ final class DecoderAttention implements AutoCloseable {
             long queries = stack.queryHeads();
             long keys = stack.keyValueHeads();
             return new Tensor[] {
-                rows.select(heads.narrow(1, 0, queries), context),
-                heads.narrow(1, queries, keys),
-                heads.narrow(1, queries + keys, keys)
+                heads.narrow(1, 0, queries), heads.narrow(1, queries, keys), heads.narrow(1, queries + keys, keys)
             };
         }
 

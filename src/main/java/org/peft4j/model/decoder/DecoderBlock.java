@@ -7,6 +7,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Block;
 import org.peft4j.nn.Norm;
+import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.Rotary;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.SublayerSum;
@@ -82,6 +83,10 @@ final class DecoderBlock implements Block, AutoCloseable {
 
     @Override
     public Tensor forward(Tensor h, ReadRows rows, ForwardContext context) {
+        Tensor prompted = PromptRows.throughTheBlock(keyValuePoint(), h, rows, context, this::forward);
+        if (prompted != null) {
+            return prompted;
+        }
         if (!rows.toTheEnd(context)) { // attention aligns queries with the last keys
             return Scopes.scoped(() -> rows.select(forward(h, ReadRows.ALL, context), context));
         }
@@ -107,10 +112,18 @@ final class DecoderBlock implements Block, AutoCloseable {
     private Tensor attend(Tensor h, Tensor kept, ReadRows rows, Packing read, ForwardContext context) {
         return Scopes.scoped(() -> {
             Tensor x = normed(attentionNorm, h, context.packing(), context);
-            Tensor attended = attention.forward(x, rows, context);
-            return attentionSum
-                    .forward(() -> rows.select(x, context), attended, kept, read, context)
-                    .alias();
+            PromptRows prompts = PromptRows.hidden(keyValuePoint(), h, context);
+            DecoderAttention.Attended attended = attention.forward(
+                    x,
+                    prompts == null
+                            ? null
+                            : prompts.with(normed(attentionNorm, prompts.rows(), prompts.packing(), context)),
+                    rows,
+                    context);
+            Tensor sum = attentionSum.forward(
+                    () -> rows.select(x, context), attended.output(), kept, read, context);
+            Tensor behind = attended.behind();
+            return behind == null ? sum.alias() : sum.add(behind);
         });
     }
 

@@ -84,7 +84,7 @@ final class DecoderModel implements Model {
         String path = names.backbone().prefix() + names.backbone().words();
         words = Embedding.ofWords(path, table, config.vocabulary().tied());
         positions = positions(names);
-        front = new SequencePoint(path, stack.hiddenSize());
+        front = new SequencePoint(path, words.point(), config.vocabulary().scale());
         for (int layer = 0; layer < stack.layers(); layer++) {
             RotaryFrequencies rotary = config.layers().get(layer).attention().rotary();
             blocks.add(new DecoderBlock(

@@ -8,6 +8,8 @@ import java.util.Map;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.Scopes;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.ops.Device;
 
 /**
@@ -19,10 +21,20 @@ import org.peft4j.ops.Device;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
+    private final @Nullable SecondLevel secondLevel;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private final Map<String, Constant> constants;
     private boolean closed;
+
+    /**
+     * Parameters that are trained apart from the others: on rows of their own, by an optimiser of their own, behind each step of the
+     * others.
+     *
+     * @param group theirs
+     * @param share of the rows, above 0 and below 1
+     */
+    public record SecondLevel(String group, double share) {}
 
     /** Points of different models are the same place if they are of one kind and path. */
     private record Place(Class<?> kind, String path) {
@@ -43,14 +55,11 @@ public final class Adapter implements AutoCloseable {
 
     private Adapter(Builder builder) {
         name = builder.name;
+        secondLevel = builder.secondLevel;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
-        int inserted = claims(SequencePoint.class).values().stream()
-                .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
-        positions = builder.positions + inserted;
+        positions = builder.positions + inserted();
     }
 
     /** @param device of the model: the parameters will be there */
@@ -72,6 +81,11 @@ public final class Adapter implements AutoCloseable {
         return constants;
     }
 
+    /** What is trained apart from the rest; null: everything is trained together. */
+    public @Nullable SecondLevel secondLevel() {
+        return secondLevel;
+    }
+
     /** Number of trained elements. */
     public long elements() {
         return parameters.values().stream().mapToLong(Parameter::elements).sum();
@@ -84,10 +98,49 @@ public final class Adapter implements AutoCloseable {
 
     /** Rows that are inserted before a text. */
     public int inserted() {
+        return sequence(InsertedRows.class).mapToInt(InsertedRows::count).sum();
+    }
+
+    /** Those of the inserted rows that count in the loss of a language model, by their places among all that are inserted. */
+    public List<ToldRow> told() {
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (InsertedRows rows : sequence(InsertedRows.class).toList()) {
+            for (ToldRow row : rows.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += rows.count();
+        }
+        return told;
+    }
+
+    /** The most tokens that a text may have: as many as there are rows that are added to it; else more than any has. */
+    public int longestText() {
+        return sequence(PositionUpdate.class)
+                .mapToInt(PositionUpdate::longest)
+                .min()
+                .orElse(Integer.MAX_VALUE);
+    }
+
+    private <C extends SequenceClaim> Stream<C> sequence(Class<C> kind) {
         return claims(SequencePoint.class).values().stream()
                 .flatMap(List::stream)
-                .mapToInt(InsertedRows::count)
-                .sum();
+                .filter(kind::isInstance)
+                .map(kind::cast);
+    }
+
+    /** Keys that stand before each sequence's own, the same number at every block. */
+    public int prefix() {
+        return keyValueClaims().mapToInt(KeyValueClaim::count).max().orElse(0);
+    }
+
+    /** Whether those keys are the same for every sequence. */
+    public boolean sharesPrefix() {
+        return keyValueClaims().allMatch(KeyValueClaim::shared);
+    }
+
+    private Stream<KeyValueClaim> keyValueClaims() {
+        return claims(KeyValuePoint.class).values().stream().flatMap(List::stream);
     }
 
     /** What this adapter claims at a point, in the order of claiming. */
@@ -144,6 +197,7 @@ public final class Adapter implements AutoCloseable {
         private final String name;
         private final Device device;
         private int positions;
+        private @Nullable SecondLevel secondLevel;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
         private final Map<String, Constant> constants = new LinkedHashMap<>();
@@ -208,6 +262,12 @@ public final class Adapter implements AutoCloseable {
         /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
+            return this;
+        }
+
+        /** What is trained apart from the rest. */
+        public Builder secondLevel(SecondLevel value) {
+            secondLevel = value;
             return this;
         }
 

@@ -58,7 +58,7 @@ final class Conflicts {
         }
         for (KeyValuePoint point : one.claims(KeyValuePoint.class).keySet()) {
             if (!other.at(point).isEmpty()) {
-                return Optional.of("both put a prefix before " + point.path());
+                return Optional.of("both act on keys and values of " + point.path());
             }
         }
         return sameTokenRow(one, other)

@@ -18,6 +18,7 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.Tensors;
 
 /**
  * Everything that changes from call to call: how the sequences lie, which adapters apply to which of them, training or
@@ -26,6 +27,8 @@ import org.peft4j.nn.Scopes;
  * <p>Belongs to one thread; models and adapters may be shared by many contexts at once.
  */
 public final class ForwardContext implements AutoCloseable {
+    private static final String INSTRUCTION = "instruction";
+
     /**
      * Sequences [first, last) and the adapters that apply to them, in order; none means the plain model. Adapters whose
      * claims cannot hold together are refused ({@link org.peft4j.error.ConfigException}).
@@ -58,7 +61,9 @@ public final class ForwardContext implements AutoCloseable {
     private final boolean training;
     private final long seed;
     private final @Nullable KeyValueCache cache;
-    private final Map<Object, Shared> made = new HashMap<>();
+    private final int @Nullable [] instructions; // first rows of each text; null: all
+    private final boolean promptsInside;
+    private final Map<Object, Shared> made;
 
     private ForwardContext(Packing text, List<Segment> segments, boolean training, long seed) {
         this(text, new Resolved(segments), training, seed, null);
@@ -74,7 +79,8 @@ public final class ForwardContext implements AutoCloseable {
         firstPositions = new long[text.sequences()];
         for (Segment segment : segments) {
             int before = InsertedRowsOf.count(segment);
-            if (cache == null || !cache.filled()) { // inserted rows are among those of the first call
+            if (begins()) { // inserted rows are among those of the first call
+                PositionUpdates.check(text, segment);
                 Arrays.fill(inserted, segment.first(), segment.last(), before);
             }
             for (int s = segment.first(); s < segment.last(); s++) {
@@ -84,6 +90,26 @@ public final class ForwardContext implements AutoCloseable {
         packing = InsertedRowsOf.packing(text, inserted);
         this.training = training;
         this.seed = seed;
+        instructions = null;
+        promptsInside = false;
+        made = new HashMap<>();
+    }
+
+    /** Another one of the same call; what it made once is theirs together. */
+    private ForwardContext(
+            ForwardContext of, int[] inserted, long[] firstPositions, int @Nullable [] instructions, boolean inside) {
+        text = of.text;
+        resolved = of.resolved;
+        segments = of.segments;
+        this.inserted = inserted;
+        this.firstPositions = firstPositions;
+        packing = inserted == of.inserted ? of.packing : InsertedRowsOf.packing(text, inserted);
+        training = of.training;
+        seed = of.seed;
+        cache = of.cache;
+        this.instructions = instructions;
+        promptsInside = inside;
+        made = of.made;
     }
 
     /** A call without training: no dropout. */
@@ -152,7 +178,62 @@ public final class ForwardContext implements AutoCloseable {
                 own.add(new Segment(from - first, to - first, segment.adapters()));
             }
         }
-        return new ForwardContext(text.slice(first, last), own, training, seed);
+        ForwardContext slice = new ForwardContext(text.slice(first, last), own, training, seed);
+        return instructions == null
+                ? slice
+                : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
+    }
+
+    /**
+     * This call, whose texts begin with their instructions; it takes this one's place. Where nothing is said a text is its
+     * instruction as a whole.
+     *
+     * @param rows how many of each text's first rows are its instruction
+     */
+    public ForwardContext withInstructions(int... rows) {
+        if (rows.length != text.sequences()) {
+            throw new IllegalArgumentException(
+                    text.sequences() + " sequences need as many lengths of instructions, got " + rows.length);
+        }
+        for (int s = 0; s < rows.length; s++) {
+            if (rows[s] < 0 || rows[s] > text.length(s)) {
+                throw new IllegalArgumentException("the instruction of sequence " + s + " must have 0 to "
+                        + text.length(s) + " rows, got " + rows[s]);
+            }
+        }
+        return new ForwardContext(this, inserted, firstPositions, rows.clone(), promptsInside);
+    }
+
+    /** Which rows of {@link #packing} belong to the texts' instructions, no inserted ones: [rows], bool, on the CPU. */
+    public Tensor instruction() {
+        return once(List.of(INSTRUCTION, packing), () -> {
+            long[] chosen = new long[Math.toIntExact(packing.rows())];
+            for (int s = 0; s < packing.sequences(); s++) {
+                int begin = (int) rowOf(s, 0);
+                int rows = instructions == null ? text.length(s) : instructions[s];
+                Arrays.fill(chosen, begin, begin + rows, 1);
+            }
+            return Tensors.ofLongs(chosen, chosen.length).to(torch.ScalarType.Bool);
+        });
+    }
+
+    /**
+     * This call inside one block, where so many rows more stand before each sequence, which have its first positions. Belongs to
+     * this one: is not closed.
+     */
+    public ForwardContext withPromptsInside(int... counts) {
+        int[] more = inserted.clone();
+        long[] earlier = firstPositions.clone();
+        for (int s = 0; s < counts.length; s++) {
+            more[s] += counts[s];
+            earlier[s] -= counts[s];
+        }
+        return new ForwardContext(this, more, earlier, instructions, true);
+    }
+
+    /** Whether what goes through a block has the rows of {@link HiddenPrefix#throughTheBlock} in front already. */
+    public boolean promptsInside() {
+        return promptsInside;
     }
 
     /** How all rows lie that go through the blocks: those of the texts and those inserted before them. */
@@ -170,20 +251,50 @@ public final class ForwardContext implements AutoCloseable {
         return inserted[sequence];
     }
 
+    /** The rows before a sequence's text that count in the loss of a language model, by their places before it. */
+    public List<ToldRow> told(int sequence) {
+        if (inserted[sequence] == 0) {
+            return List.of();
+        }
+        List<ToldRow> told = new ArrayList<>();
+        int before = 0;
+        for (Adapter adapter : segmentOf(sequence).adapters()) {
+            for (ToldRow row : adapter.told()) {
+                told.add(new ToldRow(before + row.row(), row.token(), row.weight()));
+            }
+            before += adapter.inserted();
+        }
+        return told;
+    }
+
+    private Segment segmentOf(int sequence) {
+        return segments.stream()
+                .filter(segment -> segment.first() <= sequence && sequence < segment.last())
+                .findFirst()
+                .orElseThrow();
+    }
+
     /** The row, among those of {@link #packing}, that a token of a text has. */
     public long rowOf(int sequence, int token) {
         return packing.begin(sequence) + inserted[sequence] + token;
     }
 
+    /** Whether this is the texts' first call: its rows are not behind those of earlier ones. */
+    private boolean begins() {
+        return cache == null || !cache.filled();
+    }
+
     /**
-     * Puts inserted rows before those of the texts.
+     * Adds to the rows of the texts what is added to them, and puts inserted rows before them.
      *
      * @param point the model's own
      * @param textRows embedded words, [rows of text(), C]
-     * @return [rows of packing(), C], of their type; textRows itself if nothing is inserted
+     * @return [rows of packing(), C], of their type; textRows itself if nothing is added or inserted
      */
     public Tensor insert(SequencePoint point, Tensor textRows) {
-        return text == packing ? textRows : InsertedRowsOf.insert(at(point), textRows, text, segments);
+        Claims<SequenceClaim> claims = at(point);
+        Tensor words = begins() ? PositionUpdates.add(claims, textRows, text, segments) : textRows;
+        return text == packing ? words : InsertedRowsOf.insert(claims, words, this, segments);
     }
 
     /** What the adapters of this call claim at a point; looked up once. */

@@ -27,11 +27,16 @@ final class InsertedRowsOf {
 
     // Sequence by sequence: rows that several texts share collect their gradient in the order of the texts.
     static Tensor insert(
-            Claims<InsertedRows> claims, Tensor textRows, Packing text, List<ForwardContext.Segment> segments) {
+            Claims<SequenceClaim> claims,
+            Tensor textRows,
+            ForwardContext context,
+            List<ForwardContext.Segment> segments) {
+        Packing text = context.text();
         TensorVector parts = new TensorVector();
         for (ForwardContext.Segment segment : segments) {
             List<Tensor> before = claims.of(segment).stream()
-                    .map(claim -> claim.rows().to(textRows.scalar_type()))
+                    .filter(InsertedRows.class::isInstance)
+                    .map(claim -> ((InsertedRows) claim).rows(context).to(textRows.scalar_type()))
                     .toList();
             for (int s = segment.first(); s < segment.last(); s++) {
                 before.forEach(parts::push_back);

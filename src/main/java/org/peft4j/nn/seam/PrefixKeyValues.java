@@ -2,8 +2,8 @@ package org.peft4j.nn.seam;
 
 import org.bytedeco.pytorch.Tensor;
 
-/** Claim of a {@link KeyValuePoint}: keys and values that every row of the sequence sees beside its own. */
-public interface PrefixKeyValues {
+/** Claim of a {@link KeyValuePoint}: ready keys and values that every row of the sequence sees beside its own. */
+public non-sealed interface PrefixKeyValues extends KeyValueClaim {
     /**
      * Keys and values in front of the sequence.
      *
@@ -13,4 +13,9 @@ public interface PrefixKeyValues {
 
     /** The prefix for this forward; the context remembers what all layers share, see {@link ForwardContext#once}. */
     KeyValues keyValues(ForwardContext context);
+
+    @Override
+    default boolean shared() {
+        return true;
+    }
 }

@@ -43,17 +43,20 @@ public final class ReadRows {
 
     /**
      * The rows that tell the tokens of each text from a certain one on, and the last row: they begin with the row before that
-     * token. Before the first token of all stands an inserted row, or none; then they begin with the first row.
+     * token. Before the first token of all stands an inserted row, or none; then they begin with the first row, as they do where
+     * inserted rows are told, too.
      *
      * @param firsts number of that token for each text; where the text is shorter, its last row alone is read
      */
     public static ReadRows telling(List<Integer> firsts) {
         return new ReadRows(
-                (context, s, i) -> Math.max(
-                        0,
-                        context.inserted(s)
-                                + Math.min(firsts.get(i), context.text().length(s))
-                                - 1),
+                (context, s, i) -> context.told(s).isEmpty()
+                        ? Math.max(
+                                0,
+                                context.inserted(s)
+                                        + Math.min(firsts.get(i), context.text().length(s))
+                                        - 1)
+                        : 0,
                 (context, s, i) -> length(context, s));
     }
 

@@ -3,10 +3,12 @@ package org.peft4j.task.language;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
@@ -29,6 +31,7 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.ToldRow;
 import org.peft4j.ops.Device;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
@@ -150,9 +153,31 @@ final class CausalLm implements Task<LanguageExample> {
         return ReadRows.telling(firsts);
     }
 
+    /**
+     * What stands before the first token that counts: a prompt, or what comes before the first answer of a conversation. Of a text,
+     * all of whose tokens count but the first, it is that one.
+     */
+    @Override
+    public int[] instructions(Batch<LanguageExample> batch) {
+        int[] rows = new int[batch.packing().sequences()];
+        int sequence = 0;
+        for (LanguageExample example : batch.examples()) {
+            for (int s = 0; s < example.sequences().size(); s++) {
+                rows[sequence] = Math.min(batch.packing().length(sequence), Math.max(1, example.first(s)));
+                sequence++;
+            }
+        }
+        return rows;
+    }
+
     @Override
     public double weight(LanguageExample example, int inserted) {
         return example.counted(inserted);
+    }
+
+    @Override
+    public int telling(LanguageExample example) {
+        return example.sequences().size();
     }
 
     /**
@@ -162,12 +187,23 @@ final class CausalLm implements Task<LanguageExample> {
      */
     private record Losses(@Nullable Tensor values, Packing packing) {}
 
-    /** The head computes only the rows that tell a token that counts; the token that a row tells is the next one. */
+    /**
+     * The head computes only the rows that tell a token that counts; the token that a row tells is the next one.
+     *
+     * @param withInserted whether inserted rows count that an adapter wants to be told, with their weights
+     */
     private static Losses losses(
-            Head head, Tensor h, Batch<LanguageExample> batch, Packing read, ForwardContext context) {
+            Head head,
+            Tensor h,
+            Batch<LanguageExample> batch,
+            Packing read,
+            ForwardContext context,
+            boolean withInserted) {
         int most = Math.toIntExact(read.rows());
         long[] rows = new long[most];
         long[] labels = new long[most];
+        float[] weights = new float[most];
+        Arrays.fill(weights, 1);
         int[] counted = new int[read.sequences()];
         int n = 0;
         int sequence = 0;
@@ -175,6 +211,12 @@ final class CausalLm implements Task<LanguageExample> {
             for (int s = 0; s < example.sequences().size(); s++) {
                 int inserted = context.inserted(sequence);
                 int[] ids = example.sequences().get(s).tokens();
+                for (ToldRow told : withInserted ? context.told(sequence) : List.<ToldRow>of()) {
+                    rows[n] = read.end(sequence) - ids.length - inserted + told.row() - 1;
+                    labels[n] = told.token();
+                    weights[n++] = (float) told.weight();
+                    counted[sequence]++;
+                }
                 for (int token = 0; token < ids.length; token++) {
                     if (example.counts(s, token, inserted)) {
                         // the last row read is the sequence's last one, which tells what stands behind it
@@ -190,21 +232,26 @@ final class CausalLm implements Task<LanguageExample> {
         if (n == 0) {
             return new Losses(null, packing);
         }
+        int count = n;
         Tensor telling = n == most ? h : h.index_select(0, Tensors.ofLongs(Device.of(h), rows, n));
-        return new Losses(((LanguageHead) head).losses(telling, Tensors.ofLongs(labels, n), packing, context), packing);
+        Tensor values = ((LanguageHead) head).losses(telling, Tensors.ofLongs(labels, n), packing, context);
+        boolean weighted = IntStream.range(0, count).anyMatch(i -> weights[i] != 1);
+        return new Losses(
+                weighted ? values.mul(Tensors.ofFloats(Device.of(values), Arrays.copyOf(weights, n), n)) : values,
+                packing);
     }
 
     @Override
     public Tensor loss(Head head, Tensor h, Batch<LanguageExample> batch, ForwardContext context) {
         Packing read = reads(head, batch).packing(context);
         return Scopes.scoped(() -> Objects.requireNonNull(
-                        losses(head, h, batch, read, context).values(), "rows of which no token counts")
+                        losses(head, h, batch, read, context, true).values(), "rows of which no token counts")
                 .sum());
     }
 
     /** The summed loss of each example. */
     private double[] sums(Head head, Tensor h, Batch<LanguageExample> batch, ForwardContext context) {
-        Losses all = losses(head, h, batch, reads(head, batch).packing(context), context);
+        Losses all = losses(head, h, batch, reads(head, batch).packing(context), context, false);
         float[] losses = all.values() == null ? new float[0] : Tensors.toFloats(all.values());
         double[] sums = new double[batch.examples().size()];
         int sequence = 0;

@@ -63,8 +63,17 @@ class ConflictsTest {
     }
 
     private static void prefix(Adapter.Builder builder) {
-        builder.claim(
-                ATTENTION, context -> new PrefixKeyValues.KeyValues(Tensors.zeros(1, 1, 2), Tensors.zeros(1, 1, 2)));
+        builder.claim(ATTENTION, new PrefixKeyValues() {
+            @Override
+            public KeyValues keyValues(ForwardContext context) {
+                return new KeyValues(Tensors.zeros(1, 1, 2), Tensors.zeros(1, 1, 2));
+            }
+
+            @Override
+            public int count() {
+                return 1;
+            }
+        });
     }
 
     private void refused(Adapter one, Adapter other, String... pieces) {
@@ -108,7 +117,7 @@ class ConflictsTest {
         refused(
                 adapter("mails", ConflictsTest::prefix),
                 adapter("tickets", ConflictsTest::prefix),
-                "both put a prefix before attention");
+                "both act on keys and values of attention");
     }
 
     private static void scaled(Adapter.Builder builder) {

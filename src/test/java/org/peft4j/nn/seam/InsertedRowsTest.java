@@ -17,7 +17,8 @@ class InsertedRowsTest {
         Ops.kernels(); // loads libtorch
     }
 
-    private static final SequencePoint FRONT = new SequencePoint("embeddings", 1);
+    private static final SequencePoint FRONT =
+            new SequencePoint("embeddings", new EmbeddingPoint("embeddings.words", 100, 1, true, false), 1);
 
     /** An adapter that inserts one row for each value. */
     private static Adapter inserting(String name, int prefix, float... values) {
@@ -32,7 +33,7 @@ class InsertedRowsTest {
                     }
 
                     @Override
-                    public Tensor rows() {
+                    public Tensor rows(ForwardContext context) {
                         return rows.value();
                     }
                 })

@@ -1,15 +1,18 @@
 package org.peft4j.task.language;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.data.Offset.offset;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,7 +23,9 @@ import org.peft4j.data.TextTokenizer.Tokens;
 import org.peft4j.data.chat.ChatFormat;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.metrics.Evaluation;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
@@ -28,12 +33,18 @@ import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelOptions;
+import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.InsertedRows;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.ops.Weight;
+import org.peft4j.optim.AdamW;
+import org.peft4j.optim.ParameterGroup;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Evaluator;
 
@@ -123,6 +134,84 @@ class CausalLmTest {
                     assertThat(scores.get(0)).containsEntry("log_prob", 0.0);
                 }
             }
+        }
+    }
+
+    /** The labels of CPT's examples count, too, with their weights; the rows come back to within their distances at each step. */
+    @Test
+    void theLossOfCptIsPefts() throws Exception {
+        Path directory = Fixtures.ROOT.resolve("prompts").resolve("cpt");
+        Map<String, TensorData> expected = Fixtures.read(directory.resolve("expected.safetensors"));
+        try (HeadedModel model = HeadedModel.open(
+                ModelDirectory.open(Fixtures.TINY_LLAMA),
+                ModelOptions.defaults(),
+                HeadKind.LANGUAGE,
+                HeadOptions.of(0))) {
+            AdapterStore.Loaded loaded = AdapterStore.read(directory, "read", model.points());
+            try (Adapter read = loaded.adapter();
+                    Adapter adapter = fresh((CptConfig) loaded.config(), model.points())) {
+                cptIsPefts(model, read, adapter, expected);
+            }
+        }
+    }
+
+    private static void cptIsPefts(HeadedModel model, Adapter read, Adapter adapter, Map<String, TensorData> expected) {
+        Parameter delta = adapter.parameters().get("delta_embedding.weight");
+        assertThat(Fixtures.maxDifference(
+                        inserted(adapter), expected.get("start").toFloats()))
+                .isZero();
+        delta.set(
+                expected.get("parameter.prompt_encoder.delta_embedding.weight").toFloats());
+        assertThat(Fixtures.maxDifference(inserted(adapter), inserted(read))).isLessThan(1e-6);
+        float[] losses = expected.get("losses").toFloats();
+        Batch<LanguageExample> batch = batch(0, false);
+        double weight = batch.examples().stream()
+                .mapToDouble(example -> TASK.weight(example, adapter.inserted())
+                        + adapter.told().size() * TASK.telling(example))
+                .sum();
+        assertThat(weight).isEqualTo(43 + 5 * 2);
+        try (AdamW optimizer = new AdamW(List.of(new ParameterGroup("all", 1e-2, 0.01, List.of(delta))))) {
+            for (int step = 0; step < losses.length; step++) {
+                try (PointerScope scope = new PointerScope();
+                        ForwardContext context = ForwardContext.training(batch.packing(), step, adapter)) {
+                    Tensor loss = TASK.loss(model.head(), hidden(model, batch, context), batch, context)
+                            .div(new Scalar(weight));
+                    assertThat(loss.item_double()).isCloseTo(losses[step], offset(1e-4));
+                    loss.backward();
+                    context.backward();
+                    float[] theirs = expected.get("gradient.prompt_encoder.delta_embedding.weight")
+                            .toFloats();
+                    if (step == 0) {
+                        assertThat(Fixtures.maxDifference(
+                                        Tensors.toFloats(delta.value().grad()), theirs))
+                                .isLessThan(1e-3 * Fixtures.maxDifference(theirs, new float[theirs.length]));
+                    }
+                }
+                optimizer.step(1, 0);
+            }
+        }
+        float[] moved = inserted(adapter);
+        float[] start = expected.get("start").toFloats();
+        float[] theirs = expected.get("delta").toFloats();
+        for (int i = 0; i < moved.length; i++) {
+            assertThat(moved[i] - start[i]).as("row %s", i / 32).isCloseTo(theirs[i], within(1e-4f));
+        }
+    }
+
+    private static Adapter fresh(CptConfig config, Points points) {
+        return Methods.of(config).attach("fresh", config, points, 1);
+    }
+
+    /** The rows that an adapter inserts. */
+    private static float[] inserted(Adapter adapter) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(Packing.of(1), adapter)) {
+            InsertedRows rows = (InsertedRows) adapter.claims(SequencePoint.class)
+                    .values()
+                    .iterator()
+                    .next()
+                    .get(0);
+            return Tensors.toFloats(rows.rows(context));
         }
     }
 

@@ -111,7 +111,7 @@ public final class PrefixMethod implements Method<PrefixConfig> {
 
     private static void claim(Adapter.Builder builder, PrefixTable table, PrefixConfig config, Points points) {
         for (KeyValuePoint point : points.keyValues()) {
-            builder.claim(point, table.at(point, points.layers()));
+            builder.claim(point, table.at(point, points.layers(), config.virtualTokens()));
         }
         SavedModules.claim(builder, points, config.modulesToSave());
         builder.positions(config.virtualTokens());

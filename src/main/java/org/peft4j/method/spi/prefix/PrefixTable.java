@@ -35,12 +35,12 @@ final class PrefixTable {
     }
 
     /** One layer's share. */
-    Share at(KeyValuePoint point, int layers) {
-        return new Share(this, point, layers);
+    Share at(KeyValuePoint point, int layers, int tokens) {
+        return new Share(this, point, layers, tokens);
     }
 
     /** A layer's keys and values. */
-    record Share(PrefixTable source, KeyValuePoint point, int layers) implements PrefixKeyValues {
+    record Share(PrefixTable source, KeyValuePoint point, int layers, int count) implements PrefixKeyValues {
         @Override
         public KeyValues keyValues(ForwardContext context) {
             Tensor table = context.once(source, () -> source.values().alias());

@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
@@ -14,9 +15,9 @@ import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
+import org.peft4j.method.spi.PromptStarts;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.SoftPrompt;
-import org.peft4j.nn.Init;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
 
@@ -24,10 +25,7 @@ import org.peft4j.nn.seam.Points;
 public final class PromptMethod implements Method<PromptConfig> {
     private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(SoftPrompt.KEYS)
-            .harmless("how the rows began, which the file's tensor replaces", "prompt_tuning_init")
-            .harmless("the words that the rows began with", "prompt_tuning_init_text")
-            .harmless(
-                    "the tokenizer of the words that the rows began with", "tokenizer_name_or_path", "tokenizer_kwargs")
+            .all(PromptStarts.KEYS)
             .build();
 
     @Override
@@ -47,19 +45,23 @@ public final class PromptMethod implements Method<PromptConfig> {
 
     @Override
     public Map<String, String> renamedSettings() {
-        return Map.of("num_virtual_tokens", "virtual_tokens");
+        return PromptStarts.RENAMED;
+    }
+
+    @Override
+    public PromptConfig inTokens(PromptConfig config, Function<String, List<Integer>> encode) {
+        return config.withStart(PromptStarts.inTokens(config.start(), encode));
     }
 
     @Override
     public Adapter attach(String name, PromptConfig config, Points points, long seed) {
         int count = config.virtualTokens();
-        long width = SoftPrompt.point(points).width();
         return SoftPrompt.direct(
                         name,
                         count,
                         points,
                         config.modulesToSave(),
-                        () -> Init.normal(seed, SoftPrompt.TABLE, 1, count, width))
+                        () -> PromptStarts.rows(config.start(), count, points, seed, SoftPrompt.TABLE))
                 .build();
     }
 
@@ -72,7 +74,8 @@ public final class PromptMethod implements Method<PromptConfig> {
     public PromptConfig readConfig(AdapterFile file) throws MalformedFileException {
         PeftConfigReader config = new PeftConfigReader(file);
         try {
-            return new PromptConfig(config.count("num_virtual_tokens", 0), config.texts("modules_to_save"));
+            return new PromptConfig(
+                    config.count("num_virtual_tokens", 0), PromptStarts.read(config), config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
         }
@@ -87,10 +90,7 @@ public final class PromptMethod implements Method<PromptConfig> {
     @Override
     public Map<String, Object> fileConfig(PromptConfig config, Points points) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>(SoftPrompt.fileConfig(config.virtualTokens(), points));
-        file.put("prompt_tuning_init", "RANDOM");
-        file.put("prompt_tuning_init_text", null);
-        file.put("tokenizer_kwargs", null);
-        file.put("tokenizer_name_or_path", null);
+        PromptStarts.write(config.start(), file);
         return file;
     }
 

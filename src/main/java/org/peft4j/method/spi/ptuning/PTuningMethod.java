@@ -3,6 +3,7 @@ package org.peft4j.method.spi.ptuning;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -17,25 +18,22 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.SoftPrompt;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
-import org.peft4j.ops.Ops;
 
 /**
- * P-tuning (Liu et al. 2021; Hugging Face PEFT): the rows are {@code W₄ relu(W₂ relu(W₀ e + b₀) + b₂) + b₄} of trained rows e. PEFT's
- * file holds the rows alone, so an adapter that was read trains them themselves.
+ * P-tuning (Liu et al. 2021; Hugging Face PEFT): of trained rows e an MLP makes {@code W₄ relu(W₂ relu(W₀ e + b₀) + b₂) + b₄}, or an
+ * LSTM over them and a smaller MLP {@code W₂ relu(W₀ lstm(e) + b₀) + b₂}. PEFT's file holds the rows that come out alone, so an
+ * adapter that was read trains them themselves.
  */
 public final class PTuningMethod implements Method<PTuningConfig> {
     private static final String NETWORK = "prompt_encoder.";
 
     private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(SoftPrompt.KEYS)
-            .obeyed("encoder_hidden_size")
-            .harmless(
-                    "the network that made the rows, which the file does not hold",
-                    "encoder_reparameterization_type",
-                    "encoder_num_layers",
-                    "encoder_dropout")
+            .obeyed("encoder_hidden_size", "encoder_num_layers", "encoder_dropout")
+            .harmless("the network that made the rows, which the file does not hold", "encoder_reparameterization_type")
             .build();
 
     @Override
@@ -55,7 +53,13 @@ public final class PTuningMethod implements Method<PTuningConfig> {
 
     @Override
     public Map<String, String> renamedSettings() {
-        return Map.of("num_virtual_tokens", "virtual_tokens", "encoder_reparameterization_type", "encoder");
+        return Map.of(
+                "num_virtual_tokens",
+                "virtual_tokens",
+                "encoder_reparameterization_type",
+                "encoder",
+                "encoder_num_layers",
+                "encoder_layers");
     }
 
     @Override
@@ -65,37 +69,40 @@ public final class PTuningMethod implements Method<PTuningConfig> {
         long inner = inner(config, width);
         String rows = NETWORK + "embedding.weight";
         Parameter embedding = Parameter.of(rows, SoftPrompt.GROUP, () -> Init.normal(seed, rows, 1, count, width));
-        Layer first = layer("mlp_head.0", inner, width, seed);
-        Layer second = layer("mlp_head.2", inner, inner, seed);
-        Layer third = layer("mlp_head.4", width, inner, seed);
         Adapter.Builder builder = Adapter.builder(name, points.device()).parameter(embedding);
-        for (Layer layer : List.of(first, second, third)) {
-            builder.parameter(layer.weight()).parameter(layer.bias());
-        }
-        SoftPrompt prompt = new SoftPrompt(
-                count,
-                () -> third.of(second.of(first.of(embedding.value()).relu()).relu()));
-        SoftPrompt.claim(builder, prompt, points, config.modulesToSave());
+        Function<ForwardContext, Tensor> rowsOf = config.encoder() == Encoder.LSTM
+                ? lstm(builder, embedding, config, width, inner, seed)
+                : mlp(builder, embedding, config, width, inner, seed);
+        SoftPrompt.claim(builder, new SoftPrompt(count, rowsOf), points, config.modulesToSave());
         return builder.build();
+    }
+
+    private static Function<ForwardContext, Tensor> mlp(
+            Adapter.Builder builder, Parameter embedding, PTuningConfig config, long width, long inner, long seed) {
+        if (config.saysLstm()) {
+            throw new IllegalArgumentException(
+                    "encoder_layers and encoder_dropout are of an LSTM, but encoder is mlp; leave them out");
+        }
+        LinearLayer first = LinearLayer.of(NETWORK + "mlp_head.0", inner, width, seed);
+        LinearLayer second = LinearLayer.of(NETWORK + "mlp_head.2", inner, inner, seed);
+        LinearLayer third = LinearLayer.of(NETWORK + "mlp_head.4", width, inner, seed);
+        List.of(first, second, third).forEach(layer -> layer.parameters(builder));
+        return context -> third.of(second.of(first.of(embedding.value()).relu()).relu());
+    }
+
+    private static Function<ForwardContext, Tensor> lstm(
+            Adapter.Builder builder, Parameter embedding, PTuningConfig config, long width, long inner, long seed) {
+        Lstm lstm = Lstm.of(NETWORK + "lstm_head", width, inner, config.encoderLayers(), config.encoderDropout(), seed);
+        LinearLayer first = LinearLayer.of(NETWORK + "mlp_head.0", 2 * inner, 2 * inner, seed);
+        LinearLayer second = LinearLayer.of(NETWORK + "mlp_head.2", width, 2 * inner, seed);
+        lstm.parameters(builder);
+        List.of(first, second).forEach(layer -> layer.parameters(builder));
+        return context ->
+                second.of(first.of(lstm.of(embedding.value(), context)).relu());
     }
 
     private static long inner(PTuningConfig config, long width) {
         return config.encoderHiddenSize() == 0 ? width : config.encoderHiddenSize();
-    }
-
-    /** A linear layer of the network, which begins as torch's do. */
-    private record Layer(Parameter weight, Parameter bias) {
-        Tensor of(Tensor x) {
-            return Ops.linear(x, weight.value(), bias.value());
-        }
-    }
-
-    private static Layer layer(String name, long out, long in, long seed) {
-        String weight = NETWORK + name + ".weight";
-        String bias = NETWORK + name + ".bias";
-        return new Layer(
-                Parameter.of(weight, SoftPrompt.GROUP, () -> Init.kaiming(seed, weight, out, in)),
-                Parameter.of(bias, SoftPrompt.GROUP, () -> Init.uniform(seed, bias, 1 / Math.sqrt(in), out)));
     }
 
     @Override
@@ -109,12 +116,18 @@ public final class PTuningMethod implements Method<PTuningConfig> {
         try {
             return new PTuningConfig(
                     config.count("num_virtual_tokens", 0),
-                    Encoder.MLP,
+                    encoder(config),
                     config.count("encoder_hidden_size", 0),
+                    config.count("encoder_num_layers", 2),
+                    config.number("encoder_dropout", 0),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
         }
+    }
+
+    private static Encoder encoder(PeftConfigReader config) {
+        return "LSTM".equals(config.get("encoder_reparameterization_type")) ? Encoder.LSTM : Encoder.MLP;
     }
 
     @Override
@@ -128,10 +141,10 @@ public final class PTuningMethod implements Method<PTuningConfig> {
     @Override
     public Map<String, Object> fileConfig(PTuningConfig config, Points points) {
         Map<String, Object> file = SoftPrompt.fileConfig(config.virtualTokens(), points);
-        file.put("encoder_dropout", 0.0);
+        file.put("encoder_dropout", config.encoderDropout());
         file.put("encoder_hidden_size", inner(config, SoftPrompt.point(points).width()));
-        file.put("encoder_num_layers", 2);
-        file.put("encoder_reparameterization_type", "MLP");
+        file.put("encoder_num_layers", config.encoderLayers());
+        file.put("encoder_reparameterization_type", config.encoder().name());
         return file;
     }
 
@@ -154,7 +167,13 @@ public final class PTuningMethod implements Method<PTuningConfig> {
     public long parameterCount(PTuningConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
         long inner = inner(config, width);
-        long network = inner * width + inner + inner * inner + inner + width * inner + width;
+        long network = config.encoder() == Encoder.LSTM
+                ? Lstm.elements(width, inner, config.encoderLayers())
+                        + LinearLayer.elements(2 * inner, 2 * inner)
+                        + LinearLayer.elements(width, 2 * inner)
+                : LinearLayer.elements(inner, width)
+                        + LinearLayer.elements(inner, inner)
+                        + LinearLayer.elements(width, inner);
         return config.virtualTokens() * width + network + SavedModules.elements(points, config.modulesToSave());
     }
 

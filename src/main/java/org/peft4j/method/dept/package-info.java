@@ -1,0 +1,5 @@
+/** Settings of DePT. */
+@NullMarked
+package org.peft4j.method.dept;
+
+import org.jspecify.annotations.NullMarked;
