@@ -40,6 +40,7 @@ import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.method.vblora.VectorBank;
+import org.peft4j.method.vera.VeraConfig;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -228,6 +229,24 @@ class AddedUpdatesTest extends WithTinyBert {
         } catch (java.io.IOException e) {
             throw new java.io.UncheckedIOException(e);
         }
+    }
+
+    @ParameterizedTest
+    @MethodSource("withVera")
+    void anAdapterOutlivesTheScopeThatItWasMadeIn(MethodConfig config) {
+        Method<?> method = Methods.of(config);
+        Adapter inside;
+        try (PointerScope scope = new PointerScope()) {
+            inside = attach(method, config, model);
+        }
+        try (inside;
+                Adapter other = attach(method, config, model)) {
+            assertThat(logits(model, inside)).isEqualTo(logits(model, other));
+        }
+    }
+
+    static Stream<MethodConfig> withVera() {
+        return Stream.concat(small(), Stream.of(VeraConfig.defaults().withR(3)));
     }
 
     // Layers that files store as [in, out]
