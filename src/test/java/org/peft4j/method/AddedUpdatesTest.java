@@ -23,6 +23,7 @@ import org.peft4j.Fixtures;
 import org.peft4j.Variants;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.hira.HiraConfig;
@@ -32,17 +33,28 @@ import org.peft4j.method.lokr.InitLoKr;
 import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.randlora.RandLoraConfig;
+import org.peft4j.method.randlora.Sparsity;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.method.vblora.VectorBank;
+import org.peft4j.method.vera.VeraConfig;
+import org.peft4j.model.BlockRunner;
+import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadOptions;
+import org.peft4j.model.HeadedModel;
+import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.run.RunConfigFile;
 
 /** What is special to one of the methods that add a matrix to a linear layer's weight. */
 class AddedUpdatesTest extends WithTinyBert {
@@ -161,6 +173,33 @@ class AddedUpdatesTest extends WithTinyBert {
         }
     }
 
+    static Stream<MethodConfig> settings() {
+        Ranks ranks = new Ranks(3, 5, Map.of("query", 2), Map.of("value", 1.5));
+        TargetLayers layers =
+                new TargetLayers(Targets.names("query"), Targets.names("0.query"), List.of(1), List.of("layer"));
+        List<String> saved = List.of("pooler");
+        return Stream.of(
+                new LoHaConfig(ranks, layers, saved),
+                new LoKrConfig(ranks, true, 4, InitLoKr.LYCORIS, layers, saved),
+                new HiraConfig(3, 0.1, InitHira.GAUSSIAN, layers, saved),
+                new RandLoraConfig(
+                        3, 2.5, new Bases(Sparsity.VERY_SPARSE, new Projection(5, false)), 0.1, layers, saved),
+                new ShiraConfig(3, 1L << 40, layers, saved),
+                new ShiraConfig(3, null, layers, saved),
+                new VbLoraConfig(3, new VectorBank(7, 8, 3, 0.5, 0.25), 0.1, layers, saved));
+    }
+
+    @ParameterizedTest
+    @MethodSource("settings")
+    void everySettingHasAKeyInRunFiles(MethodConfig config) {
+        Map<String, Object> method =
+                new LinkedHashMap<>(Map.of("type", Methods.of(config).name()));
+        method.putAll(RunConfigFile.methodMap(config));
+        assertThat(method.values()).noneMatch(value -> value instanceof Map<?, ?> map && map.containsKey("r"));
+        Map<String, ?> run = Map.of("model", "m", "data", Map.of("train", "t.csv"), "method", method, "output", "o");
+        assertThat(RunConfigFile.of(run, "test", List.of()).method()).isEqualTo(config);
+    }
+
     // Dropout on the way into a matrix
 
     @Test
@@ -182,16 +221,86 @@ class AddedUpdatesTest extends WithTinyBert {
 
     /** The logits of a training forward of a model without dropout of its own. */
     private float[] update(Adapter adapter, long seed) {
-        try (var bare = org.peft4j.model.HeadedModel.open(
-                        Fixtures.tinyBert(),
-                        new org.peft4j.model.ModelOptions(false, false, 0),
-                        org.peft4j.model.HeadKind.SEQUENCE,
-                        org.peft4j.model.HeadOptions.of(2));
+        try (HeadedModel bare = HeadedModel.open(
+                        Fixtures.tinyBert(), new ModelOptions(false, false, 0), HeadKind.SEQUENCE, HeadOptions.of(2));
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(sentences.packing(), seed, adapter)) {
             return Tensors.toFloats(bare.outputs(Tokens.of(sentences.tokens()), context));
         } catch (java.io.IOException e) {
             throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("withVera")
+    void anAdapterOutlivesTheScopeThatItWasMadeIn(MethodConfig config) {
+        Method<?> method = Methods.of(config);
+        Adapter inside;
+        try (PointerScope scope = new PointerScope()) {
+            inside = attach(method, config, model);
+        }
+        try (inside;
+                Adapter other = attach(method, config, model)) {
+            assertThat(logits(model, inside)).isEqualTo(logits(model, other));
+        }
+    }
+
+    static Stream<MethodConfig> withVera() {
+        return Stream.concat(small(), Stream.of(VeraConfig.defaults().withR(3)));
+    }
+
+    // Layers that files store as [in, out]
+
+    static Stream<MethodConfig> small() {
+        return Stream.of(
+                LoHaConfig.defaults().withRanks(Ranks.of(2, 4)),
+                LoKrConfig.defaults().withRanks(Ranks.of(2, 4)),
+                HiraConfig.defaults().withR(2),
+                RandLoraConfig.defaults().withR(5, 1),
+                ShiraConfig.defaults().withR(2),
+                VbLoraConfig.defaults().withBank(VectorBank.of(6, 8, 2)));
+    }
+
+    @ParameterizedTest
+    @MethodSource("small")
+    void layersOfGpt2AreAdaptedAndMergedAsOthersAre(MethodConfig config) throws Exception {
+        Method<?> method = Methods.of(config);
+        try (HeadedModel gpt2 = HeadedModel.open(
+                        ModelDirectory.open(Fixtures.ROOT.resolve("decoders/gpt2")),
+                        new ModelOptions(false, false, 0),
+                        HeadKind.LANGUAGE,
+                        HeadOptions.of(0));
+                Adapter adapter = attach(method, config, gpt2)) {
+            adapter.parameters()
+                    .forEach((path, parameter) ->
+                            parameter.set(Tensors.toFloats(Init.normal(3, path, 0.4, parameter.shape()))));
+            float[] adapted = logitsOfText(gpt2, adapter);
+            assertThat(maxDifference(adapted, logitsOfText(gpt2))).isGreaterThan(1e-3);
+            AdapterStore.write(dir, adapter, config, gpt2.points(), "gpt2", "CAUSAL_LM");
+            Object turned = AdapterFiles.read(dir).config().get("fan_in_fan_out");
+            assertThat(turned).isEqualTo(method.keys().keys().contains("fan_in_fan_out") ? true : null);
+            AdapterStore.Loaded again = AdapterStore.read(dir, "again", gpt2.points());
+            try (Adapter same = again.adapter();
+                    PointerScope scope = new PointerScope()) {
+                assertThat(again.notes()).isEmpty();
+                assertThat(logitsOfText(gpt2, same)).isEqualTo(adapted);
+                try (HeadedModel merged = gpt2.withTensors(method.merged(same, gpt2.points()))) {
+                    assertThat(maxDifference(logitsOfText(merged), adapted)).isLessThan(1e-4);
+                }
+            }
+        }
+    }
+
+    private static <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, HeadedModel to) {
+        return method.attach("fresh", method.configType().cast(config), to.points(), 1);
+    }
+
+    private static float[] logitsOfText(HeadedModel of, Adapter... adapters) {
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = ForwardContext.inference(Packing.of(new int[] {5}), adapters)) {
+            Tensor h = BlockRunner.plain()
+                    .forward(of.model(), Tokens.of(new int[] {3, 9, 27, 4, 12}), ReadRows.TEXT, context);
+            return Tensors.toFloats(of.head().forward(h, ReadRows.TEXT.packing(context), context));
         }
     }
 

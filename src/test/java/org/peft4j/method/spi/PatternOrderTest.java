@@ -5,50 +5,73 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
-import org.peft4j.method.ModulePattern;
+import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.lora.LoraLayers;
 
+/** What PEFT computes from a file, whose patterns it sorts when it saves it again, is what is computed here. */
 class PatternOrderTest {
-    private static final List<String> PATHS = List.of("m.layers.0.query", "m.layers.0.value", "m.layers.1.query");
-    private static final UnaryOperator<String> BARE = path -> path.substring(2);
+    private static final List<String> PATHS = List.of(
+            "bert.encoder.layer.0.attention.self.query",
+            "bert.encoder.layer.1.attention.self.query",
+            "bert.encoder.layer.1.attention.self.value",
+            "classifier");
 
-    private static Map<String, Integer> patterns(String one, int first, String two, int second) {
-        Map<String, Integer> patterns = new LinkedHashMap<>();
-        patterns.put(one, first);
-        patterns.put(two, second);
+    private static final UnaryOperator<String> BARE = path -> path.substring(path.indexOf('.') + 1);
+
+    private static Map<String, Double> patterns(Object... pairs) {
+        Map<String, Double> patterns = new LinkedHashMap<>();
+        for (int i = 0; i < pairs.length; i += 2) {
+            patterns.put((String) pairs[i], ((Number) pairs[i + 1]).doubleValue());
+        }
         return patterns;
     }
 
-    @Test
-    void patternsOfAnyOrderStay() {
-        assertThat(PatternOrder.free(patterns("value", 3, "query", 2), PATHS))
-                .containsExactly(Map.entry("query", 2), Map.entry("value", 3));
+    private static List<Double> alphas(Map<String, Double> patterns) {
+        LoraLayers layers = new LoraLayers(LoraConfig.builder()
+                .targets("query", "value")
+                .alphaPattern(patterns)
+                .build());
+        return PATHS.stream().map(layers::alpha).toList();
     }
 
     @Test
-    void patternsWhoseOrderDecidesAreWrittenModuleByModule() {
-        Map<String, Integer> patterns = patterns("query", 2, "0\\.query", 5); // sorted, 0.query would come first
-        Map<String, Integer> free = PatternOrder.free(patterns, PATHS);
+    void patternsWhoseOrderDoesNotDecideAreSorted() {
+        Map<String, Double> given = patterns("value", 3, "layer.0.*query", 2, "absent", 9);
+        assertThat(PatternOrder.free(given, PATHS).keySet()).containsExactly("absent", "layer.0.*query", "value");
+        Map<String, Double> same = patterns("query", 2, "layer.0.*query", 2);
+        assertThat(PatternOrder.free(same, PATHS).keySet()).containsExactly("layer.0.*query", "query");
+    }
+
+    @Test
+    void patternsWhoseOrderDecidesAreWrittenOutForEachModule() {
+        Map<String, Double> given = patterns("query", 2, "layer.0.*query", 5, "value", 3);
+        assertThat(alphas(given)).as("sorting changes the meaning").isNotEqualTo(alphas(new TreeMap<>(given)));
+        Map<String, Double> free = PatternOrder.free(given, PATHS);
+        assertThat(alphas(free)).isEqualTo(alphas(given));
+        Map<String, Double> reversed = new TreeMap<>(java.util.Comparator.reverseOrder());
+        reversed.putAll(free);
+        assertThat(alphas(reversed)).isEqualTo(alphas(given));
         assertThat(free)
-                .containsExactly(Map.entry("^m\\.layers\\.0\\.query", 2), Map.entry("^m\\.layers\\.1\\.query", 2));
-        for (String path : PATHS) {
-            assertThat(ModulePattern.byEnd(free).apply(path))
-                    .isEqualTo(ModulePattern.byEnd(patterns).apply(path));
-        }
+                .containsEntry("^bert\\.encoder\\.layer\\.0\\.attention\\.self\\.query", 2.0)
+                .hasSize(3);
     }
 
     @Test
     void patternsThatMeanTheSameOfOtherPathsStay() {
-        Map<String, Integer> patterns = patterns("value", 3, "query", 2);
+        Map<String, Double> patterns = patterns("value", 3, "query", 2);
         assertThat(PatternOrder.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
                 .isSameAs(patterns);
     }
 
     @Test
     void othersBecomePatternsOfTheOtherPaths() {
-        Map<String, Integer> patterns = patterns("^m.layers.0.query", 2, "value", 3);
+        Map<String, Double> patterns = patterns("^bert.encoder.layer.0.attention.self.query", 2, "value", 3);
         assertThat(PatternOrder.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
-                .containsExactly(Map.entry("^layers\\.0\\.query", 2), Map.entry("^layers\\.0\\.value", 3));
+                .containsExactly(
+                        Map.entry("^encoder\\.layer\\.0\\.attention\\.self\\.query", 2.0),
+                        Map.entry("^encoder\\.layer\\.1\\.attention\\.self\\.value", 3.0));
     }
 }

@@ -29,10 +29,12 @@ final class ChosenLogits {
 
     /** Puts logits in the place of such tensors. */
     static void expand(AdapterFile file, Map<String, TensorData> byPath) throws MalformedFileException {
-        for (String path : List.copyOf(byPath.keySet())) {
+        for (Map.Entry<String, TensorData> entry : Map.copyOf(byPath).entrySet()) {
+            String path = entry.getKey();
             if (path.endsWith(INDICES)) {
                 String logits = path.substring(0, path.length() - INDICES.length());
-                TensorData indices = byPath.remove(path);
+                TensorData indices = entry.getValue();
+                byPath.remove(path);
                 TensorData weights = byPath.remove(logits + WEIGHTS);
                 if (weights == null) {
                     throw PeftTensors.malformed(file, "adapter has " + indices.name() + " without " + logits + WEIGHTS);

@@ -10,6 +10,8 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
+import org.peft4j.method.Targets;
+import org.peft4j.method.UsualTargets;
 import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.LinearMethod;
@@ -63,6 +65,13 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
     }
 
     @Override
+    protected Targets usual(Targets targets, String modelType) {
+        return targets instanceof Targets.ModelDefault && modelType.equals("phi")
+                ? Targets.names("q_proj", "v_proj") // LoRA has those of the MLP, too
+                : UsualTargets.resolve(targets, modelType);
+    }
+
+    @Override
     protected void adapt(VeraConfig config, AdaptedLayers layers) {
         long r = config.r();
         long in = layers.mostIn();
@@ -78,8 +87,7 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
                                 new Scalar(config.dInitial()),
                                 Device.CPU.options(ScalarType.Float)));
                 Parameter factors = layer.trained(B, (seed, path) -> Tensors.zeros(layer.out()));
-                layer.claim(new Update(
-                        a.narrow(1, 0, layer.in()), b.narrow(0, 0, layer.out()), d, factors, config.dropout()));
+                layer.claim(new Update(a, b, layer.in(), d, factors, config.dropout()));
             }
         }
     }
@@ -88,17 +96,18 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         return random.uniform(Math.sqrt(3) * Math.sqrt(2) / Math.sqrt(columns), rows, columns);
     }
 
-    /** The factors in A's rows and B's rows. */
-    private record Update(Tensor projectionA, Tensor projectionB, Parameter d, Parameter factors, double dropout)
+    /** The factors in A's rows and B's rows, of which the layer takes as much as its sides have. */
+    private record Update(
+            Tensor projectionA, Tensor projectionB, long in, Parameter d, Parameter factors, double dropout)
             implements LowRank {
         @Override
         public Tensor a() {
-            return projectionA.mul(d.value().unsqueeze(1));
+            return projectionA.narrow(1, 0, in).mul(d.value().unsqueeze(1));
         }
 
         @Override
         public Tensor b() {
-            return projectionB.mul(factors.value().unsqueeze(1));
+            return projectionB.narrow(0, 0, factors.elements()).mul(factors.value().unsqueeze(1));
         }
 
         @Override
