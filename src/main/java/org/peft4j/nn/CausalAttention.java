@@ -106,8 +106,7 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         }
         Packing all = context.packing();
         Packing read = rows.packing(context);
-        Tensor positions = context.once(
-                List.of(Rotary.class, all), () -> positions(context, Device.of(q)));
+        Tensor positions = context.once(List.of(Rotary.class, all), () -> positions(context, Device.of(q)));
         return read == all
                 ? rotary.turn(q, k, positions, all, context)
                 : new Ops.Rotated(
