@@ -36,10 +36,12 @@ import org.peft4j.method.iapt.InitRational;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.RationalVersion;
+import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.LanguageHead;
+import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
@@ -299,6 +301,61 @@ class IaptTest {
                 Generated alone = generate(model, List.of(prompts.get(i))).get(0);
                 assertThat(together.get(i).ids()).as("answer " + i).isEqualTo(alone.ids());
             }
+        }
+    }
+
+    /** Ready keys and values, gates, and soft tokens of several kinds beside each other, as rows and in the cache. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void allThatActsOnKeysAndValuesMixesInOneBatch(boolean half) throws IOException {
+        ModelOptions options = new ModelOptions(Device.CPU, half ? ScalarType.BFloat16 : ScalarType.Float, false, 0);
+        List<Adapter> adapters = new ArrayList<>();
+        try (HeadedModel model = open(Fixtures.TINY_LLAMA, HeadKind.LANGUAGE, 0, options)) {
+            for (String name : List.of("prefix", "adaption-prompt", "lora")) {
+                adapters.add(AdapterStore.read(Fixtures.TINY_LLAMA.resolve(name), name, model.points())
+                        .adapter());
+            }
+            for (IaptConfig config : List.of(CONFIG, UNMOVED, THROUGH)) {
+                adapters.add(trained(model, config, adapters.size()));
+            }
+            adapters.add(2, null);
+            int[] text = {5, 40, 7, 99, 120, 33};
+            int[] joined = new int[adapters.size() * text.length];
+            Arrays.setAll(joined, i -> text[i % text.length]);
+            int[] lengths = new int[adapters.size()];
+            Arrays.fill(lengths, text.length);
+            float[] together;
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.inference(Packing.of(lengths), adapters)) {
+                together = Tensors.toFloats(model.outputs(Tokens.of(joined), context));
+            }
+            List<Generated> made = generate(
+                    model,
+                    adapters.stream()
+                            .map(adapter -> new Prompt(text, adapter, 0))
+                            .toList());
+            int each = together.length / lengths.length;
+            for (int i = 0; i < lengths.length; i++) {
+                float[] alone = logits(model, adapters.get(i), new int[] {text.length}, text, null);
+                assertThat(maxDifference(Arrays.copyOfRange(together, i * each, (i + 1) * each), alone))
+                        .as("adapter " + i)
+                        .isLessThan((half ? 3e-2 : 1e-5) * largest(alone));
+                if (!half) {
+                    assertThat(made.get(i).ids())
+                            .as("adapter " + i)
+                            .isEqualTo(generate(model, List.of(new Prompt(text, adapters.get(i), 0)))
+                                    .get(0)
+                                    .ids());
+                }
+            }
+            // What goes through the layers gives the same as what does not.
+            try (Adapter beside = trained(model, CONFIG, 5)) {
+                float[] logits = logits(model, beside, new int[] {text.length}, text, null);
+                assertThat(maxDifference(logits, Arrays.copyOfRange(together, 6 * each, 7 * each)))
+                        .isLessThan((half ? 5e-2 : 1e-5) * largest(logits));
+            }
+        } finally {
+            adapters.stream().filter(java.util.Objects::nonNull).forEach(Adapter::close);
         }
     }
 
