@@ -406,7 +406,9 @@ public final class Engine implements AutoCloseable {
 
     /** Of sequences that are read as a whole the tokens that are not new. */
     private static int[] prompts(List<Row> rows) {
-        return rows.stream().mapToInt(row -> row.sequence().prompt().ids().length).toArray();
+        return rows.stream()
+                .mapToInt(row -> row.sequence().prompt().ids().length)
+                .toArray();
     }
 
     /** @param logits float32 [sequences, vocabulary] */

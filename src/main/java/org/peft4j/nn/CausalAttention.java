@@ -94,7 +94,8 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         Tensor positions = Tensors.ofLongs(Device.of(prompts.keys()), places, places.length);
         Tensor turned = rotary.turn(prompts.keys(), positions, packing, context);
         Tensor keys = context.bySegment(turned, packing, claims::of, (segment, part, firstRow) -> {
-            boolean turns = claims.one(segment, claim -> ((HiddenPrefix) claim).turned(), false);
+            boolean turns =
+                    claims.one(segment, claim -> claim instanceof HiddenPrefix prefix && prefix.turned(), false);
             return turns ? part : prompts.keys().narrow(0, firstRow, part.size(0));
         });
         return new PromptRows.KeyValues(keys, prompts.values(), packing);
@@ -106,8 +107,7 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         }
         Packing all = context.packing();
         Packing read = rows.packing(context);
-        Tensor positions = context.once(
-                List.of(Rotary.class, all), () -> positions(context, Device.of(q)));
+        Tensor positions = context.once(List.of(Rotary.class, all), () -> positions(context, Device.of(q)));
         return read == all
                 ? rotary.turn(q, k, positions, all, context)
                 : new Ops.Rotated(

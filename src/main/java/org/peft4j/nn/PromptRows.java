@@ -76,7 +76,9 @@ public record PromptRows(Tensor rows, Packing packing) {
                 long begin = all.begin(segment.first());
                 Packing own = all.slice(segment.first(), segment.last());
                 Tensor rows = claim.rows(
-                        h.narrow(0, begin, own.rows()), own, context.instruction().narrow(0, begin, own.rows()));
+                        h.narrow(0, begin, own.rows()),
+                        own,
+                        context.instruction().narrow(0, begin, own.rows()));
                 parts.push_back(rows.flatten(0, 1));
                 Arrays.fill(counts, segment.first(), segment.last(), claim.count());
             }
@@ -137,7 +139,10 @@ public record PromptRows(Tensor rows, Packing packing) {
                 return claim != null && claim.throughTheBlock() ? claim : null;
             });
             return prompts == null
-                    ? block.forward(h, rows, context.withPromptsInside(new int[context.packing().sequences()]))
+                    ? block.forward(
+                            h,
+                            rows,
+                            context.withPromptsInside(new int[context.packing().sequences()]))
                     : prompts.inFront(h, rows, context, block);
         });
     }

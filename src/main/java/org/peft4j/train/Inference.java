@@ -171,10 +171,7 @@ public final class Inference {
                 .flatMapToInt(part -> Arrays.stream(part.instructions()))
                 .toArray();
         return ForwardContext.inference(
-                        Packing.of(lengths.stream()
-                                .mapToInt(Integer::intValue)
-                                .toArray()),
-                        adapterOf)
+                        Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adapterOf)
                 .withInstructions(instructions);
     }
 }

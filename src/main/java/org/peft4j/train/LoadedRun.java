@@ -216,7 +216,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             int[] seconds = halves.second();
             if (seconds != null) {
                 notes.add(seconds.length + " of " + prepared.train().size() + " rows train '"
-                        + Objects.requireNonNull(adapter.adapter().secondLevel()).group()
+                        + Objects.requireNonNull(adapter.adapter().secondLevel())
+                                .group()
                         + "' alone, the others the rest of the adapter");
                 if (batches(config, prepared, seconds).inOrder().isEmpty()
                         || batches(config, prepared, halves.first()).inOrder().isEmpty()) {
@@ -286,8 +287,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         rows.checkVocabulary(info.vocabulary());
     }
 
-    private static EpochBatches batches(
-            RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {
+    private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {
         return new EpochBatches(
                 config.training(), prepared.train(), numbers, prepared.task().sumsOverRows());
     }

@@ -33,7 +33,8 @@ record RowHalves(int @Nullable [] first, int @Nullable [] second) {
                     + " share, or train all of it together");
         }
         SplitMix64 random = new SplitMix64(Seeds.mix(seed, "second level"));
-        double[] drawn = LongStream.range(0, rows).mapToDouble(row -> random.uniform()).toArray();
+        double[] drawn =
+                LongStream.range(0, rows).mapToDouble(row -> random.uniform()).toArray();
         int[] order = IntStream.range(0, rows)
                 .boxed()
                 .sorted(Comparator.comparingDouble(row -> drawn[row]))

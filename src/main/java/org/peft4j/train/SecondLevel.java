@@ -22,7 +22,8 @@ final class SecondLevel<E extends Example> implements AutoCloseable {
         this.batches = batches;
         optimizer = new AdamW(run.groups(true));
         microBatches = run.config.training().gradientAccumulation();
-        step = new TrainingStep<>(run, optimizer, Seeds.mix(run.config.training().seed(), "second level"));
+        step = new TrainingStep<>(
+                run, optimizer, Seeds.mix(run.config.training().seed(), "second level"));
     }
 
     /** See {@link TrainingStep#run}. */

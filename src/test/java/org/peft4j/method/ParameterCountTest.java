@@ -158,7 +158,8 @@ class ParameterCountTest {
     /** Of LLaMA-7B in the paper: 30 of 32 layers, 10 rows each, 1.2 million. */
     @Test
     void ofGatedPrompts() {
-        assertThat(count(new AdaptionPromptConfig(10, 30, List.of()), llama7b())).isEqualTo(30 * (10 * 4096 + 1));
+        assertThat(count(new AdaptionPromptConfig(10, 30, List.of()), llama7b()))
+                .isEqualTo(30 * (10 * 4096 + 1));
     }
 
     @Test

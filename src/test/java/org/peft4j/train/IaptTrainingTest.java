@@ -82,7 +82,8 @@ class IaptTrainingTest {
                 .model(model.config())
                 .task(task)
                 .method(method)
-                .training(TrainingConfig.builder().batchSize(2).learningRate(1e-2).build())
+                .training(
+                        TrainingConfig.builder().batchSize(2).learningRate(1e-2).build())
                 .output(Path.of("not-written"))
                 .build();
         return LoadedRun.load(config, model, new RunRows(columns -> RowReader.of(rows.stream()), null));
@@ -93,15 +94,14 @@ class IaptTrainingTest {
     }
 
     private static <E extends Example> int[] instructions(LoadedRun<E> run) {
-        return run.task.instructions(run.train.batch(
-                IntStream.range(0, run.train.examples().size()).toArray()));
+        return run.task.instructions(
+                run.train.batch(IntStream.range(0, run.train.examples().size()).toArray()));
     }
 
     @Test
     void theInstructionIsThePrompt() throws IOException {
-        List<Map<String, Object>> prompts = rows().stream()
-                .map(row -> Map.of("text", row.get("prompt")))
-                .toList();
+        List<Map<String, Object>> prompts =
+                rows().stream().map(row -> Map.of("text", row.get("prompt"))).toList();
         try (LoadedRun<?> run = load(llama, CausalLmConfig.defaults(), TOGETHER, rows());
                 LoadedRun<?> alone = load(llama, CausalLmConfig.defaults(), TOGETHER, prompts)) {
             assertThat(instructions(run))
@@ -130,7 +130,8 @@ class IaptTrainingTest {
     void rowsOfTheTwoLevelsAreApart() throws IOException {
         try (LoadedRun<?> run = load(llama, CausalLmConfig.defaults(), APART, rows())) {
             List<Integer> first = numbers(run.batches.of(0));
-            List<Integer> second = numbers(java.util.Objects.requireNonNull(run.secondBatches).of(0));
+            List<Integer> second =
+                    numbers(java.util.Objects.requireNonNull(run.secondBatches).of(0));
             assertThat(second).hasSize(3).doesNotContainAnyElementsOf(first);
             assertThat(Stream.concat(first.stream(), second.stream()))
                     .containsExactlyInAnyOrderElementsOf(
@@ -190,12 +191,14 @@ class IaptTrainingTest {
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("of 1 row none would be left");
         assertThatThrownBy(() -> TOGETHER.toBuilder().bilevelShare(0.3).build())
-                .hasMessage("bilevelShare has no meaning without bilevel, got 0.3; leave it out, or set bilevel to true");
+                .hasMessage(
+                        "bilevelShare has no meaning without bilevel, got 0.3; leave it out, or set bilevel to true");
         assertThatThrownBy(() -> APART.toBuilder().bilevelShare(1).build())
                 .hasMessage("bilevelShare must be above 0 and below 1, got 1.0");
     }
 
-    private RunResult train(Path base, MethodConfig method, Path output, String rows, TaskConfig task, List<Double> losses)
+    private RunResult train(
+            Path base, MethodConfig method, Path output, String rows, TaskConfig task, List<Double> losses)
             throws IOException {
         RunConfig config = RunConfig.builder()
                 .model(base)
@@ -223,18 +226,18 @@ class IaptTrainingTest {
     @ParameterizedTest
     @ValueSource(strings = {"together", "apart", "llama-adapter"})
     void aRunLearnsIsSavedGoesOnAndGenerates(String how) throws IOException {
-        MethodConfig method =
-                switch (how) {
-                    case "together" -> TOGETHER;
-                    case "apart" -> APART;
-                    default -> new AdaptionPromptConfig(4, 1, List.of());
-                };
+        MethodConfig method = switch (how) {
+            case "together" -> TOGETHER;
+            case "apart" -> APART;
+            default -> new AdaptionPromptConfig(4, 1, List.of());
+        };
         StringBuilder rows = new StringBuilder();
-        rows().forEach(row -> rows.append(org.peft4j.io.Json.write(row).replace("\n", " ")).append('\n'));
+        rows().forEach(row ->
+                rows.append(org.peft4j.io.Json.write(row).replace("\n", " ")).append('\n'));
         List<Double> losses = new ArrayList<>();
         Path output = dir.resolve(how);
-        RunResult result = train(
-                Fixtures.TINY_LLAMA, method, output, rows.toString(), CausalLmConfig.defaults(), losses);
+        RunResult result =
+                train(Fixtures.TINY_LLAMA, method, output, rows.toString(), CausalLmConfig.defaults(), losses);
         assertThat(result.status()).isEqualTo(RunResult.Status.FINISHED);
         assertThat(mean(losses.subList(losses.size() - 3, losses.size())))
                 .isLessThan((how.equals("llama-adapter") ? 0.995 : 0.9) * mean(losses.subList(0, 3)));
@@ -245,10 +248,11 @@ class IaptTrainingTest {
             String prompt = "mail list 1";
             assertThat(generator.generate(List.of(prompt), options).get(0).logProbs())
                     .isNotEmpty()
-                    .isNotEqualTo(plain.generate(List.of(prompt), options).get(0).logProbs());
+                    .isNotEqualTo(
+                            plain.generate(List.of(prompt), options).get(0).logProbs());
         }
-        AdapterStore.Loaded again = AdapterStore.read(
-                output, "again", llama.model().points());
+        AdapterStore.Loaded again =
+                AdapterStore.read(output, "again", llama.model().points());
         try (var adapter = again.adapter()) {
             assertThat(again.config()).isEqualTo(method);
             assertThat(adapter.secondLevel() != null).isEqualTo(how.equals("apart"));
@@ -263,8 +267,13 @@ class IaptTrainingTest {
     void aClassifierLearns() throws IOException {
         StringBuilder rows = new StringBuilder();
         for (int i = 0; i < ROWS; i++) {
-            rows.append("{\"text\": \"").append(i % 2 == 0 ? "spam url" : "list number").append(' ').append(i)
-                    .append("\", \"label\": \"").append(i % 2 == 0 ? "spam" : "ham").append("\"}\n");
+            rows.append("{\"text\": \"")
+                    .append(i % 2 == 0 ? "spam url" : "list number")
+                    .append(' ')
+                    .append(i)
+                    .append("\", \"label\": \"")
+                    .append(i % 2 == 0 ? "spam" : "ham")
+                    .append("\"}\n");
         }
         List<Double> losses = new ArrayList<>();
         Path output = dir.resolve("classifier");
@@ -272,7 +281,8 @@ class IaptTrainingTest {
         assertThat(losses.get(losses.size() - 1)).isLessThan(losses.get(0));
         try (TextClassifier classifier = TextClassifier.open(Fixtures.TINY_BERT, output)) {
             assertThat(classifier.predict("spam url 4").probabilities().get(1))
-                    .isGreaterThan(classifier.predict("list number 5").probabilities().get(1));
+                    .isGreaterThan(
+                            classifier.predict("list number 5").probabilities().get(1));
         }
     }
 }

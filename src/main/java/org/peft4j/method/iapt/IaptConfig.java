@@ -72,8 +72,9 @@ public record IaptConfig(
         Objects.requireNonNull(promptPositions, "promptPositions");
         Objects.requireNonNull(promptInsertion, "promptInsertion");
         if (promptInsertion == PromptInsertion.REPLACE && promptPositions == PromptPositions.NONE) {
-            throw new IllegalArgumentException("promptInsertion replace needs promptPositions shift, got none: what goes"
-                    + " through a layer in front of a sequence stands somewhere");
+            throw new IllegalArgumentException(
+                    "promptInsertion replace needs promptPositions shift, got none: what goes"
+                            + " through a layer in front of a sequence stands somewhere");
         }
         Objects.requireNonNull(promptInit, "promptInit");
         if (!(bilevelShare > 0 && bilevelShare < 1)) { // also refuses NaN

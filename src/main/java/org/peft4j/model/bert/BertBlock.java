@@ -161,8 +161,7 @@ final class BertBlock implements Block, AutoCloseable {
             return new Prefixes(keyValuePoint, null);
         }
         Tensor[] kv = keyValue.forward(prompts.rows(), prompts.packing(), context);
-        return new Prefixes(
-                keyValuePoint, new PromptRows.KeyValues(heads(kv[0]), heads(kv[1]), prompts.packing()));
+        return new Prefixes(keyValuePoint, new PromptRows.KeyValues(heads(kv[0]), heads(kv[1]), prompts.packing()));
     }
 
     private Tensor attention(

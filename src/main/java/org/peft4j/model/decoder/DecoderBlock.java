@@ -120,8 +120,7 @@ final class DecoderBlock implements Block, AutoCloseable {
                             : prompts.with(normed(attentionNorm, prompts.rows(), prompts.packing(), context)),
                     rows,
                     context);
-            Tensor sum = attentionSum.forward(
-                    () -> rows.select(x, context), attended.output(), kept, read, context);
+            Tensor sum = attentionSum.forward(() -> rows.select(x, context), attended.output(), kept, read, context);
             Tensor behind = attended.behind();
             return behind == null ? sum.alias() : sum.add(behind);
         });

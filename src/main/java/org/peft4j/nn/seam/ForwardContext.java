@@ -179,9 +179,7 @@ public final class ForwardContext implements AutoCloseable {
             }
         }
         ForwardContext slice = new ForwardContext(text.slice(first, last), own, training, seed);
-        return instructions == null
-                ? slice
-                : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
+        return instructions == null ? slice : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
     }
 
     /**

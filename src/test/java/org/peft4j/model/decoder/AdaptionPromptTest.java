@@ -158,11 +158,12 @@ class AdaptionPromptTest {
     /** PEFT gives the same for these weights as a Mistral. */
     @Test
     void aMistralIsAlike() throws Exception {
-        Path mistral = Variants.model(base("tiny-llama"), Files.createDirectory(dir.resolve("mistral")), tensors -> {}, keys -> {
-            keys.put("model_type", "mistral");
-            keys.put("sliding_window", null);
-            List.of("attention_bias", "mlp_bias", "pretraining_tp").forEach(keys::remove);
-        });
+        Path mistral = Variants.model(
+                base("tiny-llama"), Files.createDirectory(dir.resolve("mistral")), tensors -> {}, keys -> {
+                    keys.put("model_type", "mistral");
+                    keys.put("sliding_window", null);
+                    List.of("attention_bias", "mlp_bias", "pretraining_tp").forEach(keys::remove);
+                });
         Path own = base("tiny-llama").resolve(NAME);
         try (HeadedModel model = DecoderFixtures.open(mistral, HeadKind.LANGUAGE, 0, OPTIONS);
                 Adapter adapter = read(own, model)) {
@@ -200,17 +201,21 @@ class AdaptionPromptTest {
 
     @Test
     void anOutputBiasIsRefused() throws Exception {
-        Path biased = Variants.model(base("tiny-llama"), Files.createDirectory(dir.resolve("biased")), tensors -> {
-            for (int layer = 0; layer < 2; layer++) {
-                for (String linear : List.of("q_proj", "k_proj", "v_proj", "o_proj")) {
-                    int size = linear.startsWith("k") || linear.startsWith("v") ? 16 : 32;
-                    tensors.add(TensorData.ofFloats(
-                            "model.layers." + layer + ".self_attn." + linear + ".bias",
-                            List.of((long) size),
-                            new float[size]));
-                }
-            }
-        }, keys -> keys.put("attention_bias", true));
+        Path biased = Variants.model(
+                base("tiny-llama"),
+                Files.createDirectory(dir.resolve("biased")),
+                tensors -> {
+                    for (int layer = 0; layer < 2; layer++) {
+                        for (String linear : List.of("q_proj", "k_proj", "v_proj", "o_proj")) {
+                            int size = linear.startsWith("k") || linear.startsWith("v") ? 16 : 32;
+                            tensors.add(TensorData.ofFloats(
+                                    "model.layers." + layer + ".self_attn." + linear + ".bias",
+                                    List.of((long) size),
+                                    new float[size]));
+                        }
+                    }
+                },
+                keys -> keys.put("attention_bias", true));
         try (HeadedModel model = DecoderFixtures.open(biased, HeadKind.LANGUAGE, 0, OPTIONS)) {
             assertThatThrownBy(() -> fresh(model, AdaptionPromptConfig.defaults()))
                     .hasMessageContaining("model.layers.0.self_attn.o_proj.bias would be added twice");

@@ -36,10 +36,12 @@ import org.peft4j.method.iapt.InitRational;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.RationalVersion;
+import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.LanguageHead;
+import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
@@ -56,9 +58,9 @@ import org.peft4j.ops.Ops;
 class IaptTest {
     private static final int NEW = 12;
     private static final IaptConfig CONFIG = sizes(4, 6, 2);
-    private static final IaptConfig UNMOVED = 
+    private static final IaptConfig UNMOVED =
             CONFIG.toBuilder().promptPositions(PromptPositions.NONE).build();
-    private static final IaptConfig THROUGH = 
+    private static final IaptConfig THROUGH =
             CONFIG.toBuilder().promptInsertion(PromptInsertion.REPLACE).build();
 
     private static IaptConfig sizes(int tokens, int bottleneck, int share) {
@@ -215,8 +217,7 @@ class IaptTest {
                                 Arrays.copyOfRange(alone, p * width, (p + 1) * width), Arrays.copyOf(alone, width)))
                         .isLessThan(1e-6);
             }
-            Tensor among = org.bytedeco.pytorch.global.torch.cat(
-                    new org.bytedeco.pytorch.TensorVector(row, others), 0);
+            Tensor among = org.bytedeco.pytorch.global.torch.cat(new org.bytedeco.pytorch.TensorVector(row, others), 0);
             Tensor chosen = Tensors.ofLongs(new long[] {1, 0, 0, 0, 0, 0}, 6).to(ScalarType.Bool);
             assertThat(maxDifference(Tensors.toFloats(claim.rows(among, Packing.of(6), chosen)), alone))
                     .isLessThan(1e-6);
@@ -266,8 +267,7 @@ class IaptTest {
         for (int n : new int[] {0, 1, NEW / 2, NEW - 1}) {
             int[] text = Arrays.copyOf(prompt, prompt.length + n);
             System.arraycopy(made.ids(), 0, text, prompt.length, n);
-            float[] logits =
-                    logits(model, adapter, new int[] {text.length}, text, new int[] {prompt.length});
+            float[] logits = logits(model, adapter, new int[] {text.length}, text, new int[] {prompt.length});
             float[] last = Arrays.copyOfRange(logits, logits.length - logits.length / text.length, logits.length);
             assertThat(told[n]).as("token " + n).isCloseTo(logProb(last, made.ids()[n]), within(1e-3));
         }
@@ -304,6 +304,61 @@ class IaptTest {
         }
     }
 
+    /** Ready keys and values, gates, and soft tokens of several kinds beside each other, as rows and in the cache. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void allThatActsOnKeysAndValuesMixesInOneBatch(boolean half) throws IOException {
+        ModelOptions options = new ModelOptions(Device.CPU, half ? ScalarType.BFloat16 : ScalarType.Float, false, 0);
+        List<Adapter> adapters = new ArrayList<>();
+        try (HeadedModel model = open(Fixtures.TINY_LLAMA, HeadKind.LANGUAGE, 0, options)) {
+            for (String name : List.of("prefix", "adaption-prompt", "lora")) {
+                adapters.add(AdapterStore.read(Fixtures.TINY_LLAMA.resolve(name), name, model.points())
+                        .adapter());
+            }
+            for (IaptConfig config : List.of(CONFIG, UNMOVED, THROUGH)) {
+                adapters.add(trained(model, config, adapters.size()));
+            }
+            adapters.add(2, null);
+            int[] text = {5, 40, 7, 99, 120, 33};
+            int[] joined = new int[adapters.size() * text.length];
+            Arrays.setAll(joined, i -> text[i % text.length]);
+            int[] lengths = new int[adapters.size()];
+            Arrays.fill(lengths, text.length);
+            float[] together;
+            try (PointerScope scope = new PointerScope();
+                    ForwardContext context = ForwardContext.inference(Packing.of(lengths), adapters)) {
+                together = Tensors.toFloats(model.outputs(Tokens.of(joined), context));
+            }
+            List<Generated> made = generate(
+                    model,
+                    adapters.stream()
+                            .map(adapter -> new Prompt(text, adapter, 0))
+                            .toList());
+            int each = together.length / lengths.length;
+            for (int i = 0; i < lengths.length; i++) {
+                float[] alone = logits(model, adapters.get(i), new int[] {text.length}, text, null);
+                assertThat(maxDifference(Arrays.copyOfRange(together, i * each, (i + 1) * each), alone))
+                        .as("adapter " + i)
+                        .isLessThan((half ? 3e-2 : 1e-5) * largest(alone));
+                if (!half) {
+                    assertThat(made.get(i).ids())
+                            .as("adapter " + i)
+                            .isEqualTo(generate(model, List.of(new Prompt(text, adapters.get(i), 0)))
+                                    .get(0)
+                                    .ids());
+                }
+            }
+            // What goes through the layers gives the same as what does not.
+            try (Adapter beside = trained(model, CONFIG, 5)) {
+                float[] logits = logits(model, beside, new int[] {text.length}, text, null);
+                assertThat(maxDifference(logits, Arrays.copyOfRange(together, 6 * each, 7 * each)))
+                        .isLessThan((half ? 5e-2 : 1e-5) * largest(logits));
+            }
+        } finally {
+            adapters.stream().filter(java.util.Objects::nonNull).forEach(Adapter::close);
+        }
+    }
+
     /** Answers that begin alike share the prompt's rows in the cache, soft tokens among them. */
     @Test
     void severalAnswersOfOnePromptHaveItsSoftTokens() throws IOException {
@@ -312,11 +367,7 @@ class IaptTest {
             Prompt prompt = new Prompt(new int[] {5, 9, 13, 17, 21, 25, 29}, adapter, 0);
             Generated greedy = generate(model, List.of(prompt)).get(0);
             List<Generated> beams = new Generator(model.model(), (LanguageHead) model.head())
-                    .answers(
-                            List.of(prompt),
-                            greedy(new Answers(3, BeamSearch.of(3))),
-                            null,
-                            GenerationListener.NONE)
+                    .answers(List.of(prompt), greedy(new Answers(3, BeamSearch.of(3))), null, GenerationListener.NONE)
                     .get(0);
             for (Generated answer : beams) {
                 follows(model, adapter, prompt.ids(), answer);
@@ -335,8 +386,7 @@ class IaptTest {
             Tensor down = doubles("down", 0.5, 5, 6);
             Tensor up = doubles("up", 0.5, 6, 5);
             Tensor weights = doubles("weights", 1, 2, 3, 6);
-            List<Tensor> trained =
-                    List.of(doubles("pool", 1, 3, 5), doubles("a", 0.5, 1, 6), doubles("b", 0.5, 1, 4));
+            List<Tensor> trained = List.of(doubles("pool", 1, 3, 5), doubles("a", 0.5, 1, 6), doubles("b", 0.5, 1, 4));
             UnaryOperator<Tensor> alone = t -> t.detach().clone().requires_grad_(true);
             List<Tensor> leaves = trained.stream().map(alone).toList();
             loss(version, h, down, up, weights, leaves).backward();
@@ -373,8 +423,7 @@ class IaptTest {
         return loss(version, h, down, up, weights, moved).item_double();
     }
 
-    private static Tensor loss(
-            String version, Tensor h, Tensor down, Tensor up, Tensor weights, List<Tensor> trained) {
+    private static Tensor loss(String version, Tensor h, Tensor down, Tensor up, Tensor weights, List<Tensor> trained) {
         Tensor chosen = Tensors.ofLongs(new long[] {1, 1, 1, 0, 1, 0, 1}, 7).to(ScalarType.Bool);
         Ops.Rational rational =
                 new Ops.Rational(Ops.RationalVersion.valueOf(version), trained.get(1), trained.get(2), 0);
@@ -409,8 +458,7 @@ class IaptTest {
             try (Adapter beside = trained(model, CONFIG, 1);
                     Adapter through = trained(model, THROUGH, 1)) {
                 float[] logits = logits(model, beside, texts.lengths(), texts.tokens(), instructions);
-                assertThat(maxDifference(
-                                logits(model, through, texts.lengths(), texts.tokens(), instructions), logits))
+                assertThat(maxDifference(logits(model, through, texts.lengths(), texts.tokens(), instructions), logits))
                         .isLessThan(1e-5 * largest(logits));
                 assertThat(maxDifference(logits(model, null, texts.lengths(), texts.tokens(), null), logits))
                         .isGreaterThan(1e-2);
@@ -418,7 +466,10 @@ class IaptTest {
                     try (PointerScope scope = new PointerScope();
                             ForwardContext plain = ForwardContext.training(texts.packing(), 1, adapter);
                             ForwardContext context = plain.withInstructions(instructions)) {
-                        model.outputs(Tokens.of(texts.tokens()), context).pow(new Scalar(2)).mean().backward();
+                        model.outputs(Tokens.of(texts.tokens()), context)
+                                .pow(new Scalar(2))
+                                .mean()
+                                .backward();
                         context.backward();
                     }
                 }
@@ -463,8 +514,7 @@ class IaptTest {
         try (HeadedModel model = open("qwen3", HeadKind.LANGUAGE, 0)) {
             for (InitRational init : InitRational.values()) {
                 for (List<Integer> degrees : List.of(List.of(5, 4), List.of(6, 5), List.of(7, 6))) {
-                    float[] found = activation(
-                            model, rational(RationalVersion.valueOf(version), degrees, init), xs);
+                    float[] found = activation(model, rational(RationalVersion.valueOf(version), degrees, init), xs);
                     for (int i = 0; i < xs.length; i++) {
                         assertThat((double) found[i])
                                 .as("%s of %s at %s", init, degrees, xs[i])
@@ -511,11 +561,14 @@ class IaptTest {
     @Test
     void settingsThatCannotBeAreRefused() {
         assertThatThrownBy(() -> rational(RationalVersion.A, List.of(3, 2), InitRational.GELU))
-                .hasMessage("rationalDegrees must be at least [5, 4] to begin as gelu, got [3, 2]; identity goes with any");
+                .hasMessage(
+                        "rationalDegrees must be at least [5, 4] to begin as gelu, got [3, 2]; identity goes with any");
         rational(RationalVersion.A, List.of(3, 2), InitRational.IDENTITY);
         assertThatThrownBy(() -> rational(RationalVersion.A, List.of(8, 4), InitRational.GELU))
                 .hasMessageContaining("from 1 to 7 and from 1 to 6, got [8, 4]");
-        assertThatThrownBy(() -> UNMOVED.toBuilder().promptInsertion(PromptInsertion.REPLACE).build())
+        assertThatThrownBy(() -> UNMOVED.toBuilder()
+                        .promptInsertion(PromptInsertion.REPLACE)
+                        .build())
                 .hasMessageContaining("promptInsertion replace needs promptPositions shift, got none");
         assertThatThrownBy(() -> sizes(0, 4, 1)).hasMessage("virtualTokens must be at least 1, got 0");
     }

@@ -66,8 +66,7 @@ public final class AdaptionPromptMethod implements Method<AdaptionPromptConfig> 
         boolean behind = AdaptionPromptModels.behindOutput(points);
         Adapter.Builder builder = Adapter.builder(name, points.device());
         for (KeyValuePoint site : sites) {
-            AdaptionPrompt prompt =
-                    AdaptionPrompt.fresh(site, config.adapterLen(), points.hiddenSize(), behind, seed);
+            AdaptionPrompt prompt = AdaptionPrompt.fresh(site, config.adapterLen(), points.hiddenSize(), behind, seed);
             builder.parameter(prompt.prompt()).parameter(prompt.gateParameter()).claim(site, prompt);
         }
         SavedModules.claim(builder, points, config.modulesToSave());
@@ -89,9 +88,7 @@ public final class AdaptionPromptMethod implements Method<AdaptionPromptConfig> 
         }
         try {
             return new AdaptionPromptConfig(
-                    config.count("adapter_len", 0),
-                    config.count("adapter_layers", 0),
-                    config.texts("modules_to_save"));
+                    config.count("adapter_len", 0), config.count("adapter_layers", 0), config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
         }
@@ -105,8 +102,7 @@ public final class AdaptionPromptMethod implements Method<AdaptionPromptConfig> 
         String target = reader.text(TARGET);
         if (target != null && !target.equals(AdaptionPromptModels.module(points))) {
             builder.build().close();
-            throw reader.wrong(
-                    TARGET, "must be " + AdaptionPromptModels.module(points) + " for this model", target);
+            throw reader.wrong(TARGET, "must be " + AdaptionPromptModels.module(points) + " for this model", target);
         }
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);

@@ -9,10 +9,10 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.method.iapt.IaptConfig;
-import org.peft4j.method.iapt.PromptInsertion;
-import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.InitPrompt;
 import org.peft4j.method.iapt.InitRational;
+import org.peft4j.method.iapt.PromptInsertion;
+import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
@@ -69,7 +69,9 @@ final class IaptFiles {
             }
         }
         throw config.wrong(
-                key, "must be one of " + Arrays.stream(values).map(IaptFiles::word).toList(), text);
+                key,
+                "must be one of " + Arrays.stream(values).map(IaptFiles::word).toList(),
+                text);
     }
 
     private static String word(Enum<?> value) {

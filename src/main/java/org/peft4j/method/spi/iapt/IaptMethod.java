@@ -86,10 +86,14 @@ public final class IaptMethod implements Method<IaptConfig> {
         if (config.promptInsertion() != PromptInsertion.REPLACE) {
             return;
         }
-        points.keyValues().stream().filter(point -> point.window() > 0).findFirst().ifPresent(point -> {
-            throw new IllegalArgumentException("prompt_insertion: replace would let the window of " + point.window()
-                    + " rows of " + point.path() + " hide soft tokens from later rows; cache keeps them in sight");
-        });
+        points.keyValues().stream()
+                .filter(point -> point.window() > 0)
+                .findFirst()
+                .ifPresent(point -> {
+                    throw new IllegalArgumentException(
+                            "prompt_insertion: replace would let the window of " + point.window() + " rows of "
+                                    + point.path() + " hide soft tokens from later rows; cache keeps them in sight");
+                });
     }
 
     @Override
@@ -141,7 +145,8 @@ public final class IaptMethod implements Method<IaptConfig> {
         long groups = (layers + config.shareGroup() - 1) / config.shareGroup();
         long m = config.bottleneckSize();
         long d = points.hiddenSize();
-        long coefficients = config.rationalDegrees().get(0) + 1L + config.rationalDegrees().get(1);
+        long coefficients =
+                config.rationalDegrees().get(0) + 1L + config.rationalDegrees().get(1);
         return groups * (2 * m * d + m + d)
                 + layers * (config.virtualTokens() * m + coefficients)
                 + SavedModules.elements(points, config.modulesToSave());
