@@ -23,12 +23,12 @@ import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Projection;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
-import org.peft4j.method.oft.OftBlocks;
-import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.c3a.BlockSizes;
 import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.gralora.GraloraRanks;
+import org.peft4j.method.oft.Cayley;
+import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 

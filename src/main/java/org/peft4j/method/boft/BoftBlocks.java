@@ -6,10 +6,10 @@ package org.peft4j.method.boft;
  *
  * @param boftBlockSize features in a block
  * @param boftBlockNum number of blocks
- * @param boftNButterflyFactor number of rotations behind each other; each further one pairs halves of blocks that are twice as far
+ * @param nButterflyFactor number of rotations behind each other; each further one pairs halves of blocks that are twice as far
  *     apart, so that f of them mix blocks of 2^(f-1) times the size
  */
-public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterflyFactor) {
+public record BoftBlocks(int boftBlockSize, int boftBlockNum, int nButterflyFactor) {
     public BoftBlocks {
         if (boftBlockSize < 0) {
             throw new IllegalArgumentException("boftBlockSize must not be negative, got " + boftBlockSize);
@@ -21,9 +21,9 @@ public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterfly
             throw new IllegalArgumentException("boftBlockNum must be 0 where boft_block_size is not, and the other way round; got "
                     + boftBlockNum + " and boft_block_size " + boftBlockSize);
         }
-        if (boftNButterflyFactor < 1 || boftNButterflyFactor > 30) {
+        if (nButterflyFactor < 1 || nButterflyFactor > 30) {
             throw new IllegalArgumentException(
-                    "boftNButterflyFactor must be from 1 to 30, got " + boftNButterflyFactor);
+                    "nButterflyFactor must be from 1 to 30, got " + nButterflyFactor);
         }
     }
 
@@ -48,7 +48,7 @@ public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterfly
         long size = boftBlockSize > 0 ? boftBlockSize : inputs / boftBlockNum;
         long blocks = inputs / size;
         if (factors > 1 && (size % 2 != 0 || blocks % (1L << (factors - 1)) != 0)) {
-            throw new IllegalArgumentException("boftNButterflyFactor " + factors + " needs blocks of an even size and a number of"
+            throw new IllegalArgumentException("nButterflyFactor " + factors + " needs blocks of an even size and a number of"
                     + " them that " + (1L << (factors - 1)) + " divides; a layer of " + inputs + " inputs has " + blocks
                     + " of " + size);
         }

@@ -171,8 +171,13 @@ public final class PeftConfigReader {
     public MalformedFileException wrong(RuntimeException e) {
         String message = String.valueOf(e.getMessage());
         String setting = message.substring(0, Math.max(0, message.indexOf(' ')));
-        String key = KEYS.getOrDefault(
-                setting, setting.replaceAll("([a-z])([A-Z])", "$1_$2").toLowerCase(Locale.ROOT));
+        String own = setting.replaceAll("([a-z])([A-Z])", "$1_$2").toLowerCase(Locale.ROOT);
+        String key = file.config().containsKey(own)
+                ? own
+                : file.config().keySet().stream()
+                        .filter(candidate -> candidate.endsWith("_" + own)) // alpha is lora_alpha or randlora_alpha
+                        .findFirst()
+                        .orElse(KEYS.getOrDefault(setting, own));
         return new MalformedFileException(
                 file.directory().resolve(AdapterFiles.CONFIG), -1, key + message.substring(setting.length()));
     }
