@@ -115,7 +115,10 @@ class ArchitectureTest {
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
-            Map.entry("org.peft4j.method", names("LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
+            Map.entry(
+                    "org.peft4j.method",
+                    names(
+                            "LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
@@ -124,7 +127,9 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
             Map.entry("org.peft4j.method.ept", names("EptConfig")),
-            Map.entry("org.peft4j.method.iapt", names("IaptConfig InitPrompt InitRational PromptInsertion PromptPositions RationalVersion")),
+            Map.entry(
+                    "org.peft4j.method.iapt",
+                    names("IaptConfig InitPrompt InitRational PromptInsertion PromptPositions RationalVersion")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
             Map.entry("org.peft4j.method.multitask", names("MultitaskPromptConfig PromptSource SourceTasks")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),

@@ -31,8 +31,7 @@ import org.peft4j.nn.seam.ForwardContext;
 /** Several adapters as one, beside PEFT's add_weighted_adapter (build-scripts/fixtures/methods.py). */
 class CombineTest {
     private static final Path ADAPTERS = Fixtures.ROOT.resolve("methods/combined");
-    private static final Map<String, TensorData> EXPECTED =
-            Fixtures.read(ADAPTERS.resolve("expected.safetensors"));
+    private static final Map<String, TensorData> EXPECTED = Fixtures.read(ADAPTERS.resolve("expected.safetensors"));
 
     @TempDir
     Path dir;
@@ -55,8 +54,8 @@ class CombineTest {
                         HeadOptions.of(0));
                 PointerScope scope = new PointerScope()) {
             for (int i = 0; i < loaded.length; i++) {
-                loaded[i] = AdapterStore.read(adapters[i], "a" + i, model.points())
-                        .adapter();
+                loaded[i] =
+                        AdapterStore.read(adapters[i], "a" + i, model.points()).adapter();
             }
             try (ForwardContext context = ForwardContext.inference(texts.packing(), loaded)) {
                 return Tensors.toFloats(model.outputs(Tokens.of(texts.tokens()), context));
@@ -84,8 +83,7 @@ class CombineTest {
                 .density(density)
                 .signOfMost(most)
                 .write(dir.resolve("out"), false);
-        assertThat(maxDifference(
-                        logits(dir.resolve("out")), EXPECTED.get(type).toFloats()))
+        assertThat(maxDifference(logits(dir.resolve("out")), EXPECTED.get(type).toFloats()))
                 .isLessThan(1e-4);
     }
 
@@ -97,8 +95,7 @@ class CombineTest {
                 .add(ADAPTERS.resolve("1"), 1)
                 .by(Combination.CAT)
                 .write(dir.resolve("out"), false);
-        assertThat(maxDifference(
-                        logits(dir.resolve("out")), logits(ADAPTERS.resolve("0"), ADAPTERS.resolve("1"))))
+        assertThat(maxDifference(logits(dir.resolve("out")), logits(ADAPTERS.resolve("0"), ADAPTERS.resolve("1"))))
                 .isLessThan(1e-4);
     }
 
@@ -118,7 +115,8 @@ class CombineTest {
         three().by(type).density(1 - 1e-9).write(dir.resolve("all"), false);
         String same = type.name().contains("TIES") ? "ties" : type.ofUpdates() ? "svd" : "linear";
         if (type == Combination.DARE_LINEAR) { // nothing left out: the plain sum
-            assertThat(maxDifference(logits(dir.resolve("all")), EXPECTED.get(same).toFloats()))
+            assertThat(maxDifference(
+                            logits(dir.resolve("all")), EXPECTED.get(same).toFloats()))
                     .isLessThan(1e-4);
         }
     }
@@ -134,7 +132,8 @@ class CombineTest {
                 .hasMessageContaining("rank is for types");
         assertThatThrownBy(() -> three().density(0.5).write(out, false)).hasMessageContaining("density is for");
         assertThatThrownBy(() -> three().density(0)).hasMessageContaining("above 0");
-        assertThatThrownBy(() -> three().add(Fixtures.ADAPTERS.resolve("ia3"), 1).write(out, false))
+        assertThatThrownBy(
+                        () -> three().add(Fixtures.ADAPTERS.resolve("ia3"), 1).write(out, false))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining("IA3");
         assertThatThrownBy(() -> three().by(Combination.LINEAR)

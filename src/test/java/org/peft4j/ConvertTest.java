@@ -30,13 +30,15 @@ class ConvertTest {
 
     private static Path fixture(String name) {
         Path own = Fixtures.ADAPTERS.resolve(name);
-        return Files.exists(own) ? own : Fixtures.ROOT.resolve("methods").resolve(name).resolve("tiny-bert");
+        return Files.exists(own)
+                ? own
+                : Fixtures.ROOT.resolve("methods").resolve(name).resolve("tiny-bert");
     }
 
     private static float[] logits(Path adapterDirectory) throws Exception {
         Fixtures.Sentences sentences = Fixtures.tinySentences();
-        try (HeadedModel model =
-                        HeadedModel.open(Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
+        try (HeadedModel model = HeadedModel.open(
+                        Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
                 Adapter adapter = AdapterStore.read(adapterDirectory, "it", model.points())
                         .adapter();
                 PointerScope scope = new PointerScope();
@@ -61,7 +63,8 @@ class ConvertTest {
         Convert.Result result = Convert.toLora(Fixtures.TINY_BERT, fixture(name), dir.resolve("out"), 0, false);
         assertThat(result.error()).isLessThan(1e-5);
         assertThat(AdapterFiles.read(dir.resolve("out")).config()).containsEntry("peft_type", "LORA");
-        assertThat(maxDifference(logits(dir.resolve("out")), logits(fixture(name)))).isLessThan(1e-4);
+        assertThat(maxDifference(logits(dir.resolve("out")), logits(fixture(name))))
+                .isLessThan(1e-4);
     }
 
     @Test

@@ -109,8 +109,8 @@ public final class LinearLanguageHead implements LanguageHead {
         Claims<Parameter> weights = context.at(matrix);
         Ops.LossSettings settings = new Ops.LossSettings(logits.softcap(), 0);
         if (context.segments().stream()
-                .anyMatch(segment -> context.at(linear).of(segment).stream()
-                        .anyMatch(claim -> !(claim instanceof LowRank)))) {
+                .anyMatch(segment ->
+                        context.at(linear).of(segment).stream().anyMatch(claim -> !(claim instanceof LowRank)))) {
             return Scopes.scoped(() -> losses(forward(h, rows, context), labels));
         }
         return Scopes.scoped(() -> context.bySegment(scaled(h), rows, segment -> segment, (segment, part, firstRow) -> {

@@ -6,18 +6,18 @@ import java.util.Objects;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.BiasDelta;
+import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.InputUpdate;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
-import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Magnitude;
-import org.peft4j.nn.seam.WeightDelta;
+import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.ops.Ops;
 
 /**

@@ -34,8 +34,10 @@ import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.c3a.InitC3a;
 import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.gralora.GraloraRanks;
+import org.peft4j.method.road.RoadVariant;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VectorBank;
@@ -107,6 +109,8 @@ public final class RunConfigFile {
             .flat(Frequencies.class)
             .flat(BlockSizes.class)
             .flat(BoftBlocks.class)
+            .names(RoadVariant.class, RoadVariant::fileName)
+            .names(InitC3a.class, InitC3a::fileName)
             .flat(Cayley.class)
             .flat(OftBlocks.class)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)

@@ -31,36 +31,36 @@ import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
-import org.peft4j.method.hira.HiraConfig;
-import org.peft4j.method.hira.InitHira;
+import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.c3a.C3aConfig;
+import org.peft4j.method.c3a.InitC3a;
 import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.cpt.LossWeights;
 import org.peft4j.method.dept.DeptConfig;
 import org.peft4j.method.ept.EptConfig;
-import org.peft4j.method.ia3.Ia3Config;
-import org.peft4j.method.loha.LoHaConfig;
-import org.peft4j.method.lokr.InitLoKr;
-import org.peft4j.method.lokr.LoKrConfig;
-import org.peft4j.method.iapt.IaptConfig;
-import org.peft4j.method.iapt.InitRational;
-import org.peft4j.method.iapt.PromptInsertion;
-import org.peft4j.method.iapt.RationalVersion;
-import org.peft4j.method.c3a.BlockSizes;
-import org.peft4j.method.c3a.C3aConfig;
-import org.peft4j.method.c3a.InitC3a;
 import org.peft4j.method.fourierft.FourierFtConfig;
 import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.gralora.GraloraConfig;
 import org.peft4j.method.gralora.GraloraRanks;
+import org.peft4j.method.hira.HiraConfig;
+import org.peft4j.method.hira.InitHira;
 import org.peft4j.method.hra.HraConfig;
+import org.peft4j.method.ia3.Ia3Config;
+import org.peft4j.method.iapt.IaptConfig;
+import org.peft4j.method.iapt.InitRational;
+import org.peft4j.method.iapt.PromptInsertion;
+import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lntuning.LnTuningConfig;
+import org.peft4j.method.loha.LoHaConfig;
+import org.peft4j.method.lokr.InitLoKr;
+import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.multitask.MultitaskPromptConfig;
-import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.miss.MissConfig;
 import org.peft4j.method.miss.MissVariant;
+import org.peft4j.method.multitask.MultitaskPromptConfig;
+import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.OftConfig;
@@ -72,10 +72,10 @@ import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.randlora.Sparsity;
-import org.peft4j.method.shira.ShiraConfig;
-import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.road.RoadVariant;
+import org.peft4j.method.shira.ShiraConfig;
+import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
@@ -214,15 +214,8 @@ class MethodContractTest {
                                 Targets.names("query", "intermediate.dense"), Targets.regex(".*query"), null, head),
                         true,
                         false),
-                new Row(
-                        "VeRA",
-                        VeraConfig.defaults().withR(5).withModulesToSave(head),
-                        true,
-                        false),
-                new Row(
-                        "LoHa",
-                        LoHaConfig.defaults().withRanks(Ranks.of(2, 4)).withModulesToSave(head),
-                        true),
+                new Row("VeRA", VeraConfig.defaults().withR(5).withModulesToSave(head), true, false),
+                new Row("LoHa", LoHaConfig.defaults().withRanks(Ranks.of(2, 4)).withModulesToSave(head), true),
                 new Row(
                         "LoHa of high rank",
                         LoHaConfig.defaults()
@@ -230,10 +223,7 @@ class MethodContractTest {
                                 .withLayers(TargetLayers.of("query", "key"))
                                 .withModulesToSave(head),
                         true),
-                new Row(
-                        "LoKr",
-                        LoKrConfig.defaults().withRanks(Ranks.of(2, 4)).withModulesToSave(head),
-                        true),
+                new Row("LoKr", LoKrConfig.defaults().withRanks(Ranks.of(2, 4)).withModulesToSave(head), true),
                 new Row(
                         "LoKr of two products",
                         new LoKrConfig(
@@ -247,18 +237,9 @@ class MethodContractTest {
                 new Row("HiRA", HiraConfig.defaults().withR(3).withModulesToSave(head), true),
                 new Row(
                         "HiRA, gaussian",
-                        new HiraConfig(
-                                2,
-                                0,
-                                InitHira.GAUSSIAN,
-                                TargetLayers.of("key", "output.dense"),
-                                head),
+                        new HiraConfig(2, 0, InitHira.GAUSSIAN, TargetLayers.of("key", "output.dense"), head),
                         true),
-                new Row(
-                        "RandLoRA",
-                        RandLoraConfig.defaults().withR(6, 3).withModulesToSave(head),
-                        true,
-                        false),
+                new Row("RandLoRA", RandLoraConfig.defaults().withR(6, 3).withModulesToSave(head), true, false),
                 new Row(
                         "RandLoRA, sparse, of wide and tall layers",
                         new RandLoraConfig(
@@ -274,8 +255,7 @@ class MethodContractTest {
                 new Row("SHiRA, seeded", new ShiraConfig(3, 5L, TargetLayers.of("key"), head), true, false),
                 new Row(
                         "VB-LoRA",
-                        new VbLoraConfig(
-                                2, new VectorBank(6, 8, 2, 0.5, 1), 0, TargetLayers.modelDefault(), head),
+                        new VbLoraConfig(2, new VectorBank(6, 8, 2, 0.5, 1), 0, TargetLayers.modelDefault(), head),
                         false),
                 new Row(
                         "OFT",
@@ -305,11 +285,7 @@ class MethodContractTest {
                         "HRA, orthogonal",
                         HraConfig.defaults().withR(3).withApplyGs(true).withModulesToSave(head),
                         false),
-                new Row(
-                        "RoAd",
-                        RoadConfig.defaults().withGroupSize(8).withModulesToSave(head),
-                        true,
-                        false),
+                new Row("RoAd", RoadConfig.defaults().withGroupSize(8).withModulesToSave(head), true, false),
                 new Row(
                         "RoAd, variant 4",
                         RoadConfig.defaults()
@@ -454,8 +430,7 @@ class MethodContractTest {
                                 true),
                         new Row(
                                 "HiRA with dropout",
-                                new HiraConfig(
-                                        2, 0.2, InitHira.KAIMING, TargetLayers.of("key", "query"), List.of()),
+                                new HiraConfig(2, 0.2, InitHira.KAIMING, TargetLayers.of("key", "query"), List.of()),
                                 true),
                         new Row(
                                 "DoRA with dropout",
@@ -467,8 +442,7 @@ class MethodContractTest {
                                 false),
                         new Row(
                                 "MiSS with dropout",
-                                new MissConfig(
-                                        4, 1, MissVariant.PLAIN, 0.3, TargetLayers.modelDefault(), List.of()),
+                                new MissConfig(4, 1, MissVariant.PLAIN, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
                         new Row(
                                 "GraLoRA with dropout",
@@ -707,7 +681,8 @@ class MethodContractTest {
         try (Adapter adapter = trained(row, 1)) {
             AdapterStore.write(directory, adapter, row.config(), model.points(), "tiny-bert", "SEQ_CLS");
             AdapterStore.Loaded loaded = AdapterStore.read(directory, "again", model.points());
-            if (row.config() instanceof LoraConfig lora && lora.init().takesFromWeight()) { // in the file both parts are one
+            if (row.config() instanceof LoraConfig lora
+                    && lora.init().takesFromWeight()) { // in the file both parts are one
                 assertThat(maxDifference(logits(model, loaded.adapter()), logits(model, adapter)))
                         .isLessThan(TOLERANCE);
             } else {
@@ -895,8 +870,8 @@ class MethodContractTest {
             assertThat(through(recomputed, two)).isEqualTo(plain);
             one.parameters().forEach((path, parameter) -> {
                 try (PointerScope scope = new PointerScope()) {
-                    float[] again = Tensors.toFloats(
-                            two.parameters().get(path).value().grad());
+                    float[] again =
+                            Tensors.toFloats(two.parameters().get(path).value().grad());
                     float[] once = Tensors.toFloats(parameter.value().grad());
                     if (path.startsWith(AdaptedLayers.SHARED)) { // what layers share is added up block by block
                         assertThat(maxDifference(again, once)).as(path).isLessThan(1e-6);

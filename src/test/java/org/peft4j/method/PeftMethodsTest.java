@@ -70,7 +70,8 @@ class PeftMethodsTest {
 
     static List<String> adapters() throws IOException {
         try (Stream<Path> found = Files.walk(ROOT, 2)) {
-            return found.filter(path -> Files.exists(path.resolve(AdapterFiles.CONFIG)) && !path.getParent().endsWith("combined"))
+            return found.filter(path -> Files.exists(path.resolve(AdapterFiles.CONFIG))
+                            && !path.getParent().endsWith("combined"))
                     .map(path -> ROOT.relativize(path).toString())
                     .sorted()
                     .toList();
@@ -100,8 +101,7 @@ class PeftMethodsTest {
             if (!name.endsWith("llama")) {
                 return Tensors.toFloats(model.outputs(Tokens.of(texts.tokens()), context));
             }
-            Tensor h = BlockRunner.plain()
-                    .forward(model.model(), Tokens.of(texts.tokens()), ReadRows.TEXT, context);
+            Tensor h = BlockRunner.plain().forward(model.model(), Tokens.of(texts.tokens()), ReadRows.TEXT, context);
             return Tensors.toFloats(model.head().forward(h, ReadRows.TEXT.packing(context), context));
         }
     }
@@ -135,8 +135,9 @@ class PeftMethodsTest {
                 return;
             }
             float[] unmerged = logits(name, model(name), adapter);
-            try (HeadedModel merged =
-                    model(name).withTensors(Methods.of(loaded.config()).merged(adapter, model(name).points()))) {
+            try (HeadedModel merged = model(name)
+                    .withTensors(Methods.of(loaded.config())
+                            .merged(adapter, model(name).points()))) {
                 assertThat(maxDifference(logits(name, merged), unmerged)).isLessThan(1e-4);
             }
         }
@@ -157,7 +158,8 @@ class PeftMethodsTest {
                     String.valueOf(theirs.config().get("task_type")));
         }
         AdapterFile ours = AdapterFiles.read(directory);
-        assertThat(new TreeMap<>(ours.tensors())).containsOnlyKeys(theirs.tensors().keySet());
+        assertThat(new TreeMap<>(ours.tensors()))
+                .containsOnlyKeys(theirs.tensors().keySet());
         theirs.tensors().forEach((key, data) -> {
             assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes());
             assertThat(ours.tensors().get(key).shape()).as(key).isEqualTo(data.shape());
@@ -169,8 +171,10 @@ class PeftMethodsTest {
         assertThat(written.keySet())
                 .as("PEFT knows every key, and finds its own")
                 .isEqualTo(known.keySet());
-        known.forEach((key, value) ->
-                assertThat(PeftFilesTest.normal(ours.config().get(key))).as(key).isEqualTo(PeftFilesTest.normal(value)));
+        known.forEach(
+                (key, value) -> assertThat(PeftFilesTest.normal(ours.config().get(key)))
+                        .as(key)
+                        .isEqualTo(PeftFilesTest.normal(value)));
     }
 
     @ParameterizedTest
@@ -203,8 +207,7 @@ class PeftMethodsTest {
                 .init(init)
                 .build();
         try (Adapter adapter = Methods.of(config).attach(name, config, llama.points(), 3)) {
-            LanguageTraining.lossesEqualPefts(
-                    llama, adapter, TEXTS, Map.of("losses", expected.get(name + ".losses")));
+            LanguageTraining.lossesEqualPefts(llama, adapter, TEXTS, Map.of("losses", expected.get(name + ".losses")));
             assertThat(maxDifference(
                             logits("llama", llama, adapter),
                             expected.get(name + ".logits").toFloats()))

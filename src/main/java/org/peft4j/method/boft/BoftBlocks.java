@@ -6,10 +6,10 @@ package org.peft4j.method.boft;
  *
  * @param boftBlockSize features in a block
  * @param boftBlockNum number of blocks
- * @param boftNButterflyFactor number of rotations behind each other; each further one pairs halves of blocks that are twice as far
+ * @param nButterflyFactor number of rotations behind each other; each further one pairs halves of blocks that are twice as far
  *     apart, so that f of them mix blocks of 2^(f-1) times the size
  */
-public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterflyFactor) {
+public record BoftBlocks(int boftBlockSize, int boftBlockNum, int nButterflyFactor) {
     public BoftBlocks {
         if (boftBlockSize < 0) {
             throw new IllegalArgumentException("boftBlockSize must not be negative, got " + boftBlockSize);
@@ -18,12 +18,12 @@ public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterfly
             throw new IllegalArgumentException("boftBlockNum must not be negative, got " + boftBlockNum);
         }
         if ((boftBlockSize == 0) == (boftBlockNum == 0)) {
-            throw new IllegalArgumentException("boftBlockNum must be 0 where boft_block_size is not, and the other way round; got "
-                    + boftBlockNum + " and boft_block_size " + boftBlockSize);
-        }
-        if (boftNButterflyFactor < 1 || boftNButterflyFactor > 30) {
             throw new IllegalArgumentException(
-                    "boftNButterflyFactor must be from 1 to 30, got " + boftNButterflyFactor);
+                    "boftBlockNum must be 0 where boft_block_size is not, and the other way round; got " + boftBlockNum
+                            + " and boft_block_size " + boftBlockSize);
+        }
+        if (nButterflyFactor < 1 || nButterflyFactor > 30) {
+            throw new IllegalArgumentException("nButterflyFactor must be from 1 to 30, got " + nButterflyFactor);
         }
     }
 
@@ -42,13 +42,13 @@ public record BoftBlocks(int boftBlockSize, int boftBlockNum, int boftNButterfly
         String key = boftBlockSize > 0 ? "boftBlockSize" : "boftBlockNum";
         long given = Math.max(boftBlockSize, boftBlockNum);
         if (inputs % given != 0) {
-            throw new IllegalArgumentException(
-                    key + " must divide a layer's " + inputs + " inputs, got " + given);
+            throw new IllegalArgumentException(key + " must divide a layer's " + inputs + " inputs, got " + given);
         }
         long size = boftBlockSize > 0 ? boftBlockSize : inputs / boftBlockNum;
         long blocks = inputs / size;
         if (factors > 1 && (size % 2 != 0 || blocks % (1L << (factors - 1)) != 0)) {
-            throw new IllegalArgumentException("boftNButterflyFactor " + factors + " needs blocks of an even size and a number of"
+            throw new IllegalArgumentException("nButterflyFactor " + factors
+                    + " needs blocks of an even size and a number of"
                     + " them that " + (1L << (factors - 1)) + " divides; a layer of " + inputs + " inputs has " + blocks
                     + " of " + size);
         }

@@ -21,7 +21,8 @@ public record FourierFtConfig(
         implements LinearMethodConfig {
     public FourierFtConfig {
         if (!(Math.abs(scaling) <= Float.MAX_VALUE) || scaling == 0) { // also refuses NaN
-            throw new IllegalArgumentException("scaling must be a number other than 0 that float32 holds, got " + scaling);
+            throw new IllegalArgumentException(
+                    "scaling must be a number other than 0 that float32 holds, got " + scaling);
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
     }

@@ -15,7 +15,8 @@ import org.peft4j.method.ModulePattern;
 public record Frequencies(int nFrequency, Map<String, Integer> nFrequencyPattern, long randomLocSeed) {
     public Frequencies {
         check("nFrequency", nFrequency);
-        nFrequencyPattern = Collections.unmodifiableMap(new LinkedHashMap<>(nFrequencyPattern)); // the first match counts
+        nFrequencyPattern =
+                Collections.unmodifiableMap(new LinkedHashMap<>(nFrequencyPattern)); // the first match counts
         nFrequencyPattern.forEach((key, number) -> {
             ModulePattern.of(key);
             check("nFrequencyPattern of '" + key + "'", number);

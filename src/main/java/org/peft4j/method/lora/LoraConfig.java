@@ -88,8 +88,8 @@ public record LoraConfig(
 
     private static void checkEven(String what, int rank, InitLora init) {
         if (init == InitLora.ORTHOGONAL && rank % 2 != 0) {
-            throw new IllegalArgumentException(
-                    what + " must be even with init orthogonal, which takes half of the rank for each matrix, got " + rank);
+            throw new IllegalArgumentException(what
+                    + " must be even with init orthogonal, which takes half of the rank for each matrix, got " + rank);
         }
     }
 

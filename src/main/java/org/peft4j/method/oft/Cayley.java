@@ -10,8 +10,9 @@ package org.peft4j.method.oft;
 public record Cayley(boolean useCayleyNeumann, int numCayleyNeumannTerms) {
     public Cayley {
         if (numCayleyNeumannTerms < 2) {
-            throw new IllegalArgumentException("numCayleyNeumannTerms must be at least 2, as nothing turns with fewer, got "
-                    + numCayleyNeumannTerms);
+            throw new IllegalArgumentException(
+                    "numCayleyNeumannTerms must be at least 2, as nothing turns with fewer, got "
+                            + numCayleyNeumannTerms);
         }
     }
 

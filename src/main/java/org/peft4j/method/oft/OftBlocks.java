@@ -17,8 +17,9 @@ public record OftBlocks(int r, int oftBlockSize, boolean blockShare) {
             throw new IllegalArgumentException("oftBlockSize must not be negative, got " + oftBlockSize);
         }
         if ((r == 0) == (oftBlockSize == 0)) {
-            throw new IllegalArgumentException("r must be 0 where oft_block_size is not, and the other way round; got r " + r
-                    + " and oft_block_size " + oftBlockSize);
+            throw new IllegalArgumentException(
+                    "r must be 0 where oft_block_size is not, and the other way round; got r " + r
+                            + " and oft_block_size " + oftBlockSize);
         }
     }
 

@@ -54,8 +54,8 @@ public final class EndPatterns {
             Map<String, V> patterns, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
         Function<String, Optional<V>> values = of(patterns);
         List<String> paths = paths(points);
-        boolean same = paths.stream()
-                .allMatch(path -> values.apply(from.apply(path)).equals(values.apply(to.apply(path))));
+        boolean same =
+                paths.stream().allMatch(path -> values.apply(from.apply(path)).equals(values.apply(to.apply(path))));
         return same ? patterns : each(values, paths, from, to);
     }
 

@@ -28,9 +28,8 @@ public final class LinearKeys {
             .obeyed(EXCLUDED)
             .obeyed(NUMBERS)
             .obeyed("r", "alpha", "rank_pattern", "alpha_pattern")
-            .obeyed(
-                    "init_weights") // which tensor begins with zeros, where the method has a choice; the file's replace
-                                    // them
+            .obeyed("init_weights") // which tensor begins with zeros, where the method has a choice; the file's replace
+            // them
             .told("rank_dropout", ConfigKeys::isUnset, "rows of the update are dropped in PEFT's training alone")
             .told("module_dropout", ConfigKeys::isUnset, "layers' updates are dropped in PEFT's training alone")
             .harmless("only of convolutions, and no layer here is one", "use_effective_conv2d")

@@ -116,11 +116,10 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         removeCopies(file, byPath);
         TargetModules modules = modules(config, points);
         List<LinearPoint> layers = layersOf(file, byPath, points, modules);
-        modules
-                .noteUnused(
-                        points.linears().stream().map(LinearPoint::path).toList(),
-                        layers.stream().map(LinearPoint::path).toList(),
-                        notes);
+        modules.noteUnused(
+                points.linears().stream().map(LinearPoint::path).toList(),
+                layers.stream().map(LinearPoint::path).toList(),
+                notes);
         Adapter adapter = build(name, config, layers, points, 0, new AdaptedLayers.Source(file, byPath), notes);
         return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
     }

@@ -20,8 +20,8 @@ import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Points;
-import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.nn.seam.WeightDelta;
 
 /** What merges of all methods share. Results are float32, finite, and on the CPU, where there is room for all of them. */
 public final class Merging {
@@ -59,7 +59,12 @@ public final class Merging {
      */
     public static void linear(LinearPoint point, List<LinearClaim> claims, Points points, Map<String, Tensor> into) {
         String weight = point.path() + ".weight";
-        into.put(weight, changed(weight, points, value -> outputs(claims, weight(claims, value).t()).t()));
+        into.put(
+                weight,
+                changed(
+                        weight,
+                        points,
+                        value -> outputs(claims, weight(claims, value).t()).t()));
         String bias = point.path() + ".bias";
         List<BiasDelta> deltas = only(BiasDelta.class, claims);
         boolean biased = into.containsKey(bias) || points.tensors().containsKey(bias);

@@ -18,7 +18,9 @@ public record TruncatedSvd(Tensor u, Tensor s, Tensor vt) {
     public static TruncatedSvd exact(Tensor w, long r) {
         T_TensorTensorTensor_T all = torch.linalg_svd(w, false, new org.bytedeco.pytorch.StringViewOptional());
         return new TruncatedSvd(
-                all.get0().narrow(1, 0, r), all.get1().narrow(0, 0, r), all.get2().narrow(0, 0, r));
+                all.get0().narrow(1, 0, r),
+                all.get1().narrow(0, 0, r),
+                all.get2().narrow(0, 0, r));
     }
 
     /**

@@ -18,12 +18,7 @@ import org.peft4j.method.TargetLayers;
  * @see <a href="https://arxiv.org/abs/2310.11454">VeRA: Vector-based Random Matrix Adaptation</a>
  */
 public record VeraConfig(
-        int r,
-        Projection projection,
-        double dropout,
-        double dInitial,
-        TargetLayers layers,
-        List<String> modulesToSave)
+        int r, Projection projection, double dropout, double dInitial, TargetLayers layers, List<String> modulesToSave)
         implements LinearMethodConfig {
     public VeraConfig {
         if (r < 1) {

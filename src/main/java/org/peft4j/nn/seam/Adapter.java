@@ -6,10 +6,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
-import org.bytedeco.pytorch.Tensor;
-import org.peft4j.nn.Scopes;
 import java.util.stream.Stream;
+import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.Scopes;
 import org.peft4j.ops.Device;
 
 /**
@@ -225,8 +225,8 @@ public final class Adapter implements AutoCloseable {
          * @param saved whether the adapter's file has it
          */
         public Tensor constant(String path, Supplier<Tensor> values, boolean saved) {
-            Constant constant =
-                    new Constant(Scopes.owned(() -> device.move(values.get().detach()).clone()), saved);
+            Constant constant = new Constant(
+                    Scopes.owned(() -> device.move(values.get().detach()).clone()), saved);
             if (constants.putIfAbsent(path, constant) != null) {
                 constant.value().close();
                 throw new IllegalStateException("an adapter has each tensor once: " + path);

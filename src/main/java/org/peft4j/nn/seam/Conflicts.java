@@ -70,7 +70,8 @@ final class Conflicts {
     }
 
     private static String scales(String layer) {
-        return "scale or turn " + layer + " and add to it: whether what is added is scaled or turned, too, nothing says";
+        return "scale or turn " + layer
+                + " and add to it: whether what is added is scaled or turned, too, nothing says";
     }
 
     /** The tensor that one replaces as a whole while the other acts on the layer that reads it. */

@@ -26,7 +26,9 @@ public final class Parameter implements AutoCloseable {
      *  @param initial makes the first value, float32 */
     public static Parameter of(String path, String group, Supplier<Tensor> initial) {
         return new Parameter(
-                path, group, Scopes.owned(() -> initial.get().detach().contiguous().clone().requires_grad_(true)));
+                path,
+                group,
+                Scopes.owned(() -> initial.get().detach().contiguous().clone().requires_grad_(true)));
     }
 
     public String path() {

@@ -19,9 +19,8 @@ class MethodsTest {
     void refusesATypeThatItDoesNotKnow() {
         assertThatThrownBy(() -> Methods.ofPeftType("LORAA"))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessage(
-                        "peft_type 'LORAA' is not supported; supported are "
-                                + Methods.all().stream().map(Method::peftType).toList());
+                .hasMessage("peft_type 'LORAA' is not supported; supported are "
+                        + Methods.all().stream().map(Method::peftType).toList());
     }
 
     @Test

@@ -59,6 +59,11 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
     }
 
     @Override
+    public Map<String, String> renamedSettings() {
+        return Map.of("target_modules", "targets", "boft_n_butterfly_factor", "n_butterfly_factor");
+    }
+
+    @Override
     protected List<String> suffixes() {
         return List.of(R, S);
     }
@@ -79,8 +84,7 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
                 own.add(swaps.computeIfAbsent(
                         n + "." + b + "." + factor,
                         sizes -> new Swap(
-                                layers.constant(
-                                        "boft_places." + sizes, false, () -> Butterfly.places(n, b, number), n),
+                                layers.constant("boft_places." + sizes, false, () -> Butterfly.places(n, b, number), n),
                                 layers.constant("boft_back." + sizes, false, () -> Butterfly.back(n, b, number), n))));
             }
             layer.claim(new Rotation(r, own));
@@ -92,7 +96,7 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
     private static long factors(BoftConfig config, AdaptedLayers layers, AdaptedLayers.Layer layer) {
         long[] shape = layers.shapeInFile(layer.path(R));
         return shape == null || shape.length == 0 || shape[0] < 1 || shape[0] > 30
-                ? config.blocks().boftNButterflyFactor()
+                ? config.blocks().nButterflyFactor()
                 : shape[0];
     }
 
@@ -111,7 +115,8 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
             for (int factor = swaps.size(); factor > 0; factor--) { // the last one reads x
                 Swap swap = swaps.get(factor - 1);
                 Tensor there = y.index_select(1, swap.back());
-                y = Rotations.times(there, all.narrow(0, factor * blocks, blocks)).index_select(1, swap.places());
+                y = Rotations.times(there, all.narrow(0, factor * blocks, blocks))
+                        .index_select(1, swap.places());
             }
             return Rotations.times(y, all.narrow(0, 0, blocks));
         }
@@ -126,10 +131,9 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
 
     @Override
     protected long elements(BoftConfig config, List<LinearPoint> layers) {
-        long factors = config.blocks().boftNButterflyFactor();
+        long factors = config.blocks().nButterflyFactor();
         return layers.stream()
-                .mapToLong(layer ->
-                        factors * layer.in() * config.blocks().size(layer.in(), factors) + layer.out())
+                .mapToLong(layer -> factors * layer.in() * config.blocks().size(layer.in(), factors) + layer.out())
                 .sum();
     }
 
@@ -161,7 +165,7 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
         file.put("boft_block_num", config.blocks().boftBlockNum());
         file.put("boft_block_size", config.blocks().boftBlockSize());
         file.put("boft_dropout", 0.0);
-        file.put("boft_n_butterfly_factor", config.blocks().boftNButterflyFactor());
+        file.put("boft_n_butterfly_factor", config.blocks().nButterflyFactor());
         file.put("fan_in_fan_out", false);
         file.put("init_weights", true);
         return file;
@@ -176,7 +180,7 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
     public String settings(BoftConfig config) {
         BoftBlocks blocks = config.blocks();
         return (blocks.boftBlockNum() > 0 ? blocks.boftBlockNum() + " blocks" : "blocks of " + blocks.boftBlockSize())
-                + ", " + blocks.boftNButterflyFactor() + " factor"
-                + (blocks.boftNButterflyFactor() > 1 ? "s" : "") + ", the model's usual targets";
+                + ", " + blocks.nButterflyFactor() + " factor"
+                + (blocks.nButterflyFactor() > 1 ? "s" : "") + ", the model's usual targets";
     }
 }

@@ -1,7 +1,7 @@
 package org.peft4j.method.spi.boft;
 
-import org.peft4j.nn.Tensors;
 import org.bytedeco.pytorch.Tensor;
+import org.peft4j.nn.Tensors;
 
 /**
  * Where features stand while one of BOFT's rotations turns blocks: chunks of half a block change places inside groups of b · 2^factor

@@ -146,8 +146,7 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
                 return init;
             }
         }
-        throw config.wrong(
-                "init_weights", "must be true, false, xavier_uniform, kaiming_uniform or gaussian", value);
+        throw config.wrong("init_weights", "must be true, false, xavier_uniform, kaiming_uniform or gaussian", value);
     }
 
     @Override

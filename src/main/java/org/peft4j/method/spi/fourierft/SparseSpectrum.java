@@ -14,8 +14,7 @@ import org.peft4j.ops.Device;
  * @param coefficients [K]
  * @param places theirs in the matrix [out, in], row by row, int64 [K]
  */
-record SparseSpectrum(Parameter coefficients, Tensor places, long out, long in, double scaling)
-        implements WeightDelta {
+record SparseSpectrum(Parameter coefficients, Tensor places, long out, long in, double scaling) implements WeightDelta {
     @Override
     public Tensor matrix() {
         Tensor spectrum = Tensors.zeros(Device.of(places), out * in)

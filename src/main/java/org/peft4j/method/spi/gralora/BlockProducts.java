@@ -28,10 +28,8 @@ record BlockProducts(
         long k = a.size(0);
         long inputs = a.size(1);
         long r = a.size(2);
-        Tensor blocks = a.transpose(1, 2)
-                .unsqueeze(2)
-                .mul(one(a).view(k, 1, k, 1))
-                .reshape(k * r, k * inputs);
+        Tensor blocks =
+                a.transpose(1, 2).unsqueeze(2).mul(one(a).view(k, 1, k, 1)).reshape(k * r, k * inputs);
         return general == null ? blocks : joined(blocks, general.a().value(), 0);
     }
 

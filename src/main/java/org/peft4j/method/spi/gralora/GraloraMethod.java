@@ -76,11 +76,7 @@ public final class GraloraMethod extends LinearMethod<GraloraConfig> {
             Parameter a = layer.trained(A, (seed, path) -> start(seed, path, k, in / k, r));
             Parameter b = layer.trained(B, (seed, path) -> Tensors.zeros(k, r, out / k));
             layer.claim(new BlockProducts(
-                    a,
-                    b,
-                    general(ranks.hybridR(), layer),
-                    config.alpha() / (r + ranks.hybridR()),
-                    config.dropout()));
+                    a, b, general(ranks.hybridR(), layer), config.alpha() / (r + ranks.hybridR()), config.dropout()));
         }
     }
 
@@ -100,7 +96,9 @@ public final class GraloraMethod extends LinearMethod<GraloraConfig> {
     @Override
     protected long elements(GraloraConfig config, List<LinearPoint> layers) {
         long rank = config.ranks().r() + config.ranks().hybridR();
-        return layers.stream().mapToLong(layer -> rank * (layer.in() + layer.out())).sum();
+        return layers.stream()
+                .mapToLong(layer -> rank * (layer.in() + layer.out()))
+                .sum();
     }
 
     @Override
@@ -113,8 +111,7 @@ public final class GraloraMethod extends LinearMethod<GraloraConfig> {
         PeftConfigReader config = new PeftConfigReader(file);
         try {
             return new GraloraConfig(
-                    new GraloraRanks(
-                            config.count("r", 32), config.count("hybrid_r", 0), config.count("gralora_k", 2)),
+                    new GraloraRanks(config.count("r", 32), config.count("hybrid_r", 0), config.count("gralora_k", 2)),
                     config.number("alpha", 64),
                     config.number("gralora_dropout", 0),
                     LinearKeys.layers(config),

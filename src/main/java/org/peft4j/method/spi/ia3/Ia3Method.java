@@ -26,7 +26,6 @@ import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.OutputScale;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
-import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Device;
 
 /** (IA)³: {@code y = l ∘ (W x + b)}, or {@code y = W (l ∘ x) + b} (Liu et al. 2022; Hugging Face PEFT). */

@@ -61,11 +61,11 @@ public final class LnTuningMethod implements Method<LnTuningConfig> {
 
     @Override
     public Adapter attach(String name, LnTuningConfig config, Points points, long seed) {
-        return build(name, config, tensors(points, meant(config, points)), points).build();
+        return build(name, config, tensors(points, meant(config, points)), points)
+                .build();
     }
 
-    private static Adapter.Builder build(
-            String name, LnTuningConfig config, List<TensorPoint> tensors, Points points) {
+    private static Adapter.Builder build(String name, LnTuningConfig config, List<TensorPoint> tensors, Points points) {
         Adapter.Builder builder = Adapter.builder(name, points.device());
         try {
             for (TensorPoint tensor : tensors) {

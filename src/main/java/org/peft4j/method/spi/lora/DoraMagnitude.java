@@ -33,7 +33,8 @@ record DoraMagnitude(Parameter trained, LowRank update, Supplier<Tensor> weight)
         Tensor b = update.b().detach().mul(new Scalar(update.scale()));
         Tensor mixed = b.mul(w.matmul(a.t())).mul(new Scalar(2.0));
         Tensor own = b.matmul(a.matmul(a.t())).mul(b);
-        return w.mul(w).sum(1)
+        return w.mul(w)
+                .sum(1)
                 .add(mixed.add(own).sum(1))
                 .clamp_min(new Scalar(0.0))
                 .sqrt();

@@ -52,8 +52,8 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
             if (!"LORA".equals(file.config().get("peft_type"))) {
                 throw PeftTensors.malformed(
                         file,
-                        "only LoRA adapters can be combined, this is " + file.config().get("peft_type")
-                                + "; convert it first (peft4j convert)");
+                        "only LoRA adapters can be combined, this is "
+                                + file.config().get("peft_type") + "; convert it first (peft4j convert)");
             }
             LoraKeys.TABLE.check(file.directory().resolve(AdapterFiles.CONFIG), file.config());
             LoraConfig config = LoraFiles.read(file);
@@ -72,7 +72,11 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
         /** Patterns are asked for ranks and alphas alone, so any targets do. */
         private static LoraConfig resolved(LoraConfig config) {
             return config.targets() instanceof Targets.ModelDefault
-                    ? config.toBuilder().targets(Targets.allLinear()).layersToTransform(List.of()).layersPattern(List.of()).build()
+                    ? config.toBuilder()
+                            .targets(Targets.allLinear())
+                            .layersToTransform(List.of())
+                            .layersPattern(List.of())
+                            .build()
                     : config;
         }
 
@@ -124,7 +128,9 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
             }
         }
         if (ranks.isEmpty()) {
-            throw PeftTensors.malformed(all.get(0).file(), "has no A and B" + PeftTensors.has(all.get(0).file()));
+            throw PeftTensors.malformed(
+                    all.get(0).file(),
+                    "has no A and B" + PeftTensors.has(all.get(0).file()));
         }
         List<String> saved = saved(all, tensors);
         return new LoraCombination(config(all.get(0), ranks, saved), List.copyOf(tensors.values()));
@@ -132,7 +138,10 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
 
     /** The names of A and B where this is an A; else null. */
     private static @Nullable List<String> namesOf(String name) {
-        return NAMES.stream().filter(names -> name.endsWith(names.get(0))).findFirst().orElse(null);
+        return NAMES.stream()
+                .filter(names -> name.endsWith(names.get(0)))
+                .findFirst()
+                .orElse(null);
     }
 
     private static String path(String module) {
@@ -223,8 +232,7 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
     private static void put(Map<String, TensorData> tensors, String name, Tensor value) {
         tensors.put(
                 name,
-                new TensorData(
-                        name, ElementType.F32, List.of(value.size(0), value.size(1)), Tensors.toBytes(value)));
+                new TensorData(name, ElementType.F32, List.of(value.size(0), value.size(1)), Tensors.toBytes(value)));
     }
 
     /** What is trained as a whole can be combined with nothing: one of the adapters may have it. */
@@ -272,7 +280,8 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
         Map<String, @Nullable Object> file = new LinkedHashMap<>(first.file().config());
         file.keySet().removeAll(LoraKeys.TABLE.keys());
         file.putAll(LoraFiles.write(config, ranks.keySet()));
-        for (String key : List.of("auto_mapping", "base_model_name_or_path", "revision", "task_type", "fan_in_fan_out")) {
+        for (String key :
+                List.of("auto_mapping", "base_model_name_or_path", "revision", "task_type", "fan_in_fan_out")) {
             file.put(key, first.file().config().get(key));
         }
         file.put("inference_mode", true);

@@ -14,8 +14,7 @@ import org.peft4j.method.spi.PeftKeys;
 /** What each key of a LoRA adapter's config means here. */
 final class LoraKeys {
     /** Keys that ask for another formula than LoRA's, with the value that PEFT writes where they are not asked for. */
-    private static final Map<String, Object> OTHER_FORMULAS = new TreeMap<>(Map.of(
-            "use_qalora", false));
+    private static final Map<String, Object> OTHER_FORMULAS = new TreeMap<>(Map.of("use_qalora", false));
 
     private static final List<String> OTHER_FORMULAS_NULL = List.of(
             "use_bdlora",

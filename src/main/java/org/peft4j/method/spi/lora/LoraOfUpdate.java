@@ -7,7 +7,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.ConfigException;
@@ -65,7 +64,8 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
             }
             whole.remove(path);
             try (PointerScope scope = new PointerScope()) {
-                Tensor delta = merged.get(path).sub(Tensors.onCpu(points.tensors().get(path).value(), ScalarType.Float));
+                Tensor delta = merged.get(path)
+                        .sub(Tensors.onCpu(points.tensors().get(path).value(), ScalarType.Float));
                 TruncatedSvd svd = TruncatedSvd.exact(delta, Math.min(point.in(), point.out()));
                 float[] values = Tensors.toFloats(svd.s());
                 int kept = kept(values, rank);
@@ -80,9 +80,11 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
             }
         }
         if (layers.isEmpty()) {
-            throw new ConfigException("the adapter changes the weight of no linear layer: there is nothing that LoRA could do");
+            throw new ConfigException(
+                    "the adapter changes the weight of no linear layer: there is nothing that LoRA could do");
         }
-        boolean biases = layers.stream().anyMatch(layer -> whole.containsKey(layer.point().path() + BIAS));
+        boolean biases = layers.stream()
+                .anyMatch(layer -> whole.containsKey(layer.point().path() + BIAS));
         Set<String> adapted = new LinkedHashSet<>();
         layers.forEach(layer -> adapted.add(layer.point().path() + BIAS));
         for (String path : whole.keySet()) {

@@ -1,26 +1,26 @@
 package org.peft4j.method.spi.lora;
 
-import java.util.stream.Stream;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.TensorVector;
-import org.bytedeco.pytorch.global.torch.ScalarType;
-import org.peft4j.io.safetensors.ElementType;
-import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.nn.Scopes;
-import org.peft4j.nn.seam.BiasDelta;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.io.safetensors.ElementType;
+import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.nn.Init;
+import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.BiasDelta;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.EmbeddingUpdate;
 import org.peft4j.nn.seam.LinearPoint;
@@ -88,7 +88,8 @@ record LoraSite(Point<?> point, int rank, double scale) {
      * @throws IllegalArgumentException naming the setting
      */
     void check(LoraConfig config) {
-        if (point instanceof EmbeddingPoint && (config.dora() || config.loraBias() || config.init().takesFromWeight())) {
+        if (point instanceof EmbeddingPoint
+                && (config.dora() || config.loraBias() || config.init().takesFromWeight())) {
             String setting = config.dora()
                     ? "dora"
                     : config.loraBias()
@@ -100,7 +101,8 @@ record LoraSite(Point<?> point, int rank, double scale) {
         long most = Math.min(in(point), out(point));
         if (config.init().takesFromWeight() && rank > most) {
             throw new IllegalArgumentException("r must be at most " + most + " for " + point.path() + " with init "
-                    + config.init().name().toLowerCase(Locale.ROOT) + ", which takes it from a weight with as many singular values, got "
+                    + config.init().name().toLowerCase(Locale.ROOT)
+                    + ", which takes it from a weight with as many singular values, got "
                     + rank);
         }
     }
@@ -113,8 +115,8 @@ record LoraSite(Point<?> point, int rank, double scale) {
         }
         String path = point.path();
         Parameter a = Parameter.of(path + TABLE_A, "lora_A", () -> Tensors.zeros(rank, in(point)));
-        Parameter b = Parameter.of(
-                path + TABLE_B, "lora_B", () -> Init.normal(seed, path + TABLE_B, 1, out(point), rank));
+        Parameter b =
+                Parameter.of(path + TABLE_B, "lora_B", () -> Init.normal(seed, path + TABLE_B, 1, out(point), rank));
         builder.parameter(a).parameter(b).claim((EmbeddingPoint) point, new TableUpdate(a, b, scale));
     }
 
@@ -138,13 +140,13 @@ record LoraSite(Point<?> point, int rank, double scale) {
             builder.claim(linear, new Taken(a, b, -scale));
         }
         if (config.dora()) {
-            Parameter m = Parameter.of(path + MAGNITUDE, "lora_magnitude_vector", () -> DoraMagnitude.first(weight.get()));
+            Parameter m =
+                    Parameter.of(path + MAGNITUDE, "lora_magnitude_vector", () -> DoraMagnitude.first(weight.get()));
             builder.parameter(m).claim(linear, new DoraMagnitude(m, update, weight));
         }
         if (config.loraBias()) {
             Parameter bias = Parameter.of(path + BIAS, "lora_B", () -> Tensors.zeros(linear.out()));
-            builder.parameter(bias)
-                    .claim(linear, (BiasDelta) () -> bias.value().mul(new Scalar(scale)));
+            builder.parameter(bias).claim(linear, (BiasDelta) () -> bias.value().mul(new Scalar(scale)));
         }
     }
 
@@ -172,7 +174,8 @@ record LoraSite(Point<?> point, int rank, double scale) {
             String name = module + (isA ? LINEAR_A : LINEAR_B);
             try (PointerScope scope = new PointerScope()) {
                 Tensor trained = adapter.parameters().get(name).value().detach();
-                TensorVector both = new TensorVector(trained, isA ? first.value() : first.value().neg());
+                TensorVector both = new TensorVector(
+                        trained, isA ? first.value() : first.value().neg());
                 Tensor joined = torch.cat(both, isA ? 0 : 1);
                 String inFile = key.apply(name);
                 tensors.put(

@@ -30,11 +30,12 @@ record LoraStart(Tensor a, Tensor b) {
             case KAIMING -> new LoraStart(Init.kaiming(seed, a, r, in), Tensors.zeros(out, r));
             case GAUSSIAN -> new LoraStart(Init.normal(seed, a, 1.0 / r, r, in), Tensors.zeros(out, r));
             case ORTHOGONAL -> orthogonal(seed, a, b, r, in, out);
-            case PISSA -> pissa(
-                    config.svdIterations() == 0
-                            ? TruncatedSvd.exact(w, r)
-                            : TruncatedSvd.randomized(w, r, config.svdIterations(), seed, a),
-                    scale);
+            case PISSA ->
+                pissa(
+                        config.svdIterations() == 0
+                                ? TruncatedSvd.exact(w, r)
+                                : TruncatedSvd.randomized(w, r, config.svdIterations(), seed, a),
+                        scale);
             case OLORA -> olora(w, r);
         };
     }
@@ -63,7 +64,8 @@ record LoraStart(Tensor a, Tensor b) {
     private static LoraStart olora(Tensor w, long r) {
         T_TensorTensor_T qr = qr(w);
         return new LoraStart(
-                qr.get1().narrow(0, 0, r).contiguous(), qr.get0().narrow(1, 0, r).contiguous());
+                qr.get1().narrow(0, 0, r).contiguous(),
+                qr.get0().narrow(1, 0, r).contiguous());
     }
 
     private static T_TensorTensor_T qr(Tensor w) {

@@ -68,6 +68,8 @@ record TaskArithmetic(Combination how, double density, boolean bySum, long seed)
         long count = (long) (density * t.numel());
         Tensor flat = t.reshape(-1);
         Tensor indexes = flat.abs().topk(count).get1();
-        return torch.zeros_like(flat).index_copy(0, indexes, flat.index_select(0, indexes)).view(t.sizes());
+        return torch.zeros_like(flat)
+                .index_copy(0, indexes, flat.index_select(0, indexes))
+                .view(t.sizes());
     }
 }

@@ -13,10 +13,7 @@ import org.peft4j.nn.seam.Parameter;
 record BlockSum(Tensor a, Parameter block, long out, double dropout) implements LowRank {
     @Override
     public Tensor b() {
-        return block.value()
-                .t()
-                .repeat(out / block.value().size(1), 1)
-                .contiguous();
+        return block.value().t().repeat(out / block.value().size(1), 1).contiguous();
     }
 
     @Override

@@ -68,8 +68,7 @@ public final class MissMethod extends LinearMethod<MissConfig> {
             } else {
                 Tensor a = sums.computeIfAbsent(
                         layer.in(),
-                        in -> layers.constant(
-                                "miss_A." + in, false, () -> ones(config.r(), in), config.r(), in));
+                        in -> layers.constant("miss_A." + in, false, () -> ones(config.r(), in), config.r(), in));
                 layer.claim(new BlockSum(a, block, layer.out(), config.dropout()));
             }
         }

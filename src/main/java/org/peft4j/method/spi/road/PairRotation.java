@@ -19,9 +19,11 @@ record PairRotation(RoadVariant variant, long group, Parameter theta, Parameter 
         return switch (variant) {
             case ROAD_1 -> new Tensor[] {twice(scales.mul(angles.cos())), twice(scales.mul(angles.sin()))};
             case ROAD_2 -> new Tensor[] {scales.mul(angles.cos()), scales.mul(angles.sin())};
-            case ROAD_4 -> new Tensor[] {
-                half(scales, 0).mul(half(angles, 0).cos()), half(scales, 1).mul(half(angles, 1).sin())
-            };
+            case ROAD_4 ->
+                new Tensor[] {
+                    half(scales, 0).mul(half(angles, 0).cos()),
+                    half(scales, 1).mul(half(angles, 1).sin())
+                };
         };
     }
 

@@ -2,7 +2,6 @@ package org.peft4j.method.spi.road;
 
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -99,15 +98,11 @@ public final class RoadMethod extends LinearMethod<RoadConfig> {
             return RoadVariant.ROAD_1;
         }
         for (RoadVariant variant : RoadVariant.values()) {
-            if (name.equals(named(variant))) {
+            if (name.equals(variant.fileName())) {
                 return variant;
             }
         }
         throw config.wrong("variant", "must be road_1, road_2 or road_4", name);
-    }
-
-    private static String named(RoadVariant variant) {
-        return variant.name().toLowerCase(Locale.ROOT);
     }
 
     @Override
@@ -115,7 +110,7 @@ public final class RoadMethod extends LinearMethod<RoadConfig> {
         Map<String, Object> file = new LinkedHashMap<>();
         file.put("group_size", config.groupSize());
         file.put("init_weights", true);
-        file.put("variant", named(config.variant()));
+        file.put("variant", config.variant().fileName());
         return file;
     }
 
@@ -126,6 +121,6 @@ public final class RoadMethod extends LinearMethod<RoadConfig> {
 
     @Override
     public String settings(RoadConfig config) {
-        return named(config.variant()) + ", the model's usual targets";
+        return config.variant().fileName() + ", the model's usual targets";
     }
 }

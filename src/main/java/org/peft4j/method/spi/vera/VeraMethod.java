@@ -77,15 +77,15 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         long in = layers.mostIn();
         long out = layers.mostOut();
         try (TorchRandom random = new TorchRandom(config.projection().projectionPrngKey())) { // A is drawn before B
-            Tensor a = layers.constant("vera_A", config.projection().saveProjection(), () -> kaiming(random, r, in), r, in);
-            Tensor b = layers.constant("vera_B", config.projection().saveProjection(), () -> kaiming(random, out, r), out, r);
+            Tensor a = layers.constant(
+                    "vera_A", config.projection().saveProjection(), () -> kaiming(random, r, in), r, in);
+            Tensor b = layers.constant(
+                    "vera_B", config.projection().saveProjection(), () -> kaiming(random, out, r), out, r);
             for (AdaptedLayers.Layer layer : layers.all()) {
                 Parameter d = layer.trained(
                         D,
                         (seed, path) -> torch.full(
-                                new long[] {r},
-                                new Scalar(config.dInitial()),
-                                Device.CPU.options(ScalarType.Float)));
+                                new long[] {r}, new Scalar(config.dInitial()), Device.CPU.options(ScalarType.Float)));
                 Parameter factors = layer.trained(B, (seed, path) -> Tensors.zeros(layer.out()));
                 layer.claim(new Update(a, b, layer.in(), d, factors, config.dropout()));
             }
@@ -107,7 +107,9 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
 
         @Override
         public Tensor b() {
-            return projectionB.narrow(0, 0, factors.elements()).mul(factors.value().unsqueeze(1));
+            return projectionB
+                    .narrow(0, 0, factors.elements())
+                    .mul(factors.value().unsqueeze(1));
         }
 
         @Override
