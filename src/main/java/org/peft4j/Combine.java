@@ -101,8 +101,7 @@ public final class Combine {
         for (int i = 0; i < adapters.size(); i++) {
             parts.add(new LoraCombination.Part(AdapterFiles.read(adapters.get(i)), weights.get(i)));
         }
-        LoraCombination made =
-                LoraCombination.of(parts, new LoraCombination.Settings(how, rank, density, bySum, seed));
+        LoraCombination made = LoraCombination.of(parts, new LoraCombination.Settings(how, rank, density, bySum, seed));
         Path first = AtomicFileSets.current(adapters.get(0));
         AtomicDirectories.write(out, overwrite, directory -> {
             AdapterFiles.write(directory, made.config(), made.tensors());
@@ -126,7 +125,8 @@ public final class Combine {
                     "density must be below 1 with type " + how + ", which is there to leave values out");
         }
         if (!how.prunes() && density != 1) {
-            throw new ConfigException("density is for ties, dare and magnitude_prune, got " + density + " and type " + how);
+            throw new ConfigException(
+                    "density is for ties, dare and magnitude_prune, got " + density + " and type " + how);
         }
         if (!bySum && !how.name().contains("TIES")) {
             throw new ConfigException("the sign of most is for ties, got type " + how);

@@ -93,7 +93,12 @@ public final class Convert {
         try (var plain = lora.adapter()) {
             AtomicDirectories.write(out, overwrite, made -> {
                 AdapterStore.write(
-                        made, plain, lora.config(), points, model.toString(), loaded.task().peftName());
+                        made,
+                        plain,
+                        lora.config(),
+                        points,
+                        model.toString(),
+                        loaded.task().peftName());
                 copy(AtomicFileSets.current(adapter), made);
             });
         }

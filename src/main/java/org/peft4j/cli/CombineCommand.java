@@ -35,14 +35,21 @@ final class CombineCommand implements Callable<Integer> {
     @Option(
             names = "--type",
             paramLabel = "TYPE",
-            description = "linear, cat, svd (the default), ties, dare_linear, dare_ties, magnitude_prune; the last four also"
-                    + " with _svd, of whole updates and not of A and B.")
+            description =
+                    "linear, cat, svd (the default), ties, dare_linear, dare_ties, magnitude_prune; the last four also"
+                            + " with _svd, of whole updates and not of A and B.")
     private String type = "svd";
 
-    @Option(names = "--rank", paramLabel = "K", description = "With svd: the rank. Without it the largest of the adapters'.")
+    @Option(
+            names = "--rank",
+            paramLabel = "K",
+            description = "With svd: the rank. Without it the largest of the adapters'.")
     private int rank;
 
-    @Option(names = "--density", paramLabel = "P", description = "The part of the values that is kept by ties, dare, magnitude_prune.")
+    @Option(
+            names = "--density",
+            paramLabel = "P",
+            description = "The part of the values that is kept by ties, dare, magnitude_prune.")
     private double density = 1;
 
     @Option(
@@ -67,13 +74,18 @@ final class CombineCommand implements Callable<Integer> {
             for (String adapter : adapters) {
                 int split = adapter.lastIndexOf('=');
                 if (split <= 0) {
-                    throw new ConfigException("--adapter must be DIR=WEIGHT, such as runs/anna=0.5, got '" + adapter + "'");
+                    throw new ConfigException(
+                            "--adapter must be DIR=WEIGHT, such as runs/anna=0.5, got '" + adapter + "'");
                 }
                 Path directory = Path.of(adapter.substring(0, split));
                 Inputs.exists(directory, "--adapter");
                 combine.add(directory, weight(adapter, split));
             }
-            combine.by(type()).rank(rank).density(density).signOfMost(signOfMost).seed(seed);
+            combine.by(type())
+                    .rank(rank)
+                    .density(density)
+                    .signOfMost(signOfMost)
+                    .seed(seed);
             combine.write(out, overwrite);
         } catch (IllegalArgumentException e) {
             throw new ConfigException(String.valueOf(e.getMessage()), e);

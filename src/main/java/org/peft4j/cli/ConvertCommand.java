@@ -53,14 +53,14 @@ final class ConvertCommand implements Callable<Integer> {
             result = Convert.toLora(model, adapter, out, rank, overwrite);
         }
         result.notes().forEach(note -> main.err().println("note: " + note));
-        main.err().println(String.format(
-                Locale.ROOT, "relative error of the update: %.2e (rank %d)", result.error(), result.r()));
+        main.err()
+                .println(String.format(
+                        Locale.ROOT, "relative error of the update: %.2e (rank %d)", result.error(), result.r()));
         result.errors().entrySet().stream()
                 .max(Comparator.comparingDouble(Map.Entry::getValue))
                 .filter(worst -> worst.getValue() > 0)
                 .ifPresent(worst -> main.err()
-                        .println(String.format(
-                                Locale.ROOT, "most at %s: %.2e", worst.getKey(), worst.getValue())));
+                        .println(String.format(Locale.ROOT, "most at %s: %.2e", worst.getKey(), worst.getValue())));
         main.err().println("wrote the LoRA adapter to " + out);
         return 0;
     }

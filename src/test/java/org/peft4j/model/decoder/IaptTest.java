@@ -483,6 +483,21 @@ class IaptTest {
         }
     }
 
+    /** In a model whose rows see all of their sequence, too: what comes out of soft tokens is thrown away. */
+    @Test
+    void inAnEncoderWhatGoesThroughTheLayerGivesTheSame() throws IOException {
+        Fixtures.Sentences texts = Fixtures.tinySentences();
+        try (HeadedModel model = open(Fixtures.TINY_BERT, HeadKind.SEQUENCE, 2, DecoderFixtures.OPTIONS);
+                Adapter beside = trained(model, CONFIG, 1);
+                Adapter through = trained(model, THROUGH, 1)) {
+            float[] logits = logits(model, beside, texts.lengths(), texts.tokens(), null);
+            assertThat(maxDifference(logits(model, through, texts.lengths(), texts.tokens(), null), logits))
+                    .isLessThan(1e-5);
+            assertThat(maxDifference(logits(model, null, texts.lengths(), texts.tokens(), null), logits))
+                    .isGreaterThan(1e-3);
+        }
+    }
+
     private static double largest(float[] values) {
         double most = 1e-6;
         for (float value : values) {
