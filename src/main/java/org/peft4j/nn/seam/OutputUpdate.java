@@ -5,7 +5,6 @@ import org.bytedeco.pytorch.Tensor;
 /**
  * Claim of a {@link LinearPoint}: a linear function of y, its bias included, takes y's place. Several act one behind the other.
  */
-@FunctionalInterface
 public non-sealed interface OutputUpdate extends LinearClaim {
     /**
      * A linear function of each row.
