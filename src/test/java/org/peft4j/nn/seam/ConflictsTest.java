@@ -136,7 +136,7 @@ class ConflictsTest {
         refused(
                 adapter("mails", ConflictsTest::scaled),
                 adapter("tickets", ConflictsTest::lora),
-                "scale attention.query and add a low-rank update");
+                "scale or turn attention.query and add to it");
         assertThatThrownBy(() -> adapter("mails", builder -> {
                     lora(builder);
                     scaled(builder);
