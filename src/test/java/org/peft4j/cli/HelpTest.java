@@ -39,6 +39,8 @@ class HelpTest {
                         "chat",
                         "show",
                         "merge",
+                        "convert",
+                        "combine",
                         "methods",
                         "bench",
                         "bench kernels",
