@@ -22,7 +22,7 @@ import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.train.LoadedTask;
 import org.peft4j.train.OpenedModel;
 
-/** Writes an adapter of any method that can be merged as plain LoRA, which every program that knows LoRA serves. */
+/** Writes an adapter of any method that changes linear layers and can be merged as plain LoRA, which every program that knows LoRA serves. */
 public final class Convert {
     private Convert() {}
 

@@ -142,6 +142,11 @@ class CombineTest {
                         .write(out, false))
                 .hasMessageContaining("needs adapters of one rank");
         assertThatThrownBy(() -> Combine.adapters()
+                        .add(Fixtures.ADAPTERS.resolve("bare-lora"), 1)
+                        .add(Fixtures.ADAPTERS.resolve("lora-query-value"), 1)
+                        .write(out, false))
+                .hasMessageContaining("are one module");
+        assertThatThrownBy(() -> Combine.adapters()
                         .add(Fixtures.ADAPTERS.resolve("lora-query-value"), 1)
                         .add(Fixtures.ADAPTERS.resolve("lora-all-linear-rslora"), 1)
                         .write(out, false))

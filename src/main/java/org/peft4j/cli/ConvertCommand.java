@@ -15,7 +15,7 @@ import picocli.CommandLine.ParentCommand;
 @Command(
         name = "convert",
         description =
-                "Writes an adapter of any method that can be merged as plain LoRA, and says how near it comes. Model and"
+                "Writes an adapter of any method that changes linear layers and can be merged as plain LoRA, and says how near it comes. Model and"
                         + " adapter stay as they are.",
         footer = {
             "  peft4j convert --model models/all-MiniLM-L6-v2 --adapter runs/spam-vera --rank 16 --out runs/spam-as-lora",

@@ -274,6 +274,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     private static void check(TaskConfig task, HeadedModel model, Adapter adapter, Dataset<?> rows) {
         ModelInfo info = model.model().info();
+        LoadedTask.checkPlaces(model, adapter);
         if (task.maxLength() > adapter.longestText()) {
             throw new ConfigException("task.max_length must be at most method.max_length, " + adapter.longestText()
                     + ": the method has so many rows to add to a text's words; got " + task.maxLength());

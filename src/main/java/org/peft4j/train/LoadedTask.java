@@ -125,6 +125,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             AdapterFile file = origin.adapter();
             if (file != null) {
                 loaded = AdapterStore.read(file, "default", model.points());
+                checkPlaces(model, loaded.adapter());
                 notes.addAll(loaded.notes());
             } else if (!model.points().fresh().isEmpty()) {
                 throw new MalformedFileException(
@@ -146,6 +147,18 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             }
             model.close();
             throw e;
+        }
+    }
+
+    /**
+     * Refuses what is added to words by their places where a model reads a whole text anew as soon as it is long, with the words
+     * that it wrote itself.
+     */
+    static void checkPlaces(HeadedModel model, Adapter adapter) {
+        if (adapter.longestText() < Integer.MAX_VALUE
+                && model.model().rowsVersion(1) != model.model().rowsVersion(Integer.MAX_VALUE / 2)) {
+            throw new ConfigException("method: rows that are added to a text's words by their places are not offered for a"
+                    + " model whose rotary embeddings change with the length of the text (rope_type dynamic, longrope)");
         }
     }
 

@@ -196,6 +196,15 @@ class MethodContractTest {
                                 .build(),
                         true),
                 new Row(
+                        "lora whose B has a bias, and biases",
+                        LoraConfig.builder()
+                                .r(2)
+                                .loraBias(true)
+                                .bias(Bias.LORA_ONLY)
+                                .modulesToSave(head)
+                                .build(),
+                        true),
+                new Row(
                         "lora from an orthogonal matrix",
                         LoraConfig.builder()
                                 .r(4)

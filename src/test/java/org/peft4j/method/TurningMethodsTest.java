@@ -102,7 +102,7 @@ class TurningMethodsTest {
                 "c3a|{\"block_size\": 7}|block_size must divide",
                 "c3a|{\"init_weights\": \"normal\"}|init_weights must be",
                 "fourierft|{\"n_frequency\": 5000}|n_frequency must be at most",
-                "fourierft|{\"random_loc_seed\": -1}|random_loc_seed must be",
+                "fourierft|{\"random_loc_seed\": 1.5}|random_loc_seed must be",
                 "gralora|{\"gralora_k\": 3}|r must be a multiple of gralora_k",
                 "gralora|{\"gralora_dropout\": 1}|gralora_dropout must be in",
                 "ln-tuning|{\"target_modules\": \"all-linear\"}|target_modules must name norms",

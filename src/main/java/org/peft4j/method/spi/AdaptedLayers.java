@@ -3,6 +3,7 @@ package org.peft4j.method.spi;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -93,6 +94,10 @@ public final class AdaptedLayers {
 
     private Tensor fixed(String path, boolean saved, Supplier<Tensor> values, long... shape) {
         TensorData data = source == null ? null : source.byPath().get(path);
+        if (saved && source != null && data == null) {
+            throw PeftTensors.malformed(
+                    source.file(), "adapter lacks the tensor " + path + PeftTensors.has(source.file()));
+        }
         return builder.constant(path, data == null ? values : () -> of(data, shape), saved);
     }
 
@@ -103,9 +108,10 @@ public final class AdaptedLayers {
             throw PeftTensors.malformed(
                     file, "tensor " + data.name() + " must have shape " + expected + ", has " + data.shape());
         }
-        return data.dtype().isFloat()
-                ? Tensors.ofFloats(data.toFloats(), shape)
-                : ofLongs(PeftTensors.wholeNumbers(data)).view(shape);
+        if (PeftTensors.isWhole(data)) {
+            return ofLongs(PeftTensors.wholeNumbers(data)).view(shape);
+        }
+        return Tensors.ofFloats(PeftTensors.floats(Objects.requireNonNull(file), data), shape);
     }
 
     private static Tensor ofLongs(long[] values) {

@@ -32,6 +32,24 @@ public final class EndPatterns {
     }
 
     /**
+     * Refuses a pattern of a new adapter that none of its layers has: it would change nothing.
+     *
+     * @throws IllegalArgumentException naming it
+     */
+    public static void check(String setting, Map<String, ?> patterns, AdaptedLayers layers) {
+        for (Map.Entry<String, ?> one : patterns.entrySet()) {
+            Function<String, ? extends Optional<?>> matched = of(Map.of(one.getKey(), one.getValue()));
+            if (!layers.read()
+                    && layers.all().stream()
+                            .allMatch(layer -> matched.apply(layer.path()).isEmpty())) {
+                throw new IllegalArgumentException(setting + ": '" + one.getKey()
+                        + "' matches the end of none of the adapted modules, such as "
+                        + layers.all().get(0).path());
+            }
+        }
+    }
+
+    /**
      * Patterns that mean the same in any order, as PEFT sorts them whenever it saves a config: whole paths, where the order decides.
      */
     public static <V> Map<String, V> free(Map<String, V> patterns, Points points) {

@@ -87,6 +87,6 @@ public final class LinearKeys {
 
     /** How random matrices are drawn, and whether the file has them. */
     public static Projection projection(PeftConfigReader config) throws MalformedFileException {
-        return new Projection(config.count("projection_prng_key", 0), config.flag("save_projection", true));
+        return new Projection(config.whole("projection_prng_key", 0), config.flag("save_projection", true));
     }
 }

@@ -15,6 +15,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.LayerChoice;
 import org.peft4j.method.LinearMethodConfig;
+import org.peft4j.method.ModulePattern;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.UsualTargets;
@@ -83,7 +84,24 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
 
     @Override
     public Adapter attach(String name, C config, Points points, long seed) {
-        return build(name, config, layers(config, points), points, seed, null, List.of());
+        List<LinearPoint> layers = layers(config, points);
+        withPatterns(config, patterns -> {
+            checkPatterns(patterns, layers);
+            return patterns;
+        });
+        return build(name, config, layers, points, seed, null, List.of());
+    }
+
+    /** A misspelt pattern would change nothing and say nothing. */
+    private static void checkPatterns(Map<String, Object> patterns, List<LinearPoint> layers) {
+        for (Map.Entry<String, Object> one : patterns.entrySet()) {
+            var matched = ModulePattern.byEnd(Map.of(one.getKey(), one.getValue()));
+            if (layers.stream().allMatch(layer -> matched.apply(layer.path()).isEmpty())) {
+                throw new IllegalArgumentException("rank_pattern or alpha_pattern: '" + one.getKey()
+                        + "' matches the end of none of the adapted modules, such as "
+                        + layers.get(0).path());
+            }
+        }
     }
 
     private Adapter build(

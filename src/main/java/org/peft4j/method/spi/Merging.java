@@ -73,8 +73,9 @@ public final class Merging {
                     + ", which has none in this model: it cannot be merged");
         }
         if (biased && !(deltas.isEmpty() && only(OutputUpdate.class, claims).isEmpty())) {
+            Tensor trained = into.get(bias); // the adapter's own in place of the model's
             into.put(bias, changed(bias, points, value -> {
-                Tensor sum = value;
+                Tensor sum = trained == null ? value : points.device().move(trained);
                 for (BiasDelta delta : deltas) {
                     sum = sum.add(delta.vector().detach());
                 }

@@ -61,6 +61,20 @@ public final class PeftConfigReader {
         return n.intValue();
     }
 
+    /** A whole number of any sign, such as a seed; fallback where the key is missing. */
+    public long whole(String key, long fallback) throws MalformedFileException {
+        Object value = get(key);
+        if (value == null) {
+            return fallback;
+        }
+        if (!(value instanceof Number n)
+                || n.doubleValue() != Math.rint(n.doubleValue())
+                || Math.abs(n.doubleValue()) > Long.MAX_VALUE) {
+            throw wrong(key, "must be a whole number of 64 bits", value);
+        }
+        return n.longValue();
+    }
+
     public double number(String key, double fallback) throws MalformedFileException {
         Object value = get(key);
         return value == null ? fallback : number(key, value, value);

@@ -197,7 +197,8 @@ public final class PeftTensors {
         });
     }
 
-    private static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {
+    /** The values of a tensor of finite numbers. */
+    static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {
         float[] values;
         try {
             values = data.toFloats();

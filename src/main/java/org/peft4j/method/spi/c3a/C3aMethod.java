@@ -68,6 +68,7 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
 
     @Override
     protected void adapt(C3aConfig config, AdaptedLayers layers) {
+        EndPatterns.check("block_size_pattern", config.blocks().blockSizePattern(), layers);
         Map<Long, Tensor> turns = new HashMap<>();
         Function<String, Long> sizes = sizes(config.blocks());
         for (AdaptedLayers.Layer layer : layers.all()) {

@@ -70,6 +70,7 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
 
     @Override
     protected void adapt(FourierFtConfig config, AdaptedLayers layers) {
+        EndPatterns.check("n_frequency_pattern", config.frequencies().nFrequencyPattern(), layers);
         Map<String, Tensor> places = new HashMap<>();
         Function<String, Integer> numbers = numbers(config.frequencies());
         for (AdaptedLayers.Layer layer : layers.all()) {
@@ -122,7 +123,7 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
                     new Frequencies(
                             config.count("n_frequency", 1000),
                             config.countsByName(PATTERN),
-                            config.count("random_loc_seed", 777)),
+                            config.whole("random_loc_seed", 777)),
                     config.number("scaling", 150),
                     config.flag("init_weights"),
                     LinearKeys.layers(config),

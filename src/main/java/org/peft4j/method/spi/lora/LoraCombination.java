@@ -127,6 +127,7 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                 }
             }
         }
+        checkSpelling(ranks.keySet());
         if (ranks.isEmpty()) {
             throw PeftTensors.malformed(
                     all.get(0).file(),
@@ -134,6 +135,19 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
         }
         List<String> saved = saved(all, tensors);
         return new LoraCombination(config(all.get(0), ranks, saved), List.copyOf(tensors.values()));
+    }
+
+    /** Of a backbone alone and under a head the same module has two paths. */
+    private static void checkSpelling(Set<String> modules) {
+        for (String module : modules) {
+            for (int dot = module.indexOf('.'); dot > 0; dot = module.indexOf('.', dot + 1)) {
+                if (modules.contains(module.substring(dot + 1))) {
+                    throw new ConfigException("adapters: " + module + " and " + module.substring(dot + 1)
+                            + " are one module, spelled with the backbone's name and without it; combine adapters that"
+                            + " were made on models of one class");
+                }
+            }
+        }
     }
 
     /** The names of A and B where this is an A; else null. */

@@ -2,6 +2,7 @@ package org.peft4j.method.spi.randlora;
 
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.ops.Ops;
@@ -60,13 +61,17 @@ record SumOfBases(RandomBases bases, Sides sides, Parameter lambda, Parameter ga
         return left().matmul(right()).mul(new Scalar(scale));
     }
 
-    /** Few rows are cheaper through both factors, many through ΔW. */
+    /**
+     * Few rows are cheaper through both factors, many through ΔW. In float32: float16 does not hold the factors, which are about
+     * one over the smaller side.
+     */
     @Override
     public Tensor product(Tensor x) {
-        if (x.size(0) * (sides.in() + sides.out()) >= sides.in() * sides.out()) {
-            return Ops.linear(x, matrix().to(x.scalar_type()), null);
-        }
-        Tensor inner = Ops.linear(x, right().to(x.scalar_type()), null);
-        return Ops.linear(inner, left().to(x.scalar_type()), null).mul(new Scalar(scale));
+        Tensor exact = x.to(ScalarType.Float);
+        boolean many = x.size(0) * (sides.in() + sides.out()) >= sides.in() * sides.out();
+        Tensor y = many
+                ? Ops.linear(exact, matrix(), null)
+                : Ops.linear(Ops.linear(exact, right(), null), left(), null).mul(new Scalar(scale));
+        return y.to(x.scalar_type());
     }
 }

@@ -180,14 +180,7 @@ public final class ShiraMethod extends LinearMethod<ShiraConfig> {
     }
 
     private static @Nullable Long seed(PeftConfigReader config) throws MalformedFileException {
-        Object value = config.get("random_seed");
-        if (value == null) {
-            return null;
-        }
-        if (!(value instanceof Number n) || n.doubleValue() != Math.rint(n.doubleValue())) {
-            throw config.wrong("random_seed", "must be a whole number", value);
-        }
-        return n.longValue();
+        return config.get("random_seed") == null ? null : config.whole("random_seed", 0);
     }
 
     @Override
