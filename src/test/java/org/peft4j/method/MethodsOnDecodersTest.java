@@ -123,6 +123,16 @@ class MethodsOnDecodersTest {
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;
     }
 
+    /** Whether the model cannot have the method. */
+    static boolean refused(Arguments pair) {
+        return REFUSED.contains(pair.get()[0] + " " + pair.get()[1]);
+    }
+
+    /** An adapter with random values everywhere. */
+    static Adapter attach(MethodConfig config, HeadedModel model) {
+        return attach(Methods.of(config), config, model);
+    }
+
     private static <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, HeadedModel model) {
         Adapter adapter = method.attach("it", method.configType().cast(config), model.points(), 3);
         for (Parameter parameter : adapter.parameters().values()) {
