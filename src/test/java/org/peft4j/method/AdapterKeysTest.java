@@ -95,7 +95,6 @@ class AdapterKeysTest extends WithTinyBert {
                 "{\"monteclora_config\": {\"num_samples\": 1}}",
                 "{\"megatron_config\": {\"a\": 1}}",
                 "{\"layer_replication\": [[0, 2]]}",
-                "{\"trainable_token_indices\": [1]}",
                 "{\"target_parameters\": [\"weight\"]}",
                 "{\"task_type\": \"SEQ_CLASS\"}",
                 "{\"bias\": \"some\"}",

@@ -205,6 +205,14 @@ class MethodContractTest {
                                 .build(),
                         true),
                 new Row(
+                        "lora and rows of tokens",
+                        LoraConfig.builder()
+                                .r(2)
+                                .trainableTokens(List.of(49, 2, 38, 3))
+                                .modulesToSave(head)
+                                .build(),
+                        true),
+                new Row(
                         "lora from an orthogonal matrix",
                         LoraConfig.builder()
                                 .r(4)

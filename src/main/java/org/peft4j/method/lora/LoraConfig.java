@@ -33,6 +33,7 @@ import org.peft4j.method.Targets;
  * @param svdIterations subspace iterations by which PiSSA finds the singular vectors nearly and fast; 0: exactly
  * @param dora trains the norms of the rows of the changed weight, too: {@code y = m / ‖W + s B A‖ ∘ (W + s B A) x + b}
  * @param loraBias B has a bias, which is multiplied with the scale as B A x is
+ * @param trainableTokens tokens whose rows of the embedding table are trained in place of the table's; empty: none
  * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
  * @see <a href="https://arxiv.org/abs/2402.09353">DoRA: Weight-Decomposed Low-Rank Adaptation</a>
  * @see <a href="https://arxiv.org/abs/2312.03732">A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA</a>
@@ -53,7 +54,8 @@ public record LoraConfig(
         InitLora init,
         int svdIterations,
         boolean dora,
-        boolean loraBias)
+        boolean loraBias,
+        List<Integer> trainableTokens)
         implements MethodConfig {
     /** The largest rank: more than any layer is wide. */
     public static final int MAX_RANK = 1 << 20;
@@ -79,6 +81,12 @@ public record LoraConfig(
             checkRank("rankPattern of '" + key + "'", rank);
             checkEven("rankPattern of '" + key + "'", rank, init);
         });
+        trainableTokens = List.copyOf(trainableTokens);
+        if (trainableTokens.stream().anyMatch(token -> token < 0)
+                || trainableTokens.stream().distinct().count() < trainableTokens.size()) {
+            throw new IllegalArgumentException(
+                    "trainableTokens must be numbers of tokens, from 0 on, each once, got " + trainableTokens);
+        }
         checkTogether(init, svdIterations, dora, loraBias);
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
@@ -165,7 +173,8 @@ public record LoraConfig(
                 .init(init)
                 .svdIterations(svdIterations)
                 .dora(dora)
-                .loraBias(loraBias);
+                .loraBias(loraBias)
+                .trainableTokens(trainableTokens);
     }
 
     @Override
@@ -194,6 +203,7 @@ public record LoraConfig(
         private int svdIterations;
         private boolean dora;
         private boolean loraBias;
+        private List<Integer> trainableTokens = List.of();
 
         private Builder() {}
 
@@ -289,6 +299,11 @@ public record LoraConfig(
             return this;
         }
 
+        public Builder trainableTokens(List<Integer> value) {
+            trainableTokens = value;
+            return this;
+        }
+
         /**
          * The settings so far.
          *
@@ -311,7 +326,8 @@ public record LoraConfig(
                     init,
                     svdIterations,
                     dora,
-                    loraBias);
+                    loraBias,
+                    trainableTokens);
         }
     }
 }

@@ -137,7 +137,11 @@ public final class PeftConfigReader {
 
     /** A list of whole numbers; a single number is a list of one; empty if missing. */
     public List<Integer> counts(String key) throws MalformedFileException {
-        Object value = get(key);
+        return counts(key, get(key));
+    }
+
+    /** The same of a value that is a part of the key's. */
+    public List<Integer> counts(String key, @Nullable Object value) throws MalformedFileException {
         List<Integer> counts = new ArrayList<>();
         for (Object item : value instanceof Number ? List.of(value) : list(key, value)) {
             counts.add(count(key, item, String.valueOf(value)));

@@ -59,7 +59,11 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
             LoraConfig config = LoraFiles.read(file);
             String wrong = config.dora()
                     ? "use_dora"
-                    : config.loraBias() ? "lora_bias" : config.bias() != Bias.NONE ? "bias" : null;
+                    : config.loraBias()
+                            ? "lora_bias"
+                            : config.bias() != Bias.NONE
+                                    ? "bias"
+                                    : config.trainableTokens().isEmpty() ? null : "trainable_token_indices";
             if (wrong != null) {
                 throw PeftTensors.malformed(
                         file,

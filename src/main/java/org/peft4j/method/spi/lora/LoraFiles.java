@@ -23,6 +23,9 @@ final class LoraFiles {
     /** PEFT fails at these; what its older versions leave out has a default. */
     private static final List<String> NEVER_NULL = List.of("r", "lora_alpha", "lora_dropout", "bias");
 
+    private static final List<String> WORD_TABLES =
+            List.of("embed_tokens", "word_embeddings", "wte", "embed_in");
+
     private LoraFiles() {}
 
     static LoraConfig read(AdapterFile file) throws MalformedFileException {
@@ -50,6 +53,7 @@ final class LoraFiles {
                     .init(LoraKeys.init(config))
                     .dora(config.flag("use_dora"))
                     .loraBias(config.flag("lora_bias"))
+                    .trainableTokens(tokens(config))
                     .build();
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -65,6 +69,24 @@ final class LoraFiles {
                         .filter(name -> !name.isEmpty())
                         .toList()
                 : List.of();
+    }
+
+    /** A list is of the table of words; a map by tables' names must have that one alone. */
+    private static List<Integer> tokens(PeftConfigReader config) throws MalformedFileException {
+        String key = "trainable_token_indices";
+        if (!(config.get(key) instanceof Map<?, ?> tables)) {
+            return config.counts(key);
+        }
+        if (tables.isEmpty()) {
+            return List.of();
+        }
+        if (tables.size() == 1 && tables.values().iterator().next() instanceof List<?> list) {
+            String table = String.valueOf(tables.keySet().iterator().next());
+            if (WORD_TABLES.stream().anyMatch(words -> table.equals(words) || table.endsWith("." + words))) {
+                return config.counts(key, list);
+            }
+        }
+        throw config.wrong(key, "must be a list, or name one of the tables of words " + WORD_TABLES, tables);
     }
 
     private static Bias bias(PeftConfigReader config) throws MalformedFileException {
@@ -103,6 +125,7 @@ final class LoraFiles {
         file.put("use_rslora", config.rslora());
         file.put("use_dora", config.dora());
         file.put("lora_bias", config.loraBias());
+        file.put("trainable_token_indices", config.trainableTokens().isEmpty() ? null : config.trainableTokens());
         return file;
     }
 

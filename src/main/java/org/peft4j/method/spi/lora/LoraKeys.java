@@ -25,7 +25,6 @@ final class LoraKeys {
             "monteclora_config",
             "megatron_config",
             "layer_replication",
-            "trainable_token_indices",
             "target_parameters");
 
     private static final List<String> OTHER_STARTS =
@@ -47,7 +46,8 @@ final class LoraKeys {
                     "alpha_pattern",
                     "init_lora_weights",
                     "use_dora",
-                    "lora_bias")
+                    "lora_bias",
+                    "trainable_token_indices")
             .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .unset("it pools the input in groups on its way into A (QALoRA)", "use_qalora")
             .unset("A or B would be block-diagonal (BD-LoRA)", "use_bdlora")
@@ -58,7 +58,6 @@ final class LoraKeys {
             .unset("A and B would be drawn anew in each step (MonteCLoRA)", "monteclora_config")
             .unset("layers that Megatron spreads over devices are not offered", "megatron_config")
             .unset("the model would have copies of its layers", "layer_replication")
-            .unset("it trains rows of the embedding table beside LoRA", "trainable_token_indices")
             .unset("it adapts tensors that belong to no linear layer", "target_parameters")
             .harmless("settings of a start that init_lora_weights has to name", OTHER_STARTS.toArray(String[]::new))
             .harmless("PEFT itself passes over it in files", "runtime_config")

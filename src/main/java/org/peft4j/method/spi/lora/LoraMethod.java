@@ -24,15 +24,19 @@ import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
+import org.peft4j.method.spi.TokenTables;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.nn.seam.TokenRows;
 
 /** LoRA and rsLoRA: {@code y = W x + scale · B A dropout(x)} at linear layers, or a table's rows (Hu et al. 2021; Hugging Face PEFT). */
 public final class LoraMethod implements Method<LoraConfig> {
+    private static final String TOKENS = ".token_adapter" + TokenTables.ROWS;
+
     private static final String OTHER_RANK = ", the adapter's config says ";
 
     @Override
@@ -58,6 +62,7 @@ public final class LoraMethod implements Method<LoraConfig> {
                 "target_modules", "targets",
                 "use_rslora", "rslora",
                 "use_dora", "dora",
+                "trainable_token_indices", "trainable_tokens",
                 "init_lora_weights", "init");
     }
 
@@ -114,6 +119,10 @@ public final class LoraMethod implements Method<LoraConfig> {
             site.check(config);
         }
         sites.forEach(site -> site.claim(builder, config, points, seed));
+        if (!config.trainableTokens().isEmpty()) {
+            EmbeddingPoint words = words(config, sites, points);
+            TokenTables.claim(builder, words, config.trainableTokens(), words.path() + TOKENS, points);
+        }
         for (TensorPoint bias : biases(config, sites, points)) {
             if (!builder.claims(bias)) {
                 builder.claim(bias, SavedModules.copy(bias, "bias"));
@@ -121,6 +130,21 @@ public final class LoraMethod implements Method<LoraConfig> {
         }
         SavedModules.claim(builder, points, config.modulesToSave());
         return builder;
+    }
+
+    /** The table whose rows the trainable tokens replace. */
+    private static EmbeddingPoint words(LoraConfig config, List<LoraSite> sites, Points points) {
+        EmbeddingPoint words = points.all(EmbeddingPoint.class).stream()
+                .filter(EmbeddingPoint::words)
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "trainable_token_indices must be empty for a model without a table of words"));
+        if (sites.stream().anyMatch(site -> site.point().path().equals(words.path()))) {
+            throw new IllegalArgumentException("trainable_token_indices must be empty where targets have " + words.path()
+                    + ": whether the new rows are adapted, too, nothing says");
+        }
+        TokenTables.check("trainable_token_indices", words, config.trainableTokens());
+        return words;
     }
 
     private static List<TensorPoint> biases(LoraConfig config, List<LoraSite> sites, Points points) {
@@ -274,6 +298,10 @@ public final class LoraMethod implements Method<LoraConfig> {
         Map<String, Tensor> changed = Merging.replacements(adapter);
         adapter.claims(LinearPoint.class).forEach((point, claims) -> Merging.linear(point, claims, points, changed));
         adapter.claims(EmbeddingPoint.class).forEach((point, claims) -> {
+            if (claims.get(0) instanceof TokenRows rows) {
+                TokenTables.merge(point, rows, points, changed);
+                return;
+            }
             String weight = point.path() + ".weight";
             Tensor delta = ((LoraSite.TableUpdate) claims.get(0)).ofTable();
             changed.put(weight, Merging.changed(weight, points, value -> value.add(delta)));
@@ -289,6 +317,9 @@ public final class LoraMethod implements Method<LoraConfig> {
                 SavedModules.of(points, config.modulesToSave()).keySet());
         biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
         long count = sites.stream().mapToLong(site -> site.elements(config)).sum();
+        if (!config.trainableTokens().isEmpty()) {
+            count += config.trainableTokens().size() * words(resolved, sites, points).width();
+        }
         for (String path : whole) {
             count += points.tensors().get(path).value().numel();
         }

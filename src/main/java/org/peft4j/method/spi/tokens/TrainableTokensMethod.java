@@ -6,7 +6,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
-import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -20,24 +19,18 @@ import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TargetModules;
+import org.peft4j.method.spi.TokenTables;
 import org.peft4j.method.tokens.TrainableTokensConfig;
-import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
-import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
-import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.TokenRows;
-import org.peft4j.ops.Device;
 
 /**
  * Rows of some tokens in the embedding table (Hugging Face PEFT's TRAINABLE_TOKENS): {@code trainable_tokens_delta} [k, C] holds
  * the rows that take the place of the table's, whatever its name says.
  */
 public final class TrainableTokensMethod implements Method<TrainableTokensConfig> {
-    private static final String ROWS = ".trainable_tokens_delta";
-    private static final String GROUP = "trainable_tokens";
-
     private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(PeftKeys.COMMON)
             .obeyed("token_indices", "target_modules")
@@ -78,26 +71,10 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
     private static Adapter.Builder build(String name, TrainableTokensConfig config, Points points) {
         Adapter.Builder builder = Adapter.builder(name, points.device());
         for (EmbeddingPoint table : tables(config, points)) {
-            TensorPoint frozen = points.tensors().get(table.path() + ".weight");
-            Parameter rows = Parameter.of(
-                    table.path() + ROWS,
-                    GROUP,
-                    () -> frozen.value()
-                            .index_select(0, indexes(config, points.device()))
-                            .to(ScalarType.Float));
-            builder.parameter(rows);
-            builder.claim(
-                    table,
-                    new TokenRows(
-                            config.tokens().stream().map(Integer::longValue).toList(), rows));
+            TokenTables.claim(builder, table, config.tokens(), table.path() + TokenTables.ROWS, points);
         }
         SavedModules.claim(builder, points, config.modulesToSave());
         return builder;
-    }
-
-    private static Tensor indexes(TrainableTokensConfig config, Device device) {
-        return Tensors.ofInts(
-                device, config.tokens().stream().mapToInt(Integer::intValue).toArray());
     }
 
     private static List<EmbeddingPoint> tables(TrainableTokensConfig config, Points points) {
@@ -109,16 +86,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
                 ? all.stream().filter(EmbeddingPoint::words).toList()
                 : new TargetModules(config.targets(), null, config.modulesToSave()).of(all, EmbeddingPoint::path);
         for (EmbeddingPoint table : tables) {
-            if (table.tied()) {
-                throw new IllegalArgumentException("targets must not have " + table.path()
-                        + ": the output layer reads the same table, and its rows cannot be trained with it yet");
-            }
-            for (int token : config.tokens()) {
-                if (token >= table.rows()) {
-                    throw new IllegalArgumentException("tokens must be below " + table.rows() + ", the rows of "
-                            + table.path() + ", got " + token);
-                }
-            }
+            TokenTables.check("tokens", table, config.tokens());
         }
         return tables;
     }
@@ -203,18 +171,7 @@ public final class TrainableTokensMethod implements Method<TrainableTokensConfig
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = Merging.replacements(adapter);
         adapter.claims(EmbeddingPoint.class).forEach((table, claims) -> {
-            TokenRows rows = (TokenRows) claims.get(0); // this method claims nothing else
-            long[] indexes = rows.indexes().stream().mapToLong(Long::longValue).toArray();
-            String path = table.path() + ".weight";
-            changed.put(
-                    path,
-                    Merging.changed(
-                            path,
-                            points,
-                            value -> value.index_copy(
-                                    0,
-                                    Tensors.ofLongs(points.device(), indexes, indexes.length),
-                                    rows.rows().value().detach())));
+            TokenTables.merge(table, (TokenRows) claims.get(0), points, changed); // this method claims nothing else
         });
         return changed;
     }
