@@ -157,8 +157,9 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
     static void checkPlaces(HeadedModel model, Adapter adapter) {
         if (adapter.longestText() < Integer.MAX_VALUE
                 && model.model().rowsVersion(1) != model.model().rowsVersion(Integer.MAX_VALUE / 2)) {
-            throw new ConfigException("method: rows that are added to a text's words by their places are not offered for a"
-                    + " model whose rotary embeddings change with the length of the text (rope_type dynamic, longrope)");
+            throw new ConfigException(
+                    "method: rows that are added to a text's words by their places are not offered for a"
+                            + " model whose rotary embeddings change with the length of the text (rope_type dynamic, longrope)");
         }
     }
 

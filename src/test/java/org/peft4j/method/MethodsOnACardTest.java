@@ -74,9 +74,8 @@ class MethodsOnACardTest {
         Map<String, float[]> expected = trained(cpu, config);
         Map<String, float[]> own = trained(card, config);
         assertThat(own).containsOnlyKeys(expected.keySet());
-        expected.forEach((path, values) -> assertThat(maxDifference(own.get(path), values))
-                .as(path)
-                .isLessThan(2e-3 * (1e-3 + largest(values))));
+        expected.forEach((path, values) ->
+                assertThat(maxDifference(own.get(path), values)).as(path).isLessThan(2e-3 * (1e-3 + largest(values))));
         Map<String, float[]> rounded = trained(half, config);
         assertThat((double) rounded.get("loss")[0])
                 .as("in bfloat16")
@@ -96,9 +95,9 @@ class MethodsOnACardTest {
         Map<String, float[]> found = new LinkedHashMap<>();
         try (Adapter adapter = MethodsOnDecodersTest.attach(config, model);
                 PointerScope scope = new PointerScope()) {
-            found.put("loss", new float[] {
-                (float) LanguageTraining.backward(model, adapter, TEXTS, BlockRunner.plain(), 0)
-            });
+            found.put(
+                    "loss",
+                    new float[] {(float) LanguageTraining.backward(model, adapter, TEXTS, BlockRunner.plain(), 0)});
             adapter.parameters().forEach((path, parameter) -> {
                 if (parameter.value().grad().defined()) {
                     found.put(path, Tensors.toFloats(parameter.value().grad()));

@@ -31,6 +31,10 @@ import org.peft4j.generate.Sampling;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
+import org.peft4j.method.c3a.BlockSizes;
+import org.peft4j.method.c3a.C3aConfig;
+import org.peft4j.method.fourierft.FourierFtConfig;
+import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lntuning.LnTuningConfig;
 import org.peft4j.method.lora.LoraConfig;
@@ -101,14 +105,18 @@ class MethodsOnDecodersTest {
         Map<String, MethodConfig> methods = new LinkedHashMap<>();
         Map<Method<?>, String> first = new LinkedHashMap<>();
         MethodContractTest.rows().forEach(row -> {
-            boolean other = row.name().equals("DoRA") || row.name().equals("PiSSA") || row.name().contains("bat");
+            boolean other = row.name().equals("DoRA")
+                    || row.name().equals("PiSSA")
+                    || row.name().contains("bat");
             if (first.putIfAbsent(Methods.of(row.config()), row.name()) == null || other) {
                 methods.put(row.name(), row.config());
             }
         });
         methods.put("LLaMA-Adapter", new AdaptionPromptConfig(3, 2, List.of()));
-        return MODELS.keySet().stream().sorted().flatMap(model -> methods.entrySet().stream()
-                .map(method -> arguments(model, method.getKey(), of(method.getValue(), LAYERS.get(model)))));
+        return MODELS.keySet().stream()
+                .sorted()
+                .flatMap(model -> methods.entrySet().stream()
+                        .map(method -> arguments(model, method.getKey(), of(method.getValue(), LAYERS.get(model)))));
     }
 
     private static MethodConfig of(MethodConfig config, List<String> layers) {
@@ -119,6 +127,12 @@ class MethodsOnDecodersTest {
         }
         if (bare instanceof LnTuningConfig || bare instanceof Ia3Config || bare instanceof BitFitConfig) {
             return Methods.of(bare).defaults();
+        }
+        if (bare instanceof C3aConfig c3a) { // whose rows have patterns of BERT's layers
+            return c3a.withBlocks(BlockSizes.of(8)).withLayers(TargetLayers.of(targets));
+        }
+        if (bare instanceof FourierFtConfig fourier) {
+            return fourier.withFrequencies(Frequencies.of(20)).withLayers(TargetLayers.of(targets));
         }
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;
     }
@@ -192,26 +206,28 @@ class MethodsOnDecodersTest {
             rowsOfABatchAreAsAlone(model, adapter, base, adapted);
             mergedIsUnmerged(model, adapter, config, adapted);
             aChangedTokenLeavesThoseBeforeIt(model, adapter, method);
-            if (adapter.longestText() == Integer.MAX_VALUE) { // else it adds to the words of the prompt alone: PromptsTest
+            if (adapter.longestText()
+                    == Integer.MAX_VALUE) { // else it adds to the words of the prompt alone: PromptsTest
                 cachedIsFull(model, adapter);
             }
             AdapterStore.write(directory, adapter, config, model.points(), name, "CAUSAL_LM");
-            try (Adapter again = AdapterStore.read(directory, "again", model.points()).adapter()) {
-                assertThat(difference(all(model, again), adapted)).as("read again").isLessThan(1e-5);
+            try (Adapter again =
+                    AdapterStore.read(directory, "again", model.points()).adapter()) {
+                assertThat(difference(all(model, again), adapted))
+                        .as("read again")
+                        .isLessThan(1e-5);
             }
         }
     }
 
-    private static void rowsOfABatchAreAsAlone(
-            HeadedModel model, Adapter adapter, float[][] base, float[][] adapted) {
+    private static void rowsOfABatchAreAsAlone(HeadedModel model, Adapter adapter, float[][] base, float[][] adapted) {
         float[][] mixed = logits(model, Arrays.asList(TEXTS), Arrays.asList(adapter, null, adapter));
         assertThat(difference(mixed, new float[][] {adapted[0], base[1], adapted[2]}))
                 .as("beside rows without it")
                 .isLessThan(1e-4);
     }
 
-    private static void mergedIsUnmerged(
-            HeadedModel model, Adapter adapter, MethodConfig config, float[][] adapted) {
+    private static void mergedIsUnmerged(HeadedModel model, Adapter adapter, MethodConfig config, float[][] adapted) {
         Method<?> own = Methods.of(config);
         if (own.mergeRefusal().isPresent()) {
             return;
@@ -266,9 +282,8 @@ class MethodsOnDecodersTest {
 
     private static float[] last(HeadedModel model, int[] text, @Nullable Adapter adapter, int instruction) {
         try (PointerScope scope = new PointerScope();
-                ForwardContext context =
-                        ForwardContext.inference(Packing.of(text.length), Arrays.asList(adapter))
-                                .withInstructions(new int[] {instruction})) {
+                ForwardContext context = ForwardContext.inference(Packing.of(text.length), Arrays.asList(adapter))
+                        .withInstructions(new int[] {instruction})) {
             var h = BlockRunner.plain().forward(model.model(), Tokens.of(text), ReadRows.last(1), context);
             return Tensors.toFloats(model.head().forward(h, ReadRows.last(1).packing(context), context));
         }

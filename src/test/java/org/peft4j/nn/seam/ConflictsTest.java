@@ -1,7 +1,7 @@
 package org.peft4j.nn.seam;
 
-import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.util.ArrayList;
@@ -138,10 +138,12 @@ class ConflictsTest {
                 adapter("mails", ConflictsTest::scaled),
                 adapter("tickets", ConflictsTest::lora),
                 "scale or turn attention.query and add to it");
-        try (Adapter both = adapter("mails", builder -> { // in one adapter the formula of LinearClaim says which comes first
-            lora(builder);
-            scaled(builder);
-        })) {
+        try (Adapter both = adapter(
+                "mails",
+                builder -> { // in one adapter the formula of LinearClaim says which comes first
+                    lora(builder);
+                    scaled(builder);
+                })) {
             assertThat(both.at(QUERY)).hasSize(2);
         }
     }

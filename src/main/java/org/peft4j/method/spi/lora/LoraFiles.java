@@ -23,8 +23,7 @@ final class LoraFiles {
     /** PEFT fails at these; what its older versions leave out has a default. */
     private static final List<String> NEVER_NULL = List.of("r", "lora_alpha", "lora_dropout", "bias");
 
-    private static final List<String> WORD_TABLES =
-            List.of("embed_tokens", "word_embeddings", "wte", "embed_in");
+    private static final List<String> WORD_TABLES = List.of("embed_tokens", "word_embeddings", "wte", "embed_in");
 
     private LoraFiles() {}
 

@@ -140,8 +140,8 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .orElseThrow(() -> new IllegalArgumentException(
                         "trainable_token_indices must be empty for a model without a table of words"));
         if (sites.stream().anyMatch(site -> site.point().path().equals(words.path()))) {
-            throw new IllegalArgumentException("trainable_token_indices must be empty where targets have " + words.path()
-                    + ": whether the new rows are adapted, too, nothing says");
+            throw new IllegalArgumentException("trainable_token_indices must be empty where targets have "
+                    + words.path() + ": whether the new rows are adapted, too, nothing says");
         }
         TokenTables.check("trainable_token_indices", words, config.trainableTokens());
         return words;
@@ -318,7 +318,8 @@ public final class LoraMethod implements Method<LoraConfig> {
         biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
         long count = sites.stream().mapToLong(site -> site.elements(config)).sum();
         if (!config.trainableTokens().isEmpty()) {
-            count += config.trainableTokens().size() * words(resolved, sites, points).width();
+            count += config.trainableTokens().size()
+                    * words(resolved, sites, points).width();
         }
         for (String path : whole) {
             count += points.tensors().get(path).value().numel();
