@@ -151,8 +151,12 @@ class MethodsOnDecodersTest {
         Adapter adapter = method.attach("it", method.configType().cast(config), model.points(), 3);
         for (Parameter parameter : adapter.parameters().values()) {
             try (PointerScope scope = new PointerScope()) {
-                parameter.set(Tensors.toFloats(
-                        parameter.value().add(Init.normal(5, parameter.path(), 0.2, parameter.shape()))));
+                float[] values = Tensors.toFloats(parameter.value());
+                float[] noise = Tensors.toFloats(Init.normal(5, parameter.path(), 0.2, parameter.shape()));
+                for (int i = 0; i < values.length; i++) {
+                    values[i] += noise[i];
+                }
+                parameter.set(values);
             }
         }
         return adapter;

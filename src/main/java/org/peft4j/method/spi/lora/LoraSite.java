@@ -123,7 +123,7 @@ record LoraSite(Point<?> point, int rank, double scale) {
     private void claim(Adapter.Builder builder, LoraConfig config, LinearPoint linear, Points points, long seed) {
         String path = point.path();
         Tensor frozen = points.tensors().get(path + ".weight").value();
-        Supplier<Tensor> weight = () -> frozen.to(ScalarType.Float);
+        Supplier<Tensor> weight = () -> points.device().move(frozen, ScalarType.Float);
         Parameter[] trained = new Parameter[2];
         Scopes.scopedAll(() -> {
             Tensor onCpu = config.init().takesFromWeight() ? Tensors.onCpu(frozen, ScalarType.Float) : frozen;
