@@ -1,7 +1,6 @@
 package org.peft4j;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -9,7 +8,6 @@ import java.util.Objects;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
-import org.peft4j.io.AtomicFileSets;
 import org.peft4j.method.lora.Combination;
 import org.peft4j.method.spi.lora.LoraCombination;
 import org.peft4j.run.files.AdapterSettings;
@@ -93,23 +91,15 @@ public final class Combine {
     public void write(Path out, boolean overwrite) throws IOException {
         Objects.requireNonNull(out, "out");
         check();
-        if (Files.exists(out) && !overwrite) {
-            throw new ConfigException("out: " + out
-                    + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
-        }
+        Outputs.check(out, overwrite);
         List<LoraCombination.Part> parts = new ArrayList<>();
         for (int i = 0; i < adapters.size(); i++) {
             parts.add(new LoraCombination.Part(AdapterFiles.read(adapters.get(i)), weights.get(i)));
         }
         LoraCombination made = LoraCombination.of(parts, new LoraCombination.Settings(how, rank, density, bySum, seed));
-        Path first = AtomicFileSets.current(adapters.get(0));
         AtomicDirectories.write(out, overwrite, directory -> {
             AdapterFiles.write(directory, made.config(), made.tensors());
-            for (String name : List.of(AdapterSettings.FILE, AdapterSettings.TEMPLATE)) {
-                if (Files.isRegularFile(first.resolve(name))) {
-                    Files.copy(first.resolve(name), directory.resolve(name));
-                }
-            }
+            AdapterSettings.copy(adapters.get(0), directory);
         });
     }
 

@@ -1,7 +1,6 @@
 package org.peft4j;
 
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,9 +10,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.error.ConfigException;
-import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.AtomicDirectories;
-import org.peft4j.io.AtomicFileSets;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.lora.LoraOfUpdate;
@@ -56,10 +53,7 @@ public final class Convert {
         if (rank < 0) {
             throw new ConfigException("rank must be 0 (as much as the update has) or more, got " + rank);
         }
-        if (Files.exists(out) && !overwrite) {
-            throw new ConfigException("out: " + out
-                    + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
-        }
+        Outputs.check(out, overwrite);
         ModelConfig config =
                 ModelConfig.of(model).withDropout(ModelConfig.Dropout.OFF).withDevice("cpu");
         try (OpenedModel base = OpenedModel.openTensors(config);
@@ -99,19 +93,9 @@ public final class Convert {
                         points,
                         model.toString(),
                         loaded.task().peftName());
-                copy(AtomicFileSets.current(adapter), made);
+                AdapterSettings.copy(adapter, made);
             });
         }
         return new Result(lora.config().r(), lora.error(), lora.errors(), notes);
-    }
-
-    /** What stands beside the adapter's own files and stays true: the task, the chat template. */
-    private static void copy(Path from, Path to) throws IOException {
-        for (String name : List.of(AdapterSettings.FILE, AdapterSettings.TEMPLATE)) {
-            if (Files.isRegularFile(from.resolve(name)) && !Files.exists(to.resolve(name))) {
-                Files.copy(from.resolve(name), to.resolve(name));
-            }
-        }
-        assert Files.exists(to.resolve(AdapterFiles.CONFIG));
     }
 }

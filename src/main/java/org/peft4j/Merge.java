@@ -89,10 +89,7 @@ public final class Merge {
         Objects.requireNonNull(modelPath, "model");
         Objects.requireNonNull(adapterPath, "adapter");
         Objects.requireNonNull(out, "out");
-        if (Files.exists(out) && !overwrite) {
-            throw new ConfigException("out: " + out
-                    + " exists; choose another directory, or replace it (--overwrite; in Java overwrite = true)");
-        }
+        Outputs.check(out, overwrite);
         List<String> notes = new ArrayList<>();
         try (OpenedModel base = OpenedModel.openTensors(config(modelPath, device));
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);

@@ -1,6 +1,7 @@
 package org.peft4j.method.spi;
 
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -33,6 +34,7 @@ public final class AdaptedLayers {
     private final List<LinearPoint> linears;
     private final long seed;
     private final @Nullable Source source;
+    private final Map<String, Tensor> shared = new HashMap<>();
 
     AdaptedLayers(
             Adapter.Builder builder, Points points, List<LinearPoint> linears, long seed, @Nullable Source source) {
@@ -79,6 +81,16 @@ public final class AdaptedLayers {
     /** A trained tensor that the layers share. */
     public Parameter trained(String name, FirstValues initial) {
         return add(SHARED + name, name, initial);
+    }
+
+    /** A tensor that layers of one size share, that nobody trains and no file has; made once, whoever asks first. */
+    public Tensor shared(String name, Supplier<Tensor> values, long... shape) {
+        Tensor known = shared.get(name);
+        if (known == null) {
+            known = constant(name, false, values, shape);
+            shared.put(name, known);
+        }
+        return known;
     }
 
     /** A tensor that the layers share and nobody trains; see {@link Layer#constant}. */

@@ -123,7 +123,10 @@ public interface Method<C extends MethodConfig> {
      *
      * @throws IllegalStateException if it cannot be merged, or a value is not finite
      */
-    Map<String, Tensor> merged(Adapter adapter, Points points);
+    default Map<String, Tensor> merged(Adapter adapter, Points points) {
+        throw new IllegalStateException(
+                name() + " cannot be merged: " + mergeRefusal().orElseThrow());
+    }
 
     /** Number of elements that {@link #attach} would train, without making them. */
     long parameterCount(C config, Points points);

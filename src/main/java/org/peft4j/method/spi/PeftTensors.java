@@ -39,8 +39,7 @@ public final class PeftTensors {
                 Tensor value = transposed.contains(parameter.path())
                         ? parameter.value().t().contiguous()
                         : parameter.value();
-                List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
-                tensors.put(name, new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value)));
+                tensors.put(name, data(name, value));
             }
         }
         adapter.constants().forEach((path, constant) -> {
@@ -52,12 +51,18 @@ public final class PeftTensors {
         return tensors;
     }
 
+    /** Numbers as a file's float32 tensor. */
+    public static TensorData data(String name, Tensor value) {
+        List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
+        return new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value));
+    }
+
     /** Floats are float32 in files, and indexes int32. */
     private static TensorData fixed(String name, Tensor value) {
-        List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
         if (value.is_floating_point()) {
-            return new TensorData(name, ElementType.F32, shape, Tensors.toBytes(value));
+            return data(name, value);
         }
+        List<Long> shape = Arrays.stream(Tensors.shape(value)).boxed().toList();
         long[] indexes = Tensors.toLongs(value);
         ByteBuffer bytes = ByteBuffer.allocate(Math.multiplyExact(indexes.length, Integer.BYTES))
                 .order(ByteOrder.LITTLE_ENDIAN);

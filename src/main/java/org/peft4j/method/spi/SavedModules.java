@@ -105,8 +105,13 @@ public final class SavedModules {
 
     /** Number of elements that are trained. */
     public static long elements(Points points, Collection<String> names) {
-        return of(points, names).values().stream()
-                .mapToLong(point -> point.value().numel())
-                .sum();
+        return elements(points, names, List.of());
+    }
+
+    /** The same with other tensors that are trained as a whole, each once. */
+    public static long elements(Points points, Collection<String> names, Collection<TensorPoint> others) {
+        Map<String, TensorPoint> whole = of(points, names);
+        others.forEach(point -> whole.put(point.path(), point));
+        return whole.values().stream().mapToLong(point -> point.value().numel()).sum();
     }
 }

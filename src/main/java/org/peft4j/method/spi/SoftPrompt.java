@@ -12,7 +12,6 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
@@ -129,9 +128,7 @@ public record SoftPrompt(int count, Function<ForwardContext, Tensor> maker) impl
                 adapter.claims(SequencePoint.class).values().iterator().next().get(0);
         try (PointerScope scope = new PointerScope();
                 ForwardContext none = ForwardContext.inference(Packing.of())) {
-            Tensor values = prompt.rows(none).detach();
-            List<Long> shape = List.of(values.size(0), values.size(1));
-            tensors.put(TABLE, new TensorData(TABLE, ElementType.F32, shape, Tensors.toBytes(values)));
+            tensors.put(TABLE, PeftTensors.data(TABLE, prompt.rows(none).detach()));
         }
         Map<String, TensorData> all = parameters(adapter);
         adapter.replacements().keySet().forEach(path -> {

@@ -37,7 +37,7 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
     public static final String FILE = "peft4j.json";
 
     /** The chat template that a language model's rows were rendered with, beside it. */
-    public static final String TEMPLATE = ChatTemplates.FILE;
+    static final String TEMPLATE = ChatTemplates.FILE;
 
     private static final String TASK = "task";
     private static final String HASH = "base_sha256";
@@ -53,6 +53,16 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
             map.put(HASH, baseHash);
         }
         AtomicFiles.writeString(adapter.resolve(FILE), Json.write(map));
+    }
+
+    /** Copies what stands beside an adapter, the chat template too, for one that is made of it. */
+    public static void copy(Path adapter, Path to) throws IOException {
+        Path from = AtomicFileSets.current(adapter);
+        for (String name : List.of(FILE, TEMPLATE)) {
+            if (Files.isRegularFile(from.resolve(name))) {
+                Files.copy(from.resolve(name), to.resolve(name));
+            }
+        }
     }
 
     public static Optional<AdapterSettings> read(Path adapter) throws IOException {

@@ -4,7 +4,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -130,11 +129,6 @@ public final class AdaptionPromptMethod implements Method<AdaptionPromptConfig> 
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.of(REFUSAL);
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("LLaMA-Adapter cannot be merged: " + REFUSAL);
     }
 
     @Override

@@ -151,12 +151,7 @@ public final class BitFitMethod implements Method<BitFitConfig> {
 
     @Override
     public long parameterCount(BitFitConfig config, Points points) {
-        Set<String> whole = new LinkedHashSet<>(
-                SavedModules.of(points, config.modulesToSave()).keySet());
-        biases(config, points).forEach(bias -> whole.add(bias.path()));
-        return whole.stream()
-                .mapToLong(path -> points.tensors().get(path).value().numel())
-                .sum();
+        return SavedModules.elements(points, config.modulesToSave(), biases(config, points));
     }
 
     @Override

@@ -1,7 +1,6 @@
 package org.peft4j.method.spi.boft;
 
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -70,7 +69,6 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
 
     @Override
     protected void adapt(BoftConfig config, AdaptedLayers layers) {
-        Map<String, Swap> swaps = new HashMap<>();
         for (AdaptedLayers.Layer layer : layers.all()) {
             long factors = factors(config, layers, layer);
             long n = layer.in();
@@ -81,11 +79,10 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
             List<Swap> own = new ArrayList<>(); // of the first rotation features keep their places
             for (int factor = 1; factor < factors; factor++) {
                 int number = factor;
-                own.add(swaps.computeIfAbsent(
-                        n + "." + b + "." + factor,
-                        sizes -> new Swap(
-                                layers.constant("boft_places." + sizes, false, () -> Butterfly.places(n, b, number), n),
-                                layers.constant("boft_back." + sizes, false, () -> Butterfly.back(n, b, number), n))));
+                String sizes = n + "." + b + "." + factor;
+                own.add(new Swap(
+                        layers.shared("boft_places." + sizes, () -> Butterfly.places(n, b, number), n),
+                        layers.shared("boft_back." + sizes, () -> Butterfly.back(n, b, number), n)));
             }
             layer.claim(new Rotation(r, own));
             layer.claim(new Scale(s));

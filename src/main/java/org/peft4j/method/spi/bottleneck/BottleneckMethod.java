@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -149,11 +148,6 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.of(REFUSAL);
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a bottleneck cannot be merged: " + REFUSAL);
     }
 
     @Override

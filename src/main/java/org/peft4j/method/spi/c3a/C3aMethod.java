@@ -1,6 +1,5 @@
 package org.peft4j.method.spi.c3a;
 
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -69,7 +68,6 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
     @Override
     protected void adapt(C3aConfig config, AdaptedLayers layers) {
         EndPatterns.check("block_size_pattern", config.blocks().blockSizePattern(), layers);
-        Map<Long, Tensor> turns = new HashMap<>();
         Function<String, Long> sizes = sizes(config.blocks());
         for (AdaptedLayers.Layer layer : layers.all()) {
             long b = sizes.apply(layer.path());
@@ -77,8 +75,7 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
                 throw new IllegalArgumentException("blockSize must divide the " + layer.in() + " inputs and "
                         + layer.out() + " outputs of " + layer.path() + ", got " + b);
             }
-            Tensor own = turns.computeIfAbsent(
-                    b, size -> layers.constant("c3a_turns." + size, false, () -> turns(size), size * size));
+            Tensor own = layers.shared("c3a_turns." + b, () -> turns(b), b * b);
             FirstValues start = start(config.initWeights(), layer.in(), layer.out(), b);
             layer.claim(new CirculantBlocks(layer.trained(KERNEL, start), own));
         }

@@ -7,7 +7,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -179,11 +178,6 @@ public final class CptMethod implements Method<CptConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.of(SoftPrompt.mergeRefusal());
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
     }
 
     @Override

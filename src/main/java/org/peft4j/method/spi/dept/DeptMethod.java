@@ -149,11 +149,6 @@ public final class DeptMethod implements Method<DeptConfig> {
     }
 
     @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
-    }
-
-    @Override
     public long parameterCount(DeptConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
         return config.virtualTokens() * width

@@ -139,11 +139,6 @@ public final class EptMethod implements Method<EptConfig> {
     }
 
     @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
-    }
-
-    @Override
     public long parameterCount(EptConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
         return config.virtualTokens() * width

@@ -1,6 +1,5 @@
 package org.peft4j.method.spi.fourierft;
 
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -71,7 +70,6 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
     @Override
     protected void adapt(FourierFtConfig config, AdaptedLayers layers) {
         EndPatterns.check("n_frequency_pattern", config.frequencies().nFrequencyPattern(), layers);
-        Map<String, Tensor> places = new HashMap<>();
         Function<String, Integer> numbers = numbers(config.frequencies());
         for (AdaptedLayers.Layer layer : layers.all()) {
             int k = numbers.apply(layer.path());
@@ -80,13 +78,10 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
                 throw new IllegalArgumentException(
                         "nFrequency must be at most the " + all + " elements of " + layer.path() + ", got " + k);
             }
-            Tensor own = places.computeIfAbsent(
-                    all + "." + k, // whatever the shape: they count through the matrix row by row
-                    sizes -> layers.constant(
-                            "fourierft_places." + sizes,
-                            false,
-                            () -> places(config.frequencies().randomLocSeed(), all, k),
-                            k));
+            Tensor own = layers.shared(
+                    "fourierft_places." + all + "." + k, // whatever the shape: they count through the matrix row by row
+                    () -> places(config.frequencies().randomLocSeed(), all, k),
+                    k);
             Parameter coefficients = layer.trained(
                     SPECTRUM, (seed, path) -> config.initWeights() ? Tensors.zeros(k) : Init.normal(seed, path, 1, k));
             layer.claim(new SparseSpectrum(coefficients, own, layer.out(), layer.in(), config.scaling()));

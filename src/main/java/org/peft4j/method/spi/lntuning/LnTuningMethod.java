@@ -216,12 +216,7 @@ public final class LnTuningMethod implements Method<LnTuningConfig> {
 
     @Override
     public long parameterCount(LnTuningConfig config, Points points) {
-        Set<String> whole = new LinkedHashSet<>(
-                SavedModules.of(points, config.modulesToSave()).keySet());
-        tensors(points, meant(config, points)).forEach(tensor -> whole.add(tensor.path()));
-        return whole.stream()
-                .mapToLong(path -> points.tensors().get(path).value().numel())
-                .sum();
+        return SavedModules.elements(points, config.modulesToSave(), tensors(points, meant(config, points)));
     }
 
     @Override

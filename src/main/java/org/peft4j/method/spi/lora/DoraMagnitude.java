@@ -14,8 +14,9 @@ import org.peft4j.nn.seam.Parameter;
  * @param trained m [out]
  * @param update B A and s
  * @param weight the frozen W [out, in], float32
+ * @param squares {@link #squares} of it
  */
-record DoraMagnitude(Parameter trained, LowRank update, Supplier<Tensor> weight) implements Magnitude {
+record DoraMagnitude(Parameter trained, LowRank update, Supplier<Tensor> weight, Tensor squares) implements Magnitude {
     @Override
     public Tensor factors() {
         return trained.value().div(norms());
@@ -33,15 +34,11 @@ record DoraMagnitude(Parameter trained, LowRank update, Supplier<Tensor> weight)
         Tensor b = update.b().detach().mul(new Scalar(update.scale()));
         Tensor mixed = b.mul(w.matmul(a.t())).mul(new Scalar(2.0));
         Tensor own = b.matmul(a.matmul(a.t())).mul(b);
-        return w.mul(w)
-                .sum(1)
-                .add(mixed.add(own).sum(1))
-                .clamp_min(new Scalar(0.0))
-                .sqrt();
+        return squares.add(mixed.add(own).sum(1)).clamp_min(new Scalar(0.0)).sqrt();
     }
 
-    /** The norms of W's rows, where m begins. */
-    static Tensor first(Tensor w) {
-        return w.mul(w).sum(1).sqrt();
+    /** The squared norms of W's rows. */
+    static Tensor squares(Tensor w) {
+        return w.mul(w).sum(1);
     }
 }

@@ -16,14 +16,12 @@ import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
-import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.Combination;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
-import org.peft4j.method.spi.PatternOrder;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.TruncatedSvd;
@@ -124,8 +122,10 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                 if (done.add(module)) {
                     try (PointerScope scope = new PointerScope()) {
                         Factors made = combined(all, module, names, settings);
-                        put(tensors, module + names.get(0), made.a());
-                        put(tensors, module + names.get(1), made.b());
+                        String a = module + names.get(0);
+                        String b = module + names.get(1);
+                        tensors.put(a, PeftTensors.data(a, made.a()));
+                        tensors.put(b, PeftTensors.data(b, made.b()));
                         ranks.put(path(module), Math.toIntExact(made.a().size(0)));
                     }
                 }
@@ -247,12 +247,6 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
         return new Factors(svd.vt(), svd.u().mul(svd.s().unsqueeze(0)));
     }
 
-    private static void put(Map<String, TensorData> tensors, String name, Tensor value) {
-        tensors.put(
-                name,
-                new TensorData(name, ElementType.F32, List.of(value.size(0), value.size(1)), Tensors.toBytes(value)));
-    }
-
     /** What is trained as a whole can be combined with nothing: one of the adapters may have it. */
     private static List<String> saved(List<Own> all, Map<String, TensorData> tensors) {
         Map<String, Own> owners = new LinkedHashMap<>();
@@ -278,23 +272,7 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
 
     /** The scale is 1 everywhere. */
     private static Map<String, @Nullable Object> config(Own first, Map<String, Integer> ranks, List<String> saved) {
-        int most = ranks.values().stream().mapToInt(Integer::intValue).max().orElseThrow();
-        Map<String, Integer> otherRanks = new LinkedHashMap<>();
-        Map<String, Double> otherAlphas = new LinkedHashMap<>();
-        ranks.forEach((module, rank) -> {
-            if (rank != most) {
-                otherRanks.put(PatternOrder.whole(module), rank);
-                otherAlphas.put(PatternOrder.whole(module), (double) rank);
-            }
-        });
-        LoraConfig config = LoraConfig.builder()
-                .r(most)
-                .alpha(most)
-                .targets(Targets.names(List.copyOf(ranks.keySet())))
-                .rankPattern(otherRanks)
-                .alphaPattern(otherAlphas)
-                .modulesToSave(saved)
-                .build();
+        LoraConfig config = LoraFiles.ofRanks(ranks).modulesToSave(saved).build();
         Map<String, @Nullable Object> file = new LinkedHashMap<>(first.file().config());
         file.keySet().removeAll(LoraKeys.TABLE.keys());
         file.putAll(LoraFiles.write(config, ranks.keySet()));

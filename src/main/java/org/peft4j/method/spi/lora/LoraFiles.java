@@ -152,6 +152,29 @@ final class LoraFiles {
                 .build();
     }
 
+    /**
+     * Settings of these modules alone, with a scale of 1.
+     *
+     * @param ranks by the modules' paths
+     */
+    static LoraConfig.Builder ofRanks(Map<String, Integer> ranks) {
+        int most = ranks.values().stream().mapToInt(Integer::intValue).max().orElseThrow();
+        Map<String, Integer> otherRanks = new LinkedHashMap<>();
+        Map<String, Double> otherAlphas = new LinkedHashMap<>();
+        ranks.forEach((module, rank) -> {
+            if (rank != most) {
+                otherRanks.put(PatternOrder.whole(module), rank);
+                otherAlphas.put(PatternOrder.whole(module), (double) rank);
+            }
+        });
+        return LoraConfig.builder()
+                .r(most)
+                .alpha(most)
+                .targets(Targets.names(ranks.keySet()))
+                .rankPattern(otherRanks)
+                .alphaPattern(otherAlphas);
+    }
+
     /** See {@link org.peft4j.method.spi.Method#respelled}; module by module, for these paths. */
     static LoraConfig oneByOne(
             LoraConfig config, List<String> paths, UnaryOperator<String> from, UnaryOperator<String> to) {

@@ -1,12 +1,10 @@
 package org.peft4j.method.spi.lora;
 
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
@@ -313,16 +311,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     public long parameterCount(LoraConfig config, Points points) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
-        Set<String> whole = new LinkedHashSet<>(
-                SavedModules.of(points, config.modulesToSave()).keySet());
-        biases(resolved, sites, points).forEach(bias -> whole.add(bias.path()));
-        long count = sites.stream().mapToLong(site -> site.elements(config)).sum();
+        long count = sites.stream().mapToLong(site -> site.elements(config)).sum()
+                + SavedModules.elements(points, config.modulesToSave(), biases(resolved, sites, points));
         if (!config.trainableTokens().isEmpty()) {
             count += config.trainableTokens().size()
                     * words(resolved, sites, points).width();
-        }
-        for (String path : whole) {
-            count += points.tensors().get(path).value().numel();
         }
         return count;
     }

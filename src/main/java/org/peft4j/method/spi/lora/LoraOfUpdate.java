@@ -10,10 +10,8 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.ConfigException;
-import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
-import org.peft4j.method.spi.PatternOrder;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TruncatedSvd;
 import org.peft4j.nn.Tensors;
@@ -127,24 +125,10 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
     }
 
     private static LoraConfig config(List<Factors> layers, boolean biases, List<String> saved) {
-        int most = layers.stream().mapToInt(Factors::rank).max().orElseThrow();
         Map<String, Integer> ranks = new LinkedHashMap<>();
-        Map<String, Double> alphas = new LinkedHashMap<>();
-        for (Factors layer : layers) {
-            if (layer.rank() != most) {
-                String pattern = PatternOrder.whole(layer.point().path());
-                ranks.put(pattern, layer.rank());
-                alphas.put(pattern, (double) layer.rank());
-            }
-        }
-        return LoraConfig.builder()
-                .r(most)
-                .alpha(most)
-                .rankPattern(ranks)
-                .alphaPattern(alphas)
+        layers.forEach(layer -> ranks.put(layer.point().path(), layer.rank()));
+        return LoraFiles.ofRanks(ranks)
                 .bias(biases ? Bias.LORA_ONLY : Bias.NONE)
-                .targets(Targets.names(
-                        layers.stream().map(layer -> layer.point().path()).toList()))
                 .modulesToSave(saved)
                 .build();
     }

@@ -1,6 +1,5 @@
 package org.peft4j.method.spi.lora;
 
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -13,11 +12,10 @@ import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
-import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.nn.Init;
-import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.BiasDelta;
@@ -39,6 +37,7 @@ record LoraSite(Point<?> point, int rank, double scale) {
     private static final String FIRST_A = ".lora_A.first";
     private static final String FIRST_B = ".lora_B.first";
     private static final String MAGNITUDE = ".lora_magnitude_vector";
+    private static final String SQUARES = MAGNITUDE + ".squares";
     private static final String BIAS = ".lora_B.bias";
     private static final String TABLE_A = ".lora_embedding_A";
     private static final String TABLE_B = ".lora_embedding_B";
@@ -124,25 +123,26 @@ record LoraSite(Point<?> point, int rank, double scale) {
         String path = point.path();
         Tensor frozen = points.tensors().get(path + ".weight").value();
         Supplier<Tensor> weight = () -> points.device().move(frozen, ScalarType.Float);
-        Parameter[] trained = new Parameter[2];
-        Scopes.scopedAll(() -> {
+        Parameter a;
+        Parameter b;
+        try (PointerScope scope = new PointerScope()) {
             Tensor onCpu = config.init().takesFromWeight() ? Tensors.onCpu(frozen, ScalarType.Float) : frozen;
             LoraStart start = LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale);
-            trained[0] = Parameter.of(path + LINEAR_A, "lora_A", start::a);
-            trained[1] = Parameter.of(path + LINEAR_B, "lora_B", start::b);
-            return new Tensor[0];
-        });
-        LowRank update = LowRank.of(trained[0], trained[1], scale, config.dropout());
-        builder.parameter(trained[0]).parameter(trained[1]).claim(linear, update);
+            a = Parameter.of(path + LINEAR_A, "lora_A", start::a);
+            b = Parameter.of(path + LINEAR_B, "lora_B", start::b);
+        }
+        LowRank update = LowRank.of(a, b, scale, config.dropout());
+        builder.parameter(a).parameter(b).claim(linear, update);
         if (config.init().takesFromWeight()) {
-            Tensor a = builder.constant(path + FIRST_A, trained[0]::value, false);
-            Tensor b = builder.constant(path + FIRST_B, trained[1]::value, false);
-            builder.claim(linear, new Taken(a, b, -scale));
+            Tensor firstA = builder.constant(path + FIRST_A, a::value, false);
+            Tensor firstB = builder.constant(path + FIRST_B, b::value, false);
+            builder.claim(linear, new Taken(firstA, firstB, -scale));
         }
         if (config.dora()) {
-            Parameter m =
-                    Parameter.of(path + MAGNITUDE, "lora_magnitude_vector", () -> DoraMagnitude.first(weight.get()));
-            builder.parameter(m).claim(linear, new DoraMagnitude(m, update, weight));
+            Tensor squares = builder.constant(
+                    path + SQUARES, () -> DoraMagnitude.squares(Tensors.onCpu(frozen, ScalarType.Float)), false);
+            Parameter m = Parameter.of(path + MAGNITUDE, "lora_magnitude_vector", squares::sqrt);
+            builder.parameter(m).claim(linear, new DoraMagnitude(m, update, weight, squares));
         }
         if (config.loraBias()) {
             Parameter bias = Parameter.of(path + BIAS, "lora_B", () -> Tensors.zeros(linear.out()));
@@ -178,13 +178,7 @@ record LoraSite(Point<?> point, int rank, double scale) {
                         trained, isA ? first.value() : first.value().neg());
                 Tensor joined = torch.cat(both, isA ? 0 : 1);
                 String inFile = key.apply(name);
-                tensors.put(
-                        inFile,
-                        new TensorData(
-                                inFile,
-                                ElementType.F32,
-                                List.of(joined.size(0), joined.size(1)),
-                                Tensors.toBytes(joined)));
+                tensors.put(inFile, PeftTensors.data(inFile, joined));
             }
         });
     }

@@ -1,6 +1,5 @@
 package org.peft4j.method.spi.miss;
 
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -58,7 +57,6 @@ public final class MissMethod extends LinearMethod<MissConfig> {
 
     @Override
     protected void adapt(MissConfig config, AdaptedLayers layers) {
-        Map<Long, Tensor> sums = new HashMap<>();
         for (AdaptedLayers.Layer layer : layers.all()) {
             check(config, layer);
             long[] shape = shape(config, layer.out());
@@ -66,9 +64,8 @@ public final class MissMethod extends LinearMethod<MissConfig> {
             if (config.variant() == MissVariant.BAT) {
                 layer.claim(new BlockProduct(layer::weight, block));
             } else {
-                Tensor a = sums.computeIfAbsent(
-                        layer.in(),
-                        in -> layers.constant("miss_A." + in, false, () -> ones(config.r(), in), config.r(), in));
+                long in = layer.in();
+                Tensor a = layers.shared("miss_A." + in, () -> ones(config.r(), in), config.r(), in);
                 layer.claim(new BlockSum(a, block, layer.out(), config.dropout()));
             }
         }

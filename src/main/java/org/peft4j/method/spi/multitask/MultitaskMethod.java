@@ -223,11 +223,6 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     }
 
     @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
-    }
-
-    @Override
     public long parameterCount(MultitaskPromptConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
         long factors = config.factors().ranks() * (config.virtualTokens() + width);

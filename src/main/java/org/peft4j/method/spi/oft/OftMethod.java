@@ -1,6 +1,5 @@
 package org.peft4j.method.spi.oft;
 
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -62,11 +61,9 @@ public final class OftMethod extends LinearMethod<OftConfig> {
 
     @Override
     protected void adapt(OftConfig config, AdaptedLayers layers) {
-        Map<Long, Tensor> upper = new HashMap<>();
         for (AdaptedLayers.Layer layer : layers.all()) {
             long b = config.blocks().size(layer.in());
-            Tensor places = upper.computeIfAbsent(
-                    b, size -> layers.constant("oft_upper." + size, false, () -> upper(size), angles(size)));
+            Tensor places = layers.shared("oft_upper." + b, () -> upper(b), angles(b));
             Parameter angles = layer.trained(R, (seed, path) -> Tensors.zeros(rows(config, layer.in()), angles(b)));
             layer.claim(new Rotation(angles, places, b, config.cayley()));
         }

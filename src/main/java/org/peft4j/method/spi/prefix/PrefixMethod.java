@@ -194,12 +194,6 @@ public final class PrefixMethod implements Method<PrefixConfig> {
     }
 
     @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException(
-                "a prefix cannot be merged: " + mergeRefusal().orElseThrow());
-    }
-
-    @Override
     public long parameterCount(PrefixConfig config, Points points) {
         long p = config.virtualTokens();
         long hidden = points.hiddenSize();

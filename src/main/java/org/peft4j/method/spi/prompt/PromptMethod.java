@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
-import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -102,11 +101,6 @@ public final class PromptMethod implements Method<PromptConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.of(SoftPrompt.mergeRefusal());
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("a prompt cannot be merged: " + SoftPrompt.mergeRefusal());
     }
 
     @Override

@@ -159,11 +159,6 @@ public final class PTuningMethod implements Method<PTuningConfig> {
     }
 
     @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        throw new IllegalStateException("rows of P-tuning cannot be merged: " + SoftPrompt.mergeRefusal());
-    }
-
-    @Override
     public long parameterCount(PTuningConfig config, Points points) {
         long width = SoftPrompt.point(points).width();
         long inner = inner(config, width);
