@@ -35,8 +35,8 @@ import org.peft4j.method.miss.MissVariant;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.spi.AdapterStore;
-import org.peft4j.method.spi.EndPatterns;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.TorchRandom;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -44,6 +44,7 @@ import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LinearPoint;
 
 /** What methods that turn or structure refuse, and sizes and draws that are PEFT's. */
 class TurningMethodsTest {
@@ -184,14 +185,14 @@ class TurningMethodsTest {
         patterns.put("self.query", 1);
         patterns.put("query", 2);
         patterns.put("lm_head", 3);
-        var values = EndPatterns.of(patterns);
+        var values = PatternRule.SIZES.of(patterns);
         assertThat(values.apply("bert.layer.0.self.query")).contains(1);
         assertThat(values.apply("bert.layer.0.other.query")).contains(2);
         assertThat(values.apply("bert.layer.0.myquery")).isEmpty();
         assertThat(values.apply("lm_head")).contains(3); // the whole path
-        Map<String, Integer> shortened = new HashMap<>(EndPatterns.respelled(
+        Map<String, Integer> shortened = new HashMap<>(PatternRule.SIZES.respelled(
                 Map.of("bert.encoder.layer.0.attention.self.query", 5),
-                model.points(),
+                model.points().linears().stream().map(LinearPoint::path).toList(),
                 path -> path,
                 path -> path.replaceFirst("^bert\\.", "")));
         assertThat(shortened).containsOnly(Map.entry("encoder.layer.0.attention.self.query", 5));

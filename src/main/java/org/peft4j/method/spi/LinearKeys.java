@@ -75,9 +75,12 @@ public final class LinearKeys {
     }
 
     /** The same ranks with their patterns changed. */
-    public static Ranks changed(Ranks ranks, PatternOrder.Change change) {
+    public static Ranks changed(Ranks ranks, PatternRule.Change change) {
         return new Ranks(
-                ranks.r(), ranks.alpha(), change.apply(ranks.rankPattern()), change.apply(ranks.alphaPattern()));
+                ranks.r(),
+                ranks.alpha(),
+                change.apply("rank_pattern", ranks.rankPattern()),
+                change.apply("alpha_pattern", ranks.alphaPattern()));
     }
 
     /** A number as PEFT's files have it, whose settings of this kind are whole numbers for the most part. */

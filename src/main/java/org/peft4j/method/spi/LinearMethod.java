@@ -5,7 +5,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.OptionalInt;
 import java.util.Set;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
@@ -15,7 +14,6 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.LayerChoice;
 import org.peft4j.method.LinearMethodConfig;
-import org.peft4j.method.ModulePattern;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.UsualTargets;
@@ -47,8 +45,13 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
     protected abstract Map<String, Object> fileConfig(C config);
 
     /** The same settings with each map of patterns for ends of paths changed; as they are where there are none. */
-    protected C withPatterns(C config, PatternOrder.Change change) {
+    protected C withPatterns(C config, PatternRule.Change change) {
         return config;
+    }
+
+    /** How those patterns find their layers. */
+    protected PatternRule patternRule() {
+        return PatternRule.RANKS;
     }
 
     /** The layers that are adapted where nothing is said. */
@@ -73,35 +76,22 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
     private List<LinearPoint> layers(C config, Points points) {
         List<LinearPoint> found = modules(config, points).linears(points);
         LayerChoice choice = new LayerChoice(resolved(config, points), config.modulesToSave());
-        for (int layer : config.layers().layersToTransform()) {
-            if (found.stream().noneMatch(point -> choice.layerOf(point.path()).equals(OptionalInt.of(layer)))) {
-                throw new IllegalArgumentException(
-                        "layers_to_transform: no module that targets mean is in layer " + layer);
-            }
-        }
+        TargetModules.checkLayers(
+                config.layers().layersToTransform(),
+                choice::layerOf,
+                found.stream().map(LinearPoint::path).toList());
         return found;
     }
 
     @Override
     public Adapter attach(String name, C config, Points points, long seed) {
         List<LinearPoint> layers = layers(config, points);
-        withPatterns(config, patterns -> {
-            checkPatterns(patterns, layers);
+        List<String> adapted = layers.stream().map(LinearPoint::path).toList();
+        withPatterns(config, (setting, patterns) -> {
+            patternRule().check(setting, patterns, adapted);
             return patterns;
         });
         return build(name, config, layers, points, seed, null, List.of());
-    }
-
-    /** A misspelt pattern would change nothing and say nothing. */
-    private static void checkPatterns(Map<String, Object> patterns, List<LinearPoint> layers) {
-        for (Map.Entry<String, Object> one : patterns.entrySet()) {
-            var matched = ModulePattern.byEnd(Map.of(one.getKey(), one.getValue()));
-            if (layers.stream().allMatch(layer -> matched.apply(layer.path()).isEmpty())) {
-                throw new IllegalArgumentException("rank_pattern or alpha_pattern: '" + one.getKey()
-                        + "' matches the end of none of the adapted modules, such as "
-                        + layers.get(0).path());
-            }
-        }
     }
 
     private Adapter build(
@@ -205,7 +195,7 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
                 .map(point -> to.apply(point.path()))
                 .toList();
         List<String> paths = all.stream().map(LinearPoint::path).toList();
-        C own = withPatterns(config, patterns -> PatternOrder.respelled(patterns, paths, from, to));
+        C own = withPatterns(config, (setting, patterns) -> patternRule().respelled(patterns, paths, from, to));
         return same || adapted.isEmpty() ? own : (C) own.withLayers(TargetLayers.of(Targets.names(adapted)));
     }
 
@@ -221,7 +211,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
         file.keySet().retainAll(keys().keys());
         List<String> adapted = writtenPaths(config, points);
-        file.putAll(fileConfig(withPatterns(config, patterns -> PatternOrder.free(patterns, adapted))));
+        file.putAll(fileConfig(
+                withPatterns(config, (setting, patterns) -> patternRule().free(patterns, adapted))));
         return file;
     }
 

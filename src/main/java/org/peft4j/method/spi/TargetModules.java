@@ -1,6 +1,7 @@
 package org.peft4j.method.spi;
 
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.LayerChoice;
@@ -92,6 +93,21 @@ public final class TargetModules {
         if (!unmatched.isEmpty() || paths.stream().noneMatch(excluded::matches)) {
             Targets wrong = unmatched.isEmpty() ? excluded : Targets.names(unmatched);
             throw new IllegalArgumentException(wrong.noMatch(paths).replaceFirst("^targets", "exclude_modules"));
+        }
+    }
+
+    /**
+     * Refuses numbers of layers in which nothing is adapted.
+     *
+     * @param layerOf the number of the layer that a module is in
+     * @param adapted the modules that are adapted
+     */
+    public static void checkLayers(List<Integer> numbers, Function<String, OptionalInt> layerOf, List<String> adapted) {
+        for (int number : numbers) {
+            if (adapted.stream().noneMatch(path -> layerOf.apply(path).equals(OptionalInt.of(number)))) {
+                throw new IllegalArgumentException(
+                        "layers_to_transform: no module that targets mean is in layer " + number);
+            }
         }
     }
 

@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -15,16 +14,15 @@ import org.peft4j.method.c3a.BlockSizes;
 import org.peft4j.method.c3a.C3aConfig;
 import org.peft4j.method.c3a.InitC3a;
 import org.peft4j.method.spi.AdaptedLayers;
-import org.peft4j.method.spi.EndPatterns;
 import org.peft4j.method.spi.FirstValues;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.LinearMethod;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.LinearPoint;
-import org.peft4j.nn.seam.Points;
 
 /** C³A (Chen et al. 2024; Hugging Face PEFT): {@code y = (W + ΔW) x + b} with circulant blocks in ΔW. */
 public final class C3aMethod extends LinearMethod<C3aConfig> {
@@ -67,7 +65,6 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
 
     @Override
     protected void adapt(C3aConfig config, AdaptedLayers layers) {
-        EndPatterns.check("block_size_pattern", config.blocks().blockSizePattern(), layers);
         Function<String, Long> sizes = sizes(config.blocks());
         for (AdaptedLayers.Layer layer : layers.all()) {
             long b = sizes.apply(layer.path());
@@ -82,7 +79,7 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
     }
 
     private static Function<String, Long> sizes(BlockSizes blocks) {
-        Function<String, Optional<Integer>> pattern = EndPatterns.of(blocks.blockSizePattern());
+        Function<String, Optional<Integer>> pattern = PatternRule.SIZES.of(blocks.blockSizePattern());
         return path -> pattern.apply(path).orElse(blocks.blockSize()).longValue();
     }
 
@@ -148,18 +145,14 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
     }
 
     @Override
-    public C3aConfig respelled(C3aConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
-        BlockSizes blocks = config.blocks();
-        return super.respelled(config, points, from, to)
-                .withBlocks(new BlockSizes(
-                        blocks.blockSize(), EndPatterns.respelled(blocks.blockSizePattern(), points, from, to)));
+    protected PatternRule patternRule() {
+        return PatternRule.SIZES;
     }
 
     @Override
-    public Map<String, Object> fileConfig(C3aConfig config, Points points) {
-        Map<String, Object> file = super.fileConfig(config, points);
-        file.put(PATTERN, EndPatterns.free(config.blocks().blockSizePattern(), points));
-        return file;
+    protected C3aConfig withPatterns(C3aConfig config, PatternRule.Change change) {
+        BlockSizes blocks = config.blocks();
+        return config.withBlocks(new BlockSizes(blocks.blockSize(), change.apply(PATTERN, blocks.blockSizePattern())));
     }
 
     @Override
@@ -167,6 +160,7 @@ public final class C3aMethod extends LinearMethod<C3aConfig> {
         Map<String, Object> file = new LinkedHashMap<>();
         file.put("bias", "none");
         file.put("block_size", config.blocks().blockSize());
+        file.put(PATTERN, config.blocks().blockSizePattern());
         InitC3a init = config.initWeights();
         file.put("init_weights", init == InitC3a.ZEROS ? (Object) true : init.fileName());
         return file;

@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.Function;
-import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -14,9 +13,9 @@ import org.peft4j.method.Targets;
 import org.peft4j.method.fourierft.FourierFtConfig;
 import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.spi.AdaptedLayers;
-import org.peft4j.method.spi.EndPatterns;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.LinearMethod;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.TorchRandom;
@@ -24,7 +23,6 @@ import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
-import org.peft4j.nn.seam.Points;
 
 /** FourierFT (Gao et al. 2024; Hugging Face PEFT): what is added to W has a spectrum with few coefficients. */
 public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
@@ -69,7 +67,6 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
 
     @Override
     protected void adapt(FourierFtConfig config, AdaptedLayers layers) {
-        EndPatterns.check("n_frequency_pattern", config.frequencies().nFrequencyPattern(), layers);
         Function<String, Integer> numbers = numbers(config.frequencies());
         for (AdaptedLayers.Layer layer : layers.all()) {
             int k = numbers.apply(layer.path());
@@ -89,7 +86,7 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
     }
 
     private static Function<String, Integer> numbers(Frequencies frequencies) {
-        Function<String, Optional<Integer>> pattern = EndPatterns.of(frequencies.nFrequencyPattern());
+        Function<String, Optional<Integer>> pattern = PatternRule.SIZES.of(frequencies.nFrequencyPattern());
         return path -> pattern.apply(path).orElse(frequencies.nFrequency());
     }
 
@@ -129,21 +126,15 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
     }
 
     @Override
-    public FourierFtConfig respelled(
-            FourierFtConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
-        Frequencies own = config.frequencies();
-        return super.respelled(config, points, from, to)
-                .withFrequencies(new Frequencies(
-                        own.nFrequency(),
-                        EndPatterns.respelled(own.nFrequencyPattern(), points, from, to),
-                        own.randomLocSeed()));
+    protected PatternRule patternRule() {
+        return PatternRule.SIZES;
     }
 
     @Override
-    public Map<String, Object> fileConfig(FourierFtConfig config, Points points) {
-        Map<String, Object> file = super.fileConfig(config, points);
-        file.put(PATTERN, EndPatterns.free(config.frequencies().nFrequencyPattern(), points));
-        return file;
+    protected FourierFtConfig withPatterns(FourierFtConfig config, PatternRule.Change change) {
+        Frequencies own = config.frequencies();
+        return config.withFrequencies(
+                new Frequencies(own.nFrequency(), change.apply(PATTERN, own.nFrequencyPattern()), own.randomLocSeed()));
     }
 
     @Override
@@ -153,6 +144,7 @@ public final class FourierFtMethod extends LinearMethod<FourierFtConfig> {
         file.put("fan_in_fan_out", false);
         file.put("init_weights", config.initWeights());
         file.put("n_frequency", config.frequencies().nFrequency());
+        file.put(PATTERN, config.frequencies().nFrequencyPattern());
         file.put("random_loc_seed", config.frequencies().randomLocSeed());
         file.put("scaling", config.scaling());
         return file;

@@ -11,7 +11,7 @@ import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.LinearMethod;
-import org.peft4j.method.spi.PatternOrder;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.nn.Init;
@@ -73,7 +73,7 @@ public final class LoHaMethod extends LinearMethod<LoHaConfig> {
     }
 
     @Override
-    protected LoHaConfig withPatterns(LoHaConfig config, PatternOrder.Change change) {
+    protected LoHaConfig withPatterns(LoHaConfig config, PatternRule.Change change) {
         return config.withRanks(LinearKeys.changed(config.ranks(), change));
     }
 

@@ -12,7 +12,7 @@ import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.LinearMethod;
-import org.peft4j.method.spi.PatternOrder;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.nn.Init;
@@ -113,7 +113,7 @@ public final class LoKrMethod extends LinearMethod<LoKrConfig> {
     }
 
     @Override
-    protected LoKrConfig withPatterns(LoKrConfig config, PatternOrder.Change change) {
+    protected LoKrConfig withPatterns(LoKrConfig config, PatternRule.Change change) {
         return config.withRanks(LinearKeys.changed(config.ranks(), change));
     }
 

@@ -15,7 +15,7 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
-import org.peft4j.method.spi.PatternOrder;
+import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */
@@ -106,7 +106,7 @@ final class LoraFiles {
     static Map<String, Object> write(LoraConfig config, Collection<String> adapted) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         LoraKeys.putUnset(file);
-        file.put("alpha_pattern", PatternOrder.free(config.alphaPattern(), adapted));
+        file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put(
                 "exclude_modules",
@@ -119,7 +119,7 @@ final class LoraFiles {
                 config.alpha() == Math.rint(config.alpha()) ? (Object) (long) config.alpha() : config.alpha());
         file.put("lora_dropout", config.dropout());
         file.put("r", config.r());
-        file.put("rank_pattern", PatternOrder.free(config.rankPattern(), adapted));
+        file.put("rank_pattern", PatternRule.RANKS.free(config.rankPattern(), adapted));
         file.put("target_modules", config.targets().toTree());
         file.put("use_rslora", config.rslora());
         file.put("use_dora", config.dora());
@@ -163,8 +163,8 @@ final class LoraFiles {
         Map<String, Double> otherAlphas = new LinkedHashMap<>();
         ranks.forEach((module, rank) -> {
             if (rank != most) {
-                otherRanks.put(PatternOrder.whole(module), rank);
-                otherAlphas.put(PatternOrder.whole(module), (double) rank);
+                otherRanks.put(PatternRule.RANKS.whole(module), rank);
+                otherAlphas.put(PatternRule.RANKS.whole(module), (double) rank);
             }
         });
         return LoraConfig.builder()
@@ -184,7 +184,7 @@ final class LoraFiles {
         Map<String, Double> alphas = new LinkedHashMap<>();
         for (String path : paths) {
             String old = from.apply(path);
-            String pattern = PatternOrder.whole(to.apply(path));
+            String pattern = PatternRule.RANKS.whole(to.apply(path));
             if (layers.adapts(old)) {
                 adapted.add(to.apply(path));
             }

@@ -12,7 +12,7 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 
 /** What PEFT computes from a file, whose patterns it sorts when it saves it again, is what is computed here. */
-class PatternOrderTest {
+class PatternRuleTest {
     private static final List<String> PATHS = List.of(
             "bert.encoder.layer.0.attention.self.query",
             "bert.encoder.layer.1.attention.self.query",
@@ -40,16 +40,16 @@ class PatternOrderTest {
     @Test
     void patternsWhoseOrderDoesNotDecideAreSorted() {
         Map<String, Double> given = patterns("value", 3, "layer.0.*query", 2, "absent", 9);
-        assertThat(PatternOrder.free(given, PATHS).keySet()).containsExactly("absent", "layer.0.*query", "value");
+        assertThat(PatternRule.RANKS.free(given, PATHS).keySet()).containsExactly("absent", "layer.0.*query", "value");
         Map<String, Double> same = patterns("query", 2, "layer.0.*query", 2);
-        assertThat(PatternOrder.free(same, PATHS).keySet()).containsExactly("layer.0.*query", "query");
+        assertThat(PatternRule.RANKS.free(same, PATHS).keySet()).containsExactly("layer.0.*query", "query");
     }
 
     @Test
     void patternsWhoseOrderDecidesAreWrittenOutForEachModule() {
         Map<String, Double> given = patterns("query", 2, "layer.0.*query", 5, "value", 3);
         assertThat(alphas(given)).as("sorting changes the meaning").isNotEqualTo(alphas(new TreeMap<>(given)));
-        Map<String, Double> free = PatternOrder.free(given, PATHS);
+        Map<String, Double> free = PatternRule.RANKS.free(given, PATHS);
         assertThat(alphas(free)).isEqualTo(alphas(given));
         Map<String, Double> reversed = new TreeMap<>(java.util.Comparator.reverseOrder());
         reversed.putAll(free);
@@ -62,14 +62,14 @@ class PatternOrderTest {
     @Test
     void patternsThatMeanTheSameOfOtherPathsStay() {
         Map<String, Double> patterns = patterns("value", 3, "query", 2);
-        assertThat(PatternOrder.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
+        assertThat(PatternRule.RANKS.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
                 .isSameAs(patterns);
     }
 
     @Test
     void othersBecomePatternsOfTheOtherPaths() {
         Map<String, Double> patterns = patterns("^bert.encoder.layer.0.attention.self.query", 2, "value", 3);
-        assertThat(PatternOrder.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
+        assertThat(PatternRule.RANKS.respelled(patterns, PATHS, UnaryOperator.identity(), BARE))
                 .containsExactly(
                         Map.entry("^encoder\\.layer\\.0\\.attention\\.self\\.query", 2.0),
                         Map.entry("^encoder\\.layer\\.1\\.attention\\.self\\.value", 3.0));
