@@ -1,5 +1,6 @@
 package org.peft4j.method.spi;
 
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
@@ -51,7 +52,17 @@ public final class LinearKeys {
                         ? config.texts("layers_pattern").stream()
                                 .filter(name -> !name.isEmpty())
                                 .toList()
-                        : java.util.List.of());
+                        : List.of());
+    }
+
+    /** What a file's config says of the layers. */
+    public static void put(TargetLayers layers, Map<String, @Nullable Object> file) {
+        file.put("target_modules", layers.targets().toTree());
+        Targets excluded = layers.excludeModules();
+        file.put(EXCLUDED, excluded == null ? null : excluded.toTree());
+        file.put("layers_to_transform", layers.layersToTransform().isEmpty() ? null : layers.layersToTransform());
+        List<String> names = layers.layersPattern();
+        file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
     }
 
     /** Ranks and alphas of LoHa and LoKr, as {@link #put} writes them. */

@@ -201,14 +201,8 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
 
     @Override
     public Map<String, Object> fileConfig(C config, Points points) {
-        TargetLayers layers = inFile(config, points);
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
-        file.put("target_modules", layers.targets().toTree());
-        Targets excluded = layers.excludeModules();
-        file.put(LinearKeys.EXCLUDED, excluded == null ? null : excluded.toTree());
-        file.put("layers_to_transform", layers.layersToTransform().isEmpty() ? null : layers.layersToTransform());
-        List<String> names = layers.layersPattern();
-        file.put("layers_pattern", names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names);
+        LinearKeys.put(inFile(config, points), file);
         file.keySet().retainAll(keys().keys());
         List<String> adapted = writtenPaths(config, points);
         file.putAll(fileConfig(

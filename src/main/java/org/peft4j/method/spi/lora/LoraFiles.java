@@ -10,11 +10,13 @@ import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
+import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
 
@@ -35,17 +37,17 @@ final class LoraFiles {
             }
         }
         try {
-            Targets targets = config.targets("target_modules");
+            TargetLayers layers = LinearKeys.layers(config);
             return LoraConfig.builder()
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
                     .rslora(config.flag("use_rslora"))
                     .dropout(config.number("lora_dropout", 0))
                     .bias(bias(config))
-                    .targets(targets == null ? Targets.modelDefault() : targets)
-                    .excludeModules(config.targets("exclude_modules"))
-                    .layersToTransform(config.counts("layers_to_transform"))
-                    .layersPattern(layersPattern(config))
+                    .targets(layers.targets())
+                    .excludeModules(layers.excludeModules())
+                    .layersToTransform(layers.layersToTransform())
+                    .layersPattern(layers.layersPattern())
                     .rankPattern(config.countsByName("rank_pattern"))
                     .alphaPattern(config.numbers("alpha_pattern"))
                     .modulesToSave(config.texts("modules_to_save"))
@@ -57,17 +59,6 @@ final class LoraFiles {
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
         }
-    }
-
-    /** PEFT looks at the names only where layers are given. */
-    private static List<String> layersPattern(PeftConfigReader config) throws MalformedFileException {
-        boolean named = config.get("layers_to_transform") == null
-                || !config.counts("layers_to_transform").isEmpty();
-        return named
-                ? config.texts("layers_pattern").stream()
-                        .filter(name -> !name.isEmpty())
-                        .toList()
-                : List.of();
     }
 
     /** A list is of the table of words; a map by tables' names must have that one alone. */
@@ -106,21 +97,14 @@ final class LoraFiles {
     static Map<String, Object> write(LoraConfig config, Collection<String> adapted) {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         LoraKeys.putUnset(file);
+        LinearKeys.put(config.layers(), file);
         file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
-        file.put(
-                "exclude_modules",
-                config.excludeModules() == null ? null : config.excludeModules().toTree());
         file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));
-        file.put("layers_pattern", layersPattern(config.layersPattern()));
-        file.put("layers_to_transform", config.layersToTransform().isEmpty() ? null : config.layersToTransform());
-        file.put(
-                "lora_alpha",
-                config.alpha() == Math.rint(config.alpha()) ? (Object) (long) config.alpha() : config.alpha());
+        file.put("lora_alpha", LinearKeys.number(config.alpha()));
         file.put("lora_dropout", config.dropout());
         file.put("r", config.r());
         file.put("rank_pattern", PatternRule.RANKS.free(config.rankPattern(), adapted));
-        file.put("target_modules", config.targets().toTree());
         file.put("use_rslora", config.rslora());
         file.put("use_dora", config.dora());
         file.put("lora_bias", config.loraBias());
@@ -203,9 +187,5 @@ final class LoraFiles {
                 .rankPattern(ranks)
                 .alphaPattern(alphas)
                 .build();
-    }
-
-    private static @Nullable Object layersPattern(List<String> names) {
-        return names.isEmpty() ? null : names.size() == 1 ? names.get(0) : names;
     }
 }
