@@ -59,11 +59,12 @@ case $kind in
     ninja -C "$build" --quiet peft4j_native_tests peft4j_torch_ops
     sets=$(instruction_sets)
     say "$sets"
-    start avx2 all ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
-    start avx512bw all ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX512_CORE
-    start avx512_bf16 all ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16
-    start amx_bf16 attentionFollowsItsFormula ATEN_CPU_CAPABILITY=avx2 # libtorch's attention asks both
+    # All cases once, by the processor's own set; of a lesser one each value of each size (cuda/test/pairwise.h).
     start "" all
+    start avx2 all PEFT4J_CASES=each ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
+    start avx512bw all PEFT4J_CASES=each ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX512_CORE
+    start avx512_bf16 all PEFT4J_CASES=each ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16
+    start amx_bf16 attentionFollowsItsFormula PEFT4J_CASES=each ATEN_CPU_CAPABILITY=avx2 # libtorch's attention asks both
     finish
     ;;
   clang)
@@ -77,7 +78,9 @@ case $kind in
     build=$root/target/native-${kind//,/-}
     configure "$build" -DPEFT4J_SANITIZE="$kind" -DPEFT4J_BUILT="$root/target/native-build" "-DCMAKE_CXX_FLAGS_RELEASE=-O1"
     say "compiling with -fsanitize=$kind"
+    ninja -C "$root/target/native-build" --quiet peft4j_host_devices peft4j_native_tests # whose objects it takes
     ninja -C "$build" --quiet peft4j_native_tests
+    export PEFT4J_CASES=${PEFT4J_CASES:-each}
     # libtorch is not instrumented: containers that it grows look wrong to the address sanitizer, and what it keeps until
     # the end is not ours. libgomp's barriers are unknown to the thread sanitizer: one OpenMP thread, the tests make their own.
     export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1 LSAN_OPTIONS=suppressions=$root/native/test/lsan.supp:print_suppressions=0

@@ -14,18 +14,26 @@ say "$(instruction_sets)"
 cd "$root"
 # shellcheck disable=SC2046 # words
 need_tools $(build_tools)
+
+stage() { # command…: says how long it took
+  local began=$SECONDS
+  "$@"
+  say "$* took $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s, $((SECONDS / 60)) min since the start"
+}
+
 if has_nvcc; then
-  PEFT4J_CUDA_ARCHITECTURES="80-real;90a-real" mvn -B -ntp -Pcuda verify
+  export PEFT4J_CUDA_ARCHITECTURES="80-real;90a-real"
+  stage mvn -B -ntp -Pcuda verify
 else
-  mvn -B -ntp verify
+  stage mvn -B -ntp verify
 fi
-build-scripts/cases.sh
-build-scripts/native-tests.sh
-build-scripts/native-tests.sh address,undefined
-build-scripts/cuda-java-tests.sh
-build-scripts/cuda-tests.sh
+stage build-scripts/cases.sh
+stage build-scripts/native-tests.sh
+stage build-scripts/native-tests.sh address,undefined
+stage build-scripts/cuda-java-tests.sh
+stage build-scripts/cuda-tests.sh
 has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
-build-scripts/gpu-check.sh --self-check
-build-scripts/gpu/pack.sh --check
-build-scripts/format.sh --check
+stage build-scripts/gpu-check.sh --self-check
+stage build-scripts/gpu/pack.sh --check
+stage build-scripts/format.sh --check
 say "all tests passed"

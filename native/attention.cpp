@@ -20,31 +20,30 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "attention";
-
-using Settings = AttentionSettings;
+constexpr const char* kAttention = "attention";
 
 void check_heads(const char* name, const at::Tensor& t, const at::Tensor& q) {
-  TORCH_CHECK(t.defined() && t.dim() == 3, kName, ": ", name, " must have shape [T, heads, D], got ",
+  TORCH_CHECK(t.defined() && t.dim() == 3, kAttention, ": ", name, " must have shape [T, heads, D], got ",
               t.defined() ? t.sizes() : at::IntArrayRef());
-  check_like(kName, name, t, "q", q);
-  TORCH_CHECK(t.numel() == 0 || (t.stride(2) == 1 && t.stride(1) == t.size(2)), kName, ": heads of a row of ", name,
-              " must be contiguous, got strides ", t.strides());
+  check_like(kAttention, name, t, "q", q);
+  TORCH_CHECK(t.numel() == 0 || (t.stride(2) == 1 && t.stride(1) == t.size(2)), kAttention, ": heads of a row of ",
+              name, " must be contiguous, got strides ", t.strides());
 }
 
 void check_prefix(const at::Tensor& prefix_k, const at::Tensor& prefix_v, const at::Tensor& k, int64_t sequences) {
-  TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kName, ": prefix_k and prefix_v come together, got only one");
+  TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kAttention,
+              ": prefix_k and prefix_v come together, got only one");
   if (!prefix_k.defined()) {
     return;
   }
   for (const at::Tensor& prefix : {prefix_k, prefix_v}) {
     const bool shared = prefix.dim() == 3, each = prefix.dim() == 4 && prefix.size(0) == sequences;
-    TORCH_CHECK((shared || each) && prefix.size(-2) == k.size(1) && prefix.size(-1) == k.size(2), kName,
+    TORCH_CHECK((shared || each) && prefix.size(-2) == k.size(1) && prefix.size(-1) == k.size(2), kAttention,
                 ": a prefix must have shape [P, ", k.size(1), ", ", k.size(2), "] or [", sequences, ", P, ", k.size(1),
                 ", ", k.size(2), "], got ", prefix.sizes());
-    check_like(kName, "a prefix", prefix, "k", k);
+    check_like(kAttention, "a prefix", prefix, "k", k);
   }
-  check_shape(kName, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
+  check_shape(kAttention, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
 }
 
 void check_bias(const at::Tensor& table, bool bidirectional, int64_t max_distance, const at::Tensor& q) {
@@ -52,21 +51,22 @@ void check_bias(const at::Tensor& table, bool bidirectional, int64_t max_distanc
     return;
   }
   constexpr int64_t kMostDistance = 512;
-  TORCH_CHECK(table.dim() == 2 && table.size(1) == q.size(1), kName, ": bias_table must have shape [buckets, ",
+  TORCH_CHECK(table.dim() == 2 && table.size(1) == q.size(1), kAttention, ": bias_table must have shape [buckets, ",
               q.size(1), "] (query heads), got ", table.sizes());
-  TORCH_CHECK(table.scalar_type() == compute_type(q), kName, ": bias_table must be ", compute_type(q), " where q is ",
-              q.scalar_type(), ", got ", table.scalar_type());
-  TORCH_CHECK(table.device() == q.device(), kName, ": q is on ", q.device(), " but bias_table is on ", table.device());
+  TORCH_CHECK(table.scalar_type() == compute_type(q), kAttention, ": bias_table must be ", compute_type(q),
+              " where q is ", q.scalar_type(), ", got ", table.scalar_type());
+  TORCH_CHECK(table.device() == q.device(), kAttention, ": q is on ", q.device(), " but bias_table is on ",
+              table.device());
   const int64_t buckets = table.size(0), exact = (bidirectional ? buckets / 2 : buckets) / 2;
-  TORCH_CHECK(exact >= 1 && (!bidirectional || buckets % 2 == 0), kName, ": bias_table must have at least ",
+  TORCH_CHECK(exact >= 1 && (!bidirectional || buckets % 2 == 0), kAttention, ": bias_table must have at least ",
               bidirectional ? "4 buckets, an even number," : "2 buckets", " got ", buckets);
-  TORCH_CHECK(max_distance > exact && max_distance <= kMostDistance, kName, ": bias_max_distance must be in [",
+  TORCH_CHECK(max_distance > exact && max_distance <= kMostDistance, kAttention, ": bias_max_distance must be in [",
               exact + 1, ", ", kMostDistance, "] for ", buckets, " buckets, got ", max_distance);
 }
 
 AttentionParams make_params(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                             const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                            const at::Tensor& bias, const at::Tensor& bucket_of, const Settings& settings,
+                            const at::Tensor& bias, const at::Tensor& bucket_of, const AttentionSettings& settings,
                             const at::Tensor& out, const at::Tensor& lse) {
   AttentionParams p{};
   p.dtype = q.scalar_type();
@@ -109,7 +109,7 @@ struct Attention : torch::autograd::Function<Attention> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const at::Tensor& cu_q, const at::Tensor& cu_k,
                             const std::optional<at::Tensor>& prefix_k_in, const std::optional<at::Tensor>& prefix_v_in,
-                            const std::optional<at::Tensor>& bias_in, const Settings& settings) {
+                            const std::optional<at::Tensor>& bias_in, const AttentionSettings& settings) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const at::Tensor prefix_k = prefix_k_in ? prefix_k_in->contiguous() : at::Tensor();
@@ -138,7 +138,7 @@ struct Attention : torch::autograd::Function<Attention> {
       return result;
     }
     const at::Tensor dout = gradients[0].contiguous();
-    const Settings settings = saved_settings(ctx->saved_data);
+    const AttentionSettings settings = saved_settings(ctx->saved_data);
     AttentionParams p = make_params(q, k, v, cu_q, cu_k, prefix_k, prefix_v, bias, kept[10], settings, out, lse);
     p.dout = dout.data_ptr();
     p.dout_stride = q.size(1) * q.size(2);
@@ -170,7 +170,7 @@ struct Attention : torch::autograd::Function<Attention> {
 
 // Softmax(q kᵀ) v of one sequence, the scores of a prefix in front; q [n, H, D], k and v [m, H, D] (heads repeated).
 at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& bias,
-                        int64_t prefix, int64_t first_row, const Settings& settings) {
+                        int64_t prefix, int64_t first_row, const AttentionSettings& settings) {
   const int64_t n = q.size(0), m = k.size(0), heads = q.size(1);
   at::Tensor scores = at::einsum("nhd,mhd->hnm", {q, k}) * settings.scale;
   const at::Tensor row = at::arange(n, at::kLong).unsqueeze(1) + (m - prefix - n);
@@ -209,7 +209,7 @@ at::Tensor one_sequence(const at::Tensor& q, const at::Tensor& k, const at::Tens
 
 at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cu_q,
                  const at::Tensor& cu_k, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                 const at::Tensor& bias_table, const Settings& settings) {
+                 const at::Tensor& bias_table, const AttentionSettings& settings) {
   const at::Tensor bias = bias_table.defined() ? bias_table.to(at::kDouble) : bias_table;
   const int64_t group = q_in.size(1) / k.size(1);
   const auto prepared = [&](const at::Tensor& t) { return t.to(at::kDouble).repeat_interleave(group, t.dim() - 2); };
@@ -233,7 +233,7 @@ at::Tensor eager(const at::Tensor& q_in, const at::Tensor& k, const at::Tensor& 
 }
 
 // The provider, or for what it cannot do the next one: of the library own kernels, where there are none the reference.
-Provider able(Provider provider, const at::Tensor& q, const at::Tensor& bias_table, const Settings& settings) {
+Provider able(Provider provider, const at::Tensor& q, const at::Tensor& bias_table, const AttentionSettings& settings) {
   if (provider == Provider::kLibrary &&
       (settings.softcap > 0 || bias_table.defined() || !library_has_attention(q, settings))) {
     provider = on_device(q) && cuda_kernels(q) != nullptr ? Provider::kOwn : Provider::kReference;
@@ -248,30 +248,31 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                      const at::Tensor& prefix_v, const at::Tensor& gate, bool causal, double scale, int64_t window,
                      double softcap, const at::Tensor& bias_table, bool bias_bidirectional, int64_t bias_max_distance,
                      double dropout_p, int64_t seed) {
-  check_compute_type(kName, "q", q);
+  check_compute_type(kAttention, "q", q);
   check_heads("q", q, q);
   check_heads("k", k, q);
   check_heads("v", v, q);
-  check_shape(kName, "v", v, k.sizes(), "that of k");
-  TORCH_CHECK(k.size(2) == q.size(2), kName, ": q has head size ", q.size(2), " but k ", k.size(2));
-  TORCH_CHECK(k.size(1) > 0 && q.size(1) % k.size(1) == 0, kName, ": ", q.size(1),
+  check_shape(kAttention, "v", v, k.sizes(), "that of k");
+  TORCH_CHECK(k.size(2) == q.size(2), kAttention, ": q has head size ", q.size(2), " but k ", k.size(2));
+  TORCH_CHECK(k.size(1) > 0 && q.size(1) % k.size(1) == 0, kAttention, ": ", q.size(1),
               " query heads are no multiple of the ", k.size(1), " key heads");
-  check_cu_seqlens(kName, "cu_seqlens_q", cu_seqlens_q, q.size(0), "q", max_q);
-  check_cu_seqlens(kName, "cu_seqlens_k", cu_seqlens_k, k.size(0), "k", max_k);
-  TORCH_CHECK(cu_seqlens_q.numel() == cu_seqlens_k.numel(), kName, ": cu_seqlens_q has ", cu_seqlens_q.numel() - 1,
+  check_cu_seqlens(kAttention, "cu_seqlens_q", cu_seqlens_q, q.size(0), "q", max_q);
+  check_cu_seqlens(kAttention, "cu_seqlens_k", cu_seqlens_k, k.size(0), "k", max_k);
+  TORCH_CHECK(cu_seqlens_q.numel() == cu_seqlens_k.numel(), kAttention, ": cu_seqlens_q has ", cu_seqlens_q.numel() - 1,
               " sequences but cu_seqlens_k ", cu_seqlens_k.numel() - 1);
   check_prefix(prefix_k, prefix_v, k, cu_seqlens_q.numel() - 1);
-  TORCH_CHECK(!gate.defined() || (gate.numel() == 1 && prefix_k.defined()), kName,
+  TORCH_CHECK(!gate.defined() || (gate.numel() == 1 && prefix_k.defined()), kAttention,
               ": gate must be one number and needs a prefix");
-  TORCH_CHECK(std::isfinite(scale), kName, ": scale must be finite, got ", scale);
-  TORCH_CHECK(window >= 0, kName, ": window must be 0 (none) or positive, got ", window);
-  TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kName, ": softcap must be 0 (none) or positive, got ", softcap);
+  TORCH_CHECK(std::isfinite(scale), kAttention, ": scale must be finite, got ", scale);
+  TORCH_CHECK(window >= 0, kAttention, ": window must be 0 (none) or positive, got ", window);
+  TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kAttention, ": softcap must be 0 (none) or positive, got ",
+              softcap);
   check_bias(bias_table, bias_bidirectional, bias_max_distance, q);
-  check_probability(kName, dropout_p);
+  check_probability(kAttention, dropout_p);
   const Provider provider = provider_of(Operation::kAttention, q);
   const auto run = [&](const at::Tensor& keys, const at::Tensor& values, const at::Tensor& cu_k, const at::Tensor& pk,
                        const at::Tensor& pv, int64_t mask_seed) {
-    const Settings settings{
+    const AttentionSettings settings{
         causal,           scale, window, max_q, max_k, Dropout::of(dropout_p, mask_seed), softcap, bias_bidirectional,
         bias_max_distance};
     switch (able(provider, q, bias_table, settings)) {

@@ -14,7 +14,7 @@ namespace peft4j {
 namespace {
 
 constexpr int kTimes = 10;
-constexpr int64_t kWidestHead = 128;
+constexpr int64_t kWidestCudnnHead = 128;
 
 c10::OperatorHandle operator_named(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
@@ -74,7 +74,8 @@ bool cudnn_takes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& cu_
   const int64_t rows = cudnn_bucket(q.size(0)), heads = q.size(1), d = q.size(2);
   return q.is_cuda() && (type == at::kBFloat16 || type == at::kHalf) && at::globalContext().userEnabledCuDNNSDP() &&
          !deterministic() && !at::globalContext().deterministicAlgorithms() && keeps_graphs() && settings.window == 0 &&
-         d % 8 == 0 && d <= kWidestHead && settings.max_q > 1 && rows * heads * d <= INT32_MAX &&  // offsets are 32-bit
+         d % 8 == 0 && d <= kWidestCudnnHead && settings.max_q > 1 &&
+         rows * heads * d <= INT32_MAX &&  // offsets are 32-bit
          at::equal(cu_q, cu_k) &&  // its causal mask begins at the top left
          cudnn_met_often({q.device().index(), static_cast<int64_t>(type), rows, cudnn_bucket(cu_q.numel() - 1),
                           cudnn_bucket(settings.max_q), heads, k.size(1), d, settings.causal});

@@ -11,7 +11,7 @@
 namespace peft4j {
 namespace {
 
-constexpr const char* kName = "attention_decode";
+constexpr const char* kAttentionDecode = "attention_decode";
 constexpr int64_t kWidestHead = 256;  // of the CUDA kernel
 
 struct Cache {
@@ -33,7 +33,7 @@ struct Cache {
   }
 };
 
-struct Settings {
+struct DecodeSettings {
   double scale;
   int64_t window;
   double softcap;
@@ -42,64 +42,67 @@ struct Settings {
 void check_cache(const at::Tensor& q, const Cache& cache) {
   const int64_t dims = cache.paged() ? 4 : 3;
   for (const auto& [name, t] : {std::pair("k", cache.k), std::pair("v", cache.v)}) {
-    TORCH_CHECK(t.defined() && t.dim() == dims, kName, ": ", name, " must have shape ",
+    TORCH_CHECK(t.defined() && t.dim() == dims, kAttentionDecode, ": ", name, " must have shape ",
                 cache.paged() ? "[blocks, block size, heads, D]" : "[Tk, heads, D]", ", got ",
                 t.defined() ? t.sizes() : at::IntArrayRef());
-    check_like(kName, name, t, "q", q);
-    TORCH_CHECK(t.numel() == 0 || (t.stride(-1) == 1 && t.stride(-2) == t.size(-1)), kName, ": heads of a row of ",
-                name, " must be contiguous, got strides ", t.strides());
+    check_like(kAttentionDecode, name, t, "q", q);
+    TORCH_CHECK(t.numel() == 0 || (t.stride(-1) == 1 && t.stride(-2) == t.size(-1)), kAttentionDecode,
+                ": heads of a row of ", name, " must be contiguous, got strides ", t.strides());
   }
-  check_shape(kName, "v", cache.v, cache.k.sizes(), "that of k");
-  TORCH_CHECK(cache.v.strides() == cache.k.strides(), kName, ": k has strides ", cache.k.strides(), " but v ",
-              cache.v.strides());
+  check_shape(kAttentionDecode, "v", cache.v, cache.k.sizes(), "that of k");
+  TORCH_CHECK(cache.v.strides() == cache.k.strides(), kAttentionDecode, ": k has strides ", cache.k.strides(),
+              " but v ", cache.v.strides());
   const int64_t heads = cache.k.size(-2);
-  TORCH_CHECK(cache.k.size(-1) == q.size(2), kName, ": q has head size ", q.size(2), " but k ", cache.k.size(-1));
-  TORCH_CHECK(heads > 0 && q.size(1) % heads == 0, kName, ": ", q.size(1), " query heads are no multiple of the ",
-              heads, " key heads");
+  TORCH_CHECK(cache.k.size(-1) == q.size(2), kAttentionDecode, ": q has head size ", q.size(2), " but k ",
+              cache.k.size(-1));
+  TORCH_CHECK(heads > 0 && q.size(1) % heads == 0, kAttentionDecode, ": ", q.size(1),
+              " query heads are no multiple of the ", heads, " key heads");
 }
 
 void check_lengths(const at::Tensor& q, const Cache& cache) {
-  check_cu_seqlens(kName, "cu_seqlens_k", cache.cu, cache.paged() ? -1 : cache.k.size(0), "k", cache.longest);
+  check_cu_seqlens(kAttentionDecode, "cu_seqlens_k", cache.cu, cache.paged() ? -1 : cache.k.size(0), "k",
+                   cache.longest);
   const int64_t sequences = cache.sequences();
-  TORCH_CHECK(sequences == 0 ? q.size(0) == 0 : q.size(0) % sequences == 0 && q.size(0) >= sequences, kName, ": q has ",
-              q.size(0), " rows, which are not the same number for each of ", sequences, " sequences");
+  TORCH_CHECK(sequences == 0 ? q.size(0) == 0 : q.size(0) % sequences == 0 && q.size(0) >= sequences, kAttentionDecode,
+              ": q has ", q.size(0), " rows, which are not the same number for each of ", sequences, " sequences");
   if (!cache.paged()) {
     return;
   }
   const at::Tensor& table = cache.block_table;
   TORCH_CHECK(table.dim() == 2 && table.size(0) == sequences && table.scalar_type() == at::kInt &&
                   table.is_contiguous() && table.device() == q.device(),
-              kName, ": block_table must be a contiguous int32 matrix [", sequences, ", blocks] on ", q.device(),
-              ", got ", table.scalar_type(), " ", table.sizes(), " on ", table.device());
+              kAttentionDecode, ": block_table must be a contiguous int32 matrix [", sequences, ", blocks] on ",
+              q.device(), ", got ", table.scalar_type(), " ", table.sizes(), " on ", table.device());
   const int64_t size = cache.k.size(1), blocks = cache.k.size(0);
   for (int64_t s = 0; s < sequences; ++s) {
-    TORCH_CHECK(cache.keys(s) <= table.size(1) * size, kName, ": sequence ", s, " has ", cache.keys(s),
+    TORCH_CHECK(cache.keys(s) <= table.size(1) * size, kAttentionDecode, ": sequence ", s, " has ", cache.keys(s),
                 " keys, but block_table names ", table.size(1), " blocks of ", size);
     for (int64_t j = 0; table.is_cpu() && j * size < cache.keys(s); ++j) {
       const int32_t block = table.data_ptr<int32_t>()[s * table.size(1) + j];
-      TORCH_CHECK(block >= 0 && block < blocks, kName, ": block_table[", s, ", ", j, "] is ", block, ", but there are ",
-                  blocks, " blocks");
+      TORCH_CHECK(block >= 0 && block < blocks, kAttentionDecode, ": block_table[", s, ", ", j, "] is ", block,
+                  ", but there are ", blocks, " blocks");
     }
   }
 }
 
 void check_prefix(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v) {
-  TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kName, ": prefix_k and prefix_v come together, got only one");
+  TORCH_CHECK(prefix_k.defined() == prefix_v.defined(), kAttentionDecode,
+              ": prefix_k and prefix_v come together, got only one");
   if (!prefix_k.defined()) {
     return;
   }
   const int64_t sequences = cache.sequences(), heads = cache.k.size(-2), d = q.size(2);
   const bool shared = prefix_k.dim() == 3, each = prefix_k.dim() == 4 && prefix_k.size(0) == sequences;
-  TORCH_CHECK((shared || each) && prefix_k.size(-2) == heads && prefix_k.size(-1) == d, kName,
+  TORCH_CHECK((shared || each) && prefix_k.size(-2) == heads && prefix_k.size(-1) == d, kAttentionDecode,
               ": a prefix must have shape [P, ", heads, ", ", d, "] or [", sequences, ", P, ", heads, ", ", d,
               "], got ", prefix_k.sizes());
-  check_like(kName, "prefix_k", prefix_k, "q", q);
-  check_like(kName, "prefix_v", prefix_v, "q", q);
-  check_shape(kName, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
+  check_like(kAttentionDecode, "prefix_k", prefix_k, "q", q);
+  check_like(kAttentionDecode, "prefix_v", prefix_v, "q", q);
+  check_shape(kAttentionDecode, "prefix_v", prefix_v, prefix_k.sizes(), "that of prefix_k");
 }
 
 at::Tensor on_cuda(const CudaKernels& kernels, const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k,
-                   const at::Tensor& prefix_v, const Settings& settings) {
+                   const at::Tensor& prefix_v, const DecodeSettings& settings) {
   const at::Tensor o = at::empty(q.sizes(), q.options());
   const at::Tensor cu = device_lengths(cache.cu, q.device());
   peft4j_cuda_decode p{};
@@ -136,12 +139,13 @@ at::Tensor on_cuda(const CudaKernels& kernels, const at::Tensor& q, const Cache&
   }
   const at::Tensor scratch = at::empty({kernels.attention_decode_scratch(q, &p)}, q.options().dtype(at::kFloat));
   p.scratch = scratch.data_ptr<float>();
-  check_cuda(kernels.attention_decode(q, &p), c10::str(kName, " of q ", q.sizes(), " and k ", cache.k.sizes()));
+  check_cuda(kernels.attention_decode(q, &p),
+             c10::str(kAttentionDecode, " of q ", q.sizes(), " and k ", cache.k.sizes()));
   return o;
 }
 
 at::Tensor on_cpu(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                  const Settings& settings) {
+                  const DecodeSettings& settings) {
   const at::Tensor o = at::empty(q.sizes(), q.options());
   const at::Tensor cu = cache.cu.contiguous();
   const at::Tensor pk = prefix_k.defined() ? prefix_k.contiguous() : prefix_k,
@@ -180,7 +184,7 @@ at::Tensor on_cpu(const at::Tensor& q, const Cache& cache, const at::Tensor& pre
 }
 
 at::Tensor eager(const at::Tensor& q, const Cache& cache, const at::Tensor& prefix_k, const at::Tensor& prefix_v,
-                 const Settings& settings) {
+                 const DecodeSettings& settings) {
   const int64_t rows = q.size(0) / cache.sequences(), group = q.size(1) / cache.k.size(-2);
   std::vector<at::Tensor> outputs;
   for (int64_t s = 0; s < cache.sequences(); ++s) {
@@ -217,19 +221,20 @@ at::Tensor attention_decode(const at::Tensor& q, const at::Tensor& k, const at::
                             const at::Tensor& cu_seqlens_k, int64_t max_k, const at::Tensor& block_table,
                             const at::Tensor& prefix_k, const at::Tensor& prefix_v, double scale, int64_t window,
                             double softcap) {
-  check_compute_type(kName, "q", q);
-  TORCH_CHECK(q.dim() == 3 && (q.numel() == 0 || (q.stride(2) == 1 && q.stride(1) == q.size(2))), kName,
+  check_compute_type(kAttentionDecode, "q", q);
+  TORCH_CHECK(q.dim() == 3 && (q.numel() == 0 || (q.stride(2) == 1 && q.stride(1) == q.size(2))), kAttentionDecode,
               ": q must have shape [rows, heads, D] and contiguous heads, got ", q.sizes(), " with strides ",
               q.strides());
   const Cache cache{k, v, cu_seqlens_k, block_table, max_k};
   check_cache(q, cache);
   check_lengths(q, cache);
   check_prefix(q, cache, prefix_k, prefix_v);
-  TORCH_CHECK(std::isfinite(scale), kName, ": scale must be finite, got ", scale);
-  TORCH_CHECK(window >= 0, kName, ": window must be 0 (none) or positive, got ", window);
-  TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kName, ": softcap must be 0 (none) or positive, got ", softcap);
+  TORCH_CHECK(std::isfinite(scale), kAttentionDecode, ": scale must be finite, got ", scale);
+  TORCH_CHECK(window >= 0, kAttentionDecode, ": window must be 0 (none) or positive, got ", window);
+  TORCH_CHECK(softcap >= 0 && std::isfinite(softcap), kAttentionDecode, ": softcap must be 0 (none) or positive, got ",
+              softcap);
   for (const at::Tensor& t : {q, k, v, prefix_k, prefix_v}) {
-    TORCH_CHECK(!(c10::GradMode::is_enabled() && t.defined() && t.requires_grad()), kName,
+    TORCH_CHECK(!(c10::GradMode::is_enabled() && t.defined() && t.requires_grad()), kAttentionDecode,
                 ": there is no gradient, but an input requires one; use attention, or a NoGradGuard");
   }
   if (q.numel() == 0) {

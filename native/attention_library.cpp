@@ -26,10 +26,6 @@ struct Packed {
   at::Tensor q, k, v, cu_q, cu_k;
 };
 
-int64_t at_index(const at::Tensor& cu, int64_t i) {
-  return cu.data_ptr<int64_t>()[i];
-}
-
 at::Tensor sequence(const at::Tensor& rows, const at::Tensor& cu, int64_t s) {
   return rows.narrow(0, at_index(cu, s), at_index(cu, s + 1) - at_index(cu, s));
 }

@@ -26,7 +26,7 @@ size_t class_of(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-struct Cache {
+struct BlockCache {
   std::mutex mutex;
   std::deque<BlockOfMemory> blocks;  // oldest first
   size_t kept = 0;                   // bytes of blocks
@@ -67,8 +67,8 @@ struct Cache {
 };
 
 // Never destroyed: tensors may be freed while the process ends.
-Cache& cache() {
-  static Cache* instance = new Cache;
+BlockCache& cache() {
+  static BlockCache* instance = new BlockCache;
   return *instance;
 }
 
@@ -110,7 +110,7 @@ BlockOfMemory take_block(size_t bytes) {
     void* block = nullptr;
     return {posix_memalign(&block, 64, bytes) == 0 ? block : nullptr, bytes};
   }
-  Cache& all = cache();
+  BlockCache& all = cache();
   BlockOfMemory block;
   std::vector<BlockOfMemory> surplus;
   {
@@ -140,7 +140,7 @@ void give_block(BlockOfMemory block) {
     std::free(block.data);
     return;
   }
-  Cache& all = cache();
+  BlockCache& all = cache();
   std::vector<BlockOfMemory> surplus;
   {
     std::lock_guard<std::mutex> lock(all.mutex);
@@ -153,7 +153,7 @@ void give_block(BlockOfMemory block) {
 }
 
 void free_kept_blocks() {
-  Cache& all = cache();
+  BlockCache& all = cache();
   std::vector<BlockOfMemory> surplus;
   {
     std::lock_guard<std::mutex> lock(all.mutex);
@@ -164,7 +164,7 @@ void free_kept_blocks() {
 }
 
 int64_t kept_bytes() {
-  Cache& all = cache();
+  BlockCache& all = cache();
   std::lock_guard<std::mutex> lock(all.mutex);
   return static_cast<int64_t>(all.kept);
 }

@@ -19,7 +19,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kAlignment = 8;  // columns: rows of 16-bit numbers stay 16-byte aligned
+constexpr int64_t kBorderColumns = 8;  // columns: rows of 16-bit numbers stay 16-byte aligned
 
 }  // namespace
 
@@ -109,7 +109,7 @@ std::vector<int64_t> Border::grow(const std::vector<at::Tensor>& w, const at::Te
   for (const Pair& pair : all) {
     rank += pair.a.size(0);
   }
-  rank = (rank + kAlignment - 1) / kAlignment * kAlignment;
+  rank = (rank + kBorderColumns - 1) / kBorderColumns * kBorderColumns;
   inputs_ = w[0].size(1);
   outputs_ = 0;
   for (const at::Tensor& part : w) {

@@ -29,7 +29,7 @@ std::atomic<bool> announced{false};
 std::atomic<Logger> logger{nullptr};
 
 // "" or why not.
-std::string open(const std::string& path, Library& library) {
+std::string open_library(const std::string& path, Library& library) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     return dlerror();
@@ -71,7 +71,7 @@ void load_cuda(const std::string& path) {
     return;
   }
   auto library = std::make_unique<Library>();
-  const std::string error = open(path, *library);
+  const std::string error = open_library(path, *library);
   problem = error.empty() ? "" : error;
   TORCH_CHECK(error.empty(), "load_cuda: ", error);
   static auto& all = *new std::vector<std::unique_ptr<const Library>>;  // never freed: kernels may still run

@@ -12,4 +12,9 @@ stream, which would have to wait for the copy, gets one of its own.
 */
 PEFT4J_API at::Tensor device_lengths(const at::Tensor& cu, at::Device device);
 
+// Where packed sequence i begins; cu is on the CPU.
+inline int64_t at_index(const at::Tensor& cu, int64_t i) {
+  return cu.data_ptr<int64_t>()[i];
+}
+
 }  // namespace peft4j

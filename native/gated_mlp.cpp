@@ -14,7 +14,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "gated_mlp";
+constexpr const char* kGatedMlp = "gated_mlp";
 constexpr const char* kActivations[] = {"silu", "gelu", "gelu_tanh", "relu"};  // in the order of Activation
 
 // Forward, or with dy backward.
@@ -109,12 +109,12 @@ at::Tensor eager(const at::Tensor& gate_in, const at::Tensor& up, Activation act
 }  // namespace
 
 at::Tensor gated_mlp(const at::Tensor& gate, const at::Tensor& up, const std::string& activation) {
-  check_compute_type(kName, "gate", gate);
-  TORCH_CHECK(gate.dim() == 2, kName, ": gate must have shape [T, N], got ", gate.sizes());
-  check_shape(kName, "up", up, gate.sizes(), "that of gate");
-  check_like(kName, "up", up, "gate", gate);
+  check_compute_type(kGatedMlp, "gate", gate);
+  TORCH_CHECK(gate.dim() == 2, kGatedMlp, ": gate must have shape [T, N], got ", gate.sizes());
+  check_shape(kGatedMlp, "up", up, gate.sizes(), "that of gate");
+  check_like(kGatedMlp, "up", up, "gate", gate);
   const auto* found = std::find(std::begin(kActivations), std::end(kActivations), activation);
-  TORCH_CHECK(found != std::end(kActivations), kName,
+  TORCH_CHECK(found != std::end(kActivations), kGatedMlp,
               ": activation must be one of [silu, gelu, gelu_tanh, relu], got '", activation, "'");
   const int64_t number = found - std::begin(kActivations);
   return provider_of(Operation::kGatedMlp, gate) == Provider::kOwn ? GatedMlp::apply(gate, up, number)

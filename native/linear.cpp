@@ -14,7 +14,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "linear";
+constexpr const char* kLinear = "linear";
 
 struct Linear : torch::autograd::Function<Linear> {
   // The bias is optional: Function cannot take an undefined tensor.
@@ -57,7 +57,7 @@ struct Linear : torch::autograd::Function<Linear> {
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-  check_linear(kName, "x", x, w, bias);
+  check_linear(kLinear, "x", x, w, bias);
   return Linear::apply(x, w, optional(bias));
 }
 

@@ -18,7 +18,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kAlignment = 8;  // columns of h: ranks of a row are read several at a time
+constexpr int64_t kRankColumns = 8;  // columns of h: ranks of a row are read several at a time
 
 struct Columns {
   std::vector<int64_t> first;  // of each adapter
@@ -42,7 +42,7 @@ Columns columns_of(const Plan& plan, const at::Tensor* a) {
     }
     std::sort(common.begin(), common.end(), [](const Taken& s, const Taken& t) { return s.first < t.first; });
     for (const int64_t j : group.adapters) {
-      const int64_t rank = (a[j].size(0) + kAlignment - 1) / kAlignment * kAlignment;
+      const int64_t rank = (a[j].size(0) + kRankColumns - 1) / kRankColumns * kRankColumns;
       int64_t first = 0;
       auto at = common.begin();
       for (; at != common.end() && at->first < first + rank; ++at) {

@@ -22,7 +22,7 @@ struct Header {
   size_t block;
 };
 
-std::atomic<int64_t> live{0}, peak{0};
+std::atomic<int64_t> live{0}, most_live{0};
 
 void release(void* data) {
   if (data != nullptr) {
@@ -45,8 +45,8 @@ class CountingAllocator final : public c10::Allocator {
                 " are in use by tensors");
     *static_cast<Header*>(block.data) = {static_cast<int64_t>(bytes), block.size};
     const int64_t now = live.fetch_add(bytes, std::memory_order_relaxed) + static_cast<int64_t>(bytes);
-    int64_t seen = peak.load(std::memory_order_relaxed);
-    while (now > seen && !peak.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
+    int64_t seen = most_live.load(std::memory_order_relaxed);
+    while (now > seen && !most_live.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
     }
     // The context is the data: libtorch's kernels take scratch memory by raw_allocate, which insists on it.
     void* data = static_cast<char*>(block.data) + kHeader;
@@ -72,11 +72,11 @@ int64_t live_bytes() {
 }
 
 int64_t peak_bytes() {
-  return peak.load();
+  return most_live.load();
 }
 
 void reset_peak_bytes() {
-  peak.store(live.load());
+  most_live.store(live.load());
 }
 
 }  // namespace peft4j

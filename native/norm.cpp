@@ -21,7 +21,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Settings {
+struct NormSettings {
   bool centred;  // layer_norm
   double eps, weight_offset;
   Dropout dropout;
@@ -30,7 +30,7 @@ struct Settings {
 };
 
 NormParams make_params(const at::Tensor& z, const at::Tensor& weight, const at::Tensor& mean, const at::Tensor& rstd,
-                       const Settings& settings) {
+                       const NormSettings& settings) {
   NormParams p{};
   p.dtype = z.scalar_type();
   p.centred = settings.centred;
@@ -103,7 +103,7 @@ struct Norm : torch::autograd::Function<Norm> {
   // Bias and residual are optional: Function cannot take undefined tensors. Results: y, and z where it is wanted.
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x_in, const at::Tensor& weight_in,
                                const std::optional<at::Tensor>& bias_in, const std::optional<at::Tensor>& residual_in,
-                               const Settings& settings, bool wants_z) {
+                               const NormSettings& settings, bool wants_z) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const auto trained = [](const std::optional<at::Tensor>& t) { return t && t->requires_grad(); };
@@ -162,9 +162,9 @@ struct Norm : torch::autograd::Function<Norm> {
     if (!dy.defined() && !dz_more.defined()) {
       return result;
     }
-    const Settings settings{ctx->saved_data["centred"].toBool(), 0, ctx->saved_data["weight_offset"].toDouble(),
-                            Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
-                                    static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())}};
+    const NormSettings settings{ctx->saved_data["centred"].toBool(), 0, ctx->saved_data["weight_offset"].toDouble(),
+                                Dropout{static_cast<uint64_t>(ctx->saved_data["seed"].toInt()),
+                                        static_cast<uint32_t>(ctx->saved_data["threshold"].toInt())}};
     const bool drops = settings.dropout.active(), has_bias = ctx->saved_data["has_bias"].toBool();
     const bool wants_x = ctx->needs_input_grad(0);
     const bool has_residual = ctx->saved_data["has_residual"].toBool();
@@ -196,7 +196,7 @@ struct Norm : torch::autograd::Function<Norm> {
 
 // y and z
 variable_list eager(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias,
-                    const Settings& settings) {
+                    const NormSettings& settings) {
   at::Tensor z = x.to(at::kDouble);
   if (settings.dropout.active()) {
     z = z * reference::dropout_mask(z, x.size(0), x.size(1), settings.dropout);
@@ -213,7 +213,7 @@ variable_list eager(const at::Tensor& x, const at::Tensor& residual, const at::T
   return {y.to(x.scalar_type()), z.to(x.scalar_type())};
 }
 
-void check(const Settings& settings, const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
+void check(const NormSettings& settings, const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight,
            double dropout_p) {
   const char* name = settings.name();
   check_compute_type(name, "x", x);
@@ -232,7 +232,7 @@ void check(const Settings& settings, const at::Tensor& x, const at::Tensor& resi
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias,
                       double eps, double dropout_p, int64_t seed) {
-  const Settings settings{true, eps, 0, Dropout::of(dropout_p, seed)};
+  const NormSettings settings{true, eps, 0, Dropout::of(dropout_p, seed)};
   check(settings, x, residual, weight, dropout_p);
   check_shape(settings.name(), "bias", bias, {x.size(1)}, "[C]");
   check_like(settings.name(), "bias", bias, "x", x);
@@ -243,7 +243,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& residual, const at:
 
 std::vector<at::Tensor> rms_norm(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, double eps,
                                  double weight_offset, double dropout_p, int64_t seed) {
-  const Settings settings{false, eps, weight_offset, Dropout::of(dropout_p, seed)};
+  const NormSettings settings{false, eps, weight_offset, Dropout::of(dropout_p, seed)};
   check(settings, x, residual, weight, dropout_p);
   TORCH_CHECK(std::isfinite(weight_offset), "rms_norm: weight_offset must be finite, got ", weight_offset);
   const bool changed = residual.defined() || settings.dropout.active();

@@ -12,12 +12,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kWidestHead = 256;
+constexpr int64_t kWidestPrefixedHead = 256;
 
 // The kernels, if they can.
 const CudaKernels* kernels_for(const PrefixedRows& rows) {
   const at::Tensor& q = rows.q;
-  return q.size(2) <= kWidestHead && q.size(0) * q.size(1) <= INT32_MAX ? cuda_kernels(q) : nullptr;
+  return q.size(2) <= kWidestPrefixedHead && q.size(0) * q.size(1) <= INT32_MAX ? cuda_kernels(q) : nullptr;
 }
 
 // ---- own kernels
@@ -26,12 +26,12 @@ peft4j_cuda_heads heads(const at::Tensor& t) {
   return {t.data_ptr(), t.stride(0), t.stride(1)};
 }
 
-struct Call {
+struct PrefixCall {
   peft4j_cuda_prefix params{};
   at::Tensor k, v, cu;  // what params points to
   std::string what;
 
-  explicit Call(const PrefixedRows& rows) : k(rows.k.contiguous()), v(rows.v.contiguous()) {
+  explicit PrefixCall(const PrefixedRows& rows) : k(rows.k.contiguous()), v(rows.v.contiguous()) {
     const at::Tensor& q = rows.q;
     what = c10::str("prefix_attention of q ", q.sizes(), " and prefix ", k.sizes());
     params.dtype = cuda_dtype(q);
@@ -53,7 +53,7 @@ struct Call {
   }
 };
 
-PrefixGradients run_backward(const CudaKernels& kernels, Call& call, const at::Tensor& dq, const at::Tensor& dout,
+PrefixGradients run_backward(const CudaKernels& kernels, PrefixCall& call, const at::Tensor& dq, const at::Tensor& dout,
                              const at::Tensor& dgate, bool wants_keys) {
   PrefixGradients result;
   peft4j_cuda_prefix_gradients gradients{};
@@ -78,10 +78,6 @@ PrefixGradients run_backward(const CudaKernels& kernels, Call& call, const at::T
 }
 
 // ---- the same by at:: calls
-
-int64_t at_index(const at::Tensor& cu, int64_t i) {
-  return cu.data_ptr<int64_t>()[i];
-}
 
 // f(rows, keys, values) for the runs of rows that share a prefix, all or each sequence's: rows(t) are t's, keys and values have
 // a head for each query head and the compute type; s counts the runs.
@@ -160,7 +156,7 @@ Attended join_prefix(const Attended& part, const PrefixedRows& rows) {
     return join_by_at(part, rows);
   }
   const Attended joined{part.o.is_contiguous() ? part.o : at::empty(part.o.sizes(), part.o.options()), part.lse};
-  Call call(rows);
+  PrefixCall call(rows);
   call.params.o1 = heads(part.o);
   call.params.lse1 = heads(part.lse);
   call.params.o = heads(joined.o);
@@ -175,7 +171,7 @@ PrefixGradients prefix_backward(const at::Tensor& dq, const at::Tensor& dout, co
   if (kernels == nullptr) {
     return backward_by_at(dq, dout, joined, rows, at::Tensor(), at::Tensor(), wants_keys);
   }
-  Call call(rows);
+  PrefixCall call(rows);
   call.params.o = heads(joined.o);
   call.params.lse = heads(joined.lse);
   return run_backward(*kernels, call, dq, dout, at::Tensor(), wants_keys);
@@ -195,7 +191,7 @@ struct GatedPrefix : torch::autograd::Function<GatedPrefix> {
     at::Tensor o;
     if (const CudaKernels* kernels = kernels_for(rows)) {
       o = at::empty_like(own.o);
-      Call call(rows);
+      PrefixCall call(rows);
       call.params.gate = factor.data_ptr<float>();
       call.params.o1 = heads(o1);
       call.params.o = heads(o);
@@ -228,7 +224,7 @@ struct GatedPrefix : torch::autograd::Function<GatedPrefix> {
     const bool wants_keys = ctx->needs_input_grad(2) || ctx->needs_input_grad(3);
     PrefixGradients prefix;
     if (const CudaKernels* kernels = kernels_for(rows)) {
-      Call call(rows);
+      PrefixCall call(rows);
       call.params.gate = factor.data_ptr<float>();
       call.params.o2 = heads(own.o);
       call.params.lse = heads(own.lse);

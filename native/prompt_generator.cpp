@@ -25,7 +25,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "prompt_generator";
+constexpr const char* kPromptGenerator = "prompt_generator";
 
 // The instruction rows of a batch, packed.
 struct InstructionRows {
@@ -148,27 +148,28 @@ std::string described(const at::Tensor& t) {
 
 void check_packing(const at::Tensor& h, const at::Tensor& cu, const at::Tensor& instruction) {
   const int64_t rows = h.size(0);
-  check_cu_seqlens(kName, "cu_seqlens", cu, rows, "h");
+  check_cu_seqlens(kPromptGenerator, "cu_seqlens", cu, rows, "h");
   TORCH_CHECK(instruction.defined() && instruction.dim() == 1 && instruction.size(0) == rows &&
                   (instruction.scalar_type() == at::kBool || instruction.scalar_type() == at::kByte) &&
                   instruction.is_cpu(),
-              kName, ": instruction must be bool or uint8 [", rows, "] (the rows of h) on the CPU, got ",
+              kPromptGenerator, ": instruction must be bool or uint8 [", rows, "] (the rows of h) on the CPU, got ",
               described(instruction));
-  TORCH_CHECK(rows <= INT32_MAX, kName, ": at most ", INT32_MAX, " rows, got ", rows);
+  TORCH_CHECK(rows <= INT32_MAX, kPromptGenerator, ": at most ", INT32_MAX, " rows, got ", rows);
 }
 
 void check_parameter(const char* name, const at::Tensor& t, at::IntArrayRef shape, const char* letters,
                      const at::Tensor& h) {
-  TORCH_CHECK(t.defined(), kName, ": ", name, " is undefined");
-  check_shape(kName, name, t, shape, letters);
-  TORCH_CHECK(t.scalar_type() == compute_type(h), kName, ": ", name, " must be ", compute_type(h), " for h of ",
-              h.scalar_type(), ", got ", t.scalar_type());
-  TORCH_CHECK(t.device() == h.device(), kName, ": h is on ", h.device(), " but ", name, " is on ", t.device());
+  TORCH_CHECK(t.defined(), kPromptGenerator, ": ", name, " is undefined");
+  check_shape(kPromptGenerator, name, t, shape, letters);
+  TORCH_CHECK(t.scalar_type() == compute_type(h), kPromptGenerator, ": ", name, " must be ", compute_type(h),
+              " for h of ", h.scalar_type(), ", got ", t.scalar_type());
+  TORCH_CHECK(t.device() == h.device(), kPromptGenerator, ": h is on ", h.device(), " but ", name, " is on ",
+              t.device());
 }
 
 // The rows of a parameter that decides a size.
 int64_t size_from(const char* name, const at::Tensor& t, const char* letters, int64_t most) {
-  TORCH_CHECK(t.defined() && t.dim() == 2 && t.size(0) >= 1 && t.size(0) <= most, kName, ": ", name,
+  TORCH_CHECK(t.defined() && t.dim() == 2 && t.size(0) >= 1 && t.size(0) <= most, kPromptGenerator, ": ", name,
               " must have shape ", letters, " with 1 to ", most, " rows, got ", described(t));
   return t.size(0);
 }
@@ -179,8 +180,8 @@ at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu_seqlens, c
                             const at::Tensor& down_weight, const at::Tensor& down_bias, const at::Tensor& pool_weight,
                             const at::Tensor& numerator, const at::Tensor& denominator, const std::string& version,
                             int64_t seed, const at::Tensor& up_weight, const at::Tensor& up_bias) {
-  check_compute_type(kName, "h", h);
-  TORCH_CHECK(h.dim() == 2 && h.size(1) > 0, kName, ": h must have shape [T, d], got ", h.sizes());
+  check_compute_type(kPromptGenerator, "h", h);
+  TORCH_CHECK(h.dim() == 2 && h.size(1) > 0, kPromptGenerator, ": h must have shape [T, d], got ", h.sizes());
   check_packing(h, cu_seqlens, instruction);
   const int64_t d = h.size(1), m = size_from("down_weight", down_weight, "[m, d]", kMostPoolWidth),
                 tokens = size_from("pool_weight", pool_weight, "[P, m]", kMostPoolTokens);
@@ -193,7 +194,7 @@ at::Tensor prompt_generator(const at::Tensor& h, const at::Tensor& cu_seqlens, c
   if (up_bias.defined()) {
     check_parameter("up_bias", up_bias, {d}, "[d]", h);
   }
-  check_rational(kName, "h", h, m, numerator, denominator, version);
+  check_rational(kPromptGenerator, "h", h, m, numerator, denominator, version);
   if (provider_of(Operation::kPromptGenerator, h) != Provider::kOwn) {
     return eager(h, cu_seqlens, instruction, down_weight, down_bias, pool_weight, numerator, denominator, version[0],
                  seed, up_weight, up_bias);

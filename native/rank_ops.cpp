@@ -133,7 +133,7 @@ bool has_gradient(const RankSegments& segments) {
 }
 
 // The arguments of a call, and what they point to.
-struct Call {
+struct RankCall {
   using Kernel = decltype(CudaKernels::lora_shrink);
   using Size = decltype(CudaKernels::lora_grad_a_scratch);
 
@@ -142,7 +142,7 @@ struct Call {
   std::vector<peft4j_cuda_segment> segments;
   peft4j_cuda_lora p{};
 
-  Call(const char* operation_, const at::Tensor& x_, const RankSegments& from, bool drops)
+  RankCall(const char* operation_, const at::Tensor& x_, const RankSegments& from, bool drops)
       : operation(operation_), x(x_) {
     for (const RankSegment& s : from) {
       peft4j_cuda_segment to{};
@@ -210,12 +210,12 @@ void lora_shrink(const at::Tensor& x, const RankSegments& segments, const at::Te
   check_segments(kName, segments, x, h, false);
   bool first = true;
   for (const RankSegments& layer : layers_of(segments, fill || copy.defined() ? x.size(0) : 0)) {
-    Call call(kName, x, layer, true);
+    RankCall call(kName, x, layer, true);
     call.p.x = x.const_data_ptr();
     call.p.x_stride = x.stride(0);
-    Call::set(call.p.h, call.p.h_stride, h);
+    RankCall::set(call.p.h, call.p.h_stride, h);
     if (first) {
-      Call::set(call.p.y, call.p.y_stride, copy);
+      RankCall::set(call.p.y, call.p.y_stride, copy);
       call.p.h_columns = fill ? h.size(1) : 0;
     }
     call.run(cuda->lora_shrink_scratch, cuda->lora_shrink);
@@ -258,14 +258,14 @@ void lora_grad_b(const at::Tensor& dy, const RankSegments& segments, const at::T
     for (RankSegment& s : list) {
       s.gradient = gradients ? s.gradient : at::Tensor();
     }
-    Call call(kName, dy, list, false);
+    RankCall call(kName, dy, list, false);
     call.p.x = dy.const_data_ptr();
     call.p.x_stride = dy.stride(0);
     call.p.h = h.data_ptr();
     call.p.h_stride = h.stride(0);
     if (ranks) {
-      Call::set(call.p.g, call.p.g_stride, g);
-      Call::set(call.p.y, call.p.y_stride, copy);
+      RankCall::set(call.p.g, call.p.g_stride, g);
+      RankCall::set(call.p.y, call.p.y_stride, copy);
       call.p.h_columns = fill ? g.size(1) : 0;
     }
     call.run(cuda->lora_grad_b_scratch, cuda->lora_grad_b);
@@ -294,10 +294,10 @@ void lora_grad_a(const at::Tensor& x, const at::Tensor& g, const RankSegments& s
   if (!has_gradient(segments)) {
     return;
   }
-  Call call(kName, x, sorted(segments), true);
+  RankCall call(kName, x, sorted(segments), true);
   call.p.x = x.const_data_ptr();
   call.p.x_stride = x.stride(0);
-  Call::set(call.p.g, call.p.g_stride, g);
+  RankCall::set(call.p.g, call.p.g_stride, g);
   call.run(cuda->lora_grad_a_scratch, cuda->lora_grad_a);
 }
 
@@ -314,9 +314,9 @@ void lora_expand(const at::Tensor& y, const at::Tensor& h, const RankSegments& s
   check_matrix(kName, "h", h, y, y.size(0), -1);
   check_segments(kName, segments, y, h, false);
   for (const RankSegments& layer : layers_of(segments, 0)) {
-    Call call(kName, y, layer, true);
-    Call::set(call.p.y, call.p.y_stride, y);
-    Call::set(call.p.h, call.p.h_stride, h);
+    RankCall call(kName, y, layer, true);
+    RankCall::set(call.p.y, call.p.y_stride, y);
+    RankCall::set(call.p.h, call.p.h_stride, h);
     call.run(cuda->lora_expand);
   }
 }

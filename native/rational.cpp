@@ -16,7 +16,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "rational";
+constexpr const char* kRational = "rational";
 
 int64_t channels_of(const at::Tensor& x) {
   return x.dim() == 0 ? 1 : x.size(-1);
@@ -59,7 +59,8 @@ peft4j_cuda_rational_params cuda_params(const at::Tensor& x, const at::Tensor& n
 }
 
 std::string described(const at::Tensor& x, const at::Tensor& numerator, const at::Tensor& denominator) {
-  return c10::str(kName, " of x ", x.sizes(), ", numerator ", numerator.sizes(), ", denominator ", denominator.sizes());
+  return c10::str(kRational, " of x ", x.sizes(), ", numerator ", numerator.sizes(), ", denominator ",
+                  denominator.sizes());
 }
 
 // like [rows, columns] = the sum of partials [blocks, groups, columns] over the blocks, and over the groups if rows is 1.
@@ -232,8 +233,8 @@ at::Tensor eager_rational(const at::Tensor& x_in, const at::Tensor& numerator, c
 
 at::Tensor rational(const at::Tensor& x, const at::Tensor& numerator, const at::Tensor& denominator,
                     const std::string& version, int64_t seed) {
-  check_compute_type(kName, "x", x);
-  check_rational(kName, "x", x, channels_of(x), numerator, denominator, version);
+  check_compute_type(kRational, "x", x);
+  check_rational(kRational, "x", x, channels_of(x), numerator, denominator, version);
   return provider_of(Operation::kRational, x) == Provider::kOwn
              ? Rational::apply(x, numerator, denominator, version[0], seed)
              : eager_rational(x, numerator, denominator, version[0], seed);

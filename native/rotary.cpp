@@ -17,9 +17,9 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "rotary";
+constexpr const char* kRotary = "rotary";
 
-struct Settings {
+struct RotarySettings {
   double scaling;
   bool interleaved, backward;
 };
@@ -30,7 +30,7 @@ bool heads_contiguous(const at::Tensor& t) {
 
 // What q or k is turned to, contiguous; either may be undefined.
 variable_list turned(const at::Tensor& q_in, const at::Tensor& k_in, const at::Tensor& positions,
-                     const at::Tensor& frequencies, const Settings& settings) {
+                     const at::Tensor& frequencies, const RotarySettings& settings) {
   const auto readable = [](const at::Tensor& t) { return !t.defined() || heads_contiguous(t) ? t : t.contiguous(); };
   const auto like = [](const at::Tensor& t) { return t.defined() ? at::empty(t.sizes(), t.options()) : t; };
   const at::Tensor q = readable(q_in), k = readable(k_in), any = q.defined() ? q : k, q_out = like(q), k_out = like(k);
@@ -106,7 +106,8 @@ struct Rotary : torch::autograd::Function<Rotary> {
     variable_list result(6);  // of q, k
     if (gradients[0].defined() || gradients[1].defined()) {
       const variable_list kept = ctx->get_saved_variables();
-      const Settings settings{ctx->saved_data["scaling"].toDouble(), ctx->saved_data["interleaved"].toBool(), true};
+      const RotarySettings settings{ctx->saved_data["scaling"].toDouble(), ctx->saved_data["interleaved"].toBool(),
+                                    true};
       const variable_list both = turned(gradients[0], gradients[1], kept[0], kept[1], settings);
       result[0] = both[0];
       result[1] = both[1];
@@ -130,9 +131,9 @@ at::Tensor eager(const at::Tensor& x_in, const at::Tensor& positions, const at::
 }
 
 void check_heads(const char* name, const at::Tensor& t) {
-  check_compute_type(kName, name, t);
-  TORCH_CHECK(t.dim() == 3, kName, ": ", name, " must have shape [T, heads, D], got ", t.sizes());
-  TORCH_CHECK(heads_contiguous(t), kName, ": heads of a row of ", name, " must be contiguous, got strides ",
+  check_compute_type(kRotary, name, t);
+  TORCH_CHECK(t.dim() == 3, kRotary, ": ", name, " must have shape [T, heads, D], got ", t.sizes());
+  TORCH_CHECK(heads_contiguous(t), kRotary, ": heads of a row of ", name, " must be contiguous, got strides ",
               t.strides());
 }
 
@@ -142,25 +143,25 @@ std::vector<at::Tensor> rotary(const at::Tensor& q, const at::Tensor& k, const a
                                const at::Tensor& inverse_frequencies, double scaling, bool interleaved) {
   check_heads("q", q);
   check_heads("k", k);
-  TORCH_CHECK(k.size(0) == q.size(0) && k.size(2) == q.size(2), kName, ": k must have shape [", q.size(0), ", heads, ",
-              q.size(2), "] as q has, got ", k.sizes());
-  check_like(kName, "k", k, "q", q);
-  TORCH_CHECK(positions.defined() && positions.dim() == 1 && positions.size(0) == q.size(0), kName,
+  TORCH_CHECK(k.size(0) == q.size(0) && k.size(2) == q.size(2), kRotary, ": k must have shape [", q.size(0),
+              ", heads, ", q.size(2), "] as q has, got ", k.sizes());
+  check_like(kRotary, "k", k, "q", q);
+  TORCH_CHECK(positions.defined() && positions.dim() == 1 && positions.size(0) == q.size(0), kRotary,
               ": positions must have shape [", q.size(0), "] (rows of q), got ",
               positions.defined() ? positions.sizes() : at::IntArrayRef());
-  TORCH_CHECK(positions.scalar_type() == at::kInt || positions.scalar_type() == at::kLong, kName,
+  TORCH_CHECK(positions.scalar_type() == at::kInt || positions.scalar_type() == at::kLong, kRotary,
               ": positions must be int32 or int64, got ", positions.scalar_type());
   TORCH_CHECK(
       inverse_frequencies.defined() && inverse_frequencies.dim() == 1 && 2 * inverse_frequencies.size(0) <= q.size(2),
-      kName, ": inverse_frequencies must have shape [R/2] with R at most ", q.size(2), " (head size), got ",
+      kRotary, ": inverse_frequencies must have shape [R/2] with R at most ", q.size(2), " (head size), got ",
       inverse_frequencies.defined() ? inverse_frequencies.sizes() : at::IntArrayRef());
-  TORCH_CHECK(inverse_frequencies.scalar_type() == compute_type(q), kName, ": inverse_frequencies must be ",
+  TORCH_CHECK(inverse_frequencies.scalar_type() == compute_type(q), kRotary, ": inverse_frequencies must be ",
               compute_type(q), " for q of ", q.scalar_type(), ", got ", inverse_frequencies.scalar_type());
   for (const auto& [name, t] :
        {std::pair("positions", positions), std::pair("inverse_frequencies", inverse_frequencies)}) {
-    TORCH_CHECK(t.device() == q.device(), kName, ": q is on ", q.device(), " but ", name, " is on ", t.device());
+    TORCH_CHECK(t.device() == q.device(), kRotary, ": q is on ", q.device(), " but ", name, " is on ", t.device());
   }
-  TORCH_CHECK(std::isfinite(scaling), kName, ": scaling must be finite, got ", scaling);
+  TORCH_CHECK(std::isfinite(scaling), kRotary, ": scaling must be finite, got ", scaling);
   if (provider_of(Operation::kRotary, q) == Provider::kOwn) {
     return Rotary::apply(q, k, positions, inverse_frequencies, scaling, interleaved);
   }

@@ -22,7 +22,7 @@ int64_t pitch(int64_t columns, at::ScalarType type) {
 
 // Columns that joins take, by the columns of x. One that takes fewer brings the number down by one: several layers share a width, and
 // one adapter of many ranks is forgotten in time.
-class Wanted {
+class WantedRoom {
  public:
   void joined(int64_t columns, int64_t more) {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -39,7 +39,7 @@ class Wanted {
   std::mutex mutex_;
   std::map<int64_t, int64_t> room_;
 };
-Wanted& wanted = *new Wanted;
+WantedRoom& wanted_room = *new WantedRoom;
 
 // Behind the memory of rows with room.
 struct Room {
@@ -48,14 +48,14 @@ struct Room {
   std::atomic<bool> taken = false;
 };
 
-void release(void* room) {
+void release_room(void* room) {
   delete static_cast<Room*>(room);
 }
 
 // The room behind x's rows, if x is what rows_with_room has made.
 Room* room_behind(const at::Tensor& x) {
   const c10::DataPtr& memory = x.storage().data_ptr();
-  if (memory.get_deleter() != &release) {
+  if (memory.get_deleter() != &release_room) {
     return nullptr;
   }
   Room* const room = static_cast<Room*>(memory.get_context());
@@ -71,7 +71,7 @@ at::Tensor with_contiguous_rows(const at::Tensor& t) {
 }
 
 at::Tensor rows_with_room(int64_t rows, int64_t columns, const at::Tensor& like) {
-  const int64_t more = on_device(like) ? wanted.room(columns) : 0;
+  const int64_t more = on_device(like) ? wanted_room.room(columns) : 0;
   if (more == 0) {
     return at::empty({rows, columns}, like.options());
   }
@@ -84,14 +84,14 @@ at::Tensor rows_with_room(int64_t rows, int64_t columns, const at::Tensor& like)
   room->rows = rows;
   room->columns = columns;
   room->pitch = all.size(1);
-  storage->set_data_ptr_noswap(c10::DataPtr(data, room.get(), &release, device));
+  storage->set_data_ptr_noswap(c10::DataPtr(data, room.get(), &release_room, device));
   static_cast<void>(room.release());  // the storage's
   return all.narrow(1, 0, columns);
 }
 
 Joined join(const at::Tensor& x, int64_t more) {
   const int64_t rows = x.size(0), columns = x.size(1);
-  wanted.joined(columns, more);
+  wanted_room.joined(columns, more);
   Room* const room = room_behind(x);
   if (room != nullptr && columns + more <= room->pitch && !room->taken.exchange(true)) {
     return {x.as_strided({rows, columns + more}, {room->pitch, 1}), true};

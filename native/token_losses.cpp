@@ -22,7 +22,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr const char* kName = "token_losses";
+constexpr const char* kTokenLosses = "token_losses";
 constexpr int64_t kIgnored = -100;
 
 // The rows that carry a label.
@@ -144,7 +144,7 @@ struct HeldSettings : torch::CustomClassHolder {
 };
 
 // Which gradients are wanted, of hidden, w, bias, low and b.
-struct Wanted {
+struct WantedGradients {
   bool hidden, w, bias, low, b;
 
   bool of_head() const { return w || bias || b; }
@@ -157,7 +157,7 @@ struct TokenLosses : torch::autograd::Function<TokenLosses> {
                             const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& low,
                             const std::optional<at::Tensor>& b, const c10::intrusive_ptr<WeightImpl>& frozen,
                             const Labelled& labelled, const LossSettings& settings, Provider provider,
-                            const Wanted& wanted) {
+                            const WantedGradients& wanted) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->set_materialize_grads(false);
     const auto value = [](const std::optional<at::Tensor>& t) { return t.value_or(at::Tensor()); };
@@ -297,19 +297,19 @@ at::Tensor eager(const at::Tensor& logits, const Labelled& labelled, const LossS
 
 // What both kinds of head have in common; V of it.
 void check_rows(const at::Tensor& hidden, int64_t classes, const at::Tensor& labels, const LossSettings& settings) {
-  TORCH_CHECK(labels.defined(), kName, ": labels is undefined");
-  check_shape(kName, "labels", labels, {hidden.size(0)}, "[T]");
-  TORCH_CHECK(labels.scalar_type() == at::kLong && labels.is_cpu(), kName, ": labels must be int64 on the CPU, got ",
-              labels.scalar_type(), " on ", labels.device());
-  TORCH_CHECK(settings.softcap >= 0 && std::isfinite(settings.softcap), kName,
+  TORCH_CHECK(labels.defined(), kTokenLosses, ": labels is undefined");
+  check_shape(kTokenLosses, "labels", labels, {hidden.size(0)}, "[T]");
+  TORCH_CHECK(labels.scalar_type() == at::kLong && labels.is_cpu(), kTokenLosses,
+              ": labels must be int64 on the CPU, got ", labels.scalar_type(), " on ", labels.device());
+  TORCH_CHECK(settings.softcap >= 0 && std::isfinite(settings.softcap), kTokenLosses,
               ": softcap must be 0 (none) or positive, got ", settings.softcap);
-  TORCH_CHECK(settings.label_smoothing >= 0 && settings.label_smoothing < 1, kName,
+  TORCH_CHECK(settings.label_smoothing >= 0 && settings.label_smoothing < 1, kTokenLosses,
               ": label_smoothing must be in [0, 1), got ", settings.label_smoothing);
   const at::Tensor dense = labels.contiguous();
   const int64_t* label = dense.data_ptr<int64_t>();
   for (int64_t t = 0; t < dense.numel(); ++t) {
-    TORCH_CHECK(label[t] == kIgnored || (label[t] >= 0 && label[t] < classes), kName, ": label ", t, " must be in [0, ",
-                classes, ") or ", kIgnored, " (ignored), got ", label[t]);
+    TORCH_CHECK(label[t] == kIgnored || (label[t] >= 0 && label[t] < classes), kTokenLosses, ": label ", t,
+                " must be in [0, ", classes, ") or ", kIgnored, " (ignored), got ", label[t]);
   }
 }
 
@@ -318,7 +318,7 @@ at::Tensor apply(const at::Tensor& hidden, const HeadTensors& head, const at::Te
   const auto trained = [](const at::Tensor& t) {
     return c10::GradMode::is_enabled() && t.defined() && t.requires_grad();
   };
-  const Wanted wanted{trained(hidden), trained(head.w), trained(head.bias), trained(low), trained(head.b)};
+  const WantedGradients wanted{trained(hidden), trained(head.w), trained(head.bias), trained(low), trained(head.b)};
   return TokenLosses::apply(hidden, optional(head.w), optional(head.bias), optional(low), optional(head.b), head.frozen,
                             labelled, settings, provider, wanted);
 }
@@ -327,9 +327,9 @@ at::Tensor apply(const at::Tensor& hidden, const HeadTensors& head, const at::Te
 
 at::Tensor token_losses(const at::Tensor& hidden, const Weight& weight, const at::Tensor& bias,
                         const LowRankUpdates& updates, const at::Tensor& labels, const LossSettings& settings) {
-  check_compute_type(kName, "hidden", hidden);
-  const auto plan = make_plan(kName, "hidden", hidden, weight, bias, updates.a, updates.b, updates.place, updates.scale,
-                              updates.dropout, updates.seed);
+  check_compute_type(kTokenLosses, "hidden", hidden);
+  const auto plan = make_plan(kTokenLosses, "hidden", hidden, weight, bias, updates.a, updates.b, updates.place,
+                              updates.scale, updates.dropout, updates.seed);
   check_rows(hidden, weight.out(), labels, settings);
   const Labelled labelled = find_labelled(labels, hidden.device());
   const Provider provider = provider_of(Operation::kTokenLosses, hidden);
@@ -344,7 +344,7 @@ at::Tensor token_losses(const at::Tensor& hidden, const Weight& weight, const at
 
 at::Tensor token_losses(const at::Tensor& hidden, const at::Tensor& w, const at::Tensor& bias, const at::Tensor& labels,
                         const LossSettings& settings) {
-  check_linear(kName, "hidden", hidden, w, bias);
+  check_linear(kTokenLosses, "hidden", hidden, w, bias);
   check_rows(hidden, w.size(0), labels, settings);
   const Labelled labelled = find_labelled(labels, hidden.device());
   const Provider provider = provider_of(Operation::kTokenLosses, hidden);

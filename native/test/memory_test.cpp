@@ -1,4 +1,5 @@
 /* The counting allocator, steps that leave nothing behind, and several threads. */
+#include <dlfcn.h>
 #include <thread>
 
 #include "check.h"
@@ -24,7 +25,9 @@ TEST(liveBytesCountTensors) {
 }
 
 TEST(freedMemoryIsKeptForTheNextTensors) {
-#if !defined(__SANITIZE_ADDRESS__)
+  if (dlsym(RTLD_DEFAULT, "__asan_init") != nullptr) {
+    return;  // with the address sanitizer nothing is kept
+  }
   constexpr int64_t kMany = int64_t{300} << 20, kHeader = 64, kSize = (int64_t{4} << 20) - kHeader;
   free_kept_blocks();
   REQUIRE(kept_bytes() == 0);
@@ -49,7 +52,6 @@ TEST(freedMemoryIsKeptForTheNextTensors) {
   others.clear();
   free_kept_blocks();
   REQUIRE(kept_bytes() == 0);
-#endif
 }
 
 // A block of an encoder, all operations of this library.
