@@ -14,7 +14,7 @@ namespace peft4j::test_cases {
 
 // Rows of choices, one for each axis (of that many values), so that every value of an axis occurs.
 inline std::vector<std::vector<int>> each_value(const std::vector<int>& sizes, uint64_t seed) {
-  std::mt19937_64 generator(seed + 1);
+  std::mt19937_64 generator(seed + 3);
   std::vector<std::vector<int>> rows(sizes.empty() ? 0 : *std::max_element(sizes.begin(), sizes.end()));
   for (const int size : sizes) {
     std::vector<int> values(size);
