@@ -23,6 +23,7 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.NearestName;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
@@ -191,7 +192,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         try {
             AdapterFile start = origin.adapter();
             adapter = start == null
-                    ? attach(Methods.of(config.chosenMethod()), config, model.points(), task.trainsHead())
+                    ? attach(Methods.of(config.chosenMethod()), config, model, prepared)
                     : read(start, config, model.points());
             notes.addAll(adapter.notes());
             SavedModules.checkWritten(model.points(), adapter.config().modulesToSave()); // not only when it is saved
@@ -314,8 +315,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         return loaded;
     }
 
-    private static <C extends MethodConfig> AdapterStore.Loaded attach(
-            Method<C> method, RunConfig config, Points points, boolean withHead) {
+    private static <C extends MethodConfig, E extends Example> AdapterStore.Loaded attach(
+            Method<C> method, RunConfig config, HeadedModel model, TaskType.Prepared<E> prepared) {
+        Points points = model.points();
+        boolean withHead = prepared.task().trainsHead();
         MethodConfig chosen = config.chosenMethod();
         List<String> saved = new ArrayList<>(chosen.modulesToSave());
         for (String name : saved) {
@@ -329,9 +332,17 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(chosen.withModulesToSave(saved));
+        long seed = config.training().seed();
         try {
-            Adapter adapter =
-                    method.attach("default", own, points, config.training().seed());
+            Calibration<C> calibration =
+                    method.calibration(own, points, seed).orElse(null);
+            if (calibration != null) {
+                try (calibration) {
+                    check(config.task(), model, calibration.observer(), prepared.train());
+                    return FirstLook.attach(calibration, config, model, prepared);
+                }
+            }
+            Adapter adapter = method.attach("default", own, points, seed);
             return new AdapterStore.Loaded(adapter, own, List.of());
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
             throw new ConfigException(String.valueOf(e.getMessage()), e);

@@ -33,6 +33,7 @@ import org.peft4j.method.Targets;
  * @param svdIterations subspace iterations by which PiSSA finds the singular vectors nearly and fast; 0: exactly
  * @param dora trains the norms of the rows of the changed weight, too: {@code y = m / ‖W + s B A‖ ∘ (W + s B A) x + b}
  * @param loraBias B has a bias, which is multiplied with the scale as B A x is
+ * @param dataStart settings of the starts that look at rows first, and how many of them
  * @param trainableTokens tokens whose rows of the embedding table are trained in place of the table's; empty: none
  * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
  * @see <a href="https://arxiv.org/abs/2402.09353">DoRA: Weight-Decomposed Low-Rank Adaptation</a>
@@ -53,6 +54,7 @@ public record LoraConfig(
         List<String> modulesToSave,
         InitLora init,
         int svdIterations,
+        DataStart dataStart,
         boolean dora,
         boolean loraBias,
         List<Integer> trainableTokens)
@@ -88,6 +90,7 @@ public record LoraConfig(
                     "trainableTokens must be numbers of tokens, from 0 on, each once, got " + trainableTokens);
         }
         checkTogether(init, svdIterations, dora, loraBias);
+        dataStart.check(init);
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
             checkAlpha("alphaPattern of '" + key + "'", value);
@@ -172,6 +175,7 @@ public record LoraConfig(
                 .modulesToSave(modulesToSave)
                 .init(init)
                 .svdIterations(svdIterations)
+                .dataStart(dataStart)
                 .dora(dora)
                 .loraBias(loraBias)
                 .trainableTokens(trainableTokens);
@@ -201,6 +205,7 @@ public record LoraConfig(
         private List<String> modulesToSave = List.of();
         private InitLora init = InitLora.KAIMING;
         private int svdIterations;
+        private DataStart dataStart = DataStart.defaults();
         private boolean dora;
         private boolean loraBias;
         private List<Integer> trainableTokens = List.of();
@@ -289,6 +294,11 @@ public record LoraConfig(
             return this;
         }
 
+        public Builder dataStart(DataStart value) {
+            dataStart = value;
+            return this;
+        }
+
         public Builder dora(boolean value) {
             dora = value;
             return this;
@@ -325,6 +335,7 @@ public record LoraConfig(
                     modulesToSave,
                     init,
                     svdIterations,
+                    dataStart,
                     dora,
                     loraBias,
                     trainableTokens);

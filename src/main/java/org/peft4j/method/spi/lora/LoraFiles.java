@@ -13,6 +13,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
+import org.peft4j.method.lora.DataStart;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
@@ -38,6 +39,7 @@ final class LoraFiles {
         }
         try {
             TargetLayers layers = LinearKeys.layers(config);
+            InitLora init = LoraKeys.init(config);
             return LoraConfig.builder()
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
@@ -51,7 +53,8 @@ final class LoraFiles {
                     .rankPattern(config.countsByName("rank_pattern"))
                     .alphaPattern(config.numbers("alpha_pattern"))
                     .modulesToSave(config.texts("modules_to_save"))
-                    .init(LoraKeys.init(config))
+                    .init(init)
+                    .dataStart(init == InitLora.EVA ? EvaKeys.read(config) : DataStart.defaults())
                     .dora(config.flag("use_dora"))
                     .loraBias(config.flag("lora_bias"))
                     .trainableTokens(tokens(config))
@@ -101,6 +104,7 @@ final class LoraFiles {
         file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));
+        file.put("eva_config", config.init() == InitLora.EVA ? EvaKeys.of(config.dataStart().eva()) : null);
         file.put("lora_alpha", LinearKeys.number(config.alpha()));
         file.put("lora_dropout", config.dropout());
         file.put("r", config.r());
@@ -133,6 +137,7 @@ final class LoraFiles {
                 .alphaPattern(pattern)
                 .init(InitLora.KAIMING)
                 .svdIterations(0)
+                .dataStart(DataStart.defaults())
                 .build();
     }
 

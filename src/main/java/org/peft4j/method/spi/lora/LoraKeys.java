@@ -28,7 +28,7 @@ final class LoraKeys {
             "target_parameters");
 
     private static final List<String> OTHER_STARTS =
-            List.of("eva_config", "corda_config", "lora_ga_config", "loftq_config");
+            List.of("corda_config", "lora_ga_config", "loftq_config");
 
     static final ConfigKeys TABLE = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(PeftKeys.COMMON)
@@ -45,6 +45,7 @@ final class LoraKeys {
                     "rank_pattern",
                     "alpha_pattern",
                     "init_lora_weights",
+                    "eva_config", // of init_lora_weights eva; PEFT passes over it beside another, and so is done here
                     "use_dora",
                     "lora_bias",
                     "trainable_token_indices")
@@ -84,6 +85,7 @@ final class LoraKeys {
         file.putAll(OTHER_FORMULAS);
         OTHER_FORMULAS_NULL.forEach(key -> file.put(key, null));
         OTHER_STARTS.forEach(key -> file.put(key, null));
+        file.put("eva_config", null);
         file.put("fan_in_fan_out", false);
         file.put("loftq_config", Map.of());
         file.put("ensure_weight_tying", false);
@@ -115,7 +117,7 @@ final class LoraKeys {
         return switch (word) {
             case "gaussian" -> InitLora.GAUSSIAN;
             case "orthogonal" -> InitLora.ORTHOGONAL;
-            case "eva" -> InitLora.KAIMING;
+            case "eva" -> InitLora.EVA;
             default -> throw config.wrong(key, "must be true, false, gaussian, orthogonal or eva", value);
         };
     }

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -16,6 +17,7 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.lora.LoraTargets;
+import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftKeys;
@@ -61,11 +63,36 @@ public final class LoraMethod implements Method<LoraConfig> {
                 "use_rslora", "rslora",
                 "use_dora", "dora",
                 "trainable_token_indices", "trainable_tokens",
-                "init_lora_weights", "init");
+                "init_lora_weights", "init",
+                "eva_config", "eva",
+                "corda_config", "corda",
+                "lora_ga_config", "lora_ga");
     }
 
     @Override
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
+        if (config.init().needsData()) {
+            throw new IllegalArgumentException("init must be a start without data where there are no rows to look at, got "
+                    + SeenData.name(config.init())
+                    + ": it is made of what the model does with a run's first rows; train with it (peft4j train, Trainer)");
+        }
+        return begin(name, config, points, seed, null);
+    }
+
+    @Override
+    public Optional<Calibration<LoraConfig>> calibration(LoraConfig config, Points points, long seed) {
+        if (!config.init().needsData()) {
+            return Optional.empty();
+        }
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        List<LoraSite> sites = sites(resolved, points);
+        LoraWithoutEffect.refuse(resolved, points, sites);
+        return Optional.of(SeenData.of(resolved, sites, points, seed));
+    }
+
+    /** @param starts of linear layers, where they are made of what was seen; null: as the settings say */
+    static Adapter begin(
+            String name, LoraConfig config, Points points, long seed, LoraSite.@Nullable Starts starts) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
         LoraWithoutEffect.refuse(resolved, points, sites);
@@ -74,7 +101,7 @@ public final class LoraMethod implements Method<LoraConfig> {
                     + resolved.bias().name().toLowerCase(Locale.ROOT)
                     + ": what it means of " + points.architecture() + " has no bias");
         }
-        return build(name, resolved, sites, points, seed).build();
+        return build(name, resolved, sites, points, seed, starts).build();
     }
 
     private static List<LoraSite> sites(LoraConfig config, Points points) {
@@ -111,12 +138,33 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     private static Adapter.Builder build(
-            String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
-        Adapter.Builder builder = Adapter.builder(name, points.device());
+            String name,
+            LoraConfig config,
+            List<LoraSite> sites,
+            Points points,
+            long seed,
+            LoraSite.@Nullable Starts starts) {
         for (LoraSite site : sites) {
             site.check(config);
         }
-        sites.forEach(site -> site.claim(builder, config, points, seed));
+        Adapter.Builder builder = Adapter.builder(name, points.device());
+        try {
+            claim(builder, config, sites, points, seed, starts);
+            return builder;
+        } catch (RuntimeException e) {
+            builder.discard();
+            throw e;
+        }
+    }
+
+    private static void claim(
+            Adapter.Builder builder,
+            LoraConfig config,
+            List<LoraSite> sites,
+            Points points,
+            long seed,
+            LoraSite.@Nullable Starts starts) {
+        sites.forEach(site -> site.claim(builder, config, points, seed, starts));
         if (!config.trainableTokens().isEmpty()) {
             EmbeddingPoint words = words(config, sites, points);
             TokenTables.claim(builder, words, config.trainableTokens(), words.path() + TOKENS, points);
@@ -127,7 +175,6 @@ public final class LoraMethod implements Method<LoraConfig> {
             }
         }
         SavedModules.claim(builder, points, config.modulesToSave());
-        return builder;
     }
 
     /** The table whose rows the trainable tokens replace. */
@@ -196,7 +243,7 @@ public final class LoraMethod implements Method<LoraConfig> {
                 }
             }
         }
-        Adapter.Builder builder = build(name, config, sites, points, 0);
+        Adapter.Builder builder = build(name, config, sites, points, 0, null);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
         return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);

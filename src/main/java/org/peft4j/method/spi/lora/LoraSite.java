@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.nn.Init;
@@ -97,19 +98,29 @@ record LoraSite(Point<?> point, int rank, double scale) {
             throw new IllegalArgumentException("targets must not have the table " + point.path() + " with " + setting
                     + ", which is for linear layers alone");
         }
-        long most = Math.min(in(point), out(point));
+        int pairs = config.init() == InitLora.LORA_GA ? 2 : 1; // A and B have singular vectors of their own there
+        long most = Math.min(in(point), out(point)) / pairs;
         if (config.init().takesFromWeight() && rank > most) {
             throw new IllegalArgumentException("r must be at most " + most + " for " + point.path() + " with init "
                     + config.init().name().toLowerCase(Locale.ROOT)
-                    + ", which takes it from a weight with as many singular values, got "
+                    + (pairs == 1
+                            ? ", which takes it from a weight with as many singular values, got "
+                            : ", which takes twice of it from a gradient with as many singular values, got ")
                     + rank);
         }
     }
 
+    /** The first A and B of linear layers. */
+    @FunctionalInterface
+    interface Starts {
+        /** @param w the frozen W [out, in], float32 on the CPU if the start takes from it */
+        LoraStart of(LoraSite site, Tensor w);
+    }
+
     /** Adds the parameters and the claims. The one of A and B that begins as 0 is B; at a table A, as in Hugging Face PEFT. */
-    void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed) {
+    void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed, @Nullable Starts starts) {
         if (point instanceof LinearPoint linear) {
-            claim(builder, config, linear, points, seed);
+            claim(builder, config, linear, points, seed, starts);
             return;
         }
         String path = point.path();
@@ -119,7 +130,13 @@ record LoraSite(Point<?> point, int rank, double scale) {
         builder.parameter(a).parameter(b).claim((EmbeddingPoint) point, new TableUpdate(a, b, scale));
     }
 
-    private void claim(Adapter.Builder builder, LoraConfig config, LinearPoint linear, Points points, long seed) {
+    private void claim(
+            Adapter.Builder builder,
+            LoraConfig config,
+            LinearPoint linear,
+            Points points,
+            long seed,
+            @Nullable Starts starts) {
         String path = point.path();
         Tensor frozen = points.tensors().get(path + ".weight").value();
         Supplier<Tensor> weight = () -> points.device().move(frozen, ScalarType.Float);
@@ -127,7 +144,9 @@ record LoraSite(Point<?> point, int rank, double scale) {
         Parameter b;
         try (PointerScope scope = new PointerScope()) {
             Tensor onCpu = config.init().takesFromWeight() ? Tensors.onCpu(frozen, ScalarType.Float) : frozen;
-            LoraStart start = LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale);
+            LoraStart start = starts == null
+                    ? LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale)
+                    : starts.of(this, onCpu);
             a = Parameter.of(path + LINEAR_A, "lora_A", start::a);
             b = Parameter.of(path + LINEAR_B, "lora_B", start::b);
         }
