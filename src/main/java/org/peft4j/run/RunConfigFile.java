@@ -247,7 +247,7 @@ public final class RunConfigFile {
         }
         if (node instanceof YamlNode.Sequence list
                 && list.items().stream().allMatch(item -> item instanceof YamlNode.Scalar && !item.isNull())) {
-            return Targets.names(list.items().stream()
+            return list.items().isEmpty() ? Targets.none() : Targets.names(list.items().stream()
                     .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
                     .toList());
         }

@@ -2,6 +2,7 @@ package org.peft4j.train;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Scalar;
@@ -56,11 +57,16 @@ final class FirstLook<E extends Example> {
     /**
      * Looks, and attaches.
      *
+     * @param stop whether to look no further
      * @throws IllegalArgumentException if what was seen does not do
-     * @throws TrainingException if a loss is not finite
+     * @throws TrainingException if a loss is not finite, or it was stopped
      */
     static <C extends MethodConfig, E extends Example> AdapterStore.Loaded attach(
-            Calibration<C> calibration, RunConfig config, HeadedModel model, TaskType.Prepared<E> prepared) {
+            Calibration<C> calibration,
+            RunConfig config,
+            HeadedModel model,
+            TaskType.Prepared<E> prepared,
+            BooleanSupplier stop) {
         if (calibration.needsGradient() && config.model().dtype() == Dtype.FLOAT16) {
             throw new IllegalArgumentException("dtype must be float32 or bfloat16 for a method that begins with gradients,"
                     + " which are too small for float16, got float16");
@@ -68,16 +74,19 @@ final class FirstLook<E extends Example> {
         FirstLook<E> look = new FirstLook<>(calibration, config.training(), model, prepared);
         MemoryCheck.ofFirstLook(
                 calibration, config, model, look.batches, prepared.task().headKind() == HeadKind.LANGUAGE);
-        look.look();
+        look.look(stop);
         Ops.freeKeptBytes(model.model().device()); // the run's own steps are of other sizes
         Calibration.Started<C> started = calibration.attach("default");
         return new AdapterStore.Loaded(started.adapter(), started.config(), started.notes());
     }
 
-    private void look() {
+    private void look(BooleanSupplier stop) {
         int left = calibration.rows();
         List<int[]> first = batches.of(0);
         for (int i = 0; i < first.size() && left > 0 && !calibration.enough(); i++) {
+            if (stop.getAsBoolean()) {
+                throw new TrainingException("interrupted while the method looked at its first rows");
+            }
             int[] batch = first.get(i);
             int[] own = batch.length > left ? Arrays.copyOf(batch, left) : batch;
             if (own.length == 1 && !task.sumsOverRows() && i > 0) {

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.AfterAll;
@@ -22,6 +23,7 @@ import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
 import org.peft4j.data.RowReader;
 import org.peft4j.error.ConfigException;
+import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.InitLora;
@@ -69,15 +71,26 @@ class FirstLookTest {
     }
 
     private static LoadedRun<?> load(OpenedModel model, RunConfig config) throws IOException {
-        return LoadedRun.load(
-                config,
-                model,
-                new RunRows(
-                        columns -> RowReader.of(IntStream.range(0, 10)
-                                .mapToObj(i -> model == llama
-                                        ? Map.of("prompt", "you have a mail " + i, "response", "it is spam, number " + i)
-                                        : Map.of("text", "you have a mail " + i, "label", i % 2))),
-                        null));
+        return LoadedRun.load(config, model, rows(model));
+    }
+
+    private static RunRows rows(OpenedModel model) {
+        return new RunRows(
+                columns -> RowReader.of(IntStream.range(0, 10)
+                        .mapToObj(i -> model == llama
+                                ? Map.of("prompt", "you have a mail " + i, "response", "it is spam, number " + i)
+                                : Map.of("text", "you have a mail " + i, "label", i % 2))),
+                null);
+    }
+
+    @Test
+    void anInterruptEndsTheLook() {
+        AtomicInteger asked = new AtomicInteger();
+        assertThatThrownBy(() -> LoadedRun.load(
+                        config(llama, "{type: lora, init: corda}"), llama, rows(llama), () -> asked.incrementAndGet() > 1))
+                .isInstanceOf(TrainingException.class)
+                .hasMessageContaining("interrupted");
+        assertThat(asked).hasValue(2);
     }
 
     private static Map<String, float[]> values(LoadedRun<?> run) {

@@ -40,13 +40,18 @@ final class LoraFiles {
         try {
             TargetLayers layers = LinearKeys.layers(config);
             InitLora init = LoraKeys.init(config);
+            List<String> parameters = config.texts("target_parameters");
             return LoraConfig.builder()
+                    .targetParameters(parameters)
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
                     .rslora(config.flag("use_rslora"))
                     .dropout(config.number("lora_dropout", 0))
                     .bias(bias(config))
-                    .targets(layers.targets())
+                    .targets(
+                            layers.targets() instanceof Targets.ModelDefault && !parameters.isEmpty()
+                                    ? Targets.none() // PEFT writes the usual ones, where it has adapted them
+                                    : layers.targets())
                     .excludeModules(layers.excludeModules())
                     .layersToTransform(layers.layersToTransform())
                     .layersPattern(layers.layersPattern())
@@ -101,6 +106,8 @@ final class LoraFiles {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         LoraKeys.putUnset(file);
         LinearKeys.put(config.layers(), file);
+        file.put("target_modules", config.targets().toTree());
+        file.put("target_parameters", config.targetParameters().isEmpty() ? null : config.targetParameters());
         file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));

@@ -24,8 +24,7 @@ final class LoraKeys {
             "velora_config",
             "monteclora_config",
             "megatron_config",
-            "layer_replication",
-            "target_parameters");
+            "layer_replication");
 
     private static final List<String> OTHER_STARTS =
             List.of("corda_config", "lora_ga_config", "loftq_config");
@@ -39,6 +38,7 @@ final class LoraKeys {
                     "lora_dropout",
                     "bias",
                     "target_modules",
+                    "target_parameters",
                     "exclude_modules",
                     "layers_to_transform",
                     "layers_pattern",
@@ -59,7 +59,6 @@ final class LoraKeys {
             .unset("A and B would be drawn anew in each step (MonteCLoRA)", "monteclora_config")
             .unset("layers that Megatron spreads over devices are not offered", "megatron_config")
             .unset("the model would have copies of its layers", "layer_replication")
-            .unset("it adapts tensors that belong to no linear layer", "target_parameters")
             .harmless("settings of a start that init_lora_weights has to name", OTHER_STARTS.toArray(String[]::new))
             .harmless("PEFT itself passes over it in files", "runtime_config")
             .harmless("only read where megatron_config is there", "megatron_core")

@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
@@ -20,6 +21,7 @@ import org.peft4j.method.lora.LoraTargets;
 import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
@@ -27,6 +29,7 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TokenTables;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
@@ -110,13 +113,25 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .filter(point -> isCandidate(config, point) && layers.adapts(point.path()))
                 .map(point -> new LoraSite(point, layers.rank(point.path()), layers.scale(point.path())))
                 .toList();
-        checkTargets(config, points, sites);
-        return sites;
+        if (!(config.targets() instanceof Targets.None)) {
+            checkTargets(config, points, sites);
+        }
+        List<LoraSite> all = new ArrayList<>(sites);
+        for (LoraSite site : ParameterTargets.sites(config, layers, points)) {
+            String path = site.point().path();
+            if (sites.stream().anyMatch(other -> other.point().path().equals(path))) {
+                throw new IllegalArgumentException("target_parameters must not name the weight of " + path
+                        + ", which targets name, too: it is adapted once");
+            }
+            all.add(site);
+        }
+        return all;
     }
 
     /** "All linear layers" means neither the head nor embedding tables. */
     private static boolean isCandidate(LoraConfig config, Point<?> point) {
-        return !(config.targets() instanceof Targets.AllLinear)
+        return !(config.targets() instanceof Targets.None)
+                        && !(config.targets() instanceof Targets.AllLinear)
                 || point instanceof LinearPoint linear && !linear.head();
     }
 
@@ -227,7 +242,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         PeftTensors.noteTransposed(file, points, notes);
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(
+                ExpertKeys.unwrapped(file, ParameterTargets.experts(config, points), points), PeftKeys.MODEL, points);
         List<LoraSite> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
             LoraLayers layers = new LoraLayers(config);
@@ -243,10 +259,15 @@ public final class LoraMethod implements Method<LoraConfig> {
                 }
             }
         }
+        for (String parameter : config.targetParameters()) {
+            if (sites.stream().noneMatch(site -> ParameterTargets.matches(parameter, site.point()))) {
+                notes.add("target parameter '" + parameter + "' of the adapter's config has no tensors in its file");
+            }
+        }
         Adapter.Builder builder = build(name, config, sites, points, 0, null);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
+        return PeftTensors.filled(adapter, file, byPath, ExpertKeys.withPrefix(adapter), notes);
     }
 
     @Override
@@ -259,8 +280,9 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .toList();
         LoraLayers layers = new LoraLayers(resolved);
         boolean same =
-                paths.stream().allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))));
-        return same ? config : LoraFiles.oneByOne(resolved, paths, from, to);
+                paths.stream().allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))))
+                        && ParameterTargets.mean(resolved, points, from).equals(ParameterTargets.mean(resolved, points, to));
+        return same ? config : ParameterTargets.respelled(LoraFiles.oneByOne(resolved, paths, from, to), resolved, points, from, to);
     }
 
     /** What the settings mean for a module. */
@@ -280,7 +302,8 @@ public final class LoraMethod implements Method<LoraConfig> {
             if (path == null) {
                 continue;
             }
-            Point<?> point = LoraSite.points(points)
+            Point<?> point = Stream.concat(
+                            LoraSite.points(points), ParameterTargets.experts(config, points).stream())
                     .filter(candidate -> candidate.path().equals(path))
                     .findFirst()
                     .orElseThrow(() -> PeftTensors.malformed(
@@ -294,15 +317,29 @@ public final class LoraMethod implements Method<LoraConfig> {
                         tensor + " adapts a weight that the file replaces too, by "
                                 + byPath.get(path + ".weight").name() + "; only one of them is supported");
             }
-            if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > LoraConfig.MAX_RANK) {
+            if (point instanceof LinearPoint && ParameterTargets.name(config, point) && layers.adapts(path)) {
+                throw new PeftConfigReader(file)
+                        .wrong(
+                                "target_parameters",
+                                "must not name the weight of " + path + ", which target_modules names, too",
+                                config.targetParameters());
+            }
+            long pairs = LoraSite.pairs(point);
+            if (shape.size() != 2
+                    || shape.get(0) < pairs
+                    || shape.get(0) % pairs != 0
+                    || shape.get(0) / pairs > LoraConfig.MAX_RANK) {
                 throw PeftTensors.malformed(
-                        file, tensor + " must have shape [r, " + LoraSite.in(point) + "], has " + shape);
+                        file,
+                        tensor + " must have shape [" + (pairs == 1 ? "" : pairs + " experts · ") + "r, "
+                                + LoraSite.in(point) + "], has " + shape);
             }
-            int rank = shape.get(0).intValue();
-            if (rank != layers.rank(path) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
-                notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(path) + "; the tensors count");
+            int rank = Math.toIntExact(shape.get(0) / pairs);
+            String named = ParameterTargets.name(config, point) ? ParameterTargets.path(point) : path;
+            if (rank != layers.rank(named) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
+                notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(named) + "; the tensors count");
             }
-            double alpha = layers.alpha(path);
+            double alpha = layers.alpha(named);
             sites.add(new LoraSite(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }
         if (sites.isEmpty()) {
@@ -316,18 +353,21 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Map<String, Object> fileConfig(LoraConfig config, Points points) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         LoraLayers layers = new LoraLayers(resolved);
+        UnaryOperator<String> written = PeftTensorNames.written(points);
         return LoraFiles.write(
                 LoraFiles.written(resolved),
-                LoraSite.points(points)
-                        .map(Point::path)
-                        .map(PeftTensorNames.written(points))
-                        .filter(layers::adapts)
+                Stream.concat(
+                                LoraSite.points(points)
+                                        .map(Point::path)
+                                        .map(written)
+                                        .filter(layers::adapts),
+                                ParameterTargets.paths(resolved, points, written).stream())
                         .toList());
     }
 
     @Override
     public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
-        UnaryOperator<String> key = PeftTensors.key(PeftKeys.MODEL, adapter);
+        UnaryOperator<String> key = ExpertKeys.withPrefix(adapter);
         Map<String, TensorData> tensors = PeftTensors.of(adapter, key);
         LoraSite.joinTaken(adapter, tensors, key);
         return tensors;
@@ -342,6 +382,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = Merging.replacements(adapter);
         adapter.claims(LinearPoint.class).forEach((point, claims) -> Merging.linear(point, claims, points, changed));
+        adapter.claims(ExpertsPoint.class)
+                .forEach((point, claims) -> LoraOfExperts.merge(point, claims, points, changed));
         adapter.claims(EmbeddingPoint.class).forEach((point, claims) -> {
             if (claims.get(0) instanceof TokenRows rows) {
                 TokenTables.merge(point, rows, points, changed);

@@ -22,6 +22,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.BiasDelta;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.EmbeddingUpdate;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Parameter;
@@ -33,8 +34,8 @@ import org.peft4j.nn.seam.Points;
  * {@code scale · B A_i} where A_i is the column i of A.
  */
 record LoraSite(Point<?> point, int rank, double scale) {
-    private static final String LINEAR_A = ".lora_A.weight";
-    private static final String LINEAR_B = ".lora_B.weight";
+    static final String LINEAR_A = ".lora_A.weight";
+    static final String LINEAR_B = ".lora_B.weight";
     private static final String FIRST_A = ".lora_A.first";
     private static final String FIRST_B = ".lora_B.first";
     private static final String MAGNITUDE = ".lora_magnitude_vector";
@@ -70,16 +71,27 @@ record LoraSite(Point<?> point, int rank, double scale) {
 
     /** Columns of A. */
     static long in(Point<?> point) {
+        if (point instanceof ExpertsPoint experts) {
+            return experts.in();
+        }
         return point instanceof LinearPoint linear ? linear.in() : ((EmbeddingPoint) point).rows();
     }
 
+    /** How many pairs of A and B lie in one. */
+    static long pairs(Point<?> point) {
+        return point instanceof ExpertsPoint experts ? experts.experts() : 1;
+    }
+
     private static long out(Point<?> point) {
+        if (point instanceof ExpertsPoint experts) {
+            return experts.out();
+        }
         return point instanceof LinearPoint linear ? linear.out() : ((EmbeddingPoint) point).width();
     }
 
     long elements(LoraConfig config) {
         long vectors = (config.dora() ? out(point) : 0) + (config.loraBias() ? out(point) : 0);
-        return rank * (in(point) + out(point)) + vectors;
+        return pairs(point) * rank * (in(point) + out(point)) + vectors;
     }
 
     /**
@@ -121,6 +133,10 @@ record LoraSite(Point<?> point, int rank, double scale) {
     void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed, @Nullable Starts starts) {
         if (point instanceof LinearPoint linear) {
             claim(builder, config, linear, points, seed, starts);
+            return;
+        }
+        if (point instanceof ExpertsPoint experts) {
+            builder.claim(experts, LoraOfExperts.of(builder, config, experts, rank, scale, seed));
             return;
         }
         String path = point.path();
