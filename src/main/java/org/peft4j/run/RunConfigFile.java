@@ -247,9 +247,11 @@ public final class RunConfigFile {
         }
         if (node instanceof YamlNode.Sequence list
                 && list.items().stream().allMatch(item -> item instanceof YamlNode.Scalar && !item.isNull())) {
-            return list.items().isEmpty() ? Targets.none() : Targets.names(list.items().stream()
-                    .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
-                    .toList());
+            return list.items().isEmpty()
+                    ? Targets.none()
+                    : Targets.names(list.items().stream()
+                            .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
+                            .toList());
         }
         throw new IllegalArgumentException(
                 "targets must be a list of names, all-linear, or a regular expression, received " + node.received());

@@ -42,10 +42,7 @@ final class FirstLook<E extends Example> {
     private final EpochBatches batches;
 
     private FirstLook(
-            Calibration<?> calibration,
-            TrainingConfig training,
-            HeadedModel model,
-            TaskType.Prepared<E> prepared) {
+            Calibration<?> calibration, TrainingConfig training, HeadedModel model, TaskType.Prepared<E> prepared) {
         this.calibration = calibration;
         this.training = training;
         this.model = model;
@@ -68,8 +65,9 @@ final class FirstLook<E extends Example> {
             TaskType.Prepared<E> prepared,
             BooleanSupplier stop) {
         if (calibration.needsGradient() && config.model().dtype() == Dtype.FLOAT16) {
-            throw new IllegalArgumentException("dtype must be float32 or bfloat16 for a method that begins with gradients,"
-                    + " which are too small for float16, got float16");
+            throw new IllegalArgumentException(
+                    "dtype must be float32 or bfloat16 for a method that begins with gradients,"
+                            + " which are too small for float16, got float16");
         }
         FirstLook<E> look = new FirstLook<>(calibration, config.training(), model, prepared);
         MemoryCheck.ofFirstLook(

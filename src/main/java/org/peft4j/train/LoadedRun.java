@@ -347,8 +347,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         C own = method.configType().cast(chosen.withModulesToSave(saved));
         long seed = config.training().seed();
         try {
-            Calibration<C> calibration =
-                    method.calibration(own, points, seed).orElse(null);
+            Calibration<C> calibration = method.calibration(own, points, seed).orElse(null);
             if (calibration != null) {
                 try (calibration) {
                     check(config.task(), model, calibration.observer(), prepared.train());

@@ -1,30 +1,21 @@
 package org.peft4j.method;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.peft4j.Fixtures.maxDifference;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
-import org.assertj.core.data.Offset;
 import org.bytedeco.javacpp.PointerScope;
-import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
-import org.peft4j.io.AdapterFile;
-import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.lora.CordaConfig;
@@ -33,14 +24,12 @@ import org.peft4j.method.lora.EvaConfig;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraGaConfig;
-import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
-import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.RecomputedBlocks;
 import org.peft4j.model.Tokens;
@@ -171,8 +160,7 @@ class DataStartsTest {
     private static float[] logits(Adapter... adapters) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(TEXTS.packing(), adapters)) {
-            Tensor h =
-                    BlockRunner.plain().forward(llama.model(), Tokens.of(TEXTS.tokens()), ReadRows.TEXT, context);
+            Tensor h = BlockRunner.plain().forward(llama.model(), Tokens.of(TEXTS.tokens()), ReadRows.TEXT, context);
             return Tensors.toFloats(llama.head().forward(h, ReadRows.TEXT.packing(context), context));
         }
     }
@@ -206,8 +194,10 @@ class DataStartsTest {
         });
         assertThat(ranks).isEqualTo(theirs);
         theirs.forEach((module, rank) -> {
-            float[] own = Tensors.toFloats(
-                    started.adapter().parameters().get(module + ".lora_A.weight").value());
+            float[] own = Tensors.toFloats(started.adapter()
+                    .parameters()
+                    .get(module + ".lora_A.weight")
+                    .value());
             float[] other = EXPECTED.get(name + ".A." + module).toFloats();
             int width = own.length / rank.intValue();
             for (int row = 0; row < rank; row++) {

@@ -18,7 +18,13 @@ final class FirstLooks {
     private FirstLooks() {}
 
     static <C extends MethodConfig> Adapter attach(
-            Method<C> method, MethodConfig config, String name, HeadedModel model, long seed, int[] tokens, int... lengths) {
+            Method<C> method,
+            MethodConfig config,
+            String name,
+            HeadedModel model,
+            long seed,
+            int[] tokens,
+            int... lengths) {
         C own = method.configType().cast(config);
         Calibration<C> look = method.calibration(own, model.points(), seed).orElse(null);
         if (look == null) {

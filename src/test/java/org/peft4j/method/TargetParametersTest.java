@@ -106,8 +106,7 @@ class TargetParametersTest {
         }
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(texts.packing(), each)) {
-            Tensor h =
-                    BlockRunner.plain().forward(model.model(), Tokens.of(texts.tokens()), ReadRows.TEXT, context);
+            Tensor h = BlockRunner.plain().forward(model.model(), Tokens.of(texts.tokens()), ReadRows.TEXT, context);
             return Tensors.toFloats(model.head().forward(h, ReadRows.TEXT.packing(context), context));
         }
     }
@@ -199,15 +198,14 @@ class TargetParametersTest {
                     "CAUSAL_LM");
         }
         AdapterFile ours = AdapterFiles.read(directory);
-        assertThat(new TreeMap<>(ours.tensors())).containsOnlyKeys(theirs.tensors().keySet());
-        theirs.tensors().forEach((key, data) -> assertThat(ours.tensors().get(key).bytes())
-                .as(key)
-                .isEqualTo(data.bytes()));
+        assertThat(new TreeMap<>(ours.tensors()))
+                .containsOnlyKeys(theirs.tensors().keySet());
+        theirs.tensors()
+                .forEach((key, data) ->
+                        assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes()));
         theirs.config().forEach((key, value) -> {
             if (!key.equals("peft_version")) {
-                assertThat(PeftFilesTest.normal(ours.config().get(key)))
-                        .as(key)
-                        .isEqualTo(PeftFilesTest.normal(value));
+                assertThat(PeftFilesTest.normal(ours.config().get(key))).as(key).isEqualTo(PeftFilesTest.normal(value));
             }
         });
     }
@@ -245,8 +243,9 @@ class TargetParametersTest {
     @Test
     void aFreshOneChangesNothingAndCountsEveryExpert() {
         HeadedModel model = of("mixtral");
-        LoraConfig config =
-                lora().targetParameters("gate_up_proj", "down_proj").targets("v_proj").build();
+        LoraConfig config = lora().targetParameters("gate_up_proj", "down_proj")
+                .targets("v_proj")
+                .build();
         float[] base = logits(model);
         try (Adapter adapter = attach(config, model)) {
             assertThat(logits(model, adapter)).isEqualTo(base);
@@ -291,7 +290,9 @@ class TargetParametersTest {
     @Test
     void whatTheModelDoesNotHave() {
         HeadedModel model = of("mixtral");
-        assertThatThrownBy(() -> attach(lora().targetParameters("experts.donw_proj").build(), model).close())
+        assertThatThrownBy(() -> attach(
+                                lora().targetParameters("experts.donw_proj").build(), model)
+                        .close())
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("target_parameters: no tensor of experts")
                 .hasMessageContaining("mlp.experts.down_proj");

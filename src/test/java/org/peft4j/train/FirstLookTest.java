@@ -87,7 +87,10 @@ class FirstLookTest {
     void anInterruptEndsTheLook() {
         AtomicInteger asked = new AtomicInteger();
         assertThatThrownBy(() -> LoadedRun.load(
-                        config(llama, "{type: lora, init: corda}"), llama, rows(llama), () -> asked.incrementAndGet() > 1))
+                        config(llama, "{type: lora, init: corda}"),
+                        llama,
+                        rows(llama),
+                        () -> asked.incrementAndGet() > 1))
                 .isInstanceOf(TrainingException.class)
                 .hasMessageContaining("interrupted");
         assertThat(asked).hasValue(2);
@@ -122,10 +125,12 @@ class FirstLookTest {
                                 .contains("6 texts of the training data"));
                 loss = step(run);
             }
-            try (LoadedRun<?> again = load(model, config(model, method.formatted(init), "training.checkpointing=block"))) {
+            try (LoadedRun<?> again =
+                    load(model, config(model, method.formatted(init), "training.checkpointing=block"))) {
                 Map<String, float[]> second = values(again);
                 assertThat(second.keySet()).isEqualTo(first.keySet());
-                first.forEach((path, own) -> assertThat(second.get(path)).as(path).isEqualTo(own));
+                first.forEach(
+                        (path, own) -> assertThat(second.get(path)).as(path).isEqualTo(own));
             }
             try (LoadedRun<?> plain = load(model, config(model, "{type: lora, r: 2}"))) {
                 assertThat(loss).isCloseTo(step(plain), org.assertj.core.data.Offset.offset(1e-5));
@@ -155,7 +160,8 @@ class FirstLookTest {
             AdapterStore.write(dir, run.adapter, run.method, run.model.points(), "tiny-llama", "CAUSAL_LM");
             assertThat(AdapterFiles.read(dir).config())
                     .containsEntry("init_lora_weights", "eva")
-                    .hasEntrySatisfying("eva_config", eva -> assertThat(eva.toString()).contains("rho=4"));
+                    .hasEntrySatisfying(
+                            "eva_config", eva -> assertThat(eva.toString()).contains("rho=4"));
             AdapterStore.Loaded loaded = AdapterStore.read(dir, "again", run.model.points());
             try (var again = loaded.adapter()) {
                 assertThat(loaded.notes()).isEmpty();
@@ -231,7 +237,8 @@ class FirstLookTest {
     @Test
     void thereIsNoStartWithoutRows() {
         LoraConfig config = LoraConfig.builder().init(InitLora.CORDA).build();
-        assertThatThrownBy(() -> Methods.of(config).attach("a", config, llama.model().points(), 0))
+        assertThatThrownBy(() ->
+                        Methods.of(config).attach("a", config, llama.model().points(), 0))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("got corda")
                 .hasMessageContaining("train with it");

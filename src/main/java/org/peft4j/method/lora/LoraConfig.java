@@ -149,8 +149,9 @@ public record LoraConfig(
             throw new IllegalArgumentException("targetParameters must not contain an empty name, got " + parameters);
         }
         if (targets instanceof Targets.ModelDefault) {
-            throw new IllegalArgumentException("targets must be given beside targetParameters (PEFT adapts the model's usual"
-                    + " modules, too, where nothing is said): [] adapts no modules, a list of names these; got none");
+            throw new IllegalArgumentException(
+                    "targets must be given beside targetParameters (PEFT adapts the model's usual"
+                            + " modules, too, where nothing is said): [] adapts no modules, a list of names these; got none");
         }
         String wrong = dropout > 0
                 ? "dropout must be 0, got " + dropout

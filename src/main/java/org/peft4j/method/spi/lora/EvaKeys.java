@@ -31,7 +31,8 @@ final class EvaKeys {
                     ? entry.getValue() instanceof Boolean
                     : own != null && entry.getValue() instanceof Number;
             if (!fits) {
-                throw config.wrong(KEY, "must have PEFT's settings " + usual.keySet() + " with values of their kind", map);
+                throw config.wrong(
+                        KEY, "must have PEFT's settings " + usual.keySet() + " with values of their kind", map);
             }
         }
         Map<String, @Nullable Object> all = new LinkedHashMap<>(usual);

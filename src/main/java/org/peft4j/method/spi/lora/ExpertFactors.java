@@ -58,10 +58,6 @@ record ExpertFactors(float[] a, float[] b, int rank, double lost, double all) {
         }
         // of B the ranks stand outside: [out, r, E]
         return new ExpertFactors(
-                Tensors.toFloats(torch.cat(as, 0)),
-                Tensors.toFloats(torch.stack(bs, 2)),
-                rank,
-                lost,
-                all);
+                Tensors.toFloats(torch.cat(as, 0)), Tensors.toFloats(torch.stack(bs, 2)), rank, lost, all);
     }
 }

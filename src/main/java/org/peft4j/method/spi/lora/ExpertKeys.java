@@ -36,8 +36,8 @@ final class ExpertKeys {
     /** Adapted points by their module, each in the model's order. */
     private static Map<String, List<ExpertsPoint>> byModule(List<ExpertsPoint> adapted) {
         Map<String, List<ExpertsPoint>> modules = new LinkedHashMap<>();
-        adapted.forEach(point ->
-                modules.computeIfAbsent(module(point), module -> new ArrayList<>()).add(point));
+        adapted.forEach(point -> modules.computeIfAbsent(module(point), module -> new ArrayList<>())
+                .add(point));
         return modules;
     }
 
@@ -60,8 +60,8 @@ final class ExpertKeys {
             Optional<Map.Entry<String, String>> own = wrappers.entrySet().stream()
                     .filter(entry -> path.startsWith(entry.getKey() + "."))
                     .findFirst();
-            return own.map(entry -> others.apply(entry.getValue()
-                            + path.substring(entry.getKey().length())))
+            return own.map(entry -> others.apply(
+                            entry.getValue() + path.substring(entry.getKey().length())))
                     .orElseGet(() -> others.apply(path));
         };
     }
@@ -88,7 +88,9 @@ final class ExpertKeys {
                 String wrapper = wrappers.get(point.path());
                 int lora = name.indexOf(".lora_", at + module.length());
                 boolean only = lora >= 0
-                        && name.substring(at + module.length(), lora).replace(WRAPPER, "").isEmpty();
+                        && name.substring(at + module.length(), lora)
+                                .replace(WRAPPER, "")
+                                .isEmpty();
                 if (only && wrapper != null && name.substring(at, lora).equals(inFile(wrapper, points))) {
                     renamed = name.substring(0, at) + inFile(point.path(), points) + name.substring(lora);
                 }
@@ -96,7 +98,8 @@ final class ExpertKeys {
             if (renamed.equals(name) && isOfExperts(name, points)) {
                 throw PeftTensors.malformed(
                         file,
-                        "tensor " + name + " adapts a tensor of experts that target_parameters of the config does not name; it"
+                        "tensor " + name
+                                + " adapts a tensor of experts that target_parameters of the config does not name; it"
                                 + " names "
                                 + adapted.stream().map(ExpertsPoint::path).toList());
             }

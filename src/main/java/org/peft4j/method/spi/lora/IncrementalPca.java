@@ -107,7 +107,8 @@ final class IncrementalPca implements AutoCloseable {
         TruncatedSvd svd = TruncatedSvd.largest(stacked, k, seed, path);
         Tensor now = svd.vt();
         if (before != null) {
-            float[] cosines = Tensors.toFloats(now.mul(before).sum(new long[] {1}, false, new org.bytedeco.pytorch.ScalarTypeOptional()));
+            float[] cosines = Tensors.toFloats(
+                    now.mul(before).sum(new long[] {1}, false, new org.bytedeco.pytorch.ScalarTypeOptional()));
             for (int i = 0; i < k; i++) {
                 found[i] = cosines[i] >= tau;
             }
@@ -140,9 +141,7 @@ final class IncrementalPca implements AutoCloseable {
      */
     Tensor first(int n, boolean whiten) {
         Tensor rows = ready(components).narrow(0, 0, n);
-        return whiten
-                ? rows.div(ready(singular).narrow(0, 0, n).sqrt().unsqueeze(1))
-                : rows.clone();
+        return whiten ? rows.div(ready(singular).narrow(0, 0, n).sqrt().unsqueeze(1)) : rows.clone();
     }
 
     private static Tensor ready(@Nullable Tensor tensor) {

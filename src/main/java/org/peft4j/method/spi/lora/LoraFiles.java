@@ -111,7 +111,9 @@ final class LoraFiles {
         file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));
-        file.put("eva_config", config.init() == InitLora.EVA ? EvaKeys.of(config.dataStart().eva()) : null);
+        file.put(
+                "eva_config",
+                config.init() == InitLora.EVA ? EvaKeys.of(config.dataStart().eva()) : null);
         file.put("lora_alpha", LinearKeys.number(config.alpha()));
         file.put("lora_dropout", config.dropout());
         file.put("r", config.r());

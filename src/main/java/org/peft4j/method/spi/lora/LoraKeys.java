@@ -26,8 +26,7 @@ final class LoraKeys {
             "megatron_config",
             "layer_replication");
 
-    private static final List<String> OTHER_STARTS =
-            List.of("corda_config", "lora_ga_config", "loftq_config");
+    private static final List<String> OTHER_STARTS = List.of("corda_config", "lora_ga_config", "loftq_config");
 
     static final ConfigKeys TABLE = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(PeftKeys.COMMON)

@@ -75,9 +75,10 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
         if (config.init().needsData()) {
-            throw new IllegalArgumentException("init must be a start without data where there are no rows to look at, got "
-                    + SeenData.name(config.init())
-                    + ": it is made of what the model does with a run's first rows; train with it (peft4j train, Trainer)");
+            throw new IllegalArgumentException(
+                    "init must be a start without data where there are no rows to look at, got "
+                            + SeenData.name(config.init())
+                            + ": it is made of what the model does with a run's first rows; train with it (peft4j train, Trainer)");
         }
         return begin(name, config, points, seed, null);
     }
@@ -94,8 +95,7 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     /** @param starts of linear layers, where they are made of what was seen; null: as the settings say */
-    static Adapter begin(
-            String name, LoraConfig config, Points points, long seed, LoraSite.@Nullable Starts starts) {
+    static Adapter begin(String name, LoraConfig config, Points points, long seed, LoraSite.@Nullable Starts starts) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
         LoraWithoutEffect.refuse(resolved, points, sites);
@@ -130,8 +130,7 @@ public final class LoraMethod implements Method<LoraConfig> {
 
     /** "All linear layers" means neither the head nor embedding tables. */
     private static boolean isCandidate(LoraConfig config, Point<?> point) {
-        return !(config.targets() instanceof Targets.None)
-                        && !(config.targets() instanceof Targets.AllLinear)
+        return !(config.targets() instanceof Targets.None) && !(config.targets() instanceof Targets.AllLinear)
                 || point instanceof LinearPoint linear && !linear.head();
     }
 
@@ -279,10 +278,12 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .map(Point::path)
                 .toList();
         LoraLayers layers = new LoraLayers(resolved);
-        boolean same =
-                paths.stream().allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))))
-                        && ParameterTargets.mean(resolved, points, from).equals(ParameterTargets.mean(resolved, points, to));
-        return same ? config : ParameterTargets.respelled(LoraFiles.oneByOne(resolved, paths, from, to), resolved, points, from, to);
+        boolean same = paths.stream()
+                        .allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))))
+                && ParameterTargets.mean(resolved, points, from).equals(ParameterTargets.mean(resolved, points, to));
+        return same
+                ? config
+                : ParameterTargets.respelled(LoraFiles.oneByOne(resolved, paths, from, to), resolved, points, from, to);
     }
 
     /** What the settings mean for a module. */
@@ -302,8 +303,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             if (path == null) {
                 continue;
             }
-            Point<?> point = Stream.concat(
-                            LoraSite.points(points), ParameterTargets.experts(config, points).stream())
+            Point<?> point = Stream.concat(LoraSite.points(points), ParameterTargets.experts(config, points).stream())
                     .filter(candidate -> candidate.path().equals(path))
                     .findFirst()
                     .orElseThrow(() -> PeftTensors.malformed(

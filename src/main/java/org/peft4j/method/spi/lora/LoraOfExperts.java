@@ -88,8 +88,8 @@ record LoraOfExperts(Parameter first, Parameter second, long experts, double sca
                                 value -> plus(
                                         value,
                                         deltas.stream()
-                                                .map(delta -> delta.select(0, expert)
-                                                        .narrow(0, from, rows))
+                                                .map(delta ->
+                                                        delta.select(0, expert).narrow(0, from, rows))
                                                 .toList())));
                 row += rows;
             }

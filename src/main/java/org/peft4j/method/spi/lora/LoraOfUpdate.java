@@ -104,8 +104,7 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
             throw new ConfigException(
                     "the adapter changes the weight of no linear layer: there is nothing that LoRA could do");
         }
-        boolean biases = layers.stream()
-                .anyMatch(layer -> whole.containsKey(layer.path() + BIAS));
+        boolean biases = layers.stream().anyMatch(layer -> whole.containsKey(layer.path() + BIAS));
         Set<String> adapted = new LinkedHashSet<>();
         layers.forEach(layer -> adapted.add(layer.path() + BIAS));
         for (String path : whole.keySet()) {

@@ -68,11 +68,12 @@ final class ParameterTargets {
             if (candidates.stream().noneMatch(point -> matches(name, point))) {
                 TreeSet<String> known = new TreeSet<>();
                 points.all(ExpertsPoint.class).forEach(point -> known.add(end(point.path())));
-                throw new IllegalArgumentException(SETTING + ": no tensor of experts and no weight of a linear layer of "
-                        + points.architecture() + " is named " + name
-                        + (known.isEmpty()
-                                ? "; the model has no mixture of experts"
-                                : NearestName.hint(name, known) + "; those of experts are " + known));
+                throw new IllegalArgumentException(
+                        SETTING + ": no tensor of experts and no weight of a linear layer of "
+                                + points.architecture() + " is named " + name
+                                + (known.isEmpty()
+                                        ? "; the model has no mixture of experts"
+                                        : NearestName.hint(name, known) + "; those of experts are " + known));
             }
         }
         for (Point<?> point : candidates) {
@@ -127,7 +128,11 @@ final class ParameterTargets {
      * @param config before
      */
     static LoraConfig respelled(
-            LoraConfig modules, LoraConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+            LoraConfig modules,
+            LoraConfig config,
+            Points points,
+            UnaryOperator<String> from,
+            UnaryOperator<String> to) {
         if (config.targetParameters().isEmpty()) {
             return modules;
         }

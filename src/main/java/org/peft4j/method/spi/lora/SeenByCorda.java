@@ -1,6 +1,7 @@
 package org.peft4j.method.spi.lora;
 
 import java.util.List;
+import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.T_TensorTensorTensor_T;
@@ -13,7 +14,6 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.LinearClaim;
-import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
 
@@ -65,7 +65,7 @@ final class SeenByCorda extends SeenData {
     }
 
     private void see(SeenInputs.Input<Covariance> input, Tensor x) {
-        Packing rows = java.util.Objects.requireNonNull(packing, "rows come behind before");
+        Packing rows = Objects.requireNonNull(packing, "rows come behind before");
         Covariance own = input.seen();
         for (int s = 0; s < rows.sequences(); s++) {
             if (rows.length(s) == 0) {
@@ -88,7 +88,7 @@ final class SeenByCorda extends SeenData {
     @Override
     LoraStart start(LoraSite site, Tensor w) {
         Covariance own = seen.of(site).seen();
-        Tensor sum = java.util.Objects.requireNonNull(own.sum, "texts have rows");
+        Tensor sum = Objects.requireNonNull(own.sum, "texts have rows");
         Tensor mean = Tensors.onCpu(sum, ScalarType.Float).to(ScalarType.Double).div(new Scalar((double) own.texts));
         Inverted c = inverted(site.point().path(), mean);
         T_TensorTensorTensor_T svd = torch.linalg_svd(
@@ -124,8 +124,8 @@ final class SeenByCorda extends SeenData {
                 return new Inverted(damped, inverse);
             }
         }
-        throw new IllegalArgumentException(
-                "init corda cannot invert the covariance of what " + path + " reads; give more rows (calibration_rows)");
+        throw new IllegalArgumentException("init corda cannot invert the covariance of what " + path
+                + " reads; give more rows (calibration_rows)");
     }
 
     @Override

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -15,6 +16,7 @@ import org.peft4j.method.lora.EvaConfig;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.spi.PatternRule;
+import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
@@ -39,13 +41,13 @@ final class SeenByEva extends SeenData {
         eva = config.dataStart().eva();
         for (LoraSite site : sites) {
             double rank = Math.rint(site.rank() * eva.rho());
-            most.put(
-                    site.point().path(), (int) Math.min(rank, LoraSite.in(site.point())));
+            most.put(site.point().path(), (int) Math.min(rank, LoraSite.in(site.point())));
         }
         seen = new SeenInputs<>(this::pca, this::see);
     }
 
-    // The layers that share an x show only behind the first that reads it: it keeps as many directions as any layer of its width wants.
+    // The layers that share an x show only behind the first that reads it: it keeps as many directions as any layer of
+    // its width wants.
     private IncrementalPca pca(LoraSite leader) {
         long width = LoraSite.in(leader.point());
         int k = sites.stream()
@@ -90,7 +92,7 @@ final class SeenByEva extends SeenData {
             counted.close();
         }
         int count = n;
-        counted = n == told.length ? null : org.peft4j.nn.Scopes.owned(() -> Tensors.ofLongs(numbers, count));
+        counted = n == told.length ? null : Scopes.owned(() -> Tensors.ofLongs(numbers, count));
         seen.before(rows.rows());
         ranks = distributed();
     }
@@ -180,7 +182,8 @@ final class SeenByEva extends SeenData {
             throw new IllegalStateException("an input has too few rows");
         }
         ranks = now;
-        boolean same = sites.stream().allMatch(site -> site.rank() == now.get(site.point().path()));
+        boolean same = sites.stream()
+                .allMatch(site -> site.rank() == now.get(site.point().path()));
         if (same) {
             return config;
         }
@@ -217,15 +220,17 @@ final class SeenByEva extends SeenData {
         String path = input.sites().get(0).point().path();
         IncrementalPca pca = input.seen();
         if (!pca.ready()) {
-            throw new IllegalArgumentException("init eva needs at least " + pca.k() + " tokens for the directions of what "
-                    + path + " reads (r times eva.rho), got " + pca.seen()
-                    + "; give more rows or calibration_rows, a smaller r or rho"
-                    + (eva.useLabelMask() ? ", or use_label_mask: false, which counts all tokens" : ""));
+            throw new IllegalArgumentException(
+                    "init eva needs at least " + pca.k() + " tokens for the directions of what "
+                            + path + " reads (r times eva.rho), got " + pca.seen()
+                            + "; give more rows or calibration_rows, a smaller r or rho"
+                            + (eva.useLabelMask() ? ", or use_label_mask: false, which counts all tokens" : ""));
         }
         for (double part : pca.explained()) {
             if (!Double.isFinite(part)) {
-                throw new IllegalArgumentException("init eva needs what " + path
-                        + " reads to be finite and not the same for all tokens: the parts of its variation are not finite");
+                throw new IllegalArgumentException(
+                        "init eva needs what " + path
+                                + " reads to be finite and not the same for all tokens: the parts of its variation are not finite");
             }
         }
     }
@@ -234,8 +239,9 @@ final class SeenByEva extends SeenData {
     LoraStart start(LoraSite site, Tensor w) {
         Tensor a = seen.of(site).seen().first(site.rank(), eva.whiten());
         if (!a.isfinite().all().item_bool()) {
-            throw new IllegalArgumentException("whiten must be false for " + site.point().path()
-                    + ": some of its input's directions have no variation to divide by, got true");
+            throw new IllegalArgumentException(
+                    "whiten must be false for " + site.point().path()
+                            + ": some of its input's directions have no variation to divide by, got true");
         }
         return new LoraStart(a, Tensors.zeros(w.size(0), site.rank()));
     }
@@ -244,7 +250,7 @@ final class SeenByEva extends SeenData {
     List<String> notes(LoraConfig begun) {
         List<String> notes = new ArrayList<>();
         LoraLayers layers = new LoraLayers(begun);
-        Map<Integer, Integer> byRank = new java.util.TreeMap<>();
+        Map<Integer, Integer> byRank = new TreeMap<>();
         List<String> without = new ArrayList<>();
         for (LoraSite site : sites) {
             String path = site.point().path();

@@ -1,5 +1,6 @@
 package org.peft4j.method.spi.lora;
 
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -39,9 +40,10 @@ final class SeenByLoraGa extends SeenData {
     /** A ΔW of zeros, which takes no memory, but whose gradient is W's. */
     private record Zero(Tensor matrix) implements WeightDelta, AutoCloseable {
         static Zero of(LinearPoint layer, Points points) {
-            return new Zero(Scopes.owned(() -> torch.zeros(new long[] {1, 1}, points.device().options(ScalarType.Float))
-                    .expand(new long[] {layer.out(), layer.in()})
-                    .requires_grad_(true)));
+            return new Zero(Scopes.owned(
+                    () -> torch.zeros(new long[] {1, 1}, points.device().options(ScalarType.Float))
+                            .expand(new long[] {layer.out(), layer.in()})
+                            .requires_grad_(true)));
         }
 
         /** x gets no gradient through it: that is 0. */
@@ -85,11 +87,10 @@ final class SeenByLoraGa extends SeenData {
         String path = site.point().path();
         Tensor sum = zeros.get(path).matrix().grad();
         if (!sum.defined()) {
-            throw new IllegalArgumentException("targets must be layers that the loss depends on with init lora_ga: "
-                    + path + " has no gradient");
+            throw new IllegalArgumentException(
+                    "targets must be layers that the loss depends on with init lora_ga: " + path + " has no gradient");
         }
-        Tensor gradient =
-                Tensors.onCpu(sum, ScalarType.Float).div(new Scalar((double) batches()));
+        Tensor gradient = Tensors.onCpu(sum, ScalarType.Float).div(new Scalar((double) batches()));
         if (!gradient.isfinite().all().item_bool()) {
             throw new IllegalArgumentException("init lora_ga needs finite gradients; that of " + path
                     + " is not: try model.dtype float32 or bfloat16");
@@ -106,8 +107,7 @@ final class SeenByLoraGa extends SeenData {
 
     private LoraStart scaled(Tensor a, Tensor b, Tensor values, Tensor w, LoraSite site) {
         return switch (ga.scale()) {
-            case STABLE ->
-                new LoraStart(a, b.mul(new Scalar(Math.pow(w.size(0), 0.25) / Math.sqrt(ga.stableGamma()))));
+            case STABLE -> new LoraStart(a, b.mul(new Scalar(Math.pow(w.size(0), 0.25) / Math.sqrt(ga.stableGamma()))));
             case WEIGHT_SVD -> {
                 double first = values.select(0, 0).item_double();
                 double ofW = TruncatedSvd.largest(w, 1, seed, site.point().path() + ".weight")
@@ -116,8 +116,7 @@ final class SeenByLoraGa extends SeenData {
                         .item_double();
                 yield new LoraStart(a, first > 0 ? b.mul(new Scalar(ofW / first)) : b);
             }
-            case GD_SCALE ->
-                new LoraStart(a.div(new Scalar(site.scale())), b.div(new Scalar(site.scale())));
+            case GD_SCALE -> new LoraStart(a.div(new Scalar(site.scale())), b.div(new Scalar(site.scale())));
             case UNIT -> new LoraStart(a, b);
         };
     }
@@ -154,7 +153,7 @@ final class SeenByLoraGa extends SeenData {
             numbers[i] = numbers[other];
             numbers[other] = kept;
         }
-        return java.util.Arrays.copyOf(numbers, r);
+        return Arrays.copyOf(numbers, r);
     }
 
     @Override

@@ -3,6 +3,7 @@ package org.peft4j.method.spi.lora;
 import java.util.List;
 import java.util.Locale;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.Calibration;
@@ -20,6 +21,7 @@ abstract class SeenData implements Calibration<LoraConfig> {
     final List<LoraSite> sites;
     final Points points;
     final long seed;
+    private @Nullable Adapter observer; // made when it is asked for: claims are those of classes below
     private long batches;
     private long sequences;
     private long tokens;
@@ -79,9 +81,6 @@ abstract class SeenData implements Calibration<LoraConfig> {
     LoraConfig begun() {
         return config;
     }
-
-    /** Made once, when the fields of those below are there. */
-    private @org.jspecify.annotations.Nullable Adapter observer;
 
     @Override
     public final Adapter observer() {
