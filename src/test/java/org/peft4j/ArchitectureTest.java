@@ -119,7 +119,10 @@ class ArchitectureTest {
                     "org.peft4j.method",
                     names(
                             "LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
-            Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
+            Map.entry(
+                    "org.peft4j.method.lora",
+                    names(
+                            "Bias Combination CordaConfig DataStart EvaConfig InitLora LoraConfig LoraGaConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),

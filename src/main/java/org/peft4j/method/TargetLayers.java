@@ -17,6 +17,9 @@ public record TargetLayers(
         List<Integer> layersToTransform,
         List<String> layersPattern) {
     public TargetLayers {
+        if (targets instanceof Targets.None) {
+            throw new IllegalArgumentException("targets must name at least one module, such as [query, value]");
+        }
         if (excludeModules != null
                 && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {
             throw new IllegalArgumentException("excludeModules must be a list of names or a regular expression, got '"

@@ -94,6 +94,19 @@ public sealed interface Targets {
         }
     }
 
+    /** No module: for methods that adapt something else, too. */
+    record None() implements Targets {
+        @Override
+        public boolean matches(String modulePath) {
+            return false;
+        }
+
+        @Override
+        public Object toTree() {
+            return List.of();
+        }
+    }
+
     /** What is usual for the model; the method replaces it by names once the model is known. */
     record ModelDefault() implements Targets {
         @Override
@@ -117,6 +130,11 @@ public sealed interface Targets {
         Set<String> different = Set.copyOf(names);
         String first = different.size() == 1 ? different.iterator().next() : "";
         return isWord(first) ? of(first) : new Names(List.copyOf(names));
+    }
+
+    /** No module. */
+    static Targets none() {
+        return new None();
     }
 
     static Targets regex(String regex) {
@@ -165,7 +183,9 @@ public sealed interface Targets {
             return "targets: no module is named " + String.join(" or ", names.names())
                     + NearestName.hint(wanted, lastNames);
         }
-        return "targets: the model has no linear layer to adapt";
+        return this instanceof None
+                ? "targets must name at least one module, such as [query, value]"
+                : "targets: the model has no linear layer to adapt";
     }
 
     /** The names that match nothing; each name in a list has to match something. */

@@ -18,6 +18,8 @@
  *     {@link org.peft4j.nn.seam.InputUpdate} (and {@link org.peft4j.nn.seam.InputScale}), {@link org.peft4j.nn.seam.Magnitude},
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
  *     <td>LoRA and its kin; (IA)³; orthogonal methods</td></tr>
+ * <tr><td>{@link org.peft4j.nn.seam.ExpertsPoint experts}: y = W_e x of each expert of a mixture</td>
+ *     <td>{@link org.peft4j.nn.seam.ExpertsUpdate}s add up</td><td>LoRA on parameters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
  *     <td>one for each sequence: {@link org.peft4j.nn.seam.PrefixKeyValues}, ready ones;
  *     {@link org.peft4j.nn.seam.HiddenPrefix}, of which the block makes them, of each sequence its own;

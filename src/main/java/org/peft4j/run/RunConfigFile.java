@@ -32,6 +32,10 @@ import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.fourierft.Frequencies;
 import org.peft4j.method.gralora.GraloraRanks;
+import org.peft4j.method.lora.CordaConfig;
+import org.peft4j.method.lora.DataStart;
+import org.peft4j.method.lora.EvaConfig;
+import org.peft4j.method.lora.LoraGaConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
@@ -101,6 +105,12 @@ public final class RunConfigFile {
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
+            .flat(DataStart.class)
+            .defaults(EvaConfig.defaults())
+            .defaults(CordaConfig.defaults())
+            .defaults(LoraGaConfig.defaults())
+            .names(LoraGaConfig.Direction.class, LoraGaConfig.Direction::fileName)
+            .names(LoraGaConfig.Scale.class, LoraGaConfig.Scale::fileName)
             .flat(Projection.class)
             .flat(Ranks.class)
             .flat(Bases.class)
@@ -237,9 +247,11 @@ public final class RunConfigFile {
         }
         if (node instanceof YamlNode.Sequence list
                 && list.items().stream().allMatch(item -> item instanceof YamlNode.Scalar && !item.isNull())) {
-            return Targets.names(list.items().stream()
-                    .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
-                    .toList());
+            return list.items().isEmpty()
+                    ? Targets.none()
+                    : Targets.names(list.items().stream()
+                            .map(item -> String.valueOf(((YamlNode.Scalar) item).text()))
+                            .toList());
         }
         throw new IllegalArgumentException(
                 "targets must be a list of names, all-linear, or a regular expression, received " + node.received());

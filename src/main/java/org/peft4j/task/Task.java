@@ -2,6 +2,7 @@ package org.peft4j.task;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
@@ -81,6 +82,13 @@ public interface Task<E extends Example> {
         return IntStream.range(0, batch.packing().sequences())
                 .map(batch.packing()::length)
                 .toArray();
+    }
+
+    /** Which rows of the texts are tokens that are learnt: all, where a text is learnt of as a whole. */
+    default boolean[] learnt(Batch<E> batch) {
+        boolean[] all = new boolean[Math.toIntExact(batch.packing().rows())];
+        Arrays.fill(all, true);
+        return all;
     }
 
     /**

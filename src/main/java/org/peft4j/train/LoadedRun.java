@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.function.BooleanSupplier;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
 import org.peft4j.config.RunConfig;
@@ -23,6 +24,7 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.NearestName;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.SavedModules;
@@ -117,6 +119,12 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
      * @param rows where the rows come from
      */
     public static LoadedRun<?> load(RunConfig config, @Nullable OpenedModel base, RunRows rows) throws IOException {
+        return load(config, base, rows, () -> false);
+    }
+
+    /** @param stop whether a method that looks at rows first shall look no further: loading fails then */
+    static LoadedRun<?> load(RunConfig config, @Nullable OpenedModel base, RunRows rows, BooleanSupplier stop)
+            throws IOException {
         if (rows.validation() == null && config.training().evaluateEvery() > 0) {
             throw new ConfigException("training.evaluate_every is "
                     + config.training().evaluateEvery()
@@ -126,14 +134,15 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 ? new Base(OpenedModel.open(config.model(), config.training().seed()), true)
                 : new Base(base, false);
         try {
-            return load(config, behind, rows);
+            return loadOn(behind, config, rows, stop);
         } catch (IOException | RuntimeException | Error e) {
             behind.close();
             throw e;
         }
     }
 
-    private static LoadedRun<?> load(RunConfig config, Base base, RunRows rows) throws IOException {
+    private static LoadedRun<?> loadOn(Base base, RunConfig config, RunRows rows, BooleanSupplier stop)
+            throws IOException {
         OpenedModel opened = base.opened();
         ModelDirectory directory = opened.directory();
         List<String> notes = new ArrayList<>();
@@ -161,7 +170,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        return load(told, base, origin, prepared);
+        return load(told, base, origin, prepared, stop);
     }
 
     private static <C extends MethodConfig> C inTokens(Method<C> method, RunConfig config, TextTokenizer tokenizer) {
@@ -181,7 +190,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static <E extends Example> LoadedRun<E> load(
-            RunConfig config, Base base, Origin origin, TaskType.Prepared<E> prepared) throws IOException {
+            RunConfig config, Base base, Origin origin, TaskType.Prepared<E> prepared, BooleanSupplier stop)
+            throws IOException {
         OpenedModel opened = base.opened();
         Task<E> task = prepared.task();
         List<String> notes = origin.notes();
@@ -191,7 +201,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         try {
             AdapterFile start = origin.adapter();
             adapter = start == null
-                    ? attach(Methods.of(config.chosenMethod()), config, model.points(), task.trainsHead())
+                    ? attach(Methods.of(config.chosenMethod()), config, model, prepared, stop)
                     : read(start, config, model.points());
             notes.addAll(adapter.notes());
             SavedModules.checkWritten(model.points(), adapter.config().modulesToSave()); // not only when it is saved
@@ -314,8 +324,14 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         return loaded;
     }
 
-    private static <C extends MethodConfig> AdapterStore.Loaded attach(
-            Method<C> method, RunConfig config, Points points, boolean withHead) {
+    private static <C extends MethodConfig, E extends Example> AdapterStore.Loaded attach(
+            Method<C> method,
+            RunConfig config,
+            HeadedModel model,
+            TaskType.Prepared<E> prepared,
+            BooleanSupplier stop) {
+        Points points = model.points();
+        boolean withHead = prepared.task().trainsHead();
         MethodConfig chosen = config.chosenMethod();
         List<String> saved = new ArrayList<>(chosen.modulesToSave());
         for (String name : saved) {
@@ -329,9 +345,16 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 .forEach(point -> saved.add(point.path()));
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(chosen.withModulesToSave(saved));
+        long seed = config.training().seed();
         try {
-            Adapter adapter =
-                    method.attach("default", own, points, config.training().seed());
+            Calibration<C> calibration = method.calibration(own, points, seed).orElse(null);
+            if (calibration != null) {
+                try (calibration) {
+                    check(config.task(), model, calibration.observer(), prepared.train());
+                    return FirstLook.attach(calibration, config, model, prepared, stop);
+                }
+            }
+            Adapter adapter = method.attach("default", own, points, seed);
             return new AdapterStore.Loaded(adapter, own, List.of());
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
             throw new ConfigException(String.valueOf(e.getMessage()), e);

@@ -2,13 +2,16 @@ package org.peft4j.train;
 
 import java.util.List;
 import java.util.function.ToLongFunction;
+import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.DeviceException;
 import org.peft4j.host.ByteCount;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.TensorLocation;
+import org.peft4j.method.spi.Calibration;
 import org.peft4j.model.CardMemory;
 import org.peft4j.model.HeadKind;
+import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Points;
@@ -71,6 +74,36 @@ final class MemoryCheck {
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
             throw new DeviceException(
                     need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
+        }
+    }
+
+    /**
+     * Before a method looks at rows: whether what it keeps of them fits, beside a batch's activations.
+     *
+     * @throws DeviceException if it does not
+     */
+    static void ofFirstLook(
+            Calibration<?> calibration, RunConfig config, HeadedModel model, EpochBatches batches, boolean language) {
+        Device device = model.model().device();
+        if (device.isCpu()) {
+            return;
+        }
+        boolean wide = config.model().dtype().weightBytes() > Short.BYTES;
+        MemoryNeed need = MemoryNeed.of(
+                sizes(model.points()), CardMemory.toCome(model.model()), 0, wide ? Float.BYTES : Short.BYTES, language);
+        boolean recomputed = config.training().checkpointing() == TrainingConfig.Checkpointing.BLOCK;
+        long step = calibration.needsGradient()
+                ? need.total(batches.mostTokens(), recomputed)
+                : need.weights() + batches.mostTokens() * need.perTokenOfBlock();
+        long free = Devices.freeBytes(device);
+        if (calibration.bytes() + step > free) {
+            throw new DeviceException(
+                    "what the method keeps of the rows that it looks at first needs "
+                            + ByteCount.text(calibration.bytes()) + " on " + device + ", and weights and a batch "
+                            + ByteCount.text(step) + ", of which " + ByteCount.text(free)
+                            + " are free; adapt fewer layers, lower training.batch_size, or choose a method.init that looks"
+                            + " at no rows",
+                    null);
         }
     }
 

@@ -15,7 +15,8 @@ import org.peft4j.run.RunConfigFile;
 /** A run that goes on from an adapter: its method's settings are the adapter's, whatever the run file says. */
 final class StartingAdapter {
     /** An adapter names the head and what else it keeps by itself; a fresh one's first values do not matter any more. */
-    private static final Set<String> NOT_OF_INTEREST = Set.of("modules_to_save", "init", "init_text", "init_tokens");
+    private static final Set<String> NOT_OF_INTEREST =
+            Set.of("modules_to_save", "init", "eva", "init_text", "init_tokens");
 
     private StartingAdapter() {}
 

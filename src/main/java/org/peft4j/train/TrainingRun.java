@@ -122,7 +122,7 @@ public final class TrainingRun<E extends Example> {
             if (!interrupts.seen()) {
                 RunLock.check(config.output()); // both before the work of loading
                 RunDirectory.check(config.output(), overwrite);
-                run = LoadedRun.load(config, base, rows);
+                run = LoadedRun.load(config, base, rows, interrupts::seen);
             }
         } catch (IOException | RuntimeException e) {
             if (!interrupts.seen()) {

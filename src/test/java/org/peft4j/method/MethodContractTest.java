@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
@@ -55,6 +56,8 @@ import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.InitLoKr;
 import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.lora.Bias;
+import org.peft4j.method.lora.DataStart;
+import org.peft4j.method.lora.EvaConfig;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.miss.MissConfig;
@@ -224,6 +227,9 @@ class MethodContractTest {
                 new Row("PiSSA", taken(InitLora.PISSA, 0), Start.NEARLY, false),
                 new Row("PiSSA, fast", taken(InitLora.PISSA, 4), Start.NEARLY, true),
                 new Row("OLoRA", taken(InitLora.OLORA, 0), Start.NEARLY, false),
+                new Row("EVA", seen(InitLora.EVA), true, false),
+                new Row("CorDA", seen(InitLora.CORDA), Start.NEARLY, false),
+                new Row("LoRA-GA", seen(InitLora.LORA_GA), Start.NEARLY, false),
                 new Row("(IA)³", Ia3Config.defaults().withModulesToSave(head), true, false),
                 new Row(
                         "(IA)³ of some inputs",
@@ -430,6 +436,15 @@ class MethodContractTest {
                 .build();
     }
 
+    /** Of a start from data, whose ranks stay what they are. */
+    private static LoraConfig seen(InitLora init) {
+        DataStart own = init == InitLora.EVA
+                ? DataStart.defaults().withEva(new EvaConfig(1, 0.99, true, false, true))
+                : DataStart.defaults();
+        LoraConfig.Builder lora = taken(init, 0).toBuilder().dataStart(own);
+        return init == InitLora.EVA ? lora.rankPattern(Map.of()).build() : lora.build();
+    }
+
     private static IaptConfig.Builder iapt(int tokens, int bottleneck, int share) {
         return IaptConfig.builder()
                 .virtualTokens(tokens)
@@ -493,7 +508,10 @@ class MethodContractTest {
     }
 
     private <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, String name, long seed) {
-        return method.attach(name, method.configType().cast(config), model.points(), seed);
+        int[] lengths = IntStream.range(0, sentences.packing().sequences())
+                .map(sentences.packing()::length)
+                .toArray();
+        return FirstLooks.attach(method, config, name, model, seed, sentences.tokens(), lengths);
     }
 
     /** An adapter whose values are all random: a trained one. */

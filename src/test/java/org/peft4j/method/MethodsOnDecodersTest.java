@@ -106,7 +106,7 @@ class MethodsOnDecodersTest {
         Map<Method<?>, String> first = new LinkedHashMap<>();
         MethodContractTest.rows().forEach(row -> {
             boolean other = row.name().equals("DoRA")
-                    || row.name().equals("PiSSA")
+                    || List.of("PiSSA", "EVA", "CorDA", "LoRA-GA").contains(row.name())
                     || row.name().contains("bat");
             if (first.putIfAbsent(Methods.of(row.config()), row.name()) == null || other) {
                 methods.put(row.name(), row.config());
@@ -148,7 +148,9 @@ class MethodsOnDecodersTest {
     }
 
     private static <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, HeadedModel model) {
-        Adapter adapter = method.attach("it", method.configType().cast(config), model.points(), 3);
+        int[] tokens = Arrays.stream(TEXTS).flatMapToInt(Arrays::stream).toArray();
+        int[] lengths = Arrays.stream(TEXTS).mapToInt(text -> text.length).toArray();
+        Adapter adapter = FirstLooks.attach(method, config, "it", model, 3, tokens, lengths);
         for (Parameter parameter : adapter.parameters().values()) {
             try (PointerScope scope = new PointerScope()) {
                 float[] values = Tensors.toFloats(parameter.value());

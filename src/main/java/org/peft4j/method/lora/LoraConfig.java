@@ -22,6 +22,8 @@ import org.peft4j.method.Targets;
  * @param dropout probability of dropping an input of A while training, 0 to below 1
  * @param bias which biases are trained too
  * @param targets modules to adapt: a list of names or suffixes, "all-linear", or a regular expression
+ * @param targetParameters tensors to adapt, by their paths or ends of them: those of the experts of a mixture, which belong to no
+ *     linear layer, such as {@code mlp.experts.down_proj}; r is each expert's rank. Beside them targets may be none
  * @param excludeModules modules that are not adapted, whatever the targets say: names, suffixes or a
  *     regular expression; null: none
  * @param layersToTransform numbers of the layers to adapt, all if empty; only with a list of targets
@@ -33,6 +35,7 @@ import org.peft4j.method.Targets;
  * @param svdIterations subspace iterations by which PiSSA finds the singular vectors nearly and fast; 0: exactly
  * @param dora trains the norms of the rows of the changed weight, too: {@code y = m / ‖W + s B A‖ ∘ (W + s B A) x + b}
  * @param loraBias B has a bias, which is multiplied with the scale as B A x is
+ * @param dataStart settings of the starts that look at rows first, and how many of them
  * @param trainableTokens tokens whose rows of the embedding table are trained in place of the table's; empty: none
  * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
  * @see <a href="https://arxiv.org/abs/2402.09353">DoRA: Weight-Decomposed Low-Rank Adaptation</a>
@@ -45,6 +48,7 @@ public record LoraConfig(
         double dropout,
         Bias bias,
         Targets targets,
+        List<String> targetParameters,
         @Nullable Targets excludeModules,
         List<Integer> layersToTransform,
         List<String> layersPattern,
@@ -53,6 +57,7 @@ public record LoraConfig(
         List<String> modulesToSave,
         InitLora init,
         int svdIterations,
+        DataStart dataStart,
         boolean dora,
         boolean loraBias,
         List<Integer> trainableTokens)
@@ -60,16 +65,24 @@ public record LoraConfig(
     /** The largest rank: more than any layer is wide. */
     public static final int MAX_RANK = 1 << 20;
 
+    /** Of no path. */
+    private static final Targets NOTHING = Targets.regex("(?!)");
+
     private static final int MAX_ITERATIONS = 1000;
     private static final double MIN_ALPHA = 1e-30;
 
     public LoraConfig {
         checkRank("r", r);
+        if (targets instanceof Targets.None && targetParameters.isEmpty()) {
+            throw new IllegalArgumentException("targets must name at least one module, such as [query, value]");
+        }
         checkAlpha("alpha", alpha);
         if (!(dropout >= 0 && dropout < 1)) {
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
         }
-        TargetLayers layers = new TargetLayers(targets, excludeModules, layersToTransform, layersPattern);
+        targetParameters = targetParameters.stream().distinct().sorted().toList();
+        checkParameters(targetParameters, targets, dropout, init, dora, loraBias);
+        TargetLayers layers = layers(targets, excludeModules, layersToTransform, layersPattern);
         layersToTransform = layers.layersToTransform();
         layersPattern = layers.layersPattern();
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
@@ -88,6 +101,7 @@ public record LoraConfig(
                     "trainableTokens must be numbers of tokens, from 0 on, each once, got " + trainableTokens);
         }
         checkTogether(init, svdIterations, dora, loraBias);
+        dataStart.check(init);
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
             checkAlpha("alphaPattern of '" + key + "'", value);
@@ -125,6 +139,36 @@ public record LoraConfig(
         }
     }
 
+    /** What adapts tensors of experts goes with few other settings, as in PEFT. */
+    private static void checkParameters(
+            List<String> parameters, Targets targets, double dropout, InitLora init, boolean dora, boolean loraBias) {
+        if (parameters.isEmpty()) {
+            return;
+        }
+        if (parameters.contains("")) {
+            throw new IllegalArgumentException("targetParameters must not contain an empty name, got " + parameters);
+        }
+        if (targets instanceof Targets.ModelDefault) {
+            throw new IllegalArgumentException(
+                    "targets must be given beside targetParameters (PEFT adapts the model's usual"
+                            + " modules, too, where nothing is said): [] adapts no modules, a list of names these; got none");
+        }
+        String wrong = dropout > 0
+                ? "dropout must be 0, got " + dropout
+                : dora
+                        ? "dora must be false, got true"
+                        : loraBias
+                                ? "loraBias must be false, got true"
+                                : init != InitLora.KAIMING && init != InitLora.GAUSSIAN
+                                        ? "init must be kaiming or gaussian, got "
+                                                + init.name().toLowerCase(Locale.ROOT)
+                                        : "";
+        if (!wrong.isEmpty()) {
+            throw new IllegalArgumentException(wrong + ": targetParameters " + parameters
+                    + " are adapted as tensors, which go with no other, as in PEFT");
+        }
+    }
+
     private static void checkRank(String what, int rank) {
         if (rank < 1 || rank > MAX_RANK) {
             throw new IllegalArgumentException(
@@ -142,7 +186,14 @@ public record LoraConfig(
 
     /** The layers that it adapts. */
     public TargetLayers layers() {
-        return new TargetLayers(targets, excludeModules, layersToTransform, layersPattern);
+        return layers(targets, excludeModules, layersToTransform, layersPattern);
+    }
+
+    /** Of no targets, which are allowed beside parameters alone, those that match nothing. */
+    private static TargetLayers layers(
+            Targets targets, @Nullable Targets exclude, List<Integer> layersToTransform, List<String> layersPattern) {
+        return new TargetLayers(
+                targets instanceof Targets.None ? NOTHING : targets, exclude, layersToTransform, layersPattern);
     }
 
     /** PEFT's defaults: r 8, alpha 8, no dropout, no biases, the model's usual targets. */
@@ -164,6 +215,7 @@ public record LoraConfig(
                 .dropout(dropout)
                 .bias(bias)
                 .targets(targets)
+                .targetParameters(targetParameters)
                 .excludeModules(excludeModules)
                 .layersToTransform(layersToTransform)
                 .layersPattern(layersPattern)
@@ -172,6 +224,7 @@ public record LoraConfig(
                 .modulesToSave(modulesToSave)
                 .init(init)
                 .svdIterations(svdIterations)
+                .dataStart(dataStart)
                 .dora(dora)
                 .loraBias(loraBias)
                 .trainableTokens(trainableTokens);
@@ -193,6 +246,7 @@ public record LoraConfig(
         private double dropout;
         private Bias bias = Bias.NONE;
         private Targets targets = Targets.modelDefault();
+        private List<String> targetParameters = List.of();
         private @Nullable Targets excludeModules;
         private List<Integer> layersToTransform = List.of();
         private List<String> layersPattern = List.of();
@@ -201,6 +255,7 @@ public record LoraConfig(
         private List<String> modulesToSave = List.of();
         private InitLora init = InitLora.KAIMING;
         private int svdIterations;
+        private DataStart dataStart = DataStart.defaults();
         private boolean dora;
         private boolean loraBias;
         private List<Integer> trainableTokens = List.of();
@@ -241,6 +296,15 @@ public record LoraConfig(
         public Builder targets(String... names) {
             targets = Targets.names(names);
             return this;
+        }
+
+        public Builder targetParameters(List<String> value) {
+            targetParameters = value;
+            return this;
+        }
+
+        public Builder targetParameters(String... names) {
+            return targetParameters(List.of(names));
         }
 
         public Builder excludeModules(@Nullable Targets value) {
@@ -289,6 +353,11 @@ public record LoraConfig(
             return this;
         }
 
+        public Builder dataStart(DataStart value) {
+            dataStart = value;
+            return this;
+        }
+
         public Builder dora(boolean value) {
             dora = value;
             return this;
@@ -317,6 +386,7 @@ public record LoraConfig(
                     dropout,
                     bias,
                     targets,
+                    targetParameters,
                     excludeModules,
                     layersToTransform,
                     layersPattern,
@@ -325,6 +395,7 @@ public record LoraConfig(
                     modulesToSave,
                     init,
                     svdIterations,
+                    dataStart,
                     dora,
                     loraBias,
                     trainableTokens);

@@ -62,6 +62,17 @@ public interface Method<C extends MethodConfig> {
      */
     Adapter attach(String name, C config, Points points, long seed);
 
+    /**
+     * Where the settings want first values that are made of data: the way to them, in place of {@link #attach}, which refuses such
+     * settings. The caller closes it.
+     *
+     * @param seed as in {@link #attach}
+     * @throws IllegalArgumentException as {@link #attach} does
+     */
+    default Optional<Calibration<C>> calibration(C config, Points points, long seed) {
+        return Optional.empty();
+    }
+
     /** Whether PEFT's config of this method has {@code modules_to_save}; where it has not, the key is only written if needed. */
     default boolean peftSavesModules() {
         return true;

@@ -23,6 +23,32 @@ public record TruncatedSvd(Tensor u, Tensor s, Tensor vt) {
                 all.get2().narrow(0, 0, r));
     }
 
+    /** Sides up to this are decomposed exactly by {@link #largest}: it takes a moment. */
+    private static final long SMALL = 256;
+
+    private static final int ITERATIONS = 4;
+
+    /**
+     * The first r: exactly for small matrices, else by subspace iterations with twice as many columns. The largest element of each row
+     * of vt is positive: the libraries' signs are their own.
+     *
+     * @param path that random columns depend on, with the seed
+     */
+    public static TruncatedSvd largest(Tensor w, long r, long seed, String path) {
+        long side = Math.min(w.size(0), w.size(1));
+        if (side <= Math.max(SMALL, 2 * r)) {
+            return exact(w, r).signed();
+        }
+        TruncatedSvd more = randomized(w, 2 * r, ITERATIONS, seed, path);
+        return new TruncatedSvd(more.u.narrow(1, 0, r), more.s.narrow(0, 0, r), more.vt.narrow(0, 0, r)).signed();
+    }
+
+    private TruncatedSvd signed() {
+        Tensor signs = vt.gather(1, vt.abs().argmax(new org.bytedeco.pytorch.LongOptional(1), true))
+                .sign();
+        return new TruncatedSvd(u.mul(signs.t()), s, vt.mul(signs));
+    }
+
     /**
      * The first r, nearly: by subspace iterations from random columns (Halko, Martinsson and Tropp 2011, algorithm 4.4).
      *

@@ -11,6 +11,7 @@ import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.Rotary;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.SublayerSum;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -75,6 +76,10 @@ final class DecoderBlock implements Block, AutoCloseable {
 
     KeyValuePoint keyValuePoint() {
         return attention.keyValuePoint();
+    }
+
+    List<ExpertsPoint> expertsPoints() {
+        return mlp.expertsPoints();
     }
 
     List<SublayerPoint> sublayerPoints() {

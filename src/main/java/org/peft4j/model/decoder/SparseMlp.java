@@ -13,6 +13,7 @@ import org.peft4j.model.FrozenTensors;
 import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Packing;
@@ -37,6 +38,8 @@ final class SparseMlp implements DecoderMlp {
     private final LinearGroup router;
     private final List<Expert> all = new ArrayList<>();
     private final List<Tensor> views = new ArrayList<>();
+    private final ExpertsPoint gateUpPoint;
+    private final ExpertsPoint downPoint;
 
     /** @param gateUp [2 inner, C] of two parts */
     private record Expert(Weight gateUp, Weight down) {}
@@ -53,6 +56,8 @@ final class SparseMlp implements DecoderMlp {
         router = LinearGroup.of(tensors.linear(path + ".gate", experts.count(), c, false));
         long size = config.size();
         String list = path + ".experts.";
+        List<List<String>> gateUps = new ArrayList<>();
+        List<List<String>> downs = new ArrayList<>();
         if (frozen.rows(list + "gate_up_proj").isPresent()) {
             Tensor gateUp = frozen.fixed(list + "gate_up_proj", experts.count(), 2 * size, c);
             Tensor down = frozen.fixed(list + "down_proj", experts.count(), c, size);
@@ -63,12 +68,17 @@ final class SparseMlp implements DecoderMlp {
         } else {
             boolean old = frozen.rows(list + "0.w1.weight").isPresent();
             for (int e = 0; e < experts.count(); e++) {
-                add(
-                        frozen.fixed(list + e + (old ? ".w1.weight" : ".gate_proj.weight"), size, c),
-                        frozen.fixed(list + e + (old ? ".w3.weight" : ".up_proj.weight"), size, c),
-                        frozen.fixed(list + e + (old ? ".w2.weight" : ".down_proj.weight"), c, size));
+                String gate = list + e + (old ? ".w1.weight" : ".gate_proj.weight");
+                String up = list + e + (old ? ".w3.weight" : ".up_proj.weight");
+                String down = list + e + (old ? ".w2.weight" : ".down_proj.weight");
+                gateUps.add(List.of(gate, up));
+                downs.add(List.of(down));
+                add(frozen.fixed(gate, size, c), frozen.fixed(up, size, c), frozen.fixed(down, c, size));
             }
         }
+        String module = block + name + ".experts."; // transformers' own, whatever the files have
+        gateUpPoint = new ExpertsPoint(module + "gate_up_proj", experts.count(), c, 2 * size, gateUps);
+        downPoint = new ExpertsPoint(module + "down_proj", experts.count(), size, c, downs);
     }
 
     private void add(Tensor gate, Tensor up, Tensor down) {
@@ -108,11 +118,13 @@ final class SparseMlp implements DecoderMlp {
             Tensor sum = torch.zeros_like(x);
             long first = 0;
             float[] counts = Tensors.toFloats(counts(flat));
+            ExpertUpdates gateUp = updates(gateUpPoint, flat, counts, rows, context);
+            ExpertUpdates down = updates(downPoint, flat, counts, rows, context);
             for (int e = 0; e < all.size(); e++) {
                 long n = (long) counts[e];
                 if (n > 0) {
                     Tensor own = taken.narrow(0, first, n);
-                    Tensor y = forward(all.get(e), x.index_select(0, own)).mul(shares.narrow(0, first, n));
+                    Tensor y = forward(e, x.index_select(0, own), gateUp, down).mul(shares.narrow(0, first, n));
                     sum = sum.index_add(0, own, y);
                     first += n;
                 }
@@ -130,15 +142,33 @@ final class SparseMlp implements DecoderMlp {
         });
     }
 
-    private Tensor forward(Expert expert, Tensor x) {
-        return Scopes.scoped(() -> {
-            Tensor[] gateUp = Ops.loraLinear(x, expert.gateUp(), null, List.of(), 0);
-            Tensor inner = Ops.gatedMlp(gateUp[0], gateUp[1], config.activation());
-            return Ops.loraLinear(inner, expert.down(), null, List.of(), 0)[0];
+    /** What is claimed at the experts; the rows of each expert lie in the order of the sequences. */
+    private ExpertUpdates updates(
+            ExpertsPoint point, Tensor chosen, float[] counts, Packing rows, ForwardContext context) {
+        return ExpertUpdates.of(context.at(point), context.segments(), counts, segment -> {
+            long begin = rows.begin(segment.first());
+            long end = segment.last() == 0 ? 0 : rows.end(segment.last() - 1);
+            int k = experts.chosen();
+            return Tensors.toFloats(counts(chosen.narrow(0, begin * k, Math.max(0, end - begin) * k)));
         });
     }
 
-    /** None: low-rank updates of experts are not offered. */
+    private Tensor forward(int number, Tensor x, ExpertUpdates toGateUp, ExpertUpdates toDown) {
+        Expert expert = all.get(number);
+        return Scopes.scoped(() -> {
+            Tensor[] gateUp =
+                    Ops.loraLinear(x, expert.gateUp(), null, toGateUp.of(number, config.size(), config.size()), 0);
+            Tensor inner = Ops.gatedMlp(gateUp[0], gateUp[1], config.activation());
+            return Ops.loraLinear(inner, expert.down(), null, toDown.of(number, downPoint.out()), 0)[0];
+        });
+    }
+
+    @Override
+    public List<ExpertsPoint> expertsPoints() {
+        return List.of(gateUpPoint, downPoint);
+    }
+
+    /** None: experts are adapted by {@link #expertsPoints}. */
     @Override
     public List<LinearPoint> linearPoints() {
         return List.of();

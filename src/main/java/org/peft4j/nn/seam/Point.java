@@ -6,6 +6,6 @@ package org.peft4j.nn.seam;
  * @param <C> what may be claimed there
  */
 public sealed interface Point<C>
-        permits LinearPoint, KeyValuePoint, SublayerPoint, EmbeddingPoint, SequencePoint, TensorPoint {
+        permits LinearPoint, KeyValuePoint, SublayerPoint, EmbeddingPoint, SequencePoint, TensorPoint, ExpertsPoint {
     String path();
 }

@@ -170,6 +170,20 @@ final class CausalLm implements Task<LanguageExample> {
         return rows;
     }
 
+    /** The tokens that count, the first one of a text among them, as Hugging Face's labels have it. */
+    @Override
+    public boolean[] learnt(Batch<LanguageExample> batch) {
+        boolean[] learnt = new boolean[Math.toIntExact(batch.packing().rows())];
+        int row = 0;
+        for (LanguageExample example : batch.examples()) {
+            for (boolean[] counts : example.counts()) {
+                System.arraycopy(counts, 0, learnt, row, counts.length);
+                row += counts.length;
+            }
+        }
+        return learnt;
+    }
+
     @Override
     public double weight(LanguageExample example, int inserted) {
         return example.counted(inserted);

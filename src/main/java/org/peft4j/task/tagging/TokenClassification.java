@@ -123,6 +123,20 @@ final class TokenClassification implements Task<TaggedExample> {
         return AnsweredWords.read(reader, config, tokenizer).dataset(labels);
     }
 
+    /** The first token of each word. */
+    @Override
+    public boolean[] learnt(Batch<TaggedExample> batch) {
+        boolean[] learnt = new boolean[Math.toIntExact(batch.packing().rows())];
+        for (int s = 0; s < batch.examples().size(); s++) {
+            for (int first : batch.examples().get(s).firstOf()) {
+                if (first >= 0) {
+                    learnt[(int) batch.packing().begin(s) + first] = true;
+                }
+            }
+        }
+        return learnt;
+    }
+
     @Override
     public double weight(TaggedExample example, int inserted) {
         return example.tagged();

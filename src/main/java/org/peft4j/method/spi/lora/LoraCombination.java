@@ -62,6 +62,12 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                             : config.bias() != Bias.NONE
                                     ? "bias"
                                     : config.trainableTokens().isEmpty() ? null : "trainable_token_indices";
+            if (!config.targetParameters().isEmpty()) {
+                throw PeftTensors.malformed(
+                        file,
+                        "adapters with target_parameters cannot be combined, as in PEFT: which tensor of experts A and B are of"
+                                + " stands in no name");
+            }
             if (wrong != null) {
                 throw PeftTensors.malformed(
                         file,

@@ -13,6 +13,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
+import org.peft4j.method.lora.DataStart;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
@@ -38,20 +39,27 @@ final class LoraFiles {
         }
         try {
             TargetLayers layers = LinearKeys.layers(config);
+            InitLora init = LoraKeys.init(config);
+            List<String> parameters = config.texts("target_parameters");
             return LoraConfig.builder()
+                    .targetParameters(parameters)
                     .r(config.count("r", 8))
                     .alpha(config.number("lora_alpha", 8))
                     .rslora(config.flag("use_rslora"))
                     .dropout(config.number("lora_dropout", 0))
                     .bias(bias(config))
-                    .targets(layers.targets())
+                    .targets(
+                            layers.targets() instanceof Targets.ModelDefault && !parameters.isEmpty()
+                                    ? Targets.none() // PEFT writes the usual ones, where it has adapted them
+                                    : layers.targets())
                     .excludeModules(layers.excludeModules())
                     .layersToTransform(layers.layersToTransform())
                     .layersPattern(layers.layersPattern())
                     .rankPattern(config.countsByName("rank_pattern"))
                     .alphaPattern(config.numbers("alpha_pattern"))
                     .modulesToSave(config.texts("modules_to_save"))
-                    .init(LoraKeys.init(config))
+                    .init(init)
+                    .dataStart(init == InitLora.EVA ? EvaKeys.read(config) : DataStart.defaults())
                     .dora(config.flag("use_dora"))
                     .loraBias(config.flag("lora_bias"))
                     .trainableTokens(tokens(config))
@@ -98,9 +106,14 @@ final class LoraFiles {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         LoraKeys.putUnset(file);
         LinearKeys.put(config.layers(), file);
+        file.put("target_modules", config.targets().toTree());
+        file.put("target_parameters", config.targetParameters().isEmpty() ? null : config.targetParameters());
         file.put("alpha_pattern", PatternRule.RANKS.free(config.alphaPattern(), adapted));
         file.put("bias", config.bias().name().toLowerCase(Locale.ROOT));
         file.put("init_lora_weights", config.init() == InitLora.KAIMING ? true : name(config.init()));
+        file.put(
+                "eva_config",
+                config.init() == InitLora.EVA ? EvaKeys.of(config.dataStart().eva()) : null);
         file.put("lora_alpha", LinearKeys.number(config.alpha()));
         file.put("lora_dropout", config.dropout());
         file.put("r", config.r());
@@ -133,6 +146,7 @@ final class LoraFiles {
                 .alphaPattern(pattern)
                 .init(InitLora.KAIMING)
                 .svdIterations(0)
+                .dataStart(DataStart.defaults())
                 .build();
     }
 

@@ -24,11 +24,9 @@ final class LoraKeys {
             "velora_config",
             "monteclora_config",
             "megatron_config",
-            "layer_replication",
-            "target_parameters");
+            "layer_replication");
 
-    private static final List<String> OTHER_STARTS =
-            List.of("eva_config", "corda_config", "lora_ga_config", "loftq_config");
+    private static final List<String> OTHER_STARTS = List.of("corda_config", "lora_ga_config", "loftq_config");
 
     static final ConfigKeys TABLE = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(PeftKeys.COMMON)
@@ -39,12 +37,14 @@ final class LoraKeys {
                     "lora_dropout",
                     "bias",
                     "target_modules",
+                    "target_parameters",
                     "exclude_modules",
                     "layers_to_transform",
                     "layers_pattern",
                     "rank_pattern",
                     "alpha_pattern",
                     "init_lora_weights",
+                    "eva_config", // of init_lora_weights eva; PEFT passes over it beside another, and so is done here
                     "use_dora",
                     "lora_bias",
                     "trainable_token_indices")
@@ -58,7 +58,6 @@ final class LoraKeys {
             .unset("A and B would be drawn anew in each step (MonteCLoRA)", "monteclora_config")
             .unset("layers that Megatron spreads over devices are not offered", "megatron_config")
             .unset("the model would have copies of its layers", "layer_replication")
-            .unset("it adapts tensors that belong to no linear layer", "target_parameters")
             .harmless("settings of a start that init_lora_weights has to name", OTHER_STARTS.toArray(String[]::new))
             .harmless("PEFT itself passes over it in files", "runtime_config")
             .harmless("only read where megatron_config is there", "megatron_core")
@@ -84,6 +83,7 @@ final class LoraKeys {
         file.putAll(OTHER_FORMULAS);
         OTHER_FORMULAS_NULL.forEach(key -> file.put(key, null));
         OTHER_STARTS.forEach(key -> file.put(key, null));
+        file.put("eva_config", null);
         file.put("fan_in_fan_out", false);
         file.put("loftq_config", Map.of());
         file.put("ensure_weight_tying", false);
@@ -115,7 +115,7 @@ final class LoraKeys {
         return switch (word) {
             case "gaussian" -> InitLora.GAUSSIAN;
             case "orthogonal" -> InitLora.ORTHOGONAL;
-            case "eva" -> InitLora.KAIMING;
+            case "eva" -> InitLora.EVA;
             default -> throw config.wrong(key, "must be true, false, gaussian, orthogonal or eva", value);
         };
     }

@@ -6,7 +6,9 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -16,8 +18,10 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.lora.LoraTargets;
+import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Merging;
 import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
@@ -25,6 +29,7 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TokenTables;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
@@ -61,11 +66,36 @@ public final class LoraMethod implements Method<LoraConfig> {
                 "use_rslora", "rslora",
                 "use_dora", "dora",
                 "trainable_token_indices", "trainable_tokens",
-                "init_lora_weights", "init");
+                "init_lora_weights", "init",
+                "eva_config", "eva",
+                "corda_config", "corda",
+                "lora_ga_config", "lora_ga");
     }
 
     @Override
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
+        if (config.init().needsData()) {
+            throw new IllegalArgumentException(
+                    "init must be a start without data where there are no rows to look at, got "
+                            + SeenData.name(config.init())
+                            + ": it is made of what the model does with a run's first rows; train with it (peft4j train, Trainer)");
+        }
+        return begin(name, config, points, seed, null);
+    }
+
+    @Override
+    public Optional<Calibration<LoraConfig>> calibration(LoraConfig config, Points points, long seed) {
+        if (!config.init().needsData()) {
+            return Optional.empty();
+        }
+        LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
+        List<LoraSite> sites = sites(resolved, points);
+        LoraWithoutEffect.refuse(resolved, points, sites);
+        return Optional.of(SeenData.of(resolved, sites, points, seed));
+    }
+
+    /** @param starts of linear layers, where they are made of what was seen; null: as the settings say */
+    static Adapter begin(String name, LoraConfig config, Points points, long seed, LoraSite.@Nullable Starts starts) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
         LoraWithoutEffect.refuse(resolved, points, sites);
@@ -74,7 +104,7 @@ public final class LoraMethod implements Method<LoraConfig> {
                     + resolved.bias().name().toLowerCase(Locale.ROOT)
                     + ": what it means of " + points.architecture() + " has no bias");
         }
-        return build(name, resolved, sites, points, seed).build();
+        return build(name, resolved, sites, points, seed, starts).build();
     }
 
     private static List<LoraSite> sites(LoraConfig config, Points points) {
@@ -83,13 +113,24 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .filter(point -> isCandidate(config, point) && layers.adapts(point.path()))
                 .map(point -> new LoraSite(point, layers.rank(point.path()), layers.scale(point.path())))
                 .toList();
-        checkTargets(config, points, sites);
-        return sites;
+        if (!(config.targets() instanceof Targets.None)) {
+            checkTargets(config, points, sites);
+        }
+        List<LoraSite> all = new ArrayList<>(sites);
+        for (LoraSite site : ParameterTargets.sites(config, layers, points)) {
+            String path = site.point().path();
+            if (sites.stream().anyMatch(other -> other.point().path().equals(path))) {
+                throw new IllegalArgumentException("target_parameters must not name the weight of " + path
+                        + ", which targets name, too: it is adapted once");
+            }
+            all.add(site);
+        }
+        return all;
     }
 
     /** "All linear layers" means neither the head nor embedding tables. */
     private static boolean isCandidate(LoraConfig config, Point<?> point) {
-        return !(config.targets() instanceof Targets.AllLinear)
+        return !(config.targets() instanceof Targets.None) && !(config.targets() instanceof Targets.AllLinear)
                 || point instanceof LinearPoint linear && !linear.head();
     }
 
@@ -111,12 +152,33 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     private static Adapter.Builder build(
-            String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
-        Adapter.Builder builder = Adapter.builder(name, points.device());
+            String name,
+            LoraConfig config,
+            List<LoraSite> sites,
+            Points points,
+            long seed,
+            LoraSite.@Nullable Starts starts) {
         for (LoraSite site : sites) {
             site.check(config);
         }
-        sites.forEach(site -> site.claim(builder, config, points, seed));
+        Adapter.Builder builder = Adapter.builder(name, points.device());
+        try {
+            claim(builder, config, sites, points, seed, starts);
+            return builder;
+        } catch (RuntimeException e) {
+            builder.discard();
+            throw e;
+        }
+    }
+
+    private static void claim(
+            Adapter.Builder builder,
+            LoraConfig config,
+            List<LoraSite> sites,
+            Points points,
+            long seed,
+            LoraSite.@Nullable Starts starts) {
+        sites.forEach(site -> site.claim(builder, config, points, seed, starts));
         if (!config.trainableTokens().isEmpty()) {
             EmbeddingPoint words = words(config, sites, points);
             TokenTables.claim(builder, words, config.trainableTokens(), words.path() + TOKENS, points);
@@ -127,7 +189,6 @@ public final class LoraMethod implements Method<LoraConfig> {
             }
         }
         SavedModules.claim(builder, points, config.modulesToSave());
-        return builder;
     }
 
     /** The table whose rows the trainable tokens replace. */
@@ -180,7 +241,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Adapter read(String name, LoraConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         PeftTensors.noteTransposed(file, points, notes);
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
+        Map<String, TensorData> byPath = PeftTensorNames.byPath(
+                ExpertKeys.unwrapped(file, ParameterTargets.experts(config, points), points), PeftKeys.MODEL, points);
         List<LoraSite> sites = sites(config, file, byPath, points, notes);
         if (config.targets() instanceof Targets.Names names) {
             LoraLayers layers = new LoraLayers(config);
@@ -196,10 +258,15 @@ public final class LoraMethod implements Method<LoraConfig> {
                 }
             }
         }
-        Adapter.Builder builder = build(name, config, sites, points, 0);
+        for (String parameter : config.targetParameters()) {
+            if (sites.stream().noneMatch(site -> ParameterTargets.matches(parameter, site.point()))) {
+                notes.add("target parameter '" + parameter + "' of the adapter's config has no tensors in its file");
+            }
+        }
+        Adapter.Builder builder = build(name, config, sites, points, 0, null);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         Adapter adapter = builder.build();
-        return PeftTensors.filled(adapter, file, byPath, PeftTensors.key(PeftKeys.MODEL, adapter), notes);
+        return PeftTensors.filled(adapter, file, byPath, ExpertKeys.withPrefix(adapter), notes);
     }
 
     @Override
@@ -211,9 +278,12 @@ public final class LoraMethod implements Method<LoraConfig> {
                 .map(Point::path)
                 .toList();
         LoraLayers layers = new LoraLayers(resolved);
-        boolean same =
-                paths.stream().allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))));
-        return same ? config : LoraFiles.oneByOne(resolved, paths, from, to);
+        boolean same = paths.stream()
+                        .allMatch(path -> means(layers, from.apply(path)).equals(means(layers, to.apply(path))))
+                && ParameterTargets.mean(resolved, points, from).equals(ParameterTargets.mean(resolved, points, to));
+        return same
+                ? config
+                : ParameterTargets.respelled(LoraFiles.oneByOne(resolved, paths, from, to), resolved, points, from, to);
     }
 
     /** What the settings mean for a module. */
@@ -233,7 +303,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             if (path == null) {
                 continue;
             }
-            Point<?> point = LoraSite.points(points)
+            Point<?> point = Stream.concat(LoraSite.points(points), ParameterTargets.experts(config, points).stream())
                     .filter(candidate -> candidate.path().equals(path))
                     .findFirst()
                     .orElseThrow(() -> PeftTensors.malformed(
@@ -247,15 +317,29 @@ public final class LoraMethod implements Method<LoraConfig> {
                         tensor + " adapts a weight that the file replaces too, by "
                                 + byPath.get(path + ".weight").name() + "; only one of them is supported");
             }
-            if (shape.size() != 2 || shape.get(0) < 1 || shape.get(0) > LoraConfig.MAX_RANK) {
+            if (point instanceof LinearPoint && ParameterTargets.name(config, point) && layers.adapts(path)) {
+                throw new PeftConfigReader(file)
+                        .wrong(
+                                "target_parameters",
+                                "must not name the weight of " + path + ", which target_modules names, too",
+                                config.targetParameters());
+            }
+            long pairs = LoraSite.pairs(point);
+            if (shape.size() != 2
+                    || shape.get(0) < pairs
+                    || shape.get(0) % pairs != 0
+                    || shape.get(0) / pairs > LoraConfig.MAX_RANK) {
                 throw PeftTensors.malformed(
-                        file, tensor + " must have shape [r, " + LoraSite.in(point) + "], has " + shape);
+                        file,
+                        tensor + " must have shape [" + (pairs == 1 ? "" : pairs + " experts · ") + "r, "
+                                + LoraSite.in(point) + "], has " + shape);
             }
-            int rank = shape.get(0).intValue();
-            if (rank != layers.rank(path) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
-                notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(path) + "; the tensors count");
+            int rank = Math.toIntExact(shape.get(0) / pairs);
+            String named = ParameterTargets.name(config, point) ? ParameterTargets.path(point) : path;
+            if (rank != layers.rank(named) && notes.stream().noneMatch(note -> note.contains(OTHER_RANK))) {
+                notes.add(tensor + " has rank " + rank + OTHER_RANK + layers.rank(named) + "; the tensors count");
             }
-            double alpha = layers.alpha(path);
+            double alpha = layers.alpha(named);
             sites.add(new LoraSite(point, rank, alpha / (config.rslora() ? Math.sqrt(rank) : rank)));
         }
         if (sites.isEmpty()) {
@@ -269,18 +353,21 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Map<String, Object> fileConfig(LoraConfig config, Points points) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         LoraLayers layers = new LoraLayers(resolved);
+        UnaryOperator<String> written = PeftTensorNames.written(points);
         return LoraFiles.write(
                 LoraFiles.written(resolved),
-                LoraSite.points(points)
-                        .map(Point::path)
-                        .map(PeftTensorNames.written(points))
-                        .filter(layers::adapts)
+                Stream.concat(
+                                LoraSite.points(points)
+                                        .map(Point::path)
+                                        .map(written)
+                                        .filter(layers::adapts),
+                                ParameterTargets.paths(resolved, points, written).stream())
                         .toList());
     }
 
     @Override
     public Map<String, TensorData> fileTensors(LoraConfig config, Adapter adapter) {
-        UnaryOperator<String> key = PeftTensors.key(PeftKeys.MODEL, adapter);
+        UnaryOperator<String> key = ExpertKeys.withPrefix(adapter);
         Map<String, TensorData> tensors = PeftTensors.of(adapter, key);
         LoraSite.joinTaken(adapter, tensors, key);
         return tensors;
@@ -295,6 +382,8 @@ public final class LoraMethod implements Method<LoraConfig> {
     public Map<String, Tensor> merged(Adapter adapter, Points points) {
         Map<String, Tensor> changed = Merging.replacements(adapter);
         adapter.claims(LinearPoint.class).forEach((point, claims) -> Merging.linear(point, claims, points, changed));
+        adapter.claims(ExpertsPoint.class)
+                .forEach((point, claims) -> LoraOfExperts.merge(point, claims, points, changed));
         adapter.claims(EmbeddingPoint.class).forEach((point, claims) -> {
             if (claims.get(0) instanceof TokenRows rows) {
                 TokenTables.merge(point, rows, points, changed);

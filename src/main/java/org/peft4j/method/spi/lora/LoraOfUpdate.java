@@ -10,14 +10,17 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.peft4j.error.ConfigException;
+import org.peft4j.method.Targets;
 import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.spi.TruncatedSvd;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
 
 /**
@@ -37,7 +40,11 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
     private static final String BIAS = ".bias";
 
     /** A and B of one layer. */
-    private record Factors(LinearPoint point, float[] a, float[] b, int rank) {}
+    private record Factors(Point<?> point, float[] a, float[] b, int rank) {
+        String path() {
+            return point.path();
+        }
+    }
 
     /**
      * Makes it.
@@ -77,14 +84,29 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
                 }
             }
         }
+        for (ExpertsPoint point : points.all(ExpertsPoint.class)) {
+            try (PointerScope scope = new PointerScope()) {
+                Tensor delta = LoraOfExperts.change(point, merged, points);
+                if (delta == null) {
+                    continue;
+                }
+                whole.keySet().removeAll(LoraOfExperts.paths(point));
+                ExpertFactors experts = ExpertFactors.of(point, delta, rank);
+                errors.put(point.path(), experts.all() == 0 ? 0 : Math.sqrt(experts.lost() / experts.all()));
+                lost += experts.lost();
+                all += experts.all();
+                if (experts.rank() > 0) {
+                    layers.add(new Factors(point, experts.a(), experts.b(), experts.rank()));
+                }
+            }
+        }
         if (layers.isEmpty()) {
             throw new ConfigException(
                     "the adapter changes the weight of no linear layer: there is nothing that LoRA could do");
         }
-        boolean biases = layers.stream()
-                .anyMatch(layer -> whole.containsKey(layer.point().path() + BIAS));
+        boolean biases = layers.stream().anyMatch(layer -> whole.containsKey(layer.path() + BIAS));
         Set<String> adapted = new LinkedHashSet<>();
-        layers.forEach(layer -> adapted.add(layer.point().path() + BIAS));
+        layers.forEach(layer -> adapted.add(layer.path() + BIAS));
         for (String path : whole.keySet()) {
             boolean ownBias = biases && adapted.contains(path);
             String module = path.substring(0, path.lastIndexOf('.'));
@@ -98,7 +120,7 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
         return new LoraOfUpdate(adapter, config, errors, all == 0 ? 0 : Math.sqrt(lost / all));
     }
 
-    private static int kept(float[] values, int rank) {
+    static int kept(float[] values, int rank) {
         int real = 0;
         while (real < values.length && values[real] > ROUNDING * values[0]) {
             real++;
@@ -106,7 +128,7 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
         return rank == 0 ? real : Math.min(rank, real);
     }
 
-    private static double squares(float[] values, int from) {
+    static double squares(float[] values, int from) {
         double sum = 0;
         for (int i = from; i < values.length; i++) {
             sum += (double) values[i] * values[i];
@@ -126,8 +148,17 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
 
     private static LoraConfig config(List<Factors> layers, boolean biases, List<String> saved) {
         Map<String, Integer> ranks = new LinkedHashMap<>();
-        layers.forEach(layer -> ranks.put(layer.point().path(), layer.rank()));
+        layers.forEach(layer -> ranks.put(layer.path(), layer.rank()));
+        List<String> modules = layers.stream()
+                .filter(layer -> layer.point() instanceof LinearPoint)
+                .map(Factors::path)
+                .toList();
         return LoraFiles.ofRanks(ranks)
+                .targets(modules.isEmpty() ? Targets.none() : Targets.names(modules))
+                .targetParameters(layers.stream()
+                        .map(Factors::path)
+                        .filter(path -> !modules.contains(path))
+                        .toList())
                 .bias(biases ? Bias.LORA_ONLY : Bias.NONE)
                 .modulesToSave(saved)
                 .build();
@@ -135,8 +166,8 @@ public record LoraOfUpdate(Adapter adapter, LoraConfig config, Map<String, Doubl
 
     private static void fill(Adapter adapter, List<Factors> layers, Map<String, Tensor> whole) {
         for (Factors layer : layers) {
-            adapter.parameters().get(LoraSite.pathOfA(layer.point())).set(layer.a());
-            adapter.parameters().get(LoraSite.pathOfB(layer.point())).set(layer.b());
+            adapter.parameters().get(layer.path() + LoraSite.LINEAR_A).set(layer.a());
+            adapter.parameters().get(layer.path() + LoraSite.LINEAR_B).set(layer.b());
         }
         whole.forEach((path, value) -> {
             Parameter own = adapter.parameters().get(path);

@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.nn.Init;
@@ -21,6 +22,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.BiasDelta;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.EmbeddingUpdate;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Parameter;
@@ -32,8 +34,8 @@ import org.peft4j.nn.seam.Points;
  * {@code scale · B A_i} where A_i is the column i of A.
  */
 record LoraSite(Point<?> point, int rank, double scale) {
-    private static final String LINEAR_A = ".lora_A.weight";
-    private static final String LINEAR_B = ".lora_B.weight";
+    static final String LINEAR_A = ".lora_A.weight";
+    static final String LINEAR_B = ".lora_B.weight";
     private static final String FIRST_A = ".lora_A.first";
     private static final String FIRST_B = ".lora_B.first";
     private static final String MAGNITUDE = ".lora_magnitude_vector";
@@ -69,16 +71,27 @@ record LoraSite(Point<?> point, int rank, double scale) {
 
     /** Columns of A. */
     static long in(Point<?> point) {
+        if (point instanceof ExpertsPoint experts) {
+            return experts.in();
+        }
         return point instanceof LinearPoint linear ? linear.in() : ((EmbeddingPoint) point).rows();
     }
 
+    /** How many pairs of A and B lie in one. */
+    static long pairs(Point<?> point) {
+        return point instanceof ExpertsPoint experts ? experts.experts() : 1;
+    }
+
     private static long out(Point<?> point) {
+        if (point instanceof ExpertsPoint experts) {
+            return experts.out();
+        }
         return point instanceof LinearPoint linear ? linear.out() : ((EmbeddingPoint) point).width();
     }
 
     long elements(LoraConfig config) {
         long vectors = (config.dora() ? out(point) : 0) + (config.loraBias() ? out(point) : 0);
-        return rank * (in(point) + out(point)) + vectors;
+        return pairs(point) * rank * (in(point) + out(point)) + vectors;
     }
 
     /**
@@ -97,19 +110,33 @@ record LoraSite(Point<?> point, int rank, double scale) {
             throw new IllegalArgumentException("targets must not have the table " + point.path() + " with " + setting
                     + ", which is for linear layers alone");
         }
-        long most = Math.min(in(point), out(point));
+        int pairs = config.init() == InitLora.LORA_GA ? 2 : 1; // A and B have singular vectors of their own there
+        long most = Math.min(in(point), out(point)) / pairs;
         if (config.init().takesFromWeight() && rank > most) {
             throw new IllegalArgumentException("r must be at most " + most + " for " + point.path() + " with init "
                     + config.init().name().toLowerCase(Locale.ROOT)
-                    + ", which takes it from a weight with as many singular values, got "
+                    + (pairs == 1
+                            ? ", which takes it from a weight with as many singular values, got "
+                            : ", which takes twice of it from a gradient with as many singular values, got ")
                     + rank);
         }
     }
 
+    /** The first A and B of linear layers. */
+    @FunctionalInterface
+    interface Starts {
+        /** @param w the frozen W [out, in], float32 on the CPU if the start takes from it */
+        LoraStart of(LoraSite site, Tensor w);
+    }
+
     /** Adds the parameters and the claims. The one of A and B that begins as 0 is B; at a table A, as in Hugging Face PEFT. */
-    void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed) {
+    void claim(Adapter.Builder builder, LoraConfig config, Points points, long seed, @Nullable Starts starts) {
         if (point instanceof LinearPoint linear) {
-            claim(builder, config, linear, points, seed);
+            claim(builder, config, linear, points, seed, starts);
+            return;
+        }
+        if (point instanceof ExpertsPoint experts) {
+            builder.claim(experts, LoraOfExperts.of(builder, config, experts, rank, scale, seed));
             return;
         }
         String path = point.path();
@@ -119,7 +146,13 @@ record LoraSite(Point<?> point, int rank, double scale) {
         builder.parameter(a).parameter(b).claim((EmbeddingPoint) point, new TableUpdate(a, b, scale));
     }
 
-    private void claim(Adapter.Builder builder, LoraConfig config, LinearPoint linear, Points points, long seed) {
+    private void claim(
+            Adapter.Builder builder,
+            LoraConfig config,
+            LinearPoint linear,
+            Points points,
+            long seed,
+            @Nullable Starts starts) {
         String path = point.path();
         Tensor frozen = points.tensors().get(path + ".weight").value();
         Supplier<Tensor> weight = () -> points.device().move(frozen, ScalarType.Float);
@@ -127,7 +160,9 @@ record LoraSite(Point<?> point, int rank, double scale) {
         Parameter b;
         try (PointerScope scope = new PointerScope()) {
             Tensor onCpu = config.init().takesFromWeight() ? Tensors.onCpu(frozen, ScalarType.Float) : frozen;
-            LoraStart start = LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale);
+            LoraStart start = starts == null
+                    ? LoraStart.of(config, seed, path + LINEAR_A, path + LINEAR_B, rank, onCpu, scale)
+                    : starts.of(this, onCpu);
             a = Parameter.of(path + LINEAR_A, "lora_A", start::a);
             b = Parameter.of(path + LINEAR_B, "lora_B", start::b);
         }

@@ -27,7 +27,8 @@ record LoraStart(Tensor a, Tensor b) {
         long in = w.size(1);
         long out = w.size(0);
         return switch (config.init()) {
-            case KAIMING -> new LoraStart(Init.kaiming(seed, a, r, in), Tensors.zeros(out, r));
+            // of EVA only files come here, whose tensors take the place of these
+            case KAIMING, EVA -> new LoraStart(Init.kaiming(seed, a, r, in), Tensors.zeros(out, r));
             case GAUSSIAN -> new LoraStart(Init.normal(seed, a, 1.0 / r, r, in), Tensors.zeros(out, r));
             case ORTHOGONAL -> orthogonal(seed, a, b, r, in, out);
             case PISSA ->
@@ -37,6 +38,7 @@ record LoraStart(Tensor a, Tensor b) {
                                 : TruncatedSvd.randomized(w, r, config.svdIterations(), seed, a),
                         scale);
             case OLORA -> olora(w, r);
+            case CORDA, LORA_GA -> throw new IllegalStateException(config.init() + " begins with data");
         };
     }
 
