@@ -25,6 +25,7 @@ import org.peft4j.method.MethodConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.spi.ReplicatedLayers;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
@@ -123,7 +124,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + ", but there are no validation rows to evaluate on; give data.validation, or set it to 0");
         }
         Base behind = base == null
-                ? new Base(OpenedModel.open(config.model(), config.training().seed()), true)
+                ? new Base(OpenedModel.open(OpenedModel.configOf(config), config.training().seed()), true)
                 : new Base(base, false);
         try {
             return load(config, behind, rows);
@@ -156,8 +157,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
                 base.own() ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
+            if (config.method() != null) {
+                told = config.withMethod(withinTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+            }
             if (start == null) {
-                told = config.withMethod(inTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+                told = told.withMethod(inTokens(Methods.of(told.chosenMethod()), told, tokenizer));
             }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
@@ -169,6 +173,17 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             return method.inTokens(
                     method.configType().cast(config.chosenMethod()),
                     text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+        } catch (IllegalArgumentException e) {
+            throw new ConfigException("method." + e.getMessage(), e);
+        }
+    }
+
+    private static <C extends MethodConfig> C withinTokens(
+            Method<C> method, RunConfig config, TextTokenizer tokenizer) {
+        try {
+            return method.withinTokens(
+                    method.configType().cast(config.chosenMethod()),
+                    text -> Arrays.stream(tokenizer.encodePlainWhole(text)).boxed().toList());
         } catch (IllegalArgumentException e) {
             throw new ConfigException("method." + e.getMessage(), e);
         }
@@ -208,6 +223,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                                 + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
                                 + " causal-lm, got " + config.task().type());
             }
+            InvokedTexts.check(task.headKind(), adapter.adapter());
+            InvokedTexts.note(adapter.adapter(), prepared.train()).ifPresent(notes::add);
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
@@ -331,11 +348,16 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         C own = method.configType().cast(chosen.withModulesToSave(saved));
         try {
             Adapter adapter =
-                    method.attach("default", own, points, config.training().seed());
+                    attachTo(method, own, points, config.training().seed());
             return new AdapterStore.Loaded(adapter, own, List.of());
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
             throw new ConfigException(String.valueOf(e.getMessage()), e);
         }
+    }
+
+    private static <C extends MethodConfig> Adapter attachTo(Method<C> method, C config, Points points, long seed) {
+        ReplicatedLayers.check(config, points);
+        return method.attach("default", config, points, seed);
     }
 
     /** What stands beside the adapter. */

@@ -37,6 +37,7 @@ import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.shira.ShiraConfig;
+import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.nn.seam.EmbeddingPoint;
@@ -118,6 +119,15 @@ class ParameterCountTest {
     void ofFactors() {
         // key, value; "output.dense" is attention's, too, whose input is 768, beside the MLP's of 3072
         assertThat(count(Ia3Config.defaults())).isEqualTo(12 * (3 * WIDTH + 4 * WIDTH));
+    }
+
+    /** As LoRA has, and none more for the tokens from which on it acts. */
+    @Test
+    void ofActivatedLora() {
+        LoraConfig lora = LoraConfig.builder().r(8).build();
+        assertThat(count(lora)).isEqualTo(12 * 2 * 8 * 2 * WIDTH);
+        assertThat(count(lora.toBuilder().aloraInvocationTokens(List.of(5, 6)).build()))
+                .isEqualTo(count(lora));
     }
 
     /** Counted in models of Hugging Face PEFT with the same settings. */

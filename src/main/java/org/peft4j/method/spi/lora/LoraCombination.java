@@ -24,6 +24,7 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensors;
+import org.peft4j.method.spi.ReplicatedLayers;
 import org.peft4j.method.spi.TruncatedSvd;
 import org.peft4j.nn.Tensors;
 
@@ -62,6 +63,12 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                             : config.bias() != Bias.NONE
                                     ? "bias"
                                     : config.trainableTokens().isEmpty() ? null : "trainable_token_indices";
+            if (config.activated() || !config.layerReplication().isNone()) {
+                throw PeftTensors.malformed(
+                        file,
+                        "adapters with " + (config.activated() ? "alora_invocation_tokens" : ReplicatedLayers.KEY)
+                                + " cannot be combined: one adapter acts on one choice of rows, and of layers");
+            }
             if (wrong != null) {
                 throw PeftTensors.malformed(
                         file,

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
@@ -65,6 +66,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     }
 
     @Override
+    public LoraConfig withinTokens(LoraConfig config, Function<String, List<Integer>> encode) {
+        return LoraInvocation.inTokens(config, encode);
+    }
+
+    @Override
     public Adapter attach(String name, LoraConfig config, Points points, long seed) {
         LoraConfig resolved = LoraTargets.resolve(config, points.modelType());
         List<LoraSite> sites = sites(resolved, points);
@@ -113,6 +119,7 @@ public final class LoraMethod implements Method<LoraConfig> {
     private static Adapter.Builder build(
             String name, LoraConfig config, List<LoraSite> sites, Points points, long seed) {
         Adapter.Builder builder = Adapter.builder(name, points.device());
+        LoraInvocation.check(config, points);
         for (LoraSite site : sites) {
             site.check(config);
         }
@@ -289,6 +296,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.empty();
+    }
+
+    @Override
+    public Optional<String> mergeRefusal(LoraConfig config) {
+        return LoraInvocation.mergeRefusal(config);
     }
 
     @Override

@@ -1,5 +1,6 @@
 package org.peft4j.method.spi.lora;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -97,6 +98,10 @@ record LoraSite(Point<?> point, int rank, double scale) {
             throw new IllegalArgumentException("targets must not have the table " + point.path() + " with " + setting
                     + ", which is for linear layers alone");
         }
+        if (config.activated() && !(point instanceof LinearPoint linear && !linear.head())) {
+            throw new IllegalArgumentException("targets must not have " + point.path() + " with alora_invocation_tokens, which are"
+                    + " for the linear layers of blocks: tables and heads are read for other rows than those of texts");
+        }
         long most = Math.min(in(point), out(point));
         if (config.init().takesFromWeight() && rank > most) {
             throw new IllegalArgumentException("r must be at most " + most + " for " + point.path() + " with init "
@@ -131,12 +136,12 @@ record LoraSite(Point<?> point, int rank, double scale) {
             a = Parameter.of(path + LINEAR_A, "lora_A", start::a);
             b = Parameter.of(path + LINEAR_B, "lora_B", start::b);
         }
-        LowRank update = LowRank.of(a, b, scale, config.dropout());
+        LowRank update = LowRank.of(a, b, scale, config.dropout(), config.aloraInvocationTokens());
         builder.parameter(a).parameter(b).claim(linear, update);
         if (config.init().takesFromWeight()) {
             Tensor firstA = builder.constant(path + FIRST_A, a::value, false);
             Tensor firstB = builder.constant(path + FIRST_B, b::value, false);
-            builder.claim(linear, new Taken(firstA, firstB, -scale));
+            builder.claim(linear, new Taken(firstA, firstB, -scale, config.aloraInvocationTokens()));
         }
         if (config.dora()) {
             Tensor squares = builder.constant(
@@ -151,7 +156,7 @@ record LoraSite(Point<?> point, int rank, double scale) {
     }
 
     /** What A and B began with, subtracted, so that nothing changes before training. */
-    private record Taken(Tensor a, Tensor b, double scale) implements LowRank {
+    private record Taken(Tensor a, Tensor b, double scale, List<Integer> invocation) implements LowRank {
         @Override
         public double dropout() {
             return 0;
