@@ -251,7 +251,12 @@ public final class RunConfigFile {
             throw new IllegalArgumentException(
                     "layer_replication must be a list of ranges such as [[0, 4], [2, 5]], received " + node.received(), e);
         }
-        return new LayerReplication(ranges);
+        try {
+            return new LayerReplication(ranges);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    String.valueOf(e.getMessage()).replace("layerReplication", "layer_replication"), e);
+        }
     }
 
     private static Targets readTargets(YamlNode node) {

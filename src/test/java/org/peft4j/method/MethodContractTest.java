@@ -190,7 +190,7 @@ class MethodContractTest {
                         "aLoRA",
                         LoraConfig.builder()
                                 .r(3)
-                                .targets("query", "value", "dense")
+                                .targets("key", "value")
                                 .aloraInvocationTokens(List.of(3))
                                 .modulesToSave(head)
                                 .build(),
