@@ -58,7 +58,9 @@ import org.peft4j.model.decoder.LanguageTraining;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Ops;
 
 /** Layers that stand more than once ({@code layer_replication}): what PEFT computes with them, and what is refused. */
 class ReplicatedLayersTest {
@@ -215,6 +217,22 @@ class ReplicatedLayersTest {
         });
     }
 
+    @Test
+    void copiesTakeNoMemory() throws Exception {
+        long two = bytes(List.of());
+        assertThat(bytes(List.of(0, 1, 0, 1, 1, 0, 1, 0, 0, 1)) - two).isLessThan(two / 20);
+    }
+
+    /** What a model takes behind its first call, frozen weights in the form of their products included. */
+    private static long bytes(List<Integer> layers) throws Exception {
+        long before = Ops.liveBytes();
+        ModelOptions options = new ModelOptions(false, false, 0).withLayers(layers);
+        try (Model model = Models.family("llama").open(ModelDirectory.open(Fixtures.TINY_LLAMA), options)) {
+            hidden(model);
+            return Ops.liveBytes() - before;
+        }
+    }
+
     @ParameterizedTest
     @CsvSource({
         "qwen3, a list of its config",
@@ -255,7 +273,7 @@ class ReplicatedLayersTest {
 
     private static float[] hidden(Model model) {
         try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.inference(org.peft4j.nn.seam.Packing.of(5))) {
+                ForwardContext context = ForwardContext.inference(Packing.of(5))) {
             return Tensors.toFloats(BlockRunner.plain()
                     .forward(model, Tokens.of(5, 9, 40, 8, 33), ReadRows.ALL, context));
         }

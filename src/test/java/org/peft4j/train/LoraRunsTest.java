@@ -145,7 +145,8 @@ class LoraRunsTest {
         assertThatThrownBy(() -> LoadedTask.load(
                                 llama, Fixtures.ROOT.resolve("alora"), "embedding", Map.of("pooling", "mean"))
                         .close())
-                .isInstanceOf(RuntimeException.class);
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("causal-lm");
     }
 
     @Test

@@ -104,6 +104,10 @@ public record LoraConfig(
             throw new IllegalArgumentException(
                     "aloraInvocationTokens must be numbers of tokens, from 0 on, got " + aloraInvocationTokens);
         }
+        if (!layerReplication.isNone() && bias != Bias.NONE) {
+            throw new IllegalArgumentException("bias must be none with layerReplication: layers of one number share their biases"
+                    + " in PEFT, and would not here, got " + bias.name().toLowerCase(Locale.ROOT));
+        }
         if (!aloraInvocation.isEmpty() && aloraInvocation.isBlank()) {
             throw new IllegalArgumentException("aloraInvocation must be a text with words, or be left out, got blanks");
         }
