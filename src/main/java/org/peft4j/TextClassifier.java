@@ -143,8 +143,8 @@ public final class TextClassifier implements AutoCloseable {
     public static TextClassifier open(Path model, @Nullable Path adapter, Options options) throws IOException {
         Objects.requireNonNull(model, "model");
         Objects.requireNonNull(options, "options");
-        BaseModel base = BaseModel.open(
-                ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()), adapter);
+        BaseModel base =
+                BaseModel.open(ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()), adapter);
         try {
             LoadedAdapter loaded = adapter == null
                     ? base.plain(options.adapter())

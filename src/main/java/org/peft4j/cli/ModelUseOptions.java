@@ -78,8 +78,8 @@ final class ModelUseOptions {
         for (Map.Entry<String, @Nullable Object> setting : more.entrySet()) {
             options = setting.getValue() == null ? options : options.with(setting.getKey(), setting.getValue());
         }
-        BaseModel base = BaseModel.open(
-                ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), adapter);
+        BaseModel base =
+                BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), adapter);
         try {
             LoadedAdapter loaded = adapter == null ? base.plain(options) : base.load("--adapter", adapter, options);
             base.notes().forEach(note -> err.println("note: " + note));

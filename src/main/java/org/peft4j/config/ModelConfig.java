@@ -15,8 +15,7 @@ import org.peft4j.method.LayerReplication;
  * @param layerReplication the model's layers in another order, some more than once, as an adapter asks for it; a run takes it from
  *     its method
  */
-public record ModelConfig(
-        Path path, Dtype dtype, String device, Dropout dropout, LayerReplication layerReplication) {
+public record ModelConfig(Path path, Dtype dtype, String device, Dropout dropout, LayerReplication layerReplication) {
     /** The device where nothing is said. */
     public static final String AUTO = "auto";
 

@@ -1,6 +1,7 @@
 package org.peft4j.method;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 
@@ -22,8 +23,9 @@ public record LayerReplication(List<List<Integer>> ranges) {
         long all = 0;
         for (List<Integer> range : ranges) {
             if (range.size() != 2 || range.get(0) < 0 || range.get(0) >= range.get(1)) {
-                throw new IllegalArgumentException("layerReplication must have ranges such as [[0, 4], [2, 5]], each the number of"
-                        + " a first layer and, above it, the one behind its last; got " + ranges);
+                throw new IllegalArgumentException(
+                        "layerReplication must have ranges such as [[0, 4], [2, 5]], each the number of"
+                                + " a first layer and, above it, the one behind its last; got " + ranges);
             }
             all += range.get(1) - range.get(0);
         }
@@ -36,8 +38,8 @@ public record LayerReplication(List<List<Integer>> ranges) {
     /** One range behind the other: {@code of(0, 4, 2, 5)} is {@code [[0, 4], [2, 5]]}. */
     public static LayerReplication of(int... bounds) {
         if (bounds.length % 2 != 0) {
-            throw new IllegalArgumentException("layerReplication must have two numbers for each range, got "
-                    + java.util.Arrays.toString(bounds));
+            throw new IllegalArgumentException(
+                    "layerReplication must have two numbers for each range, got " + Arrays.toString(bounds));
         }
         List<List<Integer>> ranges = new ArrayList<>();
         for (int i = 0; i < bounds.length; i += 2) {

@@ -42,7 +42,8 @@ public interface BlockRunner {
 
             @Override
             public void backward(Tensor loss, ForwardContext context) {
-                if (loss.requires_grad()) { // nothing that is trained had a part in it, as of texts without an invocation
+                if (loss.requires_grad()) { // nothing that is trained had a part in it, as of texts without an
+                    // invocation
                     Layers.backward(() -> loss.backward());
                     context.backward();
                 }

@@ -23,8 +23,8 @@ public final class LayerOrder {
             return IntStream.range(0, layers).boxed().toList();
         }
         if (refusal != null) {
-            throw new ConfigException("layer_replication is not offered for a model of type " + modelType + ": " + refusal
-                    + "; leave it out, or take a model of another type");
+            throw new ConfigException("layer_replication is not offered for a model of type " + modelType + ": "
+                    + refusal + "; leave it out, or take a model of another type");
         }
         int last = Collections.max(order);
         if (last >= layers) {

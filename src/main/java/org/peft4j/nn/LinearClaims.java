@@ -191,8 +191,7 @@ final class LinearClaims {
         List<Ops.LowRankUpdate> found = new ArrayList<>();
         for (Update update : updates) {
             LowRank claim = update.claim();
-            List<ForwardContext.Rows> acting =
-                    context.acting(claim.invocation(), rows, update.first(), update.last());
+            List<ForwardContext.Rows> acting = context.acting(claim.invocation(), rows, update.first(), update.last());
             if (acting.isEmpty()) {
                 continue;
             }

@@ -2,6 +2,7 @@ package org.peft4j.nn;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -48,7 +49,7 @@ public final class LinearGroup implements AutoCloseable {
         bias = of.bias;
         singles = layers.size() == 1
                 ? List.of(this)
-                : java.util.stream.IntStream.range(0, layers.size())
+                : IntStream.range(0, layers.size())
                         .mapToObj(i -> new LinearGroup(List.of(layers.get(i)), of.singles.get(i)))
                         .toList();
         owns = false;
@@ -68,7 +69,8 @@ public final class LinearGroup implements AutoCloseable {
      */
     public LinearGroup sharedBy(Linear... others) {
         for (int i = 0; i < layers.size(); i++) {
-            if (others.length != layers.size() || others[i].weight() != layers.get(i).weight()) {
+            if (others.length != layers.size()
+                    || others[i].weight() != layers.get(i).weight()) {
                 throw new IllegalArgumentException("layers that share a group must have its tensors");
             }
         }

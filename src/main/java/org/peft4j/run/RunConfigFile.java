@@ -249,7 +249,8 @@ public final class RunConfigFile {
             }
         } catch (ClassCastException | NumberFormatException e) {
             throw new IllegalArgumentException(
-                    "layer_replication must be a list of ranges such as [[0, 4], [2, 5]], received " + node.received(), e);
+                    "layer_replication must be a list of ranges such as [[0, 4], [2, 5]], received " + node.received(),
+                    e);
         }
         try {
             return new LayerReplication(ranges);

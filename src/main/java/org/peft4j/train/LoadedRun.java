@@ -124,7 +124,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + ", but there are no validation rows to evaluate on; give data.validation, or set it to 0");
         }
         Base behind = base == null
-                ? new Base(OpenedModel.open(OpenedModel.configOf(config), config.training().seed()), true)
+                ? new Base(
+                        OpenedModel.open(
+                                OpenedModel.configOf(config), config.training().seed()),
+                        true)
                 : new Base(base, false);
         try {
             return load(config, behind, rows);
@@ -183,7 +186,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         try {
             return method.withinTokens(
                     method.configType().cast(config.chosenMethod()),
-                    text -> Arrays.stream(tokenizer.encodePlainWhole(text)).boxed().toList());
+                    text -> Arrays.stream(tokenizer.encodePlainWhole(text))
+                            .boxed()
+                            .toList());
         } catch (IllegalArgumentException e) {
             throw new ConfigException("method." + e.getMessage(), e);
         }
@@ -347,8 +352,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         points.fresh().stream().filter(module -> !saved.contains(module)).forEach(saved::add);
         C own = method.configType().cast(chosen.withModulesToSave(saved));
         try {
-            Adapter adapter =
-                    attachTo(method, own, points, config.training().seed());
+            Adapter adapter = attachTo(method, own, points, config.training().seed());
             return new AdapterStore.Loaded(adapter, own, List.of());
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
             throw new ConfigException(String.valueOf(e.getMessage()), e);

@@ -60,9 +60,8 @@ public final class OpenedModel implements AutoCloseable {
      */
     public static ModelConfig configOf(RunConfig run) {
         ModelConfig model = run.model();
-        LayerReplication wanted = run.adapter() == null
-                ? run.chosenMethod().layerReplication()
-                : ReplicatedLayers.wanted(run.adapter());
+        LayerReplication wanted =
+                run.adapter() == null ? run.chosenMethod().layerReplication() : ReplicatedLayers.wanted(run.adapter());
         if (!model.layerReplication().isNone() && !model.layerReplication().equals(wanted)) {
             throw new ConfigException("model.layer_replication is " + model.layerReplication() + ", but the "
                     + (run.adapter() == null ? "method's" : "adapter's") + " is " + wanted

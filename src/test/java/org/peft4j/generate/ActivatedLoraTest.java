@@ -205,9 +205,7 @@ class ActivatedLoraTest {
                     }
                 });
         for (int s = 0; s < STARTS.length; s++) {
-            assertThat(ours.get(s).ids())
-                    .as("text " + s)
-                    .isEqualTo(Arrays.copyOfRange(greedy, s * NEW, (s + 1) * NEW));
+            assertThat(ours.get(s).ids()).as("text " + s).isEqualTo(Arrays.copyOfRange(greedy, s * NEW, (s + 1) * NEW));
         }
         assertThat(notes).hasSize(1);
         assertThat(notes.get(0)).contains("prompt 0 does not have the tokens [9, 9, 4]", "the plain model answers");
@@ -272,8 +270,7 @@ class ActivatedLoraTest {
     }
 
     /** Logits of each row of a text that comes in parts, the last of which are new tokens one by one. */
-    private static float[] parts(
-            int[] text, @Nullable Adapter adapter, List<Integer> lengths, List<float[]> written) {
+    private static float[] parts(int[] text, @Nullable Adapter adapter, List<Integer> lengths, List<float[]> written) {
         int prompt = lengths.stream().mapToInt(Integer::intValue).sum();
         List<Integer> all = new ArrayList<>(lengths);
         all.addAll(Collections.nCopies(text.length - prompt, 1));
@@ -333,7 +330,12 @@ class ActivatedLoraTest {
         Fixtures.Sentences own = TEXTS.only(2);
         float[] whole = logits(own, ReadRows.ALL, List.of(loaded.adapter()));
         for (List<Integer> lengths : List.of(
-                List.of(14), List.of(4, 10), List.of(9, 5), List.of(10, 1, 3), List.of(1, 7, 1, 1, 4), List.of(3, 6, 2))) {
+                List.of(14),
+                List.of(4, 10),
+                List.of(9, 5),
+                List.of(10, 1, 3),
+                List.of(1, 7, 1, 1, 4),
+                List.of(3, 6, 2))) {
             assertThat(maxDifference(parts(text, loaded.adapter(), lengths, new ArrayList<>()), whole))
                     .as(lengths.toString())
                     .isLessThan(1e-4);
@@ -361,8 +363,7 @@ class ActivatedLoraTest {
             Cache.Need need = new Cache.Need(0, null, 5, 5, 1);
             cache.enter(need);
             cache.choose(List.of(cache.open(need)), true);
-            ForwardContext context =
-                    ForwardContext.continued(Packing.of(1), List.of(loaded.adapter()), cache, null);
+            ForwardContext context = ForwardContext.continued(Packing.of(1), List.of(loaded.adapter()), cache, null);
             cache.begin(context.packing());
             assertThatThrownBy(() -> logits(Tokens.of(5), ReadRows.ALL, context))
                     .isInstanceOf(IllegalStateException.class)
@@ -409,8 +410,8 @@ class ActivatedLoraTest {
                 }
                 parameter.set(values);
             });
-            List<@Nullable Adapter> adapterOf = Arrays.asList(
-                    loaded.adapter(), waits, loaded.adapter(), null, waits, waits, loaded.adapter());
+            List<@Nullable Adapter> adapterOf =
+                    Arrays.asList(loaded.adapter(), waits, loaded.adapter(), null, waits, waits, loaded.adapter());
             float[] mixed = logits(TEXTS, ReadRows.last(2), adapterOf);
             int row = mixed.length / STARTS.length;
             for (int s = 0; s < STARTS.length; s++) {
@@ -451,7 +452,8 @@ class ActivatedLoraTest {
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining(module + " with alora_invocation_tokens");
         }
-        LoraConfig beyond = LoraConfig.builder().aloraInvocationTokens(List.of(9, 200)).build();
+        LoraConfig beyond =
+                LoraConfig.builder().aloraInvocationTokens(List.of(9, 200)).build();
         assertThatThrownBy(() -> Methods.of(beyond).attach("it", beyond, model.points(), 1))
                 .hasMessageContaining("alora_invocation_tokens must be below 200", "got 200");
         LoraConfig text = LoraConfig.builder().aloraInvocation("Answer:").build();

@@ -190,9 +190,8 @@ class ReplicatedLayersTest {
             }
             assertThat(new TreeMap<>(ours.tensors()).keySet()).isEqualTo(new TreeMap<>(theirs.tensors()).keySet());
             theirs.tensors()
-                    .forEach((key, data) -> assertThat(ours.tensors().get(key).bytes())
-                            .as(key)
-                            .isEqualTo(data.bytes()));
+                    .forEach((key, data) ->
+                            assertThat(ours.tensors().get(key).bytes()).as(key).isEqualTo(data.bytes()));
         }
     }
 
@@ -212,7 +211,8 @@ class ReplicatedLayersTest {
         llama.points().tensors().forEach((path, point) -> {
             if (path.startsWith("model.layers.2.")) {
                 String source = path.replace("layers.2.", "layers.1.");
-                assertThat(point.value()).isSameAs(llama.points().tensors().get(source).value());
+                assertThat(point.value())
+                        .isSameAs(llama.points().tensors().get(source).value());
             }
         });
     }
@@ -244,7 +244,8 @@ class ReplicatedLayersTest {
         "gpt_neox, does not find its layers",
     })
     void whatPeftCannotReplicateIsRefusedByName(String family, String reason) throws Exception {
-        ModelDirectory of = ModelDirectory.open(Fixtures.ROOT.resolve("decoders").resolve(family));
+        ModelDirectory of =
+                ModelDirectory.open(Fixtures.ROOT.resolve("decoders").resolve(family));
         ModelOptions options = new ModelOptions(false, false, 0).withLayers(List.of(0, 1, 1));
         assertThatThrownBy(() -> Models.family(of).open(of, options).close())
                 .isInstanceOf(ConfigException.class)
@@ -274,8 +275,8 @@ class ReplicatedLayersTest {
     private static float[] hidden(Model model) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(Packing.of(5))) {
-            return Tensors.toFloats(BlockRunner.plain()
-                    .forward(model, Tokens.of(5, 9, 40, 8, 33), ReadRows.ALL, context));
+            return Tensors.toFloats(
+                    BlockRunner.plain().forward(model, Tokens.of(5, 9, 40, 8, 33), ReadRows.ALL, context));
         }
     }
 
@@ -289,7 +290,8 @@ class ReplicatedLayersTest {
         assertThatThrownBy(() -> Models.family("llama")
                         .open(
                                 ModelDirectory.open(Fixtures.TINY_LLAMA),
-                                ModelOptions.defaults().withLayers(LayerReplication.of(0, 3).layers())))
+                                ModelOptions.defaults()
+                                        .withLayers(LayerReplication.of(0, 3).layers())))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("0 to 1")
                 .hasMessageEndingWith("got layer 2");

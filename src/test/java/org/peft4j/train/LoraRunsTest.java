@@ -66,7 +66,8 @@ class LoraRunsTest {
                 base,
                 new RunRows(
                         columns -> RowReader.of(IntStream.range(0, 6)
-                                .mapToObj(i -> Map.of("text", i < 4 ? "you have a mail" : "free offer", "label", i % 2))),
+                                .mapToObj(
+                                        i -> Map.of("text", i < 4 ? "you have a mail" : "free offer", "label", i % 2))),
                         null));
     }
 
@@ -81,7 +82,9 @@ class LoraRunsTest {
     }
 
     private static List<Integer> tokens(String text) throws IOException {
-        return Arrays.stream(llama.tokenizer(100).encodePlainWhole(text)).boxed().toList();
+        return Arrays.stream(llama.tokenizer(100).encodePlainWhole(text))
+                .boxed()
+                .toList();
     }
 
     private static LoraConfig.Builder lora() {
@@ -91,11 +94,15 @@ class LoraRunsTest {
     @Test
     void theInvocationIsReadByTheModelsTokenizerWithoutSpecialTokens() throws Exception {
         List<Integer> tokens = tokens("you have a mail");
-        try (LoadedRun<?> run = load(config(lora().aloraInvocation("you have a mail").build()).build(), llama);
+        try (LoadedRun<?> run = load(
+                        config(lora().aloraInvocation("you have a mail").build())
+                                .build(),
+                        llama);
                 AdamW optimizer = new AdamW(run.groups)) {
             assertThat(((LoraConfig) run.method).aloraInvocationTokens()).isEqualTo(tokens);
             assertThat(run.adapter.invocations()).containsExactly(tokens);
-            assertThat(run.notes).anyMatch(note -> note.startsWith("2 of 6 rows do not have the alora_invocation_tokens"));
+            assertThat(run.notes)
+                    .anyMatch(note -> note.startsWith("2 of 6 rows do not have the alora_invocation_tokens"));
             Map<String, float[]> before = values(run);
             step(run, optimizer, 4, 5); // rows without: gradients of 0
             Map<String, float[]> still = values(run);
@@ -108,7 +115,9 @@ class LoraRunsTest {
             assertThat(values(run).values()).noneMatch(value -> Arrays.equals(value, new float[value.length]));
             AdapterStore.write(dir, run.adapter, run.method, run.model.points(), "tiny-llama", "CAUSAL_LM");
         }
-        RunConfig again = config(lora().aloraInvocation("you have a mail").build()).adapter(dir).build();
+        RunConfig again = config(lora().aloraInvocation("you have a mail").build())
+                .adapter(dir)
+                .build();
         try (LoadedRun<?> run = load(again, llama)) {
             assertThat(run.adapter.invocations()).containsExactly(tokens);
         }
@@ -124,11 +133,17 @@ class LoraRunsTest {
 
     @Test
     void anInvocationThatNoRowHasIsRefused() {
-        assertThatThrownBy(() -> load(config(lora().aloraInvocationTokens(List.of(150, 151)).build()).build(), llama)
+        assertThatThrownBy(() -> load(
+                                config(lora().aloraInvocationTokens(List.of(150, 151))
+                                                .build())
+                                        .build(),
+                                llama)
                         .close())
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("none of 6 rows has [150, 151]");
-        LoraConfig both = lora().aloraInvocation("you").aloraInvocationTokens(List.of(150)).build();
+        LoraConfig both = lora().aloraInvocation("you")
+                .aloraInvocationTokens(List.of(150))
+                .build();
         assertThatThrownBy(() -> load(config(both).build(), llama).close())
                 .isInstanceOf(ConfigException.class)
                 .hasMessageStartingWith("method.alora_invocation_tokens must be those of alora_invocation");
@@ -184,9 +199,11 @@ class LoraRunsTest {
     @Test
     void layersThatTheMethodIsNotForAreRefused() {
         ModelConfig other = llama.config().withLayerReplication(LayerReplication.of(0, 2, 0, 2));
-        for (MethodConfig method :
-                List.of(PromptConfig.of(2), lora().layerReplication(LayerReplication.of(0, 1)).build())) {
-            assertThatThrownBy(() -> load(config(method).model(other).build(), null).close())
+        for (MethodConfig method : List.of(
+                PromptConfig.of(2),
+                lora().layerReplication(LayerReplication.of(0, 1)).build())) {
+            assertThatThrownBy(() ->
+                            load(config(method).model(other).build(), null).close())
                     .isInstanceOf(ConfigException.class)
                     .hasMessageStartingWith("model.layer_replication is [[0, 2], [0, 2]], but the method's is");
         }
@@ -203,12 +220,14 @@ class LoraRunsTest {
                 "Answer:",
                 "layer_replication",
                 List.of(List.of(0, 4), List.of(2, 5)));
-        Map<String, Object> run = Map.of("model", "m", "data", Map.of("train", "t.jsonl"), "output", "o", "method", method);
+        Map<String, Object> run =
+                Map.of("model", "m", "data", Map.of("train", "t.jsonl"), "output", "o", "method", method);
         RunConfig read = RunConfigFile.of(run, "here", List.of());
         LoraConfig lora = (LoraConfig) read.chosenMethod();
         assertThat(lora.aloraInvocation()).isEqualTo("Answer:");
         assertThat(lora.layerReplication().layers()).containsExactly(0, 1, 2, 3, 2, 3, 4);
-        assertThat(RunConfigFile.of(RunConfigFile.toMap(read), "again", List.of())).isEqualTo(read);
+        assertThat(RunConfigFile.of(RunConfigFile.toMap(read), "again", List.of()))
+                .isEqualTo(read);
         LoraConfig set = (LoraConfig) RunConfigFile.of(
                         run,
                         "here",

@@ -105,8 +105,9 @@ public record LoraConfig(
                     "aloraInvocationTokens must be numbers of tokens, from 0 on, got " + aloraInvocationTokens);
         }
         if (!layerReplication.isNone() && bias != Bias.NONE) {
-            throw new IllegalArgumentException("bias must be none with layerReplication: layers of one number share their biases"
-                    + " in PEFT, and would not here, got " + bias.name().toLowerCase(Locale.ROOT));
+            throw new IllegalArgumentException(
+                    "bias must be none with layerReplication: layers of one number share their biases"
+                            + " in PEFT, and would not here, got " + bias.name().toLowerCase(Locale.ROOT));
         }
         if (!aloraInvocation.isEmpty() && aloraInvocation.isBlank()) {
             throw new IllegalArgumentException("aloraInvocation must be a text with words, or be left out, got blanks");
@@ -157,13 +158,16 @@ public record LoraConfig(
             throw new IllegalArgumentException("dora must be false with aloraInvocationTokens, as in PEFT, got true");
         }
         if (loraBias) {
-            throw new IllegalArgumentException("loraBias must be false with aloraInvocationTokens: it is added to all rows,"
-                    + " and the adapter acts on some alone; got true");
+            throw new IllegalArgumentException(
+                    "loraBias must be false with aloraInvocationTokens: it is added to all rows,"
+                            + " and the adapter acts on some alone; got true");
         }
-        String before = " with aloraInvocationTokens: it would change the rows before them, too, whose keys and values are to be"
-                + " the plain model's; got ";
+        String before =
+                " with aloraInvocationTokens: it would change the rows before them, too, whose keys and values are to be"
+                        + " the plain model's; got ";
         if (bias != Bias.NONE) {
-            throw new IllegalArgumentException("bias must be none" + before + bias.name().toLowerCase(Locale.ROOT));
+            throw new IllegalArgumentException(
+                    "bias must be none" + before + bias.name().toLowerCase(Locale.ROOT));
         }
         if (!trainableTokens.isEmpty()) {
             throw new IllegalArgumentException("trainableTokens must be empty" + before + trainableTokens);

@@ -76,7 +76,9 @@ public final class ReplicatedLayers {
         LayerReplication wanted = config.layerReplication();
         if (!wanted.layers().equals(points.layerOrder())) {
             throw new IllegalArgumentException("layerReplication must be what the model was opened with, its layers "
-                    + (points.layerOrder().isEmpty() ? "as they are" : points.layerOrder().toString()) + "; the adapter has "
+                    + (points.layerOrder().isEmpty()
+                            ? "as they are"
+                            : points.layerOrder().toString()) + "; the adapter has "
                     + (wanted.isNone() ? "none" : wanted.toString())
                     + ": open the model for this adapter (BaseModel.open(config, adapter), or"
                     + " ModelConfig.withLayerReplication)");

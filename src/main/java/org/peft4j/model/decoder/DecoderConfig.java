@@ -154,8 +154,7 @@ record DecoderConfig(
     DecoderConfig withLayers(List<Integer> order) {
         ModelInfo.Stack of = stack;
         return new DecoderConfig(
-                new ModelInfo.Stack(
-                        of.hiddenSize(), order.size(), of.queryHeads(), of.keyValueHeads(), of.headSize()),
+                new ModelInfo.Stack(of.hiddenSize(), order.size(), of.queryHeads(), of.keyValueHeads(), of.headSize()),
                 vocabulary,
                 norm,
                 residual,

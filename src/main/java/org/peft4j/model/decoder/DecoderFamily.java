@@ -20,11 +20,13 @@ import org.peft4j.model.ModelOptions;
  */
 public abstract class DecoderFamily implements ModelFamily {
     /** Of those whose layers transformers asks its config about, by their numbers there. */
-    static final String LAYERS_BY_NUMBER = "transformers takes the kind of each layer from a list of its config, by its number,"
-            + " which PEFT leaves as it is";
+    static final String LAYERS_BY_NUMBER =
+            "transformers takes the kind of each layer from a list of its config, by its number,"
+                    + " which PEFT leaves as it is";
 
     /** Of those whose layers PEFT does not find. */
-    static final String LAYERS_ELSEWHERE = "PEFT does not find its layers, it looks for those of a Llama, BERT or Falcon";
+    static final String LAYERS_ELSEWHERE =
+            "PEFT does not find its layers, it looks for those of a Llama, BERT or Falcon";
 
     private final String modelType;
     private final DecoderNames names;
@@ -67,8 +69,7 @@ public abstract class DecoderFamily implements ModelFamily {
     final Model open(ModelDirectory directory, ModelOptions options, Map<String, Tensor> changed) throws IOException {
         List<String> notes = new ArrayList<>(keys.check(directory.configFile(), directory.config()));
         DecoderConfig read = read(new DecoderReader(directory, notes));
-        List<Integer> order =
-                LayerOrder.of(options, modelType, read.stack().layers(), orderRefusal());
+        List<Integer> order = LayerOrder.of(options, modelType, read.stack().layers(), orderRefusal());
         DecoderConfig ordered = options.layers().isEmpty() ? read : read.withLayers(order);
         DecoderConfig config = options.dropout() ? ordered.withDropout() : ordered.withoutDropout();
         return new DecoderModel(this, config, notes, directory, options, changed);

@@ -59,8 +59,9 @@ final class Invocations {
     int[] starts(List<Integer> invocation, boolean continued) {
         List<int[]> all = prompts != null ? prompts : continued ? null : texts;
         if (all == null) {
-            throw new IllegalStateException("an adapter acts from certain tokens of a text on, but this call was not told "
-                    + (continued ? "the prompts that its rows continue" : "the tokens of its texts"));
+            throw new IllegalStateException(
+                    "an adapter acts from certain tokens of a text on, but this call was not told "
+                            + (continued ? "the prompts that its rows continue" : "the tokens of its texts"));
         }
         return all.stream().mapToInt(ids -> last(invocation, ids)).toArray();
     }

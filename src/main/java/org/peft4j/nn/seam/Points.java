@@ -86,7 +86,16 @@ public final class Points {
     /** These and more: sublayers, embeddings, the front of the sequence. */
     public Points and(Collection<? extends Point<?>> more) {
         return new Points(
-                modelType, architecture, hiddenSize, layers, queryHeads, joined(all, more), tensors, fresh, device, layerOrder);
+                modelType,
+                architecture,
+                hiddenSize,
+                layers,
+                queryHeads,
+                joined(all, more),
+                tensors,
+                fresh,
+                device,
+                layerOrder);
     }
 
     /** The same of a model on a device. */
@@ -97,8 +106,7 @@ public final class Points {
 
     /** The same of a model whose layers stand in another order than in its files, see {@link #layerOrder}. */
     public Points inOrder(List<Integer> order) {
-        return new Points(
-                modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, device, order);
+        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, device, order);
     }
 
     /** For each layer the number that it has in the model's files, where some stand more than once; empty: as they are. */

@@ -22,8 +22,9 @@ final class LoraInvocation {
         }
         List<Integer> tokens = encode.apply(config.aloraInvocation());
         if (tokens.isEmpty()) {
-            throw new IllegalArgumentException("alora_invocation must have at least one token, but the tokenizer makes none of '"
-                    + config.aloraInvocation() + "'");
+            throw new IllegalArgumentException(
+                    "alora_invocation must have at least one token, but the tokenizer makes none of '"
+                            + config.aloraInvocation() + "'");
         }
         List<Integer> said = config.aloraInvocationTokens();
         if (!said.isEmpty() && !said.equals(tokens)) {
@@ -39,8 +40,9 @@ final class LoraInvocation {
     /** Refuses tokens that are none of the model's, and a text whose tokens nobody has found out. */
     static void check(LoraConfig config, Points points) {
         if (!config.aloraInvocation().isEmpty()) {
-            throw new IllegalArgumentException("alora_invocation must be told in tokens (alora_invocation_tokens), which a run with"
-                    + " a tokenizer does; got '" + config.aloraInvocation() + "'");
+            throw new IllegalArgumentException(
+                    "alora_invocation must be told in tokens (alora_invocation_tokens), which a run with"
+                            + " a tokenizer does; got '" + config.aloraInvocation() + "'");
         }
         Optional<Long> vocabulary = points.all(EmbeddingPoint.class).stream()
                 .filter(EmbeddingPoint::words)
@@ -57,10 +59,12 @@ final class LoraInvocation {
     /** Why such an adapter is not merged, and so is not converted; empty if it can be. */
     static Optional<String> mergeRefusal(LoraConfig config) {
         if (config.activated()) {
-            return Optional.of("it acts from its invocation on alone (alora_invocation_tokens), a merged weight on all rows");
+            return Optional.of(
+                    "it acts from its invocation on alone (alora_invocation_tokens), a merged weight on all rows");
         }
         return config.layerReplication().isNone()
                 ? Optional.empty()
-                : Optional.of("layers of its model share their weights (layer_replication), and each has an update of its own");
+                : Optional.of(
+                        "layers of its model share their weights (layer_replication), and each has an update of its own");
     }
 }

@@ -99,8 +99,9 @@ record LoraSite(Point<?> point, int rank, double scale) {
                     + ", which is for linear layers alone");
         }
         if (config.activated() && !(point instanceof LinearPoint linear && !linear.head())) {
-            throw new IllegalArgumentException("targets must not have " + point.path() + " with alora_invocation_tokens, which are"
-                    + " for the linear layers of blocks: tables and heads are read for other rows than those of texts");
+            throw new IllegalArgumentException(
+                    "targets must not have " + point.path() + " with alora_invocation_tokens, which are"
+                            + " for the linear layers of blocks: tables and heads are read for other rows than those of texts");
         }
         long most = Math.min(in(point), out(point));
         if (config.init().takesFromWeight() && rank > most) {
