@@ -49,6 +49,17 @@ public final class BaseModel implements AutoCloseable {
     }
 
     /**
+     * Opens a model as an adapter needs it: with the layers that it was made for ({@code layer_replication}), unless the config says
+     * layers itself. The adapter is not loaded.
+     *
+     * @param adapter its directory; null: the model as it is
+     * @throws org.peft4j.error.MalformedFileException if a file of the directory is not what it should be
+     */
+    public static BaseModel open(ModelConfig config, @Nullable Path adapter) throws IOException {
+        return open(OpenedModel.configFor(Objects.requireNonNull(config, "config"), adapter));
+    }
+
+    /**
      * Loads an adapter for the task that it was trained for.
      *
      * @param name what it is called in messages, such as the tenant's name
@@ -178,6 +189,7 @@ public final class BaseModel implements AutoCloseable {
                         .equals(config.path().toAbsolutePath().normalize())
                 && own.dtype() == config.dtype()
                 && own.dropout() == config.dropout()
+                && own.layerReplication().equals(config.layerReplication())
                 && opened.isOn(config.device());
         if (!same) {
             throw new ConfigException(

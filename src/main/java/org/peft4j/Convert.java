@@ -56,7 +56,7 @@ public final class Convert {
         Outputs.check(out, overwrite);
         ModelConfig config =
                 ModelConfig.of(model).withDropout(ModelConfig.Dropout.OFF).withDevice("cpu");
-        try (OpenedModel base = OpenedModel.openTensors(config);
+        try (OpenedModel base = OpenedModel.openTensors(OpenedModel.configFor(config, adapter));
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapter);
                 PointerScope scope = new PointerScope()) {
             List<String> notes = new ArrayList<>(base.model().notes());
@@ -76,7 +76,7 @@ public final class Convert {
             boolean overwrite,
             List<String> notes)
             throws IOException {
-        Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
+        Methods.mergeRefusal(stored.config()).ifPresent(reason -> {
             throw new ConfigException("a " + Methods.of(stored.config()).name()
                     + " adapter cannot be merged, and so is no update of weights: " + reason);
         });

@@ -91,7 +91,7 @@ public final class Merge {
         Objects.requireNonNull(out, "out");
         Outputs.check(out, overwrite);
         List<String> notes = new ArrayList<>();
-        try (OpenedModel base = OpenedModel.openTensors(config(modelPath, device));
+        try (OpenedModel base = OpenedModel.openTensors(OpenedModel.configFor(config(modelPath, device), adapterPath));
                 LoadedTask<?> loaded = LoadedTask.loadWithoutTokenizer(base, adapterPath);
                 PointerScope scope = new PointerScope()) {
             notes.addAll(base.model().notes());
@@ -109,7 +109,7 @@ public final class Merge {
     private static void merge(
             ModelDirectory directory, LoadedTask<?> loaded, AdapterStore.Loaded stored, Path out, boolean overwrite)
             throws IOException {
-        Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
+        Methods.mergeRefusal(stored.config()).ifPresent(reason -> {
             throw new ConfigException(
                     "a " + Methods.of(stored.config()).name() + " adapter cannot be merged: " + reason);
         });

@@ -144,7 +144,7 @@ public final class TextClassifier implements AutoCloseable {
         Objects.requireNonNull(model, "model");
         Objects.requireNonNull(options, "options");
         BaseModel base =
-                BaseModel.open(ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()));
+                BaseModel.open(ModelConfig.of(model).withDtype(options.dtype()).withDevice(options.device()), adapter);
         try {
             LoadedAdapter loaded = adapter == null
                     ? base.plain(options.adapter())

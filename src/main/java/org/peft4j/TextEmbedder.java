@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.EmbeddingConfig;
+import org.peft4j.config.ModelConfig;
 
 /**
  * Gives texts vectors: a base model with an adapter for embeddings or without one. Safe from many threads. {@link #close} waits
@@ -37,7 +38,7 @@ public final class TextEmbedder implements AutoCloseable {
             throws IOException {
         Objects.requireNonNull(model, "model");
         LoadedAdapter.Options own = options.withTask(EmbeddingConfig.TYPE);
-        BaseModel base = BaseModel.open(model);
+        BaseModel base = BaseModel.open(ModelConfig.of(model), adapter);
         try {
             return new TextEmbedder(adapter == null ? base.plain(own) : base.load("the adapter", adapter, own), base);
         } catch (IOException | RuntimeException e) {

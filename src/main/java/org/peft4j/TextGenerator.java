@@ -16,6 +16,7 @@ import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.ModelConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.chat.Conversation;
@@ -321,7 +322,7 @@ public final class TextGenerator implements AutoCloseable {
     public static TextGenerator open(Path model, @Nullable Path adapter) throws IOException {
         Objects.requireNonNull(model, "model");
         LoadedAdapter.Options options = LoadedAdapter.Options.defaults().withTask(CausalLmConfig.TYPE);
-        BaseModel base = BaseModel.open(model);
+        BaseModel base = BaseModel.open(ModelConfig.of(model), adapter);
         try {
             return new TextGenerator(
                     adapter == null ? base.plain(options) : base.load("the adapter", adapter, options), base);

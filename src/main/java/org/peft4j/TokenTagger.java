@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.ModelConfig;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.metrics.Evaluation;
 
@@ -35,7 +36,7 @@ public final class TokenTagger implements AutoCloseable {
             throws IOException {
         Objects.requireNonNull(model, "model");
         LoadedAdapter.Options own = options.withTask(TokenClassificationConfig.TYPE);
-        BaseModel base = BaseModel.open(model);
+        BaseModel base = BaseModel.open(ModelConfig.of(model), adapter);
         try {
             return new TokenTagger(adapter == null ? base.plain(own) : base.load("the adapter", adapter, own), base);
         } catch (IOException | RuntimeException e) {

@@ -16,6 +16,7 @@ import org.peft4j.run.RunResult;
 import org.peft4j.run.TrainListener;
 import org.peft4j.task.TaskType;
 import org.peft4j.train.Interrupts;
+import org.peft4j.train.OpenedModel;
 import org.peft4j.train.RunRows;
 import org.peft4j.train.TrainingRun;
 
@@ -144,7 +145,7 @@ public final class Trainer {
             return TrainingRun.train(config, null, runRows(), overwrite, listener, interrupts);
         }
         try (Lease.Held held = on.take()) {
-            on.checkSame(config.model());
+            on.checkSame(OpenedModel.configOf(config));
             return TrainingRun.train(config, on.opened(), runRows(), overwrite, listener, interrupts);
         }
     }

@@ -118,7 +118,7 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j.method",
                     names(
-                            "LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
+                            "LayerChoice LayerReplication LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry(
                     "org.peft4j.method.lora",
                     names(

@@ -97,7 +97,8 @@ final class ChatCommand implements Callable<Integer> {
             Chat.check(model, adapter, options);
         }
         ModelConfig config = ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value());
-        try (BaseModel base = BaseModel.open(config);
+        try (BaseModel base = BaseModel.open(
+                        config, named.values().stream().findFirst().orElse(null));
                 BufferedReader in = new BufferedReader(new InputStreamReader(
                         Streams.open(Path.of("-")), main.charset().newDecoder()))) {
             base.notes().forEach(this::note);

@@ -79,7 +79,7 @@ final class ModelUseOptions {
             options = setting.getValue() == null ? options : options.with(setting.getKey(), setting.getValue());
         }
         BaseModel base =
-                BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()));
+                BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), adapter);
         try {
             LoadedAdapter loaded = adapter == null ? base.plain(options) : base.load("--adapter", adapter, options);
             base.notes().forEach(note -> err.println("note: " + note));

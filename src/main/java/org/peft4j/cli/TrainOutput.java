@@ -211,8 +211,7 @@ final class TrainOutput implements TrainListener {
                         "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
                         model, adapter, Shell.quote(data));
         }
-        if (config.method() != null
-                && Methods.of(config.method()).mergeRefusal().isEmpty()) {
+        if (config.method() != null && Methods.mergeRefusal(config.method()).isEmpty()) {
             print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
         }
         if (config.adapter() == null && config.method() instanceof LoraConfig lora) {

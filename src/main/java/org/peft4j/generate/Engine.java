@@ -95,6 +95,7 @@ public final class Engine implements AutoCloseable {
     private final Deque<Request> waiting = new ArrayDeque<>();
     private List<Group> groups = new ArrayList<>();
     private boolean noted;
+    private boolean uncalled; // somebody was told of a prompt without an invocation
     private boolean broken;
     private @Nullable ForwardContext last; // the newest call
     private boolean closed;
@@ -153,6 +154,7 @@ public final class Engine implements AutoCloseable {
         Generator.check(info, prompt.name(), prompt.ids(), prompt.adapter());
         Request request = new Request(prompt, settings, room(prompt, settings), decoder, listener);
         check(request);
+        noteInvocation(request);
         waiting.add(request);
         return request;
     }
@@ -365,6 +367,23 @@ public final class Engine implements AutoCloseable {
                 && model.rowsVersion(sequence.position()) == model.rowsVersion(sequence.position() - 1);
     }
 
+    /** Says it once if an adapter that acts from certain tokens on has a prompt without them. */
+    private void noteInvocation(Request request) {
+        Prompt prompt = request.prompt();
+        Adapter adapter = prompt.adapter();
+        if (uncalled || adapter == null) {
+            return;
+        }
+        for (List<Integer> tokens : adapter.invocations()) {
+            if (!ForwardContext.has(tokens, prompt.ids())) {
+                uncalled = true;
+                request.listener()
+                        .note(prompt.name() + " does not have the tokens " + tokens + " from which on the adapter '"
+                                + adapter.name() + "' acts (alora_invocation_tokens): the plain model answers");
+            }
+        }
+    }
+
     private void note(Sequence sequence, Group group) {
         if (!noted && sequence.position() > info.maxPositions()) {
             noted = true;
@@ -391,7 +410,10 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            ForwardContext call = ForwardContext.continued(packing, adapters, cache, last);
+            ForwardContext call = ForwardContext.continued(packing, adapters, cache, last)
+                    .withPrompts(rows.stream()
+                            .map(row -> row.sequence().prompt().ids())
+                            .toList());
             try (ForwardContext context = continuing ? call : call.withInstructions(prompts(rows))) {
                 last = context;
                 cache.begin(context.packing()); // inserted rows, too

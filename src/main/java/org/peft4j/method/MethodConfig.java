@@ -11,4 +11,9 @@ public interface MethodConfig {
 
     /** The same settings with other modules trained as a whole. */
     MethodConfig withModulesToSave(List<String> modulesToSave);
+
+    /** The layers that the model has to have for it, in their order. */
+    default LayerReplication layerReplication() {
+        return LayerReplication.NONE;
+    }
 }

@@ -23,6 +23,7 @@ public interface BlockRunner {
         return new BlockRunner() {
             @Override
             public Tensor forward(Model model, Inputs inputs, ReadRows rows, ForwardContext context) {
+                inputs.tell(context);
                 return Scopes.scoped(() -> {
                     Tensor h = model.embed(inputs, context);
                     List<Block> blocks = model.blocks();
@@ -41,8 +42,11 @@ public interface BlockRunner {
 
             @Override
             public void backward(Tensor loss, ForwardContext context) {
-                Layers.backward(() -> loss.backward());
-                context.backward();
+                if (loss.requires_grad()) { // nothing that is trained had a part in it, as of texts without an
+                    // invocation
+                    Layers.backward(() -> loss.backward());
+                    context.backward();
+                }
             }
         };
     }

@@ -3,10 +3,12 @@ package org.peft4j.model;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
+import java.util.function.IntFunction;
 import java.util.function.UnaryOperator;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch.ScalarType;
@@ -17,6 +19,8 @@ import org.peft4j.io.ModelDirectory;
 import org.peft4j.io.safetensors.ElementType;
 import org.peft4j.io.safetensors.TensorLocation;
 import org.peft4j.io.safetensors.TensorNames;
+import org.peft4j.nn.Linear;
+import org.peft4j.nn.LinearGroup;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Device;
@@ -37,6 +41,9 @@ public final class FrozenTensors implements AutoCloseable {
     private final Map<String, TensorPoint> points = new LinkedHashMap<>();
     private final List<String> fresh = new ArrayList<>();
     private final List<Tensor> owned = new ArrayList<>();
+    private final Map<String, Tensor> shared = new HashMap<>(); // by the path in the directory
+    private final Map<List<String>, LinearGroup> groups = new HashMap<>();
+    private UnaryOperator<String> source = UnaryOperator.identity();
 
     /**
      * @param prefix first part of the model's paths that a directory of the bare backbone lacks, such as {@code bert.}
@@ -47,6 +54,47 @@ public final class FrozenTensors implements AutoCloseable {
         this.prefix = prefix;
         this.options = options;
         this.changed = changed;
+    }
+
+    /**
+     * Gives layers the tensors of others: what is asked for under a layer's path is the directory's under another one's, once in
+     * memory for all that have it. To be said before a tensor is asked for.
+     *
+     * @param order for each layer the number that it has in the directory
+     * @param block the beginning of a layer's paths
+     */
+    public void order(List<Integer> order, IntFunction<String> block) {
+        source = path -> {
+            for (int layer = 0; layer < order.size(); layer++) {
+                String own = block.apply(layer);
+                if (path.startsWith(own)) {
+                    return block.apply(order.get(layer)) + path.substring(own.length());
+                }
+            }
+            return path;
+        };
+    }
+
+    /** The path that a tensor of the model has in the directory. */
+    public String source(String path) {
+        return source.apply(path);
+    }
+
+    /** Layers that read the same x; those whose tensors another group has share its matrix, and are closed with it. */
+    public LinearGroup group(Linear... layers) {
+        List<String> paths =
+                Arrays.stream(layers).map(layer -> source(layer.weightPath())).toList();
+        if (Arrays.stream(layers)
+                .anyMatch(layer -> changed.containsKey(layer.weightPath()) || changed.containsKey(layer.biasPath()))) {
+            return LinearGroup.of(layers);
+        }
+        LinearGroup known = groups.get(paths);
+        if (known != null) {
+            return known.sharedBy(layers);
+        }
+        LinearGroup made = LinearGroup.of(layers);
+        groups.put(paths, made);
+        return made;
     }
 
     /** How to make values that the directory does not have. */
@@ -89,13 +137,19 @@ public final class FrozenTensors implements AutoCloseable {
         if (given != null) {
             return kept(new TensorPoint(path, Scopes.owned(() -> matrix(given)), true, false));
         }
+        Tensor known = shared.get(source(path));
+        if (known != null) {
+            return named(new TensorPoint(path, known, true, false));
+        }
         if (location == null) {
             throw lacks(path);
         }
         UnaryOperator<Tensor> form = stored -> options.device().isCpu()
                 ? matrix(stored).t().contiguous()
                 : matrix(stored).t();
-        return kept(new TensorPoint(path, load(location, path, form, in, out), true, false));
+        Tensor value = load(location, path, form, in, out);
+        shared.put(source(path), value);
+        return kept(new TensorPoint(path, value, true, false));
     }
 
     /** For a card as the file has it: the copy there will be the only one. */
@@ -134,6 +188,10 @@ public final class FrozenTensors implements AutoCloseable {
             long... shape)
             throws IOException {
         Tensor given = changed.get(path);
+        Tensor known = given == null && maker == null ? shared.get(source(path)) : null;
+        if (known != null) {
+            return named(new TensorPoint(path, known));
+        }
         Tensor value;
         if (given != null) {
             value = Scopes.owned(() -> form.apply(given));
@@ -147,23 +205,31 @@ public final class FrozenTensors implements AutoCloseable {
             throw lacks(path);
         } else {
             value = load(location, path, form, shape);
+            if (maker == null) {
+                shared.put(source(path), value);
+            }
         }
         return kept(new TensorPoint(path, value));
     }
 
     private Tensor kept(TensorPoint point) {
         owned.add(point.value());
+        return named(point);
+    }
+
+    private Tensor named(TensorPoint point) {
         points.put(point.path(), point);
         return point.value();
     }
 
     private MalformedFileException lacks(String path) throws IOException {
         return new MalformedFileException(
-                directory.directory(), -1, "model lacks the tensor " + path + "; it has " + directory.found());
+                directory.directory(), -1, "model lacks the tensor " + source(path) + "; it has " + directory.found());
     }
 
     /** Where the tensor is, with the backbone's prefix or without it. */
-    private @Nullable TensorLocation locate(String path) throws MalformedFileException {
+    private @Nullable TensorLocation locate(String name) throws MalformedFileException {
+        String path = source(name);
         TensorLocation location = directory.tensors().get(path);
         TensorLocation bare = path.startsWith(prefix) ? directory.tensors().get(path.substring(prefix.length())) : null;
         if (location != null && bare != null) {

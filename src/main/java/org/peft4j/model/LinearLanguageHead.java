@@ -138,6 +138,10 @@ public final class LinearLanguageHead implements LanguageHead {
         List<Ops.LowRankUpdate> updates = new ArrayList<>();
         for (LinearClaim claim : context.at(linear).of(segment)) {
             LowRank update = (LowRank) claim;
+            if (!update.invocation().isEmpty()) {
+                throw new IllegalStateException(
+                        "a language model's head offers no update that acts on some rows alone");
+            }
             updates.add(new Ops.LowRankUpdate(
                     new Ops.PartRows(0, 0, rows),
                     update.a(),

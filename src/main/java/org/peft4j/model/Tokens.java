@@ -2,6 +2,7 @@ package org.peft4j.model;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.nn.seam.ForwardContext;
 
 /**
  * Tokens of all sequences, as the context's packing says how they lie.
@@ -47,5 +48,10 @@ public record Tokens(int[] ids, int @Nullable [] types) implements Inputs {
     @Override
     public int rows() {
         return ids.length;
+    }
+
+    @Override
+    public void tell(ForwardContext context) {
+        context.read(ids);
     }
 }

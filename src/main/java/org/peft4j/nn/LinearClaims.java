@@ -180,20 +180,30 @@ final class LinearClaims {
         return biases;
     }
 
-    /** Rows of the updates count from this run's first. */
-    List<Ops.LowRankUpdate> updates(Packing rows, boolean training) {
+    /**
+     * The low-rank updates, each of the rows on which it acts.
+     *
+     * @param drops whether elements of x are dropped on their way into them
+     * @return with rows that count from this run's first
+     */
+    List<Ops.LowRankUpdate> updates(Packing rows, ForwardContext context, boolean drops) {
         long begin = firstRow(rows);
         List<Ops.LowRankUpdate> found = new ArrayList<>();
         for (Update update : updates) {
-            if (update.last() > update.first()) {
-                LowRank claim = update.claim();
+            LowRank claim = update.claim();
+            List<ForwardContext.Rows> acting = context.acting(claim.invocation(), rows, update.first(), update.last());
+            if (acting.isEmpty()) {
+                continue;
+            }
+            Tensor a = claim.a();
+            Tensor b = claim.b();
+            for (ForwardContext.Rows own : acting) {
                 found.add(new Ops.LowRankUpdate(
-                        new Ops.PartRows(
-                                update.part(), rows.begin(update.first()) - begin, rows.end(update.last() - 1) - begin),
-                        claim.a(),
-                        claim.b(),
+                        new Ops.PartRows(update.part(), own.first() - begin, own.last() - begin),
+                        a,
+                        b,
                         claim.scale(),
-                        training ? claim.dropout() : 0));
+                        drops ? claim.dropout() : 0));
             }
         }
         return found;

@@ -2,6 +2,7 @@ package org.peft4j.nn;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
@@ -24,6 +25,7 @@ public final class LinearGroup implements AutoCloseable {
     private final Weight weight;
     private final @Nullable Tensor bias;
     private final List<LinearGroup> singles;
+    private final boolean owns;
 
     private LinearGroup(List<Linear> layers) {
         this.layers = List.copyOf(layers);
@@ -36,6 +38,21 @@ public final class LinearGroup implements AutoCloseable {
         singles = layers.size() == 1
                 ? List.of(this)
                 : layers.stream().map(LinearGroup::of).toList();
+        owns = true;
+    }
+
+    /** Of other paths, with the matrix and bias of a group that lives as long. */
+    private LinearGroup(List<Linear> layers, LinearGroup of) {
+        this.layers = List.copyOf(layers);
+        places = layers.stream().map(LinearClaims.Place::of).toList();
+        weight = of.weight;
+        bias = of.bias;
+        singles = layers.size() == 1
+                ? List.of(this)
+                : IntStream.range(0, layers.size())
+                        .mapToObj(i -> new LinearGroup(List.of(layers.get(i)), of.singles.get(i)))
+                        .toList();
+        owns = false;
     }
 
     /**
@@ -44,6 +61,20 @@ public final class LinearGroup implements AutoCloseable {
      */
     public static LinearGroup of(Linear... layers) {
         return new LinearGroup(List.of(layers));
+    }
+
+    /**
+     * A group of layers with other paths and the same tensors: it computes with this one's matrix, closes nothing, and must not be
+     * used once this one is closed. Adapters find it by its own paths.
+     */
+    public LinearGroup sharedBy(Linear... others) {
+        for (int i = 0; i < layers.size(); i++) {
+            if (others.length != layers.size()
+                    || others[i].weight() != layers.get(i).weight()) {
+                throw new IllegalArgumentException("layers that share a group must have its tensors");
+            }
+        }
+        return new LinearGroup(List.of(others), this);
     }
 
     private static void checkBiases(List<Linear> layers) {
@@ -120,7 +151,7 @@ public final class LinearGroup implements AutoCloseable {
             y[0] = Ops.linear(read, replaced.to(x.scalar_type()), run.bias(0, x));
         } else {
             Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
-            List<Ops.LowRankUpdate> updates = run.updates(rows, context.training() && dropped == 0);
+            List<Ops.LowRankUpdate> updates = run.updates(rows, context, context.training() && dropped == 0);
             y = Ops.loraLinear(read, weight, b, updates, seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
@@ -165,6 +196,9 @@ public final class LinearGroup implements AutoCloseable {
 
     @Override
     public void close() {
+        if (!owns) {
+            return;
+        }
         weight.close();
         if (bias != null) {
             bias.close();

@@ -83,7 +83,7 @@ public record PromptRows(Tensor rows, Packing packing) {
                 Arrays.fill(counts, segment.first(), segment.last(), claim.count());
             }
         }
-        return parts.empty() ? null : new PromptRows(torch.cat(parts, 0), Packing.of(counts));
+        return parts.empty() ? null : new PromptRows(torch.cat(parts, 0), Packing.beforeTexts(counts));
     }
 
     /**
@@ -106,7 +106,7 @@ public record PromptRows(Tensor rows, Packing packing) {
                 parts.push_back(rows);
             }
         }
-        return parts.empty() ? null : new PromptRows(torch.cat(parts, 0), Packing.of(counts));
+        return parts.empty() ? null : new PromptRows(torch.cat(parts, 0), Packing.beforeTexts(counts));
     }
 
     /** A block's forward. */

@@ -1,6 +1,7 @@
 package org.peft4j.run;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +20,7 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.yaml.StrictYaml;
 import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
+import org.peft4j.method.LayerReplication;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Projection;
 import org.peft4j.method.PromptStart;
@@ -99,7 +101,9 @@ public final class RunConfigFile {
                     Map.of(
                             "dtype", Dtype.FLOAT32,
                             "device", ModelConfig.AUTO,
-                            "dropout", ModelConfig.Dropout.CONFIG))
+                            "dropout", ModelConfig.Dropout.CONFIG,
+                            "layer_replication", LayerReplication.NONE))
+            .form(LayerReplication.class, RunConfigFile::readReplication, LayerReplication::ranges)
             .renamed(ModelConfig.class, Map.of("torch_dtype", "dtype"))
             .scalarKey(ModelConfig.class, "path")
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
@@ -239,6 +243,31 @@ public final class RunConfigFile {
 
     private static Object writeDropout(ModelConfig.Dropout dropout) {
         return dropout == ModelConfig.Dropout.CONFIG ? "config" : (Object) 0;
+    }
+
+    private static LayerReplication readReplication(YamlNode node) {
+        if (node.isNull()) {
+            return LayerReplication.NONE;
+        }
+        List<List<Integer>> ranges = new ArrayList<>();
+        try {
+            for (YamlNode range : ((YamlNode.Sequence) node).items()) {
+                ranges.add(((YamlNode.Sequence) range)
+                        .items().stream()
+                                .map(bound -> Integer.valueOf(String.valueOf(((YamlNode.Scalar) bound).text())))
+                                .toList());
+            }
+        } catch (ClassCastException | NumberFormatException e) {
+            throw new IllegalArgumentException(
+                    "layer_replication must be a list of ranges such as [[0, 4], [2, 5]], received " + node.received(),
+                    e);
+        }
+        try {
+            return new LayerReplication(ranges);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    String.valueOf(e.getMessage()).replace("layerReplication", "layer_replication"), e);
+        }
     }
 
     private static Targets readTargets(YamlNode node) {

@@ -27,6 +27,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Calibration;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.spi.ReplicatedLayers;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
@@ -131,7 +132,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + ", but there are no validation rows to evaluate on; give data.validation, or set it to 0");
         }
         Base behind = base == null
-                ? new Base(OpenedModel.open(config.model(), config.training().seed()), true)
+                ? new Base(
+                        OpenedModel.open(
+                                OpenedModel.configOf(config), config.training().seed()),
+                        true)
                 : new Base(base, false);
         try {
             return loadOn(behind, config, rows, stop);
@@ -165,8 +169,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         try (TextTokenizer tokenizer = // gone before the first step, unless the base stays open
                 base.own() ? TextTokenizer.open(directory, maxLength) : opened.tokenizer(maxLength)) {
             notes.addAll(tokenizer.notes());
+            if (config.method() != null) {
+                told = config.withMethod(withinTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+            }
             if (start == null) {
-                told = config.withMethod(inTokens(Methods.of(config.chosenMethod()), config, tokenizer));
+                told = told.withMethod(inTokens(Methods.of(told.chosenMethod()), told, tokenizer));
             }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
@@ -178,6 +185,19 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             return method.inTokens(
                     method.configType().cast(config.chosenMethod()),
                     text -> Arrays.stream(tokenizer.encodeWhole(text)).boxed().toList());
+        } catch (IllegalArgumentException e) {
+            throw new ConfigException("method." + e.getMessage(), e);
+        }
+    }
+
+    private static <C extends MethodConfig> C withinTokens(
+            Method<C> method, RunConfig config, TextTokenizer tokenizer) {
+        try {
+            return method.withinTokens(
+                    method.configType().cast(config.chosenMethod()),
+                    text -> Arrays.stream(tokenizer.encodePlainWhole(text))
+                            .boxed()
+                            .toList());
         } catch (IllegalArgumentException e) {
             throw new ConfigException("method." + e.getMessage(), e);
         }
@@ -218,6 +238,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                                 + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
                                 + " causal-lm, got " + config.task().type());
             }
+            InvokedTexts.check(task.headKind(), adapter.adapter());
+            InvokedTexts.note(adapter.adapter(), prepared.train()).ifPresent(notes::add);
             check(config.task(), model, adapter.adapter(), prepared.train());
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
@@ -347,6 +369,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         C own = method.configType().cast(chosen.withModulesToSave(saved));
         long seed = config.training().seed();
         try {
+            ReplicatedLayers.check(own, points);
             Calibration<C> calibration = method.calibration(own, points, seed).orElse(null);
             if (calibration != null) {
                 try (calibration) {

@@ -126,6 +126,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
             if (file != null) {
                 loaded = AdapterStore.read(file, "default", model.points());
                 checkPlaces(model, loaded.adapter());
+                InvokedTexts.check(task.headKind(), loaded.adapter());
                 notes.addAll(loaded.notes());
             } else if (!model.points().fresh().isEmpty()) {
                 throw new MalformedFileException(

@@ -1,6 +1,7 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -9,10 +10,13 @@ import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.RunConfig;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.BaseHash;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.method.LayerReplication;
+import org.peft4j.method.spi.ReplicatedLayers;
 import org.peft4j.model.CardMemory;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelOptions;
@@ -43,6 +47,29 @@ public final class OpenedModel implements AutoCloseable {
         this.products = products;
     }
 
+    /** A model's config as an adapter needs it, with the layers that it was made for; as it is if it says layers itself. */
+    public static ModelConfig configFor(ModelConfig config, @Nullable Path adapter) {
+        LayerReplication wanted = ReplicatedLayers.wanted(adapter);
+        return config.layerReplication().isNone() ? config.withLayerReplication(wanted) : config;
+    }
+
+    /**
+     * The config of a run's model, with the layers that its method asks for, or the adapter that it goes on from.
+     *
+     * @throws ConfigException if it says others itself
+     */
+    public static ModelConfig configOf(RunConfig run) {
+        ModelConfig model = run.model();
+        LayerReplication wanted =
+                run.adapter() == null ? run.chosenMethod().layerReplication() : ReplicatedLayers.wanted(run.adapter());
+        if (!model.layerReplication().isNone() && !model.layerReplication().equals(wanted)) {
+            throw new ConfigException("model.layer_replication is " + model.layerReplication() + ", but the "
+                    + (run.adapter() == null ? "method's" : "adapter's") + " is " + wanted
+                    + "; leave it out: a run opens its model with the layers that its method is for");
+        }
+        return model.withLayerReplication(wanted);
+    }
+
     /** @param seed of what a directory lacks */
     public static OpenedModel open(ModelConfig config, long seed) throws IOException {
         return open(config, seed, true);
@@ -61,7 +88,11 @@ public final class OpenedModel implements AutoCloseable {
         String hash = BaseHash.of(directory);
         Device device = Devices.choose(config.device());
         ModelOptions options = new ModelOptions(
-                device, storage(config.dtype(), device), config.dropout() == ModelConfig.Dropout.CONFIG, seed);
+                device,
+                storage(config.dtype(), device),
+                config.dropout() == ModelConfig.Dropout.CONFIG,
+                seed,
+                config.layerReplication().layers());
         if (computes) {
             MemoryCheck.ofModel(directory, options, toCome(device));
         }

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.TrainingConfig;
@@ -203,11 +204,24 @@ public final class TrainingStep<E extends Example> {
             for (int i = 0; i < work.microBatches.size(); i++) {
                 losses.add(backward(work.microBatches.get(i), step, i, work.weight));
             }
+            if (!run.adapter.invocations().isEmpty()) {
+                zeroWithoutPart();
+            }
             still.forEach(parameter -> parameter.value().mutable_grad().reset());
             return losses;
         } catch (RuntimeException e) {
             losses.forEach(Tensor::close);
             throw e;
+        }
+    }
+
+    /** Gradients of 0 where no text of the step had what calls the adapter up, as in PEFT: the optimiser's moments decay. */
+    private void zeroWithoutPart() {
+        for (Parameter parameter : run.adapter.parameters().values()) {
+            Tensor value = parameter.value();
+            if (!value.grad().defined()) {
+                Scopes.scoped(() -> value.mutable_grad().put(torch.zeros_like(value.detach())));
+            }
         }
     }
 

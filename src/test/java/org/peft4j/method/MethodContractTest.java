@@ -189,6 +189,15 @@ class MethodContractTest {
                         "DoRA",
                         LoraConfig.builder().r(3).dora(true).modulesToSave(head).build(),
                         true),
+                new Row( // the rows from [SEP] on, the last of each text
+                        "aLoRA",
+                        LoraConfig.builder()
+                                .r(3)
+                                .targets("key", "value")
+                                .aloraInvocationTokens(List.of(3))
+                                .modulesToSave(head)
+                                .build(),
+                        true),
                 new Row(
                         "lora whose B has a bias",
                         LoraConfig.builder()
@@ -756,7 +765,7 @@ class MethodContractTest {
         Method<?> method = Methods.of(row.config());
         try (Adapter adapter = trained(row, 1);
                 PointerScope scope = new PointerScope()) {
-            if (method.mergeRefusal().isPresent()) {
+            if (Methods.mergeRefusal(row.config()).isPresent()) {
                 assertThatThrownBy(() -> method.merged(adapter, model.points()))
                         .isInstanceOf(IllegalStateException.class)
                         .hasMessageContaining("cannot be merged");

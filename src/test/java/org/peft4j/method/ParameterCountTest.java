@@ -27,6 +27,7 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.LoKrConfig;
+import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.miss.MissConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
@@ -118,6 +119,15 @@ class ParameterCountTest {
     void ofFactors() {
         // key, value; "output.dense" is attention's, too, whose input is 768, beside the MLP's of 3072
         assertThat(count(Ia3Config.defaults())).isEqualTo(12 * (3 * WIDTH + 4 * WIDTH));
+    }
+
+    /** As LoRA has, and none more for the tokens from which on it acts. */
+    @Test
+    void ofActivatedLora() {
+        LoraConfig lora = LoraConfig.builder().r(8).build();
+        assertThat(count(lora)).isEqualTo(12 * 2 * 8 * 2 * WIDTH);
+        assertThat(count(lora.toBuilder().aloraInvocationTokens(List.of(5, 6)).build()))
+                .isEqualTo(count(lora));
     }
 
     /** Counted in models of Hugging Face PEFT with the same settings. */

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.method.LayerReplication;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.ModulePattern;
 import org.peft4j.method.TargetLayers;
@@ -37,8 +38,15 @@ import org.peft4j.method.Targets;
  * @param loraBias B has a bias, which is multiplied with the scale as B A x is
  * @param dataStart settings of the starts that look at rows first, and how many of them
  * @param trainableTokens tokens whose rows of the embedding table are trained in place of the table's; empty: none
+ * @param aloraInvocationTokens activated LoRA: the adapter acts from the last occurrence of these tokens in a text on, and on no row
+ *     before it, so that the keys and values there are those of the plain model; on no row of a text without them. In generation the
+ *     prompt alone says where. For language models; empty: it acts on all rows
+ * @param aloraInvocation a text in place of these tokens, which are found out when a run begins, without special tokens
+ * @param layerReplication the model's layers in another order, some more than once, with shared frozen weights and adapted each by
+ *     itself: {@code [[0, 4], [2, 5]]} are the layers 0, 1, 2, 3, 2, 3, 4
  * @see <a href="https://arxiv.org/abs/2106.09685">LoRA: Low-Rank Adaptation of Large Language Models</a>
  * @see <a href="https://arxiv.org/abs/2402.09353">DoRA: Weight-Decomposed Low-Rank Adaptation</a>
+ * @see <a href="https://arxiv.org/abs/2504.12397">Activated LoRA: Fine-tuned LLMs for Intrinsics</a>
  * @see <a href="https://arxiv.org/abs/2312.03732">A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA</a>
  */
 public record LoraConfig(
@@ -60,7 +68,10 @@ public record LoraConfig(
         DataStart dataStart,
         boolean dora,
         boolean loraBias,
-        List<Integer> trainableTokens)
+        List<Integer> trainableTokens,
+        List<Integer> aloraInvocationTokens,
+        String aloraInvocation,
+        LayerReplication layerReplication)
         implements MethodConfig {
     /** The largest rank: more than any layer is wide. */
     public static final int MAX_RANK = 1 << 20;
@@ -102,6 +113,22 @@ public record LoraConfig(
         }
         checkTogether(init, svdIterations, dora, loraBias);
         dataStart.check(init);
+        aloraInvocationTokens = List.copyOf(aloraInvocationTokens);
+        if (aloraInvocationTokens.stream().anyMatch(token -> token < 0)) {
+            throw new IllegalArgumentException(
+                    "aloraInvocationTokens must be numbers of tokens, from 0 on, got " + aloraInvocationTokens);
+        }
+        if (!layerReplication.isNone() && bias != Bias.NONE) {
+            throw new IllegalArgumentException(
+                    "bias must be none with layerReplication: layers of one number share their biases"
+                            + " in PEFT, and would not here, got " + bias.name().toLowerCase(Locale.ROOT));
+        }
+        if (!aloraInvocation.isEmpty() && aloraInvocation.isBlank()) {
+            throw new IllegalArgumentException("aloraInvocation must be a text with words, or be left out, got blanks");
+        }
+        if (!aloraInvocationTokens.isEmpty() || !aloraInvocation.isEmpty()) {
+            checkActivated(dora, loraBias, bias, trainableTokens, targetParameters);
+        }
         alphaPattern.forEach((key, value) -> {
             ModulePattern.of(key);
             checkAlpha("alphaPattern of '" + key + "'", value);
@@ -169,6 +196,34 @@ public record LoraConfig(
         }
     }
 
+    /** What would change rows before the invocation, or is not offered for some rows alone. */
+    private static void checkActivated(
+            boolean dora, boolean loraBias, Bias bias, List<Integer> trainableTokens, List<String> targetParameters) {
+        if (dora) {
+            throw new IllegalArgumentException("dora must be false with aloraInvocationTokens, as in PEFT, got true");
+        }
+        if (loraBias) {
+            throw new IllegalArgumentException(
+                    "loraBias must be false with aloraInvocationTokens: it is added to all rows,"
+                            + " and the adapter acts on some alone; got true");
+        }
+        String before =
+                " with aloraInvocationTokens: it would change the rows before them, too, whose keys and values are to be"
+                        + " the plain model's; got ";
+        if (bias != Bias.NONE) {
+            throw new IllegalArgumentException(
+                    "bias must be none" + before + bias.name().toLowerCase(Locale.ROOT));
+        }
+        if (!trainableTokens.isEmpty()) {
+            throw new IllegalArgumentException("trainableTokens must be empty" + before + trainableTokens);
+        }
+        if (!targetParameters.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "targetParameters must be empty with aloraInvocationTokens: experts are adapted for all rows, got "
+                            + targetParameters);
+        }
+    }
+
     private static void checkRank(String what, int rank) {
         if (rank < 1 || rank > MAX_RANK) {
             throw new IllegalArgumentException(
@@ -227,7 +282,15 @@ public record LoraConfig(
                 .dataStart(dataStart)
                 .dora(dora)
                 .loraBias(loraBias)
-                .trainableTokens(trainableTokens);
+                .trainableTokens(trainableTokens)
+                .aloraInvocationTokens(aloraInvocationTokens)
+                .aloraInvocation(aloraInvocation)
+                .layerReplication(layerReplication);
+    }
+
+    /** Whether it acts from certain tokens on alone (aLoRA). */
+    public boolean activated() {
+        return !aloraInvocationTokens.isEmpty() || !aloraInvocation.isEmpty();
     }
 
     @Override
@@ -259,6 +322,9 @@ public record LoraConfig(
         private boolean dora;
         private boolean loraBias;
         private List<Integer> trainableTokens = List.of();
+        private List<Integer> aloraInvocationTokens = List.of();
+        private String aloraInvocation = "";
+        private LayerReplication layerReplication = LayerReplication.NONE;
 
         private Builder() {}
 
@@ -373,6 +439,21 @@ public record LoraConfig(
             return this;
         }
 
+        public Builder aloraInvocationTokens(List<Integer> value) {
+            aloraInvocationTokens = value;
+            return this;
+        }
+
+        public Builder aloraInvocation(String value) {
+            aloraInvocation = value;
+            return this;
+        }
+
+        public Builder layerReplication(LayerReplication value) {
+            layerReplication = value;
+            return this;
+        }
+
         /**
          * The settings so far.
          *
@@ -398,7 +479,10 @@ public record LoraConfig(
                     dataStart,
                     dora,
                     loraBias,
-                    trainableTokens);
+                    trainableTokens,
+                    aloraInvocationTokens,
+                    aloraInvocation,
+                    layerReplication);
         }
     }
 }

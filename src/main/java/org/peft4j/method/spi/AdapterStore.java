@@ -141,6 +141,7 @@ public final class AdapterStore {
             C config = method.configType().isInstance(wanted)
                     ? method.goingOn(spelled, method.configType().cast(wanted), notes)
                     : spelled;
+            ReplicatedLayers.check(config, points);
             return new Loaded(method.read(name, config, file, points, notes), config, notes);
         } catch (IllegalArgumentException | ConfigException e) { // settings that only the model shows to be wrong
             throw new PeftConfigReader(file).wrong(e);

@@ -87,6 +87,9 @@ public final class Merging {
     private static Tensor weight(List<LinearClaim> claims, Tensor frozen) {
         Tensor w = frozen;
         for (LowRank update : only(LowRank.class, claims)) {
+            if (!update.invocation().isEmpty()) {
+                throw new IllegalStateException("an update that acts on some rows of a text alone cannot be merged");
+            }
             Tensor delta = update.b().detach().matmul(update.a().detach());
             w = w.add(delta.mul(new Scalar(update.scale())));
         }

@@ -55,6 +55,16 @@ public interface Method<C extends MethodConfig> {
     }
 
     /**
+     * Settings whose texts stand within rows, told in tokens: as they are if they have no such text.
+     *
+     * @param encode the tokens of a text, no special ones among them
+     * @throws IllegalArgumentException if a text does not do
+     */
+    default C withinTokens(C config, Function<String, List<Integer>> encode) {
+        return config;
+    }
+
+    /**
      * A fresh adapter. Modules of {@code config.modulesToSave()} begin with the model's values.
      *
      * @param seed of the first values; each depends on (seed, path) alone
@@ -128,6 +138,11 @@ public interface Method<C extends MethodConfig> {
 
     /** Why an adapter of this method cannot be merged into the frozen weights; empty if it can. */
     Optional<String> mergeRefusal();
+
+    /** The same of an adapter with these settings. */
+    default Optional<String> mergeRefusal(C config) {
+        return mergeRefusal();
+    }
 
     /**
      * The frozen tensors that a merge changes, with their new values in float32, by path.

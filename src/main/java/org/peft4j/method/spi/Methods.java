@@ -1,6 +1,7 @@
 package org.peft4j.method.spi;
 
 import java.util.List;
+import java.util.Optional;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
@@ -68,6 +69,11 @@ public final class Methods {
             new IaptMethod());
 
     private Methods() {}
+
+    /** Why an adapter with these settings cannot be merged; empty if it can. */
+    public static Optional<String> mergeRefusal(MethodConfig config) {
+        return of(config).mergeRefusal(config);
+    }
 
     public static List<Method<?>> all() {
         return ALL;

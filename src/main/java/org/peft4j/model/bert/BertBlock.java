@@ -48,24 +48,29 @@ final class BertBlock implements Block, AutoCloseable {
 
     BertBlock(BertConfig config, int layer, FrozenTensors tensors) throws IOException {
         this.config = config;
-        String path = "bert.encoder.layer." + layer + ".";
+        String path = path(layer);
         attention = path + "attention.self";
         int h = config.sizes().hidden();
         Linear q = linear(tensors, attention + ".query", h, h);
         Linear k = linear(tensors, attention + ".key", h, h);
         Linear v = linear(tensors, attention + ".value", h, h);
-        queryKeyValue = LinearGroup.of(q, k, v);
-        query = LinearGroup.of(q);
-        keyValue = LinearGroup.of(k, v);
-        attentionOutput = LinearGroup.of(linear(tensors, path + "attention.output.dense", h, h));
+        queryKeyValue = tensors.group(q, k, v);
+        query = tensors.group(q);
+        keyValue = tensors.group(k, v);
+        attentionOutput = tensors.group(linear(tensors, path + "attention.output.dense", h, h));
         attentionEnd = end(tensors, path + "attention.output", layer, SublayerPoint.Kind.ATTENTION);
-        intermediate = LinearGroup.of(
+        intermediate = tensors.group(
                 linear(tensors, path + "intermediate.dense", config.sizes().intermediate(), h));
-        output = LinearGroup.of(
+        output = tensors.group(
                 linear(tensors, path + "output.dense", h, config.sizes().intermediate()));
         outputEnd = end(tensors, path + "output", layer, SublayerPoint.Kind.MLP);
         keyValuePoint = new KeyValuePoint(
                 attention, layer, config.sizes().heads(), config.sizes().head());
+    }
+
+    /** The beginning of a layer's paths. */
+    static String path(int layer) {
+        return "bert.encoder.layer." + layer + ".";
     }
 
     static Linear linear(FrozenTensors tensors, String path, long out, long in) throws IOException {

@@ -61,6 +61,12 @@ record BertConfig(
         return config;
     }
 
+    /** The same with so many layers. */
+    BertConfig withLayers(int layers) {
+        Sizes own = new Sizes(sizes.hidden, layers, sizes.heads, sizes.intermediate);
+        return new BertConfig(own, tables, dropouts, layerNormEps, initializerRange, notes);
+    }
+
     /** For training: refuses dropout that would not be what it says. */
     BertConfig withDropout() {
         Dropout.check(named("hidden_dropout_prob"), dropouts.hidden);

@@ -16,6 +16,7 @@ import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadLayout;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.Inputs;
+import org.peft4j.model.LayerOrder;
 import org.peft4j.model.LinearHead;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelInfo;
@@ -60,8 +61,13 @@ final class BertModel implements Model {
         this.options = options;
         this.changed = changed;
         BertConfig read = BertConfig.read(directory);
-        config = options.dropout() ? read.withDropout() : read.withoutDropout();
+        List<Integer> order = LayerOrder.of(options, "bert", read.sizes().layers(), null);
+        BertConfig ordered = read.withLayers(order.size());
+        config = options.dropout() ? ordered.withDropout() : ordered.withoutDropout();
         tensors = new FrozenTensors(directory, PREFIX, options, changed);
+        if (!options.layers().isEmpty()) {
+            tensors.order(order, BertBlock::path);
+        }
         int h = config.sizes().hidden();
         String wordsPath = EMBEDDINGS + ".word_embeddings";
         words = Embedding.ofWords(
@@ -84,6 +90,7 @@ final class BertModel implements Model {
                         tensors.points(),
                         tensors.fresh())
                 .on(options.device())
+                .inOrder(options.layers())
                 .and(List.of(words.point(), positions.point(), tokenTypes.point(), front))
                 .and(blocks.stream()
                         .flatMap(block -> block.sublayerPoints().stream())

@@ -56,14 +56,15 @@ final class DecoderAttention implements AutoCloseable {
         List<String> qkv = names.in();
         projections = qkv.size() == 1
                 ? new Joined(
-                        LinearGroup.of(tensors.linear(path + "." + qkv.get(0), queries + 2 * keys, c, bias)),
+                        tensors.group(tensors.linear(path + "." + qkv.get(0), queries + 2 * keys, c, bias)),
                         stack,
                         config.projections().headwise())
                 : new Apart(
-                        LinearGroup.of(
+                        tensors.group(
                                 tensors.linear(path + "." + qkv.get(0), queries, c, bias),
                                 tensors.linear(path + "." + qkv.get(1), keys, c, bias),
                                 tensors.linear(path + "." + qkv.get(2), keys, c, bias)),
+                        tensors,
                         headSize);
         DecoderConfig.QueryKeyNorm norm = config.projections().norm();
         boolean normed = norm != DecoderConfig.QueryKeyNorm.NONE;
@@ -74,7 +75,7 @@ final class DecoderAttention implements AutoCloseable {
                 new KeyValuePoint(path, layer, stack.keyValueHeads(), headSize, config.window()),
                 rotary,
                 new CausalAttention.Scores(config.scale(), config.window(), config.softcap(), config.dropout()));
-        output = LinearGroup.of(tensors.linear(
+        output = tensors.group(tensors.linear(
                 path + "." + names.out(), c, queries, config.projections().outputBias()));
     }
 
@@ -141,11 +142,11 @@ final class DecoderAttention implements AutoCloseable {
         private final LinearGroup keyValue;
         private final long headSize;
 
-        Apart(LinearGroup all, long headSize) {
+        Apart(LinearGroup all, DecoderTensors tensors, long headSize) {
             this.all = all;
             this.headSize = headSize;
-            query = LinearGroup.of(all.layers().get(0));
-            keyValue = LinearGroup.of(all.layers().get(1), all.layers().get(2));
+            query = tensors.group(all.layers().get(0));
+            keyValue = tensors.group(all.layers().get(1), all.layers().get(2));
         }
 
         @Override

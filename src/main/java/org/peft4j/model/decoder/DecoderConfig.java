@@ -150,6 +150,18 @@ record DecoderConfig(
 
     record Tokens(double dropout, boolean bias) {}
 
+    /** The same with layers in another order: what differs from layer to layer goes along. */
+    DecoderConfig withLayers(List<Integer> order) {
+        ModelInfo.Stack of = stack;
+        return new DecoderConfig(
+                new ModelInfo.Stack(of.hiddenSize(), order.size(), of.queryHeads(), of.keyValueHeads(), of.headSize()),
+                vocabulary,
+                norm,
+                residual,
+                order.stream().map(layers::get).toList(),
+                heads);
+    }
+
     /** For training: refuses dropout that would not be what it says. */
     DecoderConfig withDropout() {
         String how = " of the model's config.json (model.dropout: 0 trains without it)";

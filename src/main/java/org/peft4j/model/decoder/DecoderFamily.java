@@ -5,9 +5,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.ModelDirectory;
+import org.peft4j.model.LayerOrder;
 import org.peft4j.model.Model;
 import org.peft4j.model.ModelFamily;
 import org.peft4j.model.ModelOptions;
@@ -17,6 +19,15 @@ import org.peft4j.model.ModelOptions;
  * Stateless.
  */
 public abstract class DecoderFamily implements ModelFamily {
+    /** Of those whose layers transformers asks its config about, by their numbers there. */
+    static final String LAYERS_BY_NUMBER =
+            "transformers takes the kind of each layer from a list of its config, by its number,"
+                    + " which PEFT leaves as it is";
+
+    /** Of those whose layers PEFT does not find. */
+    static final String LAYERS_ELSEWHERE =
+            "PEFT does not find its layers, it looks for those of a Llama, BERT or Falcon";
+
     private final String modelType;
     private final DecoderNames names;
     private final ConfigKeys keys;
@@ -41,6 +52,12 @@ public abstract class DecoderFamily implements ModelFamily {
         return keys;
     }
 
+    /** Why the layers of these models stand as they are in their files; null: they may stand otherwise. */
+    @Nullable
+    String orderRefusal() {
+        return null;
+    }
+
     /** What a config says, whose keys were judged. */
     abstract DecoderConfig read(DecoderReader config) throws MalformedFileException;
 
@@ -52,7 +69,9 @@ public abstract class DecoderFamily implements ModelFamily {
     final Model open(ModelDirectory directory, ModelOptions options, Map<String, Tensor> changed) throws IOException {
         List<String> notes = new ArrayList<>(keys.check(directory.configFile(), directory.config()));
         DecoderConfig read = read(new DecoderReader(directory, notes));
-        DecoderConfig config = options.dropout() ? read.withDropout() : read.withoutDropout();
+        List<Integer> order = LayerOrder.of(options, modelType, read.stack().layers(), orderRefusal());
+        DecoderConfig ordered = options.layers().isEmpty() ? read : read.withLayers(order);
+        DecoderConfig config = options.dropout() ? ordered.withDropout() : ordered.withoutDropout();
         return new DecoderModel(this, config, notes, directory, options, changed);
     }
 }

@@ -79,6 +79,9 @@ final class DecoderModel implements Model {
         DecoderNames names = family.names();
         ModelInfo.Stack stack = config.stack();
         tensors = new FrozenTensors(directory, names.backbone().prefix(), options, changed);
+        if (!options.layers().isEmpty()) {
+            tensors.order(options.layers(), names::block);
+        }
         DecoderTensors own = new DecoderTensors(config, names, tensors);
         table = table();
         String path = names.backbone().prefix() + names.backbone().words();
@@ -114,6 +117,7 @@ final class DecoderModel implements Model {
                         tensors.points(),
                         tensors.fresh())
                 .on(options.device())
+                .inOrder(options.layers())
                 .and(more);
     }
 

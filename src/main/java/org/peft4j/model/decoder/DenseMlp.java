@@ -25,13 +25,13 @@ final class DenseMlp implements DecoderMlp {
         long c = tensors.config().stack().hiddenSize();
         if (mlpIn.size() == 1) {
             long width = config.gated() ? 2 * config.size() : config.size();
-            in = LinearGroup.of(tensors.linear(path + "." + mlpIn.get(0), width, c, config.bias()));
+            in = tensors.group(tensors.linear(path + "." + mlpIn.get(0), width, c, config.bias()));
         } else {
-            in = LinearGroup.of(
+            in = tensors.group(
                     tensors.linear(path + "." + mlpIn.get(0), config.size(), c, config.bias()),
                     tensors.linear(path + "." + mlpIn.get(1), config.size(), c, config.bias()));
         }
-        down = LinearGroup.of(tensors.linear(path + "." + names.out(), c, config.size(), config.bias()));
+        down = tensors.group(tensors.linear(path + "." + names.out(), c, config.size(), config.bias()));
     }
 
     @Override

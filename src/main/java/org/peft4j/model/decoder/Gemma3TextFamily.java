@@ -38,6 +38,11 @@ public final class Gemma3TextFamily extends DecoderFamily {
     }
 
     @Override
+    String orderRefusal() {
+        return LAYERS_BY_NUMBER;
+    }
+
+    @Override
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(4, 256));
         int positions = config.positions(131_072);

@@ -57,6 +57,11 @@ public final class Gpt2Family extends DecoderFamily {
     }
 
     @Override
+    String orderRefusal() {
+        return LAYERS_ELSEWHERE;
+    }
+
+    @Override
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(
                 config.given("hidden_size", "n_embd"),

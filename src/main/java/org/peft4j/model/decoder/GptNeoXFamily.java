@@ -50,6 +50,11 @@ public final class GptNeoXFamily extends DecoderFamily {
     }
 
     @Override
+    String orderRefusal() {
+        return LAYERS_ELSEWHERE;
+    }
+
+    @Override
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(0, 0));
         int positions = config.positions(2_048);

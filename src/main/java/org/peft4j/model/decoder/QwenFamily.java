@@ -18,6 +18,11 @@ public abstract sealed class QwenFamily extends DecoderFamily {
                         .build());
     }
 
+    @Override
+    String orderRefusal() {
+        return LAYERS_BY_NUMBER;
+    }
+
     /** {@code model_type: qwen2}. */
     public static final class Qwen2 extends QwenFamily {
         public Qwen2() {

@@ -30,6 +30,11 @@ public final class SmolLm3Family extends DecoderFamily {
     }
 
     @Override
+    String orderRefusal() {
+        return LAYERS_BY_NUMBER;
+    }
+
+    @Override
     DecoderConfig read(DecoderReader config) throws MalformedFileException {
         ModelInfo.Stack stack = config.stack(new DecoderReader.Sizes(4, 0));
         int positions = config.positions(32_768);

@@ -36,13 +36,14 @@ final class SparseMlp implements DecoderMlp {
     private final DecoderConfig.Mlp config;
     private final DecoderConfig.Experts experts;
     private final LinearGroup router;
-    private final List<Expert> all = new ArrayList<>();
+    private final List<Expert> all;
     private final List<Tensor> views = new ArrayList<>();
     private final ExpertsPoint gateUpPoint;
     private final ExpertsPoint downPoint;
+    private final boolean shares; // another one's experts, which closes them
 
     /** @param gateUp [2 inner, C] of two parts */
-    private record Expert(Weight gateUp, Weight down) {}
+    record Expert(Weight gateUp, Weight down) {}
 
     /** @param block of the layer, such as {@code model.layers.0.} */
     SparseMlp(String block, DecoderConfig.Mlp config, DecoderConfig.Experts experts, DecoderTensors tensors)
@@ -53,15 +54,19 @@ final class SparseMlp implements DecoderMlp {
         String name = tensors.names().block().mlp().module();
         path = block + (frozen.rows(block + OLD_PATH + ".gate.weight").isPresent() ? OLD_PATH : name);
         long c = tensors.config().stack().hiddenSize();
-        router = LinearGroup.of(tensors.linear(path + ".gate", experts.count(), c, false));
+        router = tensors.group(tensors.linear(path + ".gate", experts.count(), c, false));
         long size = config.size();
         String list = path + ".experts.";
         List<List<String>> gateUps = new ArrayList<>();
         List<List<String>> downs = new ArrayList<>();
+        List<Expert> known = tensors.experts().get(frozen.source(path));
+        shares = known != null;
+        all = known == null ? new ArrayList<>() : known;
+        tensors.experts().put(frozen.source(path), all);
         if (frozen.rows(list + "gate_up_proj").isPresent()) {
             Tensor gateUp = frozen.fixed(list + "gate_up_proj", experts.count(), 2 * size, c);
             Tensor down = frozen.fixed(list + "down_proj", experts.count(), c, size);
-            for (int e = 0; e < experts.count(); e++) {
+            for (int e = 0; e < experts.count() && !shares; e++) {
                 Tensor both = of(gateUp, e);
                 add(part(both, 0, size), part(both, size, size), of(down, e));
             }
@@ -82,6 +87,9 @@ final class SparseMlp implements DecoderMlp {
     }
 
     private void add(Tensor gate, Tensor up, Tensor down) {
+        if (shares) {
+            return; // the tensors have their names, that is all
+        }
         all.add(new Expert(Weight.of(List.of(gate, up)), Weight.of(List.of(down))));
     }
 
@@ -182,6 +190,9 @@ final class SparseMlp implements DecoderMlp {
     @Override
     public void close() {
         router.close();
+        if (shares) {
+            return;
+        }
         all.forEach(expert -> {
             expert.gateUp().close();
             expert.down().close();

@@ -5,7 +5,9 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -169,6 +171,14 @@ public final class Adapter implements AutoCloseable {
                 .filter(LowRank.class::isInstance)
                 .map(LowRank.class::cast)
                 .toList();
+    }
+
+    /** The tokens from which on it acts in a text, of each of its updates that waits for some ({@link LowRank#invocation}). */
+    public Set<List<Integer>> invocations() {
+        return lowRanks().stream()
+                .map(LowRank::invocation)
+                .filter(tokens -> !tokens.isEmpty())
+                .collect(Collectors.toUnmodifiableSet());
     }
 
     /** The parameters that stand in place of frozen tensors, by the tensors' paths. */

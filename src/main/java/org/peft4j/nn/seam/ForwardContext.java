@@ -63,6 +63,7 @@ public final class ForwardContext implements AutoCloseable {
     private final @Nullable KeyValueCache cache;
     private final int @Nullable [] instructions; // first rows of each text; null: all
     private final boolean promptsInside;
+    private final Invocations invocations;
     private final Map<Object, Shared> made;
 
     private ForwardContext(Packing text, List<Segment> segments, boolean training, long seed) {
@@ -92,12 +93,19 @@ public final class ForwardContext implements AutoCloseable {
         this.seed = seed;
         instructions = null;
         promptsInside = false;
+        invocations = new Invocations(null);
         made = new HashMap<>();
     }
 
     /** Another one of the same call; what it made once is theirs together. */
     private ForwardContext(
-            ForwardContext of, int[] inserted, long[] firstPositions, int @Nullable [] instructions, boolean inside) {
+            ForwardContext of,
+            int[] inserted,
+            long[] firstPositions,
+            int @Nullable [] instructions,
+            boolean inside,
+            Invocations invocations) {
+        this.invocations = invocations;
         text = of.text;
         resolved = of.resolved;
         segments = of.segments;
@@ -178,7 +186,9 @@ public final class ForwardContext implements AutoCloseable {
                 own.add(new Segment(from - first, to - first, segment.adapters()));
             }
         }
-        ForwardContext slice = new ForwardContext(text.slice(first, last), own, training, seed);
+        ForwardContext whole = new ForwardContext(text.slice(first, last), own, training, seed);
+        ForwardContext slice = new ForwardContext(
+                whole, whole.inserted, whole.firstPositions, null, false, invocations.slice(first, last));
         return instructions == null ? slice : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
     }
 
@@ -199,7 +209,79 @@ public final class ForwardContext implements AutoCloseable {
                         + text.length(s) + " rows, got " + rows[s]);
             }
         }
-        return new ForwardContext(this, inserted, firstPositions, rows.clone(), promptsInside);
+        return new ForwardContext(this, inserted, firstPositions, rows.clone(), promptsInside, invocations);
+    }
+
+    /**
+     * This call, of whose texts only the prompts say where an adapter that waits for certain tokens begins to act
+     * ({@link LowRank#invocation}): what is written behind a prompt calls nothing up. It takes this one's place. Rows behind those
+     * of earlier calls need it, if there is such an adapter.
+     *
+     * @param prompts the whole prompt of each sequence, with which its text begins
+     */
+    public ForwardContext withPrompts(List<int[]> prompts) {
+        if (prompts.size() != text.sequences()) {
+            throw new IllegalArgumentException(
+                    text.sequences() + " sequences need as many prompts, got " + prompts.size());
+        }
+        return new ForwardContext(
+                this, inserted, firstPositions, instructions, promptsInside, new Invocations(List.copyOf(prompts)));
+    }
+
+    /** Says the tokens of the texts, which are about to go through the model. */
+    public void read(int... ids) {
+        invocations.read(ids, text);
+    }
+
+    /** Whether a text has these tokens, one behind the other. */
+    public static boolean has(List<Integer> invocation, int... text) {
+        return Invocations.last(invocation, text) >= 0;
+    }
+
+    /** Rows [first, last) of a tensor. */
+    public record Rows(long first, long last) {}
+
+    /**
+     * The rows on which an adapter acts that waits for certain tokens: those from their last occurrence in each text on.
+     *
+     * @param invocation the tokens; empty: it acts on all rows
+     * @param rows how the rows lie, which may be some of each sequence, or stand before all texts
+     * @param first number of the first sequence that has the adapter
+     * @param last the one behind its last
+     * @return the rows by their numbers in the tensor that lies so; neighbours are one
+     */
+    public List<Rows> acting(List<Integer> invocation, Packing rows, int first, int last) {
+        if (invocation.isEmpty()) {
+            return first == last ? List.of() : List.of(new Rows(rows.begin(first), rows.end(last - 1)));
+        }
+        long[] counts = invocations.counts(invocation, this::acting);
+        List<Rows> acting = new ArrayList<>();
+        for (int s = first; s < last; s++) {
+            long n = Math.min(rows.length(s), Math.max(0, counts[s] - rows.behind(s)));
+            long end = rows.end(s);
+            Rows before = acting.isEmpty() ? null : acting.get(acting.size() - 1);
+            if (n > 0 && before != null && before.last() == end - n) {
+                acting.set(acting.size() - 1, new Rows(before.first(), end));
+            } else if (n > 0) {
+                acting.add(new Rows(end - n, end));
+            }
+        }
+        return acting;
+    }
+
+    /** On how many of the last rows of each sequence in this call it acts. */
+    private long[] acting(List<Integer> invocation) {
+        KeyValueCache earlier = begins() ? null : cache;
+        int[] starts = invocations.starts(invocation, earlier != null);
+        long[] counts = new long[starts.length];
+        for (Segment segment : segments) {
+            for (int s = segment.first(); s < segment.last(); s++) {
+                long before = earlier == null ? 0 : earlier.length(s) - InsertedRowsOf.count(segment);
+                long behind = before + text.length(s) - starts[s];
+                counts[s] = starts[s] < 0 ? 0 : Math.max(0, Math.min(text.length(s), behind));
+            }
+        }
+        return counts;
     }
 
     /** Which rows of {@link #packing} belong to the texts' instructions, no inserted ones: [rows], bool, on the CPU. */
@@ -226,7 +308,7 @@ public final class ForwardContext implements AutoCloseable {
             more[s] += counts[s];
             earlier[s] -= counts[s];
         }
-        return new ForwardContext(this, more, earlier, instructions, true);
+        return new ForwardContext(this, more, earlier, instructions, true, invocations);
     }
 
     /** Whether what goes through a block has the rows of {@link HiddenPrefix#throughTheBlock} in front already. */

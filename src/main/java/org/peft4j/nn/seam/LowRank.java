@@ -1,5 +1,6 @@
 package org.peft4j.nn.seam;
 
+import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
@@ -18,8 +19,21 @@ public non-sealed interface LowRank extends LinearClaim {
     /** Probability of dropping an element of x on its way into A while training. */
     double dropout();
 
+    /**
+     * The tokens from whose last occurrence in a text on it acts (activated LoRA): on no row before it, and on none of a text
+     * without them. Empty: on all rows.
+     */
+    default List<Integer> invocation() {
+        return List.of();
+    }
+
     /** The usual case: A and B are the parameters. */
     static LowRank of(Parameter a, Parameter b, double scale, double dropout) {
+        return of(a, b, scale, dropout, List.of());
+    }
+
+    /** The same, acting from certain tokens on. */
+    static LowRank of(Parameter a, Parameter b, double scale, double dropout, List<Integer> invocation) {
         return new LowRank() {
             @Override
             public Tensor a() {
@@ -39,6 +53,11 @@ public non-sealed interface LowRank extends LinearClaim {
             @Override
             public double dropout() {
                 return dropout;
+            }
+
+            @Override
+            public List<Integer> invocation() {
+                return invocation;
             }
         };
     }

@@ -2,6 +2,7 @@ package org.peft4j.nn.seam;
 
 import java.util.Arrays;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Tensors;
 
 /**
@@ -12,9 +13,11 @@ public final class Packing {
     private final long[] offsets;
     private final long longest;
     private final Tensor cuSeqlens;
+    private final int @Nullable [] behind;
 
-    private Packing(long[] offsets) {
+    private Packing(long[] offsets, int @Nullable [] behind) {
         this.offsets = offsets;
+        this.behind = behind;
         long most = 0;
         for (int s = 0; s + 1 < offsets.length; s++) {
             most = Math.max(most, offsets[s + 1] - offsets[s]);
@@ -25,6 +28,27 @@ public final class Packing {
 
     /** Sequences with these lengths; 0 is allowed. */
     public static Packing of(int... lengths) {
+        return of(lengths, null);
+    }
+
+    /**
+     * Parts of longer sequences.
+     *
+     * @param lengths of the parts
+     * @param behind how many rows of each sequence stand behind its part
+     */
+    static Packing parts(int[] lengths, int[] behind) {
+        return of(lengths, behind.clone());
+    }
+
+    /** Rows that are none of the texts', and stand before them. */
+    public static Packing beforeTexts(int... lengths) {
+        int[] behind = new int[lengths.length];
+        Arrays.fill(behind, Integer.MAX_VALUE);
+        return of(lengths, behind);
+    }
+
+    private static Packing of(int[] lengths, int @Nullable [] behind) {
         long[] offsets = new long[lengths.length + 1];
         for (int s = 0; s < lengths.length; s++) {
             if (lengths[s] < 0) {
@@ -33,7 +57,7 @@ public final class Packing {
             }
             offsets[s + 1] = offsets[s] + lengths[s];
         }
-        return new Packing(offsets);
+        return new Packing(offsets, behind);
     }
 
     /** One row for each sequence: the layout of pooled rows. */
@@ -49,7 +73,7 @@ public final class Packing {
         for (int s = first; s < last; s++) {
             lengths[s - first] = (int) (offsets[s + 1] - offsets[s]);
         }
-        return of(lengths);
+        return of(lengths, behind == null ? null : Arrays.copyOfRange(behind, first, last));
     }
 
     public int sequences() {
@@ -71,6 +95,11 @@ public final class Packing {
 
     public int length(int sequence) {
         return (int) (offsets[sequence + 1] - offsets[sequence]);
+    }
+
+    /** How many rows of the sequence stand behind those that are here: 0 where its last row is among them. */
+    int behind(int sequence) {
+        return behind == null ? 0 : behind[sequence];
     }
 
     /** The length of the longest sequence. */

@@ -21,6 +21,7 @@ public final class Points {
     private final Map<String, TensorPoint> tensors;
     private final List<String> fresh;
     private final Device device;
+    private final List<Integer> layerOrder;
 
     /**
      * Of a model on the CPU; {@link #on} says another device, what it offers beside these {@link #and} adds.
@@ -55,7 +56,8 @@ public final class Points {
                 joined(linears, keyValues),
                 tensors,
                 fresh,
-                Device.CPU);
+                Device.CPU,
+                List.of());
     }
 
     private Points(
@@ -67,7 +69,8 @@ public final class Points {
             Collection<? extends Point<?>> all,
             Map<String, TensorPoint> tensors,
             List<String> fresh,
-            Device device) {
+            Device device,
+            List<Integer> layerOrder) {
         this.modelType = modelType;
         this.architecture = architecture;
         this.hiddenSize = hiddenSize;
@@ -77,17 +80,38 @@ public final class Points {
         this.tensors = Collections.unmodifiableMap(new LinkedHashMap<>(tensors));
         this.fresh = List.copyOf(fresh);
         this.device = device;
+        this.layerOrder = List.copyOf(layerOrder);
     }
 
     /** These and more: sublayers, embeddings, the front of the sequence. */
     public Points and(Collection<? extends Point<?>> more) {
         return new Points(
-                modelType, architecture, hiddenSize, layers, queryHeads, joined(all, more), tensors, fresh, device);
+                modelType,
+                architecture,
+                hiddenSize,
+                layers,
+                queryHeads,
+                joined(all, more),
+                tensors,
+                fresh,
+                device,
+                layerOrder);
     }
 
     /** The same of a model on a device. */
     public Points on(Device where) {
-        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, where);
+        return new Points(
+                modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, where, layerOrder);
+    }
+
+    /** The same of a model whose layers stand in another order than in its files, see {@link #layerOrder}. */
+    public Points inOrder(List<Integer> order) {
+        return new Points(modelType, architecture, hiddenSize, layers, queryHeads, all, tensors, fresh, device, order);
+    }
+
+    /** For each layer the number that it has in the model's files, where some stand more than once; empty: as they are. */
+    public List<Integer> layerOrder() {
+        return layerOrder;
     }
 
     /** These and those of a head, which gives the whole its name in transformers. */
@@ -105,7 +129,8 @@ public final class Points {
                 joined(all, head.all),
                 allTensors,
                 allFresh,
-                device);
+                device,
+                layerOrder);
     }
 
     private static List<Point<?>> joined(Collection<? extends Point<?>> some, Collection<? extends Point<?>> more) {

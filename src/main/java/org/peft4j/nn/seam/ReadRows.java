@@ -127,10 +127,13 @@ public final class ReadRows {
             return context.packing();
         }
         int[] lengths = new int[context.packing().sequences()];
+        int[] behind = new int[lengths.length];
         for (int s = 0; s < lengths.length; s++) {
-            lengths[s] = end.of(context, s, s) - begin.of(context, s, s);
+            int last = end.of(context, s, s);
+            lengths[s] = last - begin.of(context, s, s);
+            behind[s] = length(context, s) - last;
         }
-        return Packing.of(lengths);
+        return Packing.parts(lengths, behind);
     }
 
     /** The read rows of h, [T, …]; h itself if they are all. */

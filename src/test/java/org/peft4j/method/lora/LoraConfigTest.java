@@ -12,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.peft4j.method.LayerReplication;
 import org.peft4j.method.Targets;
 
 class LoraConfigTest {
@@ -33,7 +34,21 @@ class LoraConfigTest {
                 wrong("layersPattern needs", b -> b.targets("q").layersPattern("layer")),
                 wrong("rankPattern of 'q'", b -> b.rankPattern(Map.of("q", 0))),
                 wrong("'(' is not a regular expression", b -> b.rankPattern(Map.of("(", 1))),
-                wrong("alphaPattern of 'q'", b -> b.alphaPattern(Map.of("q", -1.0))));
+                wrong("alphaPattern of 'q'", b -> b.alphaPattern(Map.of("q", -1.0))),
+                wrong("aloraInvocationTokens must be", b -> b.aloraInvocationTokens(List.of(3, -1))),
+                wrong("aloraInvocation must be a text", b -> b.aloraInvocation(" ")),
+                wrong("dora must be false", b -> activated(b).dora(true)),
+                wrong("loraBias must be false", b -> activated(b).loraBias(true)),
+                wrong("bias must be none", b -> activated(b).bias(Bias.LORA_ONLY)),
+                wrong("trainableTokens must be empty", b -> activated(b).trainableTokens(List.of(5))),
+                wrong("dora must be false", b -> b.aloraInvocation("Answer:").dora(true)),
+                wrong(
+                        "bias must be none with layerReplication",
+                        b -> b.layerReplication(LayerReplication.of(0, 2)).bias(Bias.ALL)));
+    }
+
+    private static LoraConfig.Builder activated(LoraConfig.Builder builder) {
+        return builder.aloraInvocationTokens(List.of(3, 4));
     }
 
     private static Arguments wrong(String message, Consumer<LoraConfig.Builder> setting) {

@@ -24,6 +24,7 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensors;
+import org.peft4j.method.spi.ReplicatedLayers;
 import org.peft4j.method.spi.TruncatedSvd;
 import org.peft4j.nn.Tensors;
 
@@ -67,6 +68,12 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                         file,
                         "adapters with target_parameters cannot be combined, as in PEFT: which tensor of experts A and B are of"
                                 + " stands in no name");
+            }
+            if (config.activated() || !config.layerReplication().isNone()) {
+                throw PeftTensors.malformed(
+                        file,
+                        "adapters with " + (config.activated() ? "alora_invocation_tokens" : ReplicatedLayers.KEY)
+                                + " cannot be combined: one adapter acts on one choice of rows, and of layers");
             }
             if (wrong != null) {
                 throw PeftTensors.malformed(

@@ -20,6 +20,7 @@ import org.peft4j.method.lora.LoraLayers;
 import org.peft4j.method.spi.LinearKeys;
 import org.peft4j.method.spi.PatternRule;
 import org.peft4j.method.spi.PeftConfigReader;
+import org.peft4j.method.spi.ReplicatedLayers;
 
 /** LoRA's two files as Hugging Face PEFT 0.21 writes them. */
 final class LoraFiles {
@@ -63,6 +64,8 @@ final class LoraFiles {
                     .dora(config.flag("use_dora"))
                     .loraBias(config.flag("lora_bias"))
                     .trainableTokens(tokens(config))
+                    .aloraInvocationTokens(config.counts("alora_invocation_tokens"))
+                    .layerReplication(ReplicatedLayers.read(config))
                     .build();
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -121,6 +124,14 @@ final class LoraFiles {
         file.put("use_rslora", config.rslora());
         file.put("use_dora", config.dora());
         file.put("lora_bias", config.loraBias());
+        file.put(
+                "alora_invocation_tokens",
+                config.aloraInvocationTokens().isEmpty() ? null : config.aloraInvocationTokens());
+        file.put(
+                ReplicatedLayers.KEY,
+                config.layerReplication().isNone()
+                        ? null
+                        : config.layerReplication().ranges());
         file.put("trainable_token_indices", config.trainableTokens().isEmpty() ? null : config.trainableTokens());
         return file;
     }

@@ -18,13 +18,11 @@ final class LoraKeys {
 
     private static final List<String> OTHER_FORMULAS_NULL = List.of(
             "use_bdlora",
-            "alora_invocation_tokens",
             "arrow_config",
             "kasa_config",
             "velora_config",
             "monteclora_config",
-            "megatron_config",
-            "layer_replication");
+            "megatron_config");
 
     private static final List<String> OTHER_STARTS = List.of("corda_config", "lora_ga_config", "loftq_config");
 
@@ -47,17 +45,17 @@ final class LoraKeys {
                     "eva_config", // of init_lora_weights eva; PEFT passes over it beside another, and so is done here
                     "use_dora",
                     "lora_bias",
-                    "trainable_token_indices")
+                    "trainable_token_indices",
+                    "alora_invocation_tokens",
+                    "layer_replication")
             .obeyed("fan_in_fan_out") // the model knows; a note says if it does not fit
             .unset("it pools the input in groups on its way into A (QALoRA)", "use_qalora")
             .unset("A or B would be block-diagonal (BD-LoRA)", "use_bdlora")
-            .unset("the adapter would only act behind these tokens (aLoRA)", "alora_invocation_tokens")
             .unset("several adapters would be mixed for each token (Arrow)", "arrow_config")
             .unset("it takes singular values from the base and trains others (KaSA)", "kasa_config")
             .unset("it changes what backward keeps (VeLoRA)", "velora_config")
             .unset("A and B would be drawn anew in each step (MonteCLoRA)", "monteclora_config")
             .unset("layers that Megatron spreads over devices are not offered", "megatron_config")
-            .unset("the model would have copies of its layers", "layer_replication")
             .harmless("settings of a start that init_lora_weights has to name", OTHER_STARTS.toArray(String[]::new))
             .harmless("PEFT itself passes over it in files", "runtime_config")
             .harmless("only read where megatron_config is there", "megatron_core")

@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 import org.bytedeco.pytorch.Tensor;
@@ -70,6 +71,11 @@ public final class LoraMethod implements Method<LoraConfig> {
                 "eva_config", "eva",
                 "corda_config", "corda",
                 "lora_ga_config", "lora_ga");
+    }
+
+    @Override
+    public LoraConfig withinTokens(LoraConfig config, Function<String, List<Integer>> encode) {
+        return LoraInvocation.inTokens(config, encode);
     }
 
     @Override
@@ -158,6 +164,7 @@ public final class LoraMethod implements Method<LoraConfig> {
             Points points,
             long seed,
             LoraSite.@Nullable Starts starts) {
+        LoraInvocation.check(config, points);
         for (LoraSite site : sites) {
             site.check(config);
         }
@@ -376,6 +383,11 @@ public final class LoraMethod implements Method<LoraConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.empty();
+    }
+
+    @Override
+    public Optional<String> mergeRefusal(LoraConfig config) {
+        return LoraInvocation.mergeRefusal(config);
     }
 
     @Override

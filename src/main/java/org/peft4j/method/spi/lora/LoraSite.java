@@ -1,5 +1,6 @@
 package org.peft4j.method.spi.lora;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -110,6 +111,11 @@ record LoraSite(Point<?> point, int rank, double scale) {
             throw new IllegalArgumentException("targets must not have the table " + point.path() + " with " + setting
                     + ", which is for linear layers alone");
         }
+        if (config.activated() && !(point instanceof LinearPoint linear && !linear.head())) {
+            throw new IllegalArgumentException(
+                    "targets must not have " + point.path() + " with alora_invocation_tokens, which are"
+                            + " for the linear layers of blocks: tables and heads are read for other rows than those of texts");
+        }
         int pairs = config.init() == InitLora.LORA_GA ? 2 : 1; // A and B have singular vectors of their own there
         long most = Math.min(in(point), out(point)) / pairs;
         if (config.init().takesFromWeight() && rank > most) {
@@ -166,12 +172,12 @@ record LoraSite(Point<?> point, int rank, double scale) {
             a = Parameter.of(path + LINEAR_A, "lora_A", start::a);
             b = Parameter.of(path + LINEAR_B, "lora_B", start::b);
         }
-        LowRank update = LowRank.of(a, b, scale, config.dropout());
+        LowRank update = LowRank.of(a, b, scale, config.dropout(), config.aloraInvocationTokens());
         builder.parameter(a).parameter(b).claim(linear, update);
         if (config.init().takesFromWeight()) {
             Tensor firstA = builder.constant(path + FIRST_A, a::value, false);
             Tensor firstB = builder.constant(path + FIRST_B, b::value, false);
-            builder.claim(linear, new Taken(firstA, firstB, -scale));
+            builder.claim(linear, new Taken(firstA, firstB, -scale, config.aloraInvocationTokens()));
         }
         if (config.dora()) {
             Tensor squares = builder.constant(
@@ -186,7 +192,7 @@ record LoraSite(Point<?> point, int rank, double scale) {
     }
 
     /** What A and B began with, subtracted, so that nothing changes before training. */
-    private record Taken(Tensor a, Tensor b, double scale) implements LowRank {
+    private record Taken(Tensor a, Tensor b, double scale, List<Integer> invocation) implements LowRank {
         @Override
         public double dropout() {
             return 0;
