@@ -121,6 +121,7 @@ class ArchitectureTest {
                             "LayerChoice LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry("org.peft4j.method.lora", names("Bias Combination InitLora LoraConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
+            Map.entry("org.peft4j.method.adalora", names("AdaLoraConfig RankBudget RankImportance")),
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),

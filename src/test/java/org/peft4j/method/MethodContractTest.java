@@ -26,6 +26,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.adalora.AdaLoraConfig;
+import org.peft4j.method.adalora.RankBudget;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
@@ -224,6 +226,20 @@ class MethodContractTest {
                 new Row("PiSSA", taken(InitLora.PISSA, 0), Start.NEARLY, false),
                 new Row("PiSSA, fast", taken(InitLora.PISSA, 4), Start.NEARLY, true),
                 new Row("OLoRA", taken(InitLora.OLORA, 0), Start.NEARLY, false),
+                new Row(
+                        "AdaLoRA",
+                        AdaLoraConfig.defaults()
+                                .withBudget(RankBudget.defaults().withRanks(2, 4))
+                                .withModulesToSave(head),
+                        true),
+                new Row(
+                        "AdaLoRA of some layers",
+                        AdaLoraConfig.defaults()
+                                .withBudget(new RankBudget(1, 3, 2, 4, 2, 20))
+                                .withAlpha(20)
+                                .withLayers(TargetLayers.of("query", "output.dense"))
+                                .withModulesToSave(head),
+                        true),
                 new Row("(IA)³", Ia3Config.defaults().withModulesToSave(head), true, false),
                 new Row(
                         "(IA)³ of some inputs",

@@ -6,6 +6,7 @@ import static org.peft4j.Fixtures.maxDifference;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.assertj.core.data.Offset;
 import org.bytedeco.javacpp.PointerScope;
@@ -23,6 +24,7 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.StepHook;
 import org.peft4j.optim.AdamW;
 import org.peft4j.optim.ParameterGroup;
 
@@ -44,7 +46,7 @@ public final class LanguageTraining {
         return labels;
     }
 
-    /** The mean of all tokens that have a row before them; also makes the gradients. */
+    /** The mean of all tokens that have a row before them, and what the adapter adds to it; also makes the gradients. */
     public static double backward(
             HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step) {
         try (PointerScope scope = new PointerScope();
@@ -57,7 +59,13 @@ public final class LanguageTraining {
                     .sum()
                     .div(new Scalar((double) counted));
             blocks.backward(loss, context);
-            return loss.item_float();
+            double sum = loss.item_float();
+            for (StepHook hook : adapter.hooks()) {
+                Optional<Tensor> penalty = hook.penalty();
+                penalty.ifPresent(Tensor::backward);
+                sum += penalty.map(Tensor::item_float).orElse(0f);
+            }
+            return sum;
         }
     }
 
