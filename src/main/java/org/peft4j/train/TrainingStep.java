@@ -212,7 +212,10 @@ public final class TrainingStep<E extends Example> {
                 losses.add(backward(work.microBatches.get(i), step, i, work.weight));
             }
             for (StepHook hook : hooks) {
-                inStep(step, () -> penalty(hook)).ifPresent(losses::add);
+                inStep(step, () -> {
+                    penalty(hook, losses);
+                    return true;
+                });
             }
             still.forEach(parameter -> parameter.value().mutable_grad().reset());
             return losses;
@@ -222,16 +225,16 @@ public final class TrainingStep<E extends Example> {
         }
     }
 
-    /** A hook's part of the step's loss, whose gradient is there; the caller closes it. */
-    private Optional<Tensor> penalty(StepHook hook) {
+    /** Adds a hook's part to the step's loss, to one of its parts that are there: who reads them waits no more often. */
+    private void penalty(StepHook hook, List<Tensor> losses) {
         try (PointerScope scope = new PointerScope()) {
             Optional<Tensor> penalty = hook.penalty();
-            penalty.ifPresent(loss -> scaled(loss).backward());
-            return penalty.map(loss -> {
-                Tensor value = loss.detach();
-                value.retainReference(); // out of the scope
-                return value;
-            });
+            if (penalty.isPresent()) {
+                scaled(penalty.get()).backward();
+                Tensor last = losses.get(losses.size() - 1);
+                losses.set(losses.size() - 1, Scopes.owned(() -> last.add(penalty.get().detach())));
+                last.close();
+            }
         }
     }
 

@@ -340,8 +340,9 @@ class AdaLoraRunTest {
         refused(() -> new RankBudget(2, 4, 4, 6, 1, 10), "totalStep must be more than tinit and tfinal together, 10");
         refused(() -> new RankImportance(1, 0.5), "beta1 must be above 0 and below 1, got 1.0");
         refused(() -> new RankImportance(0.5, Double.NaN), "beta2 must be above 0");
-        refused(() -> AdaLoraConfig.defaults().withAlpha(0), "alpha must be a positive number");
-        refused(() -> AdaLoraConfig.defaults().withOrthRegWeight(-1), "orthRegWeight must be 0 or a positive");
+        refused(() -> AdaLoraConfig.builder().alpha(0).build(), "alpha must be a positive number");
+        refused(() -> AdaLoraConfig.builder().orthRegWeight(-1).build(), "orthRegWeight must be 0 or a positive");
+        refused(() -> AdaLoraConfig.builder().dropout(1).build(), "dropout must be in [0, 1)");
         AdaLoraConfig given = AdaLoraConfig.defaults()
                 .withRankPattern(Map.of(
                         "model.layers.0.self_attn.q_proj.lora_E", java.util.Collections.nCopies(12, true)));

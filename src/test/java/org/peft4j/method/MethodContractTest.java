@@ -234,11 +234,12 @@ class MethodContractTest {
                         true),
                 new Row(
                         "AdaLoRA of some layers",
-                        AdaLoraConfig.defaults()
-                                .withBudget(new RankBudget(1, 3, 2, 4, 2, 20))
-                                .withAlpha(20)
-                                .withLayers(TargetLayers.of("query", "output.dense"))
-                                .withModulesToSave(head),
+                        AdaLoraConfig.builder()
+                                .budget(new RankBudget(1, 3, 2, 4, 2, 20))
+                                .alpha(20)
+                                .targets("query", "output.dense")
+                                .modulesToSave(head)
+                                .build(),
                         true),
                 new Row("(IA)³", Ia3Config.defaults().withModulesToSave(head), true, false),
                 new Row(
@@ -460,6 +461,10 @@ class MethodContractTest {
                         new Row(
                                 "lora with dropout",
                                 LoraConfig.builder().dropout(0.3).build(),
+                                true),
+                        new Row(
+                                "AdaLoRA with dropout",
+                                AdaLoraConfig.builder().dropout(0.3).build(),
                                 true),
                         new Row(
                                 "HiRA with dropout",

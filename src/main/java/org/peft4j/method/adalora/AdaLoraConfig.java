@@ -59,32 +59,18 @@ public record AdaLoraConfig(
 
     /** PEFT's defaults: from rank 12 to 8, alpha 8, a penalty of weight 0.5, the model's usual targets. */
     public static AdaLoraConfig defaults() {
-        return new AdaLoraConfig(
-                RankBudget.defaults(),
-                8,
-                0,
-                RankImportance.defaults(),
-                0.5,
-                Map.of(),
-                TargetLayers.modelDefault(),
-                List.of());
+        return builder().build();
+    }
+
+    /** Settings that begin with PEFT's defaults. */
+    public static Builder builder() {
+        return new Builder();
     }
 
     /** The same settings with another budget. */
     public AdaLoraConfig withBudget(RankBudget value) {
         return new AdaLoraConfig(
                 value, alpha, dropout, importance, orthRegWeight, rankPattern, layers, modulesToSave);
-    }
-
-    /** The same settings with another scale. */
-    public AdaLoraConfig withAlpha(double value) {
-        return new AdaLoraConfig(
-                budget, value, dropout, importance, orthRegWeight, rankPattern, layers, modulesToSave);
-    }
-
-    /** The same settings with another penalty. */
-    public AdaLoraConfig withOrthRegWeight(double value) {
-        return new AdaLoraConfig(budget, alpha, dropout, importance, value, rankPattern, layers, modulesToSave);
     }
 
     /** The same settings with the ranks that training found. */
@@ -101,5 +87,71 @@ public record AdaLoraConfig(
     @Override
     public AdaLoraConfig withModulesToSave(List<String> modules) {
         return new AdaLoraConfig(budget, alpha, dropout, importance, orthRegWeight, rankPattern, layers, modules);
+    }
+
+    /** Collects settings; checks come with {@link #build}. */
+    public static final class Builder {
+        private RankBudget budget = RankBudget.defaults();
+        private RankImportance importance = RankImportance.defaults();
+        private double alpha = 8;
+        private double dropout;
+        private double orthRegWeight = 0.5;
+        private TargetLayers layers = TargetLayers.modelDefault();
+        private List<String> modulesToSave = List.of();
+
+        private Builder() {}
+
+        /** How many ranks there are, and when they are taken. */
+        public Builder budget(RankBudget value) {
+            budget = value;
+            return this;
+        }
+
+        /** How a triplet's worth is measured. */
+        public Builder importance(RankImportance value) {
+            importance = value;
+            return this;
+        }
+
+        /** Numerator of the scale. */
+        public Builder alpha(double value) {
+            alpha = value;
+            return this;
+        }
+
+        /** Probability of dropping an input of A while training. */
+        public Builder dropout(double value) {
+            dropout = value;
+            return this;
+        }
+
+        /** Weight of the penalty that keeps A and B orthonormal. */
+        public Builder orthRegWeight(double value) {
+            orthRegWeight = value;
+            return this;
+        }
+
+        /** Which layers are adapted. */
+        public Builder layers(TargetLayers value) {
+            layers = value;
+            return this;
+        }
+
+        /** Modules to adapt, by names or ends of their paths. */
+        public Builder targets(String... names) {
+            return layers(TargetLayers.of(names));
+        }
+
+        /** Modules that are trained and saved as a whole. */
+        public Builder modulesToSave(List<String> value) {
+            modulesToSave = value;
+            return this;
+        }
+
+        /** @throws IllegalArgumentException if a setting is wrong; the message begins with its name */
+        public AdaLoraConfig build() {
+            return new AdaLoraConfig(
+                    budget, alpha, dropout, importance, orthRegWeight, Map.of(), layers, modulesToSave);
+        }
     }
 }

@@ -80,6 +80,10 @@ public final class LanguageTraining {
                 .isCloseTo(expected.get("losses").toFloats()[0], Offset.offset(1e-4));
         for (Parameter parameter : adapter.parameters().values()) {
             TensorData theirs = gradient(expected, parameter);
+            if (parameter.elements() == 0) { // a rank that was taken away as a whole
+                assertThat(theirs.toFloats()).as(parameter.path()).isEmpty();
+                continue;
+            }
             Tensor gradient = parameter.value().grad();
             boolean asFilesHaveIt = theirs.shape().get(0) == gradient.size(0); // Conv1D's are transposed
             float[] ours =
