@@ -165,6 +165,30 @@ class CardStepsTest {
         assertThat(HostDevices.wrongCalls()).isEmpty();
     }
 
+    /** The penalty is scaled with the loss, gradients are not when they are measured; steps that are left out take nothing. */
+    @Test
+    void ranksAreTakenInFloat16() throws Exception {
+        AdaLoraConfig method = AdaLoraConfig.builder()
+                .budget(new RankBudget(2, 6, 1, 2, 1, null))
+                .alpha(40)
+                .build();
+        List<StepMetrics> half = steps(run("half ranks", "cuda:1", Dtype.FLOAT16, method, 8));
+        List<StepMetrics> cpu = steps(run("whole ranks", "cpu", Dtype.FLOAT32, method, 8));
+        assertThat(half.get(0).loss()).isCloseTo(cpu.get(0).loss(), within(1e-2));
+        StepMetrics counted = half.stream()
+                .filter(step -> step.gradNorm() > 0)
+                .findFirst()
+                .orElseThrow(); // those before it have changed nothing
+        assertThat(counted.gradNorm())
+                .isCloseTo(cpu.get(0).gradNorm(), within(0.3 * cpu.get(0).gradNorm()));
+        Map<?, ?> pattern = (Map<?, ?>)
+                AdapterFiles.read(directory.resolve("half ranks")).config().get("rank_pattern");
+        assertThat(pattern.values().stream()
+                        .flatMap(left -> ((List<?>) left).stream())
+                        .filter(Boolean.TRUE::equals))
+                .hasSize(2 * pattern.size());
+    }
+
     private RunConfig run(String name, String device, Dtype dtype, MethodConfig method, int steps) {
         return run(name, device, dtype, training(steps).maxGradNorm(1).build()).withMethod(method);
     }

@@ -135,8 +135,9 @@ public final class TrainingStep<E extends Example> {
             losses.forEach(Tensor::close);
         }
         changing = true;
-        double norm =
-                inStep(step, () -> optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value(), around(step)));
+        double norm = inStep(
+                step,
+                () -> optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value(), around(step)));
         changing = false;
         return new Outcome(loss, kept(norm, step), work.tokens);
     }
@@ -232,7 +233,9 @@ public final class TrainingStep<E extends Example> {
             if (penalty.isPresent()) {
                 scaled(penalty.get()).backward();
                 Tensor last = losses.get(losses.size() - 1);
-                losses.set(losses.size() - 1, Scopes.owned(() -> last.add(penalty.get().detach())));
+                losses.set(
+                        losses.size() - 1,
+                        Scopes.owned(() -> last.add(penalty.get().detach())));
                 last.close();
             }
         }

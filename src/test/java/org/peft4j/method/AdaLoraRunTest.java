@@ -130,16 +130,14 @@ class AdaLoraRunTest {
     private void equalsPefts(AdapterStore.Loaded ours, Path directory) throws Exception {
         AdapterFile own = written(ours);
         AdapterFile theirs = AdapterFiles.read(directory);
-        assertThat(own.config().get("rank_pattern"))
-                .isEqualTo(theirs.config().get("rank_pattern"));
+        assertThat(own.config().get("rank_pattern")).isEqualTo(theirs.config().get("rank_pattern"));
         Map<String, Object> left = new TreeMap<>(own.config());
         Map<String, Object> right = new TreeMap<>(theirs.config());
         left.remove("peft_version");
         right.remove("peft_version");
         assertThat(left.keySet()).isEqualTo(right.keySet());
-        left.forEach((key, value) -> assertThat(PeftFilesTest.normal(value))
-                .as(key)
-                .isEqualTo(PeftFilesTest.normal(right.get(key))));
+        left.forEach((key, value) ->
+                assertThat(PeftFilesTest.normal(value)).as(key).isEqualTo(PeftFilesTest.normal(right.get(key))));
         assertThat(new TreeSet<>(own.tensors().keySet()))
                 .isEqualTo(new TreeSet<>(theirs.tensors().keySet()));
         theirs.tensors().forEach((name, data) -> {
@@ -213,10 +211,11 @@ class AdaLoraRunTest {
             hook(two).begin(STEPS);
             hook(two).restore(state);
             run(two, at + 1, STEPS, 0, one, new LinkedHashMap<>());
-            one.parameters().forEach((path, parameter) -> assertThat(
-                            Tensors.toFloats(two.parameters().get(path).value()))
-                    .as(path)
-                    .isEqualTo(Tensors.toFloats(parameter.value())));
+            one.parameters()
+                    .forEach((path, parameter) -> assertThat(
+                                    Tensors.toFloats(two.parameters().get(path).value()))
+                            .as(path)
+                            .isEqualTo(Tensors.toFloats(parameter.value())));
             state.values().forEach(Tensor::close);
         }
     }
@@ -228,14 +227,11 @@ class AdaLoraRunTest {
             try (PointerScope scope = new PointerScope()) {
                 adapter.parameters()
                         .values()
-                        .forEach(p -> p.value()
-                                .detach()
-                                .sub_(p.value().grad().mul(new org.bytedeco.pytorch.Scalar(0.5))));
+                        .forEach(p ->
+                                p.value().detach().sub_(p.value().grad().mul(new org.bytedeco.pytorch.Scalar(0.5))));
                 hook(adapter).afterOptimizer(new StepHook.Step(number, to));
             }
-            adapter.parameters()
-                    .values()
-                    .forEach(p -> p.value().mutable_grad().reset());
+            adapter.parameters().values().forEach(p -> p.value().mutable_grad().reset());
             if (number == copyAt) {
                 adapter.parameters()
                         .forEach((path, p) -> copy.parameters().get(path).set(Tensors.toFloats(p.value())));
@@ -323,7 +319,10 @@ class AdaLoraRunTest {
         AdaLoraConfig longer =
                 AdaLoraConfig.defaults().withBudget(RankBudget.defaults().withTimes(2, 3, 1, 40));
         try (Adapter adapter = Methods.of(longer).attach("it", longer, llama.points(), 1)) {
-            assertThat(hook(adapter).begin(12)).singleElement().asString().contains("ends before target_r 8 is reached");
+            assertThat(hook(adapter).begin(12))
+                    .singleElement()
+                    .asString()
+                    .contains("ends before target_r 8 is reached");
             assertThat(hook(adapter).begin(38)).singleElement().asString().contains("ranks are final at step 37");
             assertThat(hook(adapter).begin(40)).isEmpty();
         }
@@ -331,7 +330,9 @@ class AdaLoraRunTest {
 
     @Test
     void wrongSettingsAreRefused() {
-        refused(() -> new RankBudget(8, 8, 0, 0, 1, null), "targetR must be at least 1 and below init_r 8, got 8; lora has");
+        refused(
+                () -> new RankBudget(8, 8, 0, 0, 1, null),
+                "targetR must be at least 1 and below init_r 8, got 8; lora has");
         refused(() -> new RankBudget(0, 8, 0, 0, 1, null), "targetR must be at least 1");
         refused(() -> new RankBudget(1, 1, 0, 0, 1, null), "initR must be at least 2");
         refused(() -> new RankBudget(2, 4, -1, 0, 1, null), "tinit must not be negative");
@@ -344,8 +345,8 @@ class AdaLoraRunTest {
         refused(() -> AdaLoraConfig.builder().orthRegWeight(-1).build(), "orthRegWeight must be 0 or a positive");
         refused(() -> AdaLoraConfig.builder().dropout(1).build(), "dropout must be in [0, 1)");
         AdaLoraConfig given = AdaLoraConfig.defaults()
-                .withRankPattern(Map.of(
-                        "model.layers.0.self_attn.q_proj.lora_E", java.util.Collections.nCopies(12, true)));
+                .withRankPattern(
+                        Map.of("model.layers.0.self_attn.q_proj.lora_E", java.util.Collections.nCopies(12, true)));
         refused(
                 () -> Methods.of(given).attach("it", given, llama.points(), 1),
                 "rank_pattern must be left out: it says which ranks a run has found");

@@ -124,12 +124,14 @@ class AdamWTest {
         AdamW.Around around = new AdamW.Around() {
             @Override
             public void before() {
-                seen.add("before " + Tensors.toFloats(often.value().grad())[0] + " " + Tensors.toFloats(often.value())[0]);
+                seen.add("before " + Tensors.toFloats(often.value().grad())[0] + " "
+                        + Tensors.toFloats(often.value())[0]);
             }
 
             @Override
             public void after() {
-                seen.add("after " + Tensors.toFloats(often.value().grad())[0] + " " + (Tensors.toFloats(often.value())[0] < 1));
+                seen.add("after " + Tensors.toFloats(often.value().grad())[0] + " "
+                        + (Tensors.toFloats(often.value())[0] < 1));
             }
         };
         backward(often, 8);

@@ -151,7 +151,9 @@ class StepHooksTest {
         Probe probe = new Probe(a);
         double plain;
         try (AdamW still = new AdamW(List.of())) {
-            plain = new TrainingStep<>(run, still, 0, List.of()).run(micro(3), 1, 1).loss();
+            plain = new TrainingStep<>(run, still, 0, List.of())
+                    .run(micro(3), 1, 1)
+                    .loss();
         }
         try (AdamW optimizer = new AdamW(run.groups)) {
             TrainingStep<E> step = new TrainingStep<>(run, optimizer, 0, List.of(probe));
@@ -162,8 +164,8 @@ class StepHooksTest {
             double unclipped = 2 * Math.sqrt(a.elements());
             assertThat(outcome.gradNorm()).isGreaterThanOrEqualTo(unclipped - 1e-3);
             assertThat(probe.norms)
-                    .allSatisfy(norm -> assertThat(norm)
-                            .isCloseTo(unclipped * 0.01 / outcome.gradNorm(), Offset.offset(1e-5)));
+                    .allSatisfy(norm ->
+                            assertThat(norm).isCloseTo(unclipped * 0.01 / outcome.gradNorm(), Offset.offset(1e-5)));
             assertThat(probe.after).isNotEqualTo(probe.before);
             assertThat(a.value().grad().defined()).as("gradients are gone").isFalse();
             step.run(micro(1), 2, 1);
@@ -197,7 +199,9 @@ class StepHooksTest {
             }
         }
         Map<String, float[]> parameters = new LinkedHashMap<>();
-        run.adapter.parameters().forEach((path, parameter) -> parameters.put(path, Tensors.toFloats(parameter.value())));
+        run.adapter
+                .parameters()
+                .forEach((path, parameter) -> parameters.put(path, Tensors.toFloats(parameter.value())));
         return new Trained(losses, parameters);
     }
 
@@ -234,8 +238,9 @@ class StepHooksTest {
     void aRunThatIsTooShortForItsBudgetIsRefused() {
         assertThatThrownBy(() -> load(ranks(2, 5, 2, 1), training().build()).close())
                 .isInstanceOf(ConfigException.class)
-                .hasMessage("method.tinit 2 and tfinal 1 leave no step between them in which ranks could be taken: together"
-                        + " they must be less than the run's 3 steps; lower them, or train for more steps");
+                .hasMessage(
+                        "method.tinit 2 and tfinal 1 leave no step between them in which ranks could be taken: together"
+                                + " they must be less than the run's 3 steps; lower them, or train for more steps");
     }
 
     private RunConfig file(String name, String method, String more) throws IOException {
@@ -257,7 +262,8 @@ class StepHooksTest {
                 %s
                 training: {epochs: 4, batch_size: 4, optimizer: {learning_rate: 2e-2}, gradient_accumulation: 1%s}
                 output: %s
-                """.formatted(Fixtures.TINY_BERT.toAbsolutePath(), train, method, more, dir.resolve(name)));
+                """.formatted(
+                        Fixtures.TINY_BERT.toAbsolutePath(), train, method, more, dir.resolve(name)));
         return RunConfigFile.read(yaml, List.of());
     }
 
@@ -265,7 +271,8 @@ class StepHooksTest {
             "method: {type: adalora, init_r: 4, target_r: 2, alpha: 16, tinit: 2, tfinal: 3, delta_t: 2, orth_reg_weight: 0.1}";
 
     private static int ranks(AdapterFile file) {
-        Map<?, ?> pattern = (Map<?, ?>) java.util.Objects.requireNonNull(file.config().get("rank_pattern"));
+        Map<?, ?> pattern =
+                (Map<?, ?>) java.util.Objects.requireNonNull(file.config().get("rank_pattern"));
         return pattern.values().stream()
                 .flatMap(left -> ((List<?>) left).stream())
                 .mapToInt(left -> Boolean.TRUE.equals(left) ? 1 : 0)
@@ -299,7 +306,9 @@ class StepHooksTest {
                     }
                 })
                 .train();
-        assertThat(notes).contains("the adapter's ranks are those that an earlier run found, 12 in 6 layers: they stay as they are");
+        assertThat(notes)
+                .contains(
+                        "the adapter's ranks are those that an earlier run found, 12 in 6 layers: they stay as they are");
         AdapterFile after = AdapterFiles.read(on.output());
         assertThat(after.config().get("rank_pattern")).isEqualTo(found.config().get("rank_pattern"));
     }
@@ -307,9 +316,11 @@ class StepHooksTest {
     /** Ranks are found on a backbone alone, whose files lack its name in paths, and read behind a head. */
     @Test
     void ranksOfABackboneAloneAreThoseBehindAHead() throws IOException {
-        Path train = Files.writeString(dir.resolve("pairs.jsonl"), IntStream.range(0, ROWS)
-                .mapToObj(i -> "{\"text\": \"spam " + i + "\", \"positive\": \"url " + i + "\"}\n")
-                .collect(java.util.stream.Collectors.joining()));
+        Path train = Files.writeString(
+                dir.resolve("pairs.jsonl"),
+                IntStream.range(0, ROWS)
+                        .mapToObj(i -> "{\"text\": \"spam " + i + "\", \"positive\": \"url " + i + "\"}\n")
+                        .collect(java.util.stream.Collectors.joining()));
         Path yaml = Files.writeString(dir.resolve("alone.yaml"), """
                 model: {path: %s, dropout: 0}
                 task: {type: embedding, max_length: 20}
@@ -317,15 +328,21 @@ class StepHooksTest {
                 %s
                 training: {epochs: 4, batch_size: 4, optimizer: {learning_rate: 2e-2}}
                 output: %s
-                """.formatted(Fixtures.TINY_BERT.toAbsolutePath(), train, METHOD, dir.resolve("alone")));
+                """.formatted(
+                        Fixtures.TINY_BERT.toAbsolutePath(), train, METHOD, dir.resolve("alone")));
         RunConfig config = RunConfigFile.read(yaml, List.of());
         Trainer.of(config).train();
         AdapterFile file = AdapterFiles.read(config.output());
-        Map<?, ?> pattern = (Map<?, ?>) java.util.Objects.requireNonNull(file.config().get("rank_pattern"));
-        assertThat(pattern.keySet()).allSatisfy(name -> assertThat(String.valueOf(name)).startsWith("encoder.layer."));
+        Map<?, ?> pattern =
+                (Map<?, ?>) java.util.Objects.requireNonNull(file.config().get("rank_pattern"));
+        assertThat(pattern.keySet())
+                .allSatisfy(name -> assertThat(String.valueOf(name)).startsWith("encoder.layer."));
         for (HeadKind kind : List.of(HeadKind.NONE, HeadKind.SEQUENCE)) {
             try (HeadedModel model = HeadedModel.open(
-                    Fixtures.tinyBert(), ModelOptions.defaults(), kind, HeadOptions.of(kind == HeadKind.NONE ? 0 : 2))) {
+                    Fixtures.tinyBert(),
+                    ModelOptions.defaults(),
+                    kind,
+                    HeadOptions.of(kind == HeadKind.NONE ? 0 : 2))) {
                 AdapterStore.Loaded loaded = AdapterStore.read(config.output(), "it", model.points());
                 try (Adapter adapter = loaded.adapter()) {
                     assertThat(loaded.notes()).isEmpty();
@@ -372,9 +389,8 @@ class StepHooksTest {
     @Test
     void whereNoRankWasTakenTheBudgetMayBeChosenAnew() throws IOException {
         RunConfig first = file("first", METHOD, ", max_steps: 6");
-        RunConfig early = first.withMethod(
-                ((AdaLoraConfig) java.util.Objects.requireNonNull(first.method()))
-                        .withBudget(new RankBudget(2, 4, 8, 3, 2, 40)));
+        RunConfig early = first.withMethod(((AdaLoraConfig) java.util.Objects.requireNonNull(first.method()))
+                .withBudget(new RankBudget(2, 4, 8, 3, 2, 40)));
         List<String> notes = new ArrayList<>();
         Trainer.of(early)
                 .listener(new TrainListener() {
@@ -384,8 +400,9 @@ class StepHooksTest {
                     }
                 })
                 .train();
-        assertThat(notes).contains("method.total_step is 40, the run has 6 steps: it ends before target_r 2 is reached;"
-                + " leave total_step out to take the run's");
+        assertThat(notes)
+                .contains("method.total_step is 40, the run has 6 steps: it ends before target_r 2 is reached;"
+                        + " leave total_step out to take the run's");
         assertThat(AdapterFiles.read(first.output()).config()).containsEntry("rank_pattern", null);
         RunConfig second = file("second", METHOD + "\nadapter: " + first.output(), "");
         Trainer.of(second).train();

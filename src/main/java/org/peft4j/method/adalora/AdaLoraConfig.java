@@ -1,5 +1,6 @@
 package org.peft4j.method.adalora;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -53,7 +54,7 @@ public record AdaLoraConfig(
                         + " elements for each layer, got " + one.getValue().size() + " for " + one.getKey());
             }
         }
-        rankPattern = java.util.Collections.unmodifiableMap(sorted);
+        rankPattern = Collections.unmodifiableMap(sorted);
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
     }
 
@@ -69,8 +70,7 @@ public record AdaLoraConfig(
 
     /** The same settings with another budget. */
     public AdaLoraConfig withBudget(RankBudget value) {
-        return new AdaLoraConfig(
-                value, alpha, dropout, importance, orthRegWeight, rankPattern, layers, modulesToSave);
+        return new AdaLoraConfig(value, alpha, dropout, importance, orthRegWeight, rankPattern, layers, modulesToSave);
     }
 
     /** The same settings with the ranks that training found. */
@@ -80,8 +80,7 @@ public record AdaLoraConfig(
 
     @Override
     public AdaLoraConfig withLayers(TargetLayers value) {
-        return new AdaLoraConfig(
-                budget, alpha, dropout, importance, orthRegWeight, rankPattern, value, modulesToSave);
+        return new AdaLoraConfig(budget, alpha, dropout, importance, orthRegWeight, rankPattern, value, modulesToSave);
     }
 
     @Override

@@ -13,14 +13,20 @@ import org.jspecify.annotations.Nullable;
  * @param totalStep steps of the run; null: those that the run has
  */
 public record RankBudget(
-        int targetR, int initR, int tinit, int tfinal, int deltaT, @Nullable Integer totalStep) {
+        int targetR,
+        int initR,
+        int tinit,
+        int tfinal,
+        int deltaT,
+        @Nullable Integer totalStep) {
     public RankBudget {
         if (initR < 2) {
-            throw new IllegalArgumentException("initR must be at least 2, one rank to keep and one to take, got " + initR);
+            throw new IllegalArgumentException(
+                    "initR must be at least 2, one rank to keep and one to take, got " + initR);
         }
         if (targetR < 1 || targetR >= initR) {
-            throw new IllegalArgumentException("targetR must be at least 1 and below init_r " + initR + ", got " + targetR
-                    + (targetR >= initR ? "; lora has a rank that stays" : ""));
+            throw new IllegalArgumentException("targetR must be at least 1 and below init_r " + initR + ", got "
+                    + targetR + (targetR >= initR ? "; lora has a rank that stays" : ""));
         }
         if (tinit < 0) {
             throw new IllegalArgumentException("tinit must not be negative, got " + tinit);

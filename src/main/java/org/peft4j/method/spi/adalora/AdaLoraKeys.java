@@ -20,8 +20,12 @@ final class AdaLoraKeys {
             "corda_config",
             "lora_ga_config");
 
-    private static final List<String> REFUSED =
-            List.of("alora_invocation_tokens", "arrow_config", "layer_replication", "target_parameters", "trainable_token_indices");
+    private static final List<String> REFUSED = List.of(
+            "alora_invocation_tokens",
+            "arrow_config",
+            "layer_replication",
+            "target_parameters",
+            "trainable_token_indices");
 
     static final ConfigKeys TABLE = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(LinearKeys.COMMON)

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.UnaryOperator;
+import java.util.stream.IntStream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -29,6 +30,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.ops.Device;
 
 /**
  * AdaLoRA (Zhang et al. 2023; Hugging Face PEFT): {@code y = W x + alpha / (init_r + 1e-5) B (E ∘ A) x}, whose ranks a
@@ -94,8 +96,9 @@ public final class AdaLoraMethod extends LinearMethod<AdaLoraConfig> {
     private static void checkPattern(AdaLoraConfig config, AdaptedLayers layers) {
         Set<String> names = new TreeSet<>(config.rankPattern().keySet());
         if (!names.isEmpty() && !layers.read()) {
-            throw new IllegalArgumentException("rank_pattern must be left out: it says which ranks a run has found, got "
-                    + names.size() + " layers");
+            throw new IllegalArgumentException(
+                    "rank_pattern must be left out: it says which ranks a run has found, got " + names.size()
+                            + " layers");
         }
         layers.all().forEach(layer -> names.remove(layer.path(E)));
         if (!names.isEmpty()) {
@@ -177,7 +180,9 @@ public final class AdaLoraMethod extends LinearMethod<AdaLoraConfig> {
             boolean named = end > 0 && (rest.isEmpty() || rest.lastIndexOf('.') == 0);
             if (!named || !(entry.getValue() instanceof List<?> list)) {
                 throw config.wrong(
-                        key, "must have a list of true and false for each module's lora_E", Map.of(name, String.valueOf(entry.getValue())));
+                        key,
+                        "must have a list of true and false for each module's lora_E",
+                        Map.of(name, String.valueOf(entry.getValue())));
             }
             List<Boolean> left = new ArrayList<>();
             for (Object one : list) {
@@ -243,13 +248,16 @@ public final class AdaLoraMethod extends LinearMethod<AdaLoraConfig> {
 
     /** What is left of a tensor whose ranks are the rows or columns. */
     private static TensorData cut(String name, Parameter whole, List<Boolean> left, int dimension) {
-        long[] ranks = java.util.stream.IntStream.range(0, left.size())
+        long[] ranks = IntStream.range(0, left.size())
                 .filter(left::get)
                 .mapToLong(k -> k)
                 .toArray();
         try (PointerScope scope = new PointerScope()) {
-            Tensor value = org.peft4j.ops.Device.CPU.move(whole.value().detach());
-            return PeftTensors.data(name, value.index_select(dimension, Tensors.ofLongs(ranks, ranks.length)).contiguous());
+            Tensor value = Device.CPU.move(whole.value().detach());
+            return PeftTensors.data(
+                    name,
+                    value.index_select(dimension, Tensors.ofLongs(ranks, ranks.length))
+                            .contiguous());
         }
     }
 

@@ -1,6 +1,7 @@
 package org.peft4j.method.spi.adalora;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -13,7 +14,6 @@ import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
-import org.jspecify.annotations.Nullable;
 import org.peft4j.method.adalora.AdaLoraConfig;
 import org.peft4j.method.adalora.RankBudget;
 import org.peft4j.nn.Scopes;
@@ -85,8 +85,8 @@ final class RankAllocator implements StepHook {
     public List<String> begin(long totalSteps) {
         forget();
         if (chosen) {
-            return List.of("the adapter's ranks are those that an earlier run found, " + initial + " in " + layers.size()
-                    + " layers: they stay as they are");
+            return List.of("the adapter's ranks are those that an earlier run found, " + initial + " in "
+                    + layers.size() + " layers: they stay as they are");
         }
         RankBudget budget = config.budget();
         Integer own = budget.totalStep();
@@ -97,13 +97,14 @@ final class RankAllocator implements StepHook {
                     + total + " steps; lower them, or train for more steps");
         }
         if (totalSteps < total - budget.tfinal()) {
-            return List.of("method.total_step is " + total + ", the run has " + totalSteps + " steps: it ends before target_r "
-                    + budget.targetR() + " is reached; leave total_step out to take the run's");
+            return List.of(
+                    "method.total_step is " + total + ", the run has " + totalSteps + " steps: it ends before target_r "
+                            + budget.targetR() + " is reached; leave total_step out to take the run's");
         }
         return totalSteps == total
                 ? List.of()
-                : List.of("method.total_step is " + total + ", the run has " + totalSteps + " steps: ranks are final at step "
-                        + (total - budget.tfinal()));
+                : List.of("method.total_step is " + total + ", the run has " + totalSteps
+                        + " steps: ranks are final at step " + (total - budget.tfinal()));
     }
 
     private void forget() {
@@ -244,12 +245,6 @@ final class RankAllocator implements StepHook {
         return pattern;
     }
 
-    /** The same of one layer; null before the first choice. */
-    @Nullable
-    List<Boolean> pattern(String pathOfE) {
-        return pattern().get(pathOfE);
-    }
-
     private static List<Boolean> needed(Triplets layer, Tensor left) {
         float[] kept = Tensors.toFloats(left);
         float[] values = Tensors.toFloats(layer.e().value());
@@ -289,17 +284,15 @@ final class RankAllocator implements StepHook {
             }
         }
         if (!unknown.isEmpty() || chosen && !state.isEmpty()) {
-            throw new IllegalArgumentException(
-                    "state of AdaLoRA's ranks has tensors of no layer here, such as "
-                            + (unknown.isEmpty() ? state.keySet() : unknown).iterator().next());
+            throw new IllegalArgumentException("state of AdaLoRA's ranks has tensors of no layer here, such as "
+                    + (unknown.isEmpty() ? state.keySet() : unknown).iterator().next());
         }
         forget();
         for (Triplets layer : layers) {
             for (Parameter parameter : measured ? layer.all() : List.<Parameter>of()) {
                 moments.put(
                         parameter,
-                        new Moments(
-                                copy(state, IMPORTANCE, parameter), copy(state, UNCERTAINTY, parameter)));
+                        new Moments(copy(state, IMPORTANCE, parameter), copy(state, UNCERTAINTY, parameter)));
             }
             if (masked) {
                 kept.put(layer, copy(state, KEPT, layer.e()));
@@ -312,9 +305,10 @@ final class RankAllocator implements StepHook {
         if (value == null) {
             throw new IllegalArgumentException("state of AdaLoRA's ranks lacks " + kind + of.path());
         }
-        if (!java.util.Arrays.equals(Tensors.shape(value), of.shape())) {
+        if (!Arrays.equals(Tensors.shape(value), of.shape())) {
             throw new IllegalArgumentException("state of AdaLoRA's ranks: " + kind + of.path() + " must have shape "
-                    + java.util.Arrays.toString(of.shape()) + ", has " + java.util.Arrays.toString(Tensors.shape(value)));
+                    + Arrays.toString(of.shape()) + ", has "
+                    + Arrays.toString(Tensors.shape(value)));
         }
     }
 
