@@ -22,6 +22,8 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.Combine;
+import org.peft4j.Convert;
 import org.peft4j.Fixtures;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
@@ -47,6 +49,7 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.StepHook;
+import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
 import org.peft4j.optim.ParameterGroup;
 
@@ -273,6 +276,9 @@ class AdaLoraRunTest {
                 step(adapter, optimizer, number);
             }
             assertThat(hook(adapter).state()).isEmpty();
+            assertThat(adapter.parameters().values())
+                    .as("saving asks it of empty tensors, too")
+                    .allMatch(parameter -> Ops.isFinite(parameter.value()));
             assertThat(written(loaded).config().get("rank_pattern"))
                     .isEqualTo(AdapterFiles.read(FINAL).config().get("rank_pattern"));
         }
@@ -354,6 +360,21 @@ class AdaLoraRunTest {
 
     private static void refused(org.assertj.core.api.ThrowableAssert.ThrowingCallable call, String message) {
         assertThatThrownBy(call).isInstanceOf(IllegalArgumentException.class).hasMessageContaining(message);
+    }
+
+    /** Layers that have no rank left add nothing, and have no part in what is made of the adapter. */
+    @Test
+    void itBecomesPlainLora() throws Exception {
+        Convert.Result result = Convert.toLora(Fixtures.TINY_LLAMA, FINAL, dir.resolve("lora"), 0, false);
+        assertThat(result.error()).isLessThan(1e-5);
+        assertThat(result.r()).isEqualTo(4);
+        try (Adapter adapter = read(dir.resolve("lora")).adapter()) {
+            assertThat(maxDifference(logits(adapter), EXPECTED.get("logits").toFloats()))
+                    .isLessThan(1e-4);
+        }
+        assertThatThrownBy(() -> Combine.adapters().add(FINAL, 1).add(FINAL, 2).write(dir.resolve("both"), false))
+                .hasMessageContaining("only LoRA adapters can be combined, this is ADALORA; convert it first");
+        assertThat(dir.resolve("both")).doesNotExist();
     }
 
     /** Settings of files that are wrong, or ask for what we do not do; delimiter ; as JSON has commas. */

@@ -131,8 +131,8 @@ public final class LanguageTraining {
     }
 
     public static void clearGradients(Adapter adapter) {
-        adapter.parameters()
-                .values()
+        adapter.parameters().values().stream()
+                .filter(parameter -> parameter.elements() > 0)
                 .forEach(parameter -> parameter.value().mutable_grad().zero_());
     }
 }
