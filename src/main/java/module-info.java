@@ -18,6 +18,7 @@ module org.peft4j {
     exports org.peft4j.report;
     exports org.peft4j.run;
     exports org.peft4j.method;
+    exports org.peft4j.method.adalora;
     exports org.peft4j.method.adaption;
     exports org.peft4j.method.bitfit;
     exports org.peft4j.method.bottleneck;

@@ -124,6 +124,7 @@ class ArchitectureTest {
                     names(
                             "Bias Combination CordaConfig DataStart EvaConfig InitLora LoraConfig LoraGaConfig LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
+            Map.entry("org.peft4j.method.adalora", names("AdaLoraConfig RankBudget RankImportance")),
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),

@@ -24,6 +24,9 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.Json;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.adalora.AdaLoraConfig;
+import org.peft4j.method.adalora.RankBudget;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.RmsNorm;
@@ -135,6 +138,59 @@ class CardStepsTest {
         steps(run("more", "cuda:1", Dtype.FLOAT32, training(4).build()));
         assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * 2);
         assertThat(HostDevices.wrongCalls()).isEmpty();
+    }
+
+    /** AdaLoRA's ranks are taken on the card, which nobody waits for; the numbers are the CPU's. */
+    @Test
+    void ranksAreTakenWithoutWaiting() throws Exception {
+        AdaLoraConfig method = AdaLoraConfig.builder()
+                .budget(new RankBudget(2, 6, 1, 2, 1, 8))
+                .alpha(40)
+                .build();
+        List<StepMetrics> card = steps(run("ranks", "cuda:1", Dtype.FLOAT32, method, 8));
+        List<StepMetrics> cpu = steps(run("ranks of the cpu", "cpu", Dtype.FLOAT32, method, 8));
+        for (int i = 0; i < 8; i++) {
+            assertThat(card.get(i).loss()).isCloseTo(cpu.get(i).loss(), within(1e-3));
+        }
+        assertThat(AdapterFiles.read(directory.resolve("ranks")).config().get("rank_pattern"))
+                .isEqualTo(AdapterFiles.read(directory.resolve("ranks of the cpu"))
+                        .config()
+                        .get("rank_pattern"));
+        HostDevices.recordCallsFor(1);
+        steps(run("few ranks", "cuda:1", Dtype.FLOAT32, method, 4));
+        long few = waits();
+        HostDevices.recordCallsFor(1);
+        steps(run("more ranks", "cuda:1", Dtype.FLOAT32, method, 5));
+        assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2);
+        assertThat(HostDevices.wrongCalls()).isEmpty();
+    }
+
+    /** The penalty is scaled with the loss, gradients are not when they are measured; steps that are left out take nothing. */
+    @Test
+    void ranksAreTakenInFloat16() throws Exception {
+        AdaLoraConfig method = AdaLoraConfig.builder()
+                .budget(new RankBudget(2, 6, 1, 2, 1, null))
+                .alpha(40)
+                .build();
+        List<StepMetrics> half = steps(run("half ranks", "cuda:1", Dtype.FLOAT16, method, 8));
+        List<StepMetrics> cpu = steps(run("whole ranks", "cpu", Dtype.FLOAT32, method, 8));
+        assertThat(half.get(0).loss()).isCloseTo(cpu.get(0).loss(), within(1e-2));
+        StepMetrics counted = half.stream()
+                .filter(step -> step.gradNorm() > 0)
+                .findFirst()
+                .orElseThrow(); // those before it have changed nothing
+        assertThat(counted.gradNorm())
+                .isCloseTo(cpu.get(0).gradNorm(), within(0.3 * cpu.get(0).gradNorm()));
+        Map<?, ?> pattern = (Map<?, ?>)
+                AdapterFiles.read(directory.resolve("half ranks")).config().get("rank_pattern");
+        assertThat(pattern.values().stream()
+                        .flatMap(left -> ((List<?>) left).stream())
+                        .filter(Boolean.TRUE::equals))
+                .hasSize(2 * pattern.size());
+    }
+
+    private RunConfig run(String name, String device, Dtype dtype, MethodConfig method, int steps) {
+        return run(name, device, dtype, training(steps).maxGradNorm(1).build()).withMethod(method);
     }
 
     /** Norms leave room behind rows as wide as those that LoRA has joined; norms of heads of that width do not. */

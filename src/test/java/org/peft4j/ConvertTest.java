@@ -57,7 +57,8 @@ class ConvertTest {
                 "ia3",
                 "lora-dora",
                 "lora-lora-bias",
-                "vera"
+                "vera",
+                "adalora"
             })
     void withTheWholeRankItIsTheSame(String name) throws Exception {
         Convert.Result result = Convert.toLora(Fixtures.TINY_BERT, fixture(name), dir.resolve("out"), 0, false);

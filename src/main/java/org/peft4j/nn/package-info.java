@@ -37,6 +37,9 @@
  * <tr><td>{@link org.peft4j.nn.seam.TensorPoint tensor}: weight, bias, table as a whole</td>
  *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, modules_to_save, biases of LoRA</td></tr>
  * </table>
+ *
+ * <p>What a method asks of each training step beside that (a penalty, work before or behind the optimiser, state that has to be kept)
+ * is a {@link org.peft4j.nn.seam.StepHook} of its adapter: AdaLoRA's budget of ranks.
  */
 @NullMarked
 package org.peft4j.nn;

@@ -68,6 +68,24 @@ public final class AdamW implements AutoCloseable {
         return state.steps;
     }
 
+    /** What else happens in a step that changes parameters, while its gradients are there: unscaled and clipped. */
+    public interface Around {
+        /** Nothing. */
+        Around NOTHING = new Around() {
+            @Override
+            public void before() {}
+
+            @Override
+            public void after() {}
+        };
+
+        /** Behind clipping, before parameters change. */
+        void before();
+
+        /** When parameters have changed. */
+        void after();
+    }
+
     /** What {@link #step} takes along: one entry of each list for each parameter with a gradient. */
     private static final class Taking {
         final List<State> states = new ArrayList<>();
@@ -96,6 +114,15 @@ public final class AdamW implements AutoCloseable {
      * @param scale by which they are divided first; so is their norm
      */
     public double step(double factor, double maxNorm, double scale) {
+        return step(factor, maxNorm, scale, Around.NOTHING);
+    }
+
+    /**
+     * As {@link #step(double, double, double)}.
+     *
+     * @param around what else happens, unless the norm is not finite
+     */
+    public double step(double factor, double maxNorm, double scale, Around around) {
         try (PointerScope scope = new PointerScope()) {
             Taking taking = taking(factor);
             if (scale != 1) {
@@ -104,7 +131,9 @@ public final class AdamW implements AutoCloseable {
             }
             double norm = Ops.clipGradNorm(taking.gradients, maxNorm);
             if (Double.isFinite(norm)) {
+                around.before();
                 change(taking);
+                around.after();
             }
             taking.values.forEach(AdamW::takeGradientAway);
             return norm;
@@ -118,10 +147,17 @@ public final class AdamW implements AutoCloseable {
      * @return the norm before clipping, one number on the card; the caller closes it
      */
     public Tensor stepAhead(double factor, double maxNorm) {
+        return stepAhead(factor, maxNorm, Around.NOTHING);
+    }
+
+    /** As {@link #stepAhead(double, double)}, with what else happens, which must not wait for the card. */
+    public Tensor stepAhead(double factor, double maxNorm, Around around) {
         return Scopes.owned(() -> {
             Taking taking = taking(factor);
             Tensor norm = Ops.clipGradNormUnread(taking.gradients, maxNorm);
+            around.before();
             change(taking);
+            around.after();
             taking.values.forEach(AdamW::takeGradientAway);
             return norm;
         });

@@ -27,6 +27,8 @@ import org.peft4j.method.PromptStart;
 import org.peft4j.method.Ranks;
 import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
+import org.peft4j.method.adalora.RankBudget;
+import org.peft4j.method.adalora.RankImportance;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.c3a.BlockSizes;
 import org.peft4j.method.c3a.InitC3a;
@@ -120,6 +122,8 @@ public final class RunConfigFile {
             .flat(Bases.class)
             .flat(VectorBank.class)
             .flat(GraloraRanks.class)
+            .flat(RankBudget.class)
+            .flat(RankImportance.class)
             .flat(Frequencies.class)
             .flat(BlockSizes.class)
             .flat(BoftBlocks.class)

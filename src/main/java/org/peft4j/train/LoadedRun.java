@@ -261,6 +261,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             EpochBatches batches = batches(config, prepared, halves.first());
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
+            notes.addAll(begun(adapter.adapter(), batches.totalSteps()));
             if (!task.sumsOverRows()) {
                 checkWholeBatches(config, notes);
             }
@@ -273,6 +274,17 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             model.close();
             throw e;
+        }
+    }
+
+    /** Tells the adapter how long the run is; returns what a user should know. */
+    private static List<String> begun(Adapter adapter, long totalSteps) {
+        try {
+            return adapter.hooks().stream()
+                    .flatMap(hook -> hook.begin(totalSteps).stream())
+                    .toList();
+        } catch (IllegalArgumentException e) {
+            throw new ConfigException("method." + e.getMessage(), e);
         }
     }
 

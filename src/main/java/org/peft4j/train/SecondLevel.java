@@ -23,7 +23,10 @@ final class SecondLevel<E extends Example> implements AutoCloseable {
         optimizer = new AdamW(run.groups(true));
         microBatches = run.config.training().gradientAccumulation();
         step = new TrainingStep<>(
-                run, optimizer, Seeds.mix(run.config.training().seed(), "second level"));
+                run,
+                optimizer,
+                Seeds.mix(run.config.training().seed(), "second level"),
+                List.of()); // hooks: of the first
     }
 
     /** See {@link TrainingStep#run}. */

@@ -2,7 +2,9 @@ package org.peft4j.train;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Supplier;
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -18,6 +20,7 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
+import org.peft4j.nn.seam.StepHook;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 import org.peft4j.optim.AdamW;
@@ -27,8 +30,8 @@ import org.peft4j.task.Example;
 /**
  * One optimiser step: forward and backward of its micro-batches, whose gradients add up, then the optimiser. The loss is the sum
  * of the losses of all of them over the sum of their weights, so what counts alike counts alike in whichever micro-batch it
- * comes (the mean of the means would weigh the rows of a small one more). Owns backward; what has to happen between backward and
- * the optimiser, or behind it, has its place here.
+ * comes (the mean of the means would weigh the rows of a small one more). Owns backward; what the adapter's {@link StepHook}s ask
+ * for between backward and the optimiser, or behind it, happens here.
  */
 public final class TrainingStep<E extends Example> {
     private final LoadedRun<E> run;
@@ -39,18 +42,23 @@ public final class TrainingStep<E extends Example> {
     private long keptForBackward;
     private boolean changing;
     private final List<Parameter> still;
+    private final List<StepHook> hooks;
     private final @Nullable LossScale lossScale;
 
     /** Parameters of the run that the optimiser does not have stay as they are. */
     public TrainingStep(LoadedRun<E> run, AdamW optimizer) {
-        this(run, optimizer, run.config.training().seed());
+        this(run, optimizer, run.config.training().seed(), run.adapter.hooks());
     }
 
-    /** @param seed of dropout */
-    TrainingStep(LoadedRun<E> run, AdamW optimizer, long seed) {
+    /**
+     * @param seed of dropout
+     * @param hooks what is asked of this step
+     */
+    TrainingStep(LoadedRun<E> run, AdamW optimizer, long seed, List<StepHook> hooks) {
         this.run = run;
         this.optimizer = optimizer;
         this.seed = seed;
+        this.hooks = hooks;
         TrainingConfig training = run.config.training();
         maxGradNorm = training.maxGradNorm();
         List<Parameter> others = new ArrayList<>(run.adapter.parameters().values());
@@ -128,8 +136,9 @@ public final class TrainingStep<E extends Example> {
             losses.forEach(Tensor::close);
         }
         changing = true;
-        double norm =
-                inStep(step, () -> optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value()));
+        double norm = inStep(
+                step,
+                () -> optimizer.step(factor, maxGradNorm, lossScale == null ? 1 : lossScale.value(), around(step)));
         changing = false;
         return new Outcome(loss, kept(norm, step), work.tokens);
     }
@@ -145,7 +154,7 @@ public final class TrainingStep<E extends Example> {
         List<Tensor> losses = losses(work, step);
         changing = true;
         try {
-            Tensor norm = inStep(step, () -> optimizer.stepAhead(factor, maxGradNorm));
+            Tensor norm = inStep(step, () -> optimizer.stepAhead(factor, maxGradNorm, around(step)));
             changing = false;
             return new Begun(step, work.tokens, losses, norm);
         } catch (RuntimeException e) {
@@ -207,6 +216,12 @@ public final class TrainingStep<E extends Example> {
             if (!run.adapter.invocations().isEmpty()) {
                 zeroWithoutPart();
             }
+            for (StepHook hook : hooks) {
+                inStep(step, () -> {
+                    penalty(hook, losses);
+                    return true;
+                });
+            }
             still.forEach(parameter -> parameter.value().mutable_grad().reset());
             return losses;
         } catch (RuntimeException e) {
@@ -223,6 +238,43 @@ public final class TrainingStep<E extends Example> {
                 Scopes.scoped(() -> value.mutable_grad().put(torch.zeros_like(value.detach())));
             }
         }
+    }
+
+    /** Adds a hook's part to the step's loss, to one of its parts that are there: who reads them waits no more often. */
+    private void penalty(StepHook hook, List<Tensor> losses) {
+        try (PointerScope scope = new PointerScope()) {
+            Optional<Tensor> penalty = hook.penalty();
+            if (penalty.isPresent()) {
+                scaled(penalty.get()).backward();
+                Tensor last = losses.get(losses.size() - 1);
+                losses.set(
+                        losses.size() - 1,
+                        Scopes.owned(() -> last.add(penalty.get().detach())));
+                last.close();
+            }
+        }
+    }
+
+    private AdamW.Around around(long number) {
+        if (hooks.isEmpty()) {
+            return AdamW.Around.NOTHING;
+        }
+        StepHook.Step step = new StepHook.Step(number, run.batches.totalSteps());
+        return new AdamW.Around() {
+            @Override
+            public void before() {
+                hooks.forEach(hook -> hook.beforeOptimizer(step));
+            }
+
+            @Override
+            public void after() {
+                hooks.forEach(hook -> hook.afterOptimizer(step));
+            }
+        };
+    }
+
+    private Tensor scaled(Tensor loss) {
+        return lossScale == null ? loss : loss.mul(new Scalar(lossScale.value()));
     }
 
     private static double sum(List<Tensor> losses) {
@@ -290,7 +342,7 @@ public final class TrainingStep<E extends Example> {
         Tensor h = blocks.forward(run.model.model(), batch.inputs(), reads, context);
         Tensor loss = run.task.loss(run.model.head(), h, batch, context).div(new Scalar(weight));
         keptForBackward = Ops.liveBytes(device) - before;
-        blocks.backward(lossScale == null ? loss : loss.mul(new Scalar(lossScale.value())), context);
+        blocks.backward(scaled(loss), context);
         return loss.detach();
     }
 }

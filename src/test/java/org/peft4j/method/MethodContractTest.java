@@ -27,6 +27,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.peft4j.Fixtures;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.adalora.AdaLoraConfig;
+import org.peft4j.method.adalora.RankBudget;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
@@ -239,6 +241,21 @@ class MethodContractTest {
                 new Row("EVA", seen(InitLora.EVA), true, false),
                 new Row("CorDA", seen(InitLora.CORDA), Start.NEARLY, false),
                 new Row("LoRA-GA", seen(InitLora.LORA_GA), Start.NEARLY, false),
+                new Row(
+                        "AdaLoRA",
+                        AdaLoraConfig.defaults()
+                                .withBudget(RankBudget.defaults().withRanks(2, 4))
+                                .withModulesToSave(head),
+                        true),
+                new Row(
+                        "AdaLoRA of some layers",
+                        AdaLoraConfig.builder()
+                                .budget(new RankBudget(1, 3, 2, 4, 2, 20))
+                                .alpha(20)
+                                .targets("query", "output.dense")
+                                .modulesToSave(head)
+                                .build(),
+                        true),
                 new Row("(IA)³", Ia3Config.defaults().withModulesToSave(head), true, false),
                 new Row(
                         "(IA)³ of some inputs",
@@ -468,6 +485,10 @@ class MethodContractTest {
                         new Row(
                                 "lora with dropout",
                                 LoraConfig.builder().dropout(0.3).build(),
+                                true),
+                        new Row(
+                                "AdaLoRA with dropout",
+                                AdaLoraConfig.builder().dropout(0.3).build(),
                                 true),
                         new Row(
                                 "HiRA with dropout",

@@ -11,6 +11,7 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.peft4j.method.adalora.AdaLoraConfig;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftConfig;
@@ -133,6 +134,7 @@ class ParameterCountTest {
     /** Counted in models of Hugging Face PEFT with the same settings. */
     @Test
     void ofWhatIsAddedToLinearLayers() {
+        assertThat(count(AdaLoraConfig.defaults())).as("before ranks are taken").isEqualTo(442_656);
         assertThat(count(LoHaConfig.defaults())).isEqualTo(589_824);
         assertThat(count(LoKrConfig.defaults())).isEqualTo(26_112);
         assertThat(count(HiraConfig.defaults())).isEqualTo(1_179_648);

@@ -3,6 +3,7 @@ package org.peft4j.optim;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
@@ -114,6 +115,35 @@ class AdamWTest {
         assertThat(Tensors.toFloats(seldom.value())).containsExactly(1, -2);
         assertThat(optimizer.steps("seldom")).isZero();
         assertThat(hasGradient(often) || hasGradient(seldom)).isFalse();
+    }
+
+    /** What happens around a change sees gradients as the change does: unscaled, clipped; and nothing of a step that is left out. */
+    @Test
+    void aroundAChangeGradientsAreThere() {
+        List<String> seen = new ArrayList<>();
+        AdamW.Around around = new AdamW.Around() {
+            @Override
+            public void before() {
+                seen.add("before " + Tensors.toFloats(often.value().grad())[0] + " "
+                        + Tensors.toFloats(often.value())[0]);
+            }
+
+            @Override
+            public void after() {
+                seen.add("after " + Tensors.toFloats(often.value().grad())[0] + " "
+                        + (Tensors.toFloats(often.value())[0] < 1));
+            }
+        };
+        backward(often, 8);
+        optimizer.step(1, 0, 4, around);
+        assertThat(seen).containsExactly("before 2.0 1.0", "after 2.0 true");
+        backward(often, Double.POSITIVE_INFINITY);
+        optimizer.step(1, 0, 4, around);
+        assertThat(seen).hasSize(2);
+        backward(often, 4);
+        optimizer.stepAhead(1, 0, around).close();
+        assertThat(seen).hasSize(4).element(3).asString().startsWith("after 4.0");
+        assertThat(hasGradient(often)).isFalse();
     }
 
     @Test

@@ -30,6 +30,7 @@ import org.peft4j.data.RowReader;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
+import org.peft4j.method.adalora.AdaLoraConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.cpt.CptConfig;
@@ -93,6 +94,7 @@ class CheckpointingTest {
                 Arguments.of("bert", tags, lora),
                 Arguments.of("bert", pairs, lora),
                 Arguments.of("llama", texts, lora),
+                Arguments.of("llama", texts, AdaLoraConfig.defaults()),
                 Arguments.of("llama", texts, prefix),
                 Arguments.of("llama", texts, Ia3Config.defaults()),
                 Arguments.of("llama", texts, PromptConfig.of(2)),

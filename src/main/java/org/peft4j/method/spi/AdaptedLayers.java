@@ -17,6 +17,7 @@ import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.StepHook;
 
 /**
  * The linear layers that a {@link LinearMethod} adapts, in the model's order, while it gives them tensors and claims. Of an adapter
@@ -66,6 +67,11 @@ public final class AdaptedLayers {
     /** An error in the tensors of the adapter's file. */
     public RuntimeException malformed(String reason) {
         return source == null ? new IllegalStateException(reason) : PeftTensors.malformed(source.file(), reason);
+    }
+
+    /** Asks something of each step that trains the adapter. */
+    public void hook(StepHook hook) {
+        builder.hook(hook);
     }
 
     /** The most inputs that a layer has. */

@@ -62,7 +62,8 @@ public final class AdapterStore {
             throws IOException {
         SavedModules.checkWritten(points, config.modulesToSave());
         UnaryOperator<String> written = PeftTensorNames.written(points);
-        C own = method.respelled(method.configType().cast(config), points, UnaryOperator.identity(), written);
+        C found = method.found(method.configType().cast(config), adapter);
+        C own = method.respelled(found, points, UnaryOperator.identity(), written);
         Map<String, @Nullable Object> file = new LinkedHashMap<>(method.fileConfig(own, points));
         file.computeIfPresent("fan_in_fan_out", (key, none) -> points.transposed());
         if (file.get(PromptStarts.TEXT) != null) {

@@ -127,6 +127,15 @@ public interface Method<C extends MethodConfig> {
             throws MalformedFileException;
 
     /**
+     * The settings that the files of an adapter have: with what its training found, such as ranks.
+     *
+     * @param config that the adapter was made with
+     */
+    default C found(C config, Adapter adapter) {
+        return config;
+    }
+
+    /**
      * {@code adapter_config.json}, without what {@link AdapterStore} adds for all methods.
      *
      * @param config about paths as the file spells them

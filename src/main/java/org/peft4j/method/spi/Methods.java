@@ -3,6 +3,7 @@ package org.peft4j.method.spi;
 import java.util.List;
 import java.util.Optional;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.spi.adalora.AdaLoraMethod;
 import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.boft.BoftMethod;
@@ -38,6 +39,7 @@ import org.peft4j.method.spi.vera.VeraMethod;
 public final class Methods {
     private static final List<Method<?>> ALL = List.of(
             new LoraMethod(),
+            new AdaLoraMethod(),
             new Ia3Method(),
             new VeraMethod(),
             new LoHaMethod(),

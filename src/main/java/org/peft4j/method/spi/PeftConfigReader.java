@@ -30,6 +30,7 @@ public final class PeftConfigReader {
             Map.entry("lossDecay", "opt_loss_decay_factor"),
             Map.entry("inputEpsilon", "opt_projection_epsilon"),
             Map.entry("formatEpsilon", "opt_projection_format_epsilon"),
+            Map.entry("deltaT", "deltaT"),
             Map.entry("ranks", "num_ranks"),
             Map.entry("feedforward", "feedforward_modules"));
 

@@ -27,6 +27,7 @@ public final class Adapter implements AutoCloseable {
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private final Map<String, Constant> constants;
+    private final List<StepHook> hooks;
     private boolean closed;
 
     /**
@@ -61,6 +62,7 @@ public final class Adapter implements AutoCloseable {
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
+        hooks = List.copyOf(builder.hooks);
         positions = builder.positions + inserted();
     }
 
@@ -86,6 +88,11 @@ public final class Adapter implements AutoCloseable {
     /** What is trained apart from the rest; null: everything is trained together. */
     public @Nullable SecondLevel secondLevel() {
         return secondLevel;
+    }
+
+    /** What it asks of each step that trains it, in order. */
+    public List<StepHook> hooks() {
+        return hooks;
     }
 
     /** Number of trained elements. */
@@ -192,6 +199,7 @@ public final class Adapter implements AutoCloseable {
     public void close() {
         if (!closed) {
             closed = true;
+            hooks.forEach(StepHook::close);
             parameters.values().forEach(Parameter::close);
             constants.values().forEach(constant -> constant.value().close());
         }
@@ -211,6 +219,7 @@ public final class Adapter implements AutoCloseable {
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
         private final Map<String, Constant> constants = new LinkedHashMap<>();
+        private final List<StepHook> hooks = new ArrayList<>();
 
         private Builder(String name, Device device) {
             if (name.isBlank()) {
@@ -244,8 +253,15 @@ public final class Adapter implements AutoCloseable {
             return constant.value();
         }
 
+        /** Asks something of each step that trains the adapter; the hook belongs to it. */
+        public Builder hook(StepHook hook) {
+            hooks.add(hook);
+            return this;
+        }
+
         /** Frees what was added, if {@link #build} is not reached. */
         public void discard() {
+            hooks.forEach(StepHook::close);
             parameters.values().forEach(Parameter::close);
             constants.values().forEach(constant -> constant.value().close());
         }
