@@ -4,4 +4,7 @@ package org.peft4j.model;
 public sealed interface Inputs permits Tokens {
     /** Number of rows. */
     int rows();
+
+    /** Rows [first, last) by themselves. */
+    Inputs slice(int first, int last);
 }

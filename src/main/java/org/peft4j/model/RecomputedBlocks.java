@@ -31,6 +31,7 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
     public Tensor forward(Model of, Inputs in, ReadRows read, ForwardContext context) {
         model = of;
         rows = read;
+        FirstPass.run(of, in, context);
         embedded = Scopes.owned(() -> of.embed(in, context));
         inputs.add(Scopes.owned(() -> embedded.detach()));
         try (NoGradGuard noGrad = new NoGradGuard()) {

@@ -10,11 +10,13 @@ import org.peft4j.nn.Tensors;
  */
 public final class Packing {
     private final long[] offsets;
+    private final int[] firsts;
     private final long longest;
     private final Tensor cuSeqlens;
 
-    private Packing(long[] offsets) {
+    private Packing(long[] offsets, int[] firsts) {
         this.offsets = offsets;
+        this.firsts = firsts;
         long most = 0;
         for (int s = 0; s + 1 < offsets.length; s++) {
             most = Math.max(most, offsets[s + 1] - offsets[s]);
@@ -25,6 +27,11 @@ public final class Packing {
 
     /** Sequences with these lengths; 0 is allowed. */
     public static Packing of(int... lengths) {
+        return of(lengths, new int[lengths.length]);
+    }
+
+    /** The same of sequences that are not here from their first row on. */
+    static Packing of(int[] lengths, int[] firsts) {
         long[] offsets = new long[lengths.length + 1];
         for (int s = 0; s < lengths.length; s++) {
             if (lengths[s] < 0) {
@@ -33,7 +40,7 @@ public final class Packing {
             }
             offsets[s + 1] = offsets[s] + lengths[s];
         }
-        return new Packing(offsets);
+        return new Packing(offsets, firsts);
     }
 
     /** One row for each sequence: the layout of pooled rows. */
@@ -49,7 +56,7 @@ public final class Packing {
         for (int s = first; s < last; s++) {
             lengths[s - first] = (int) (offsets[s + 1] - offsets[s]);
         }
-        return of(lengths);
+        return of(lengths, Arrays.copyOfRange(firsts, first, last));
     }
 
     public int sequences() {
@@ -71,6 +78,11 @@ public final class Packing {
 
     public int length(int sequence) {
         return (int) (offsets[sequence + 1] - offsets[sequence]);
+    }
+
+    /** The number, within the whole sequence, of its first row that is here: 0 but for rows that were chosen of more. */
+    public int first(int sequence) {
+        return firsts[sequence];
     }
 
     /** The length of the longest sequence. */

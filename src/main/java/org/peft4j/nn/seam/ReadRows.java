@@ -127,10 +127,12 @@ public final class ReadRows {
             return context.packing();
         }
         int[] lengths = new int[context.packing().sequences()];
+        int[] firsts = new int[lengths.length];
         for (int s = 0; s < lengths.length; s++) {
-            lengths[s] = end.of(context, s, s) - begin.of(context, s, s);
+            firsts[s] = begin.of(context, s, s);
+            lengths[s] = end.of(context, s, s) - firsts[s];
         }
-        return Packing.of(lengths);
+        return Packing.of(lengths, firsts);
     }
 
     /** The read rows of h, [T, …]; h itself if they are all. */
