@@ -105,6 +105,24 @@ public final class AdapterFiles {
                         + " here; copy that adapter into " + folder);
     }
 
+    /** The folders of this directory that its adapter's config names as the places of those that it is made of. */
+    public static List<Path> foldersInside(Path dir) throws IOException {
+        List<Path> folders = new ArrayList<>();
+        try {
+            if (Files.isRegularFile(dir.resolve(CONFIG))
+                    && Json.readObject(dir.resolve(CONFIG)).get(INSIDE) instanceof Map<?, ?> adapters) {
+                for (int i = 0; String.valueOf(i).equals(adapters.get(String.valueOf(i))); i++) {
+                    if (Files.isDirectory(inside(dir, i))) {
+                        folders.add(inside(dir, i));
+                    }
+                }
+            }
+        } catch (MalformedFileException e) {
+            return List.of(); // it tells of nothing
+        }
+        return folders;
+    }
+
     /** The folder of an adapter that another one is made of. */
     public static Path inside(Path dir, int number) {
         return dir.resolve(String.valueOf(number));

@@ -31,6 +31,7 @@ public final class PeftConfigReader {
             Map.entry("inputEpsilon", "opt_projection_epsilon"),
             Map.entry("formatEpsilon", "opt_projection_format_epsilon"),
             Map.entry("ranks", "num_ranks"),
+            Map.entry("topK", "top_k_lora"),
             Map.entry("feedforward", "feedforward_modules"));
 
     private final AdapterFile file;

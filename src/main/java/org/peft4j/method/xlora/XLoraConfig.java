@@ -13,7 +13,7 @@ import org.peft4j.method.MethodConfig;
  * {@code y = W x + g Σ_e w_e s_e B_e A_e x}. A classifier reads the last hidden states of a first pass, which the model makes without
  * the experts, and gives the weights w.
  *
- * <p>Names and defaults are those of Hugging Face PEFT, without its {@code xlora_}.
+ * <p>Names and defaults are those of Hugging Face PEFT, without its {@code xlora_} and {@code _lora}.
  *
  * @param adapters the experts' directories by names of the caller's; their order is that of the weights
  * @param depth linear layers of the classifier, 1 or more
@@ -21,9 +21,9 @@ import org.peft4j.method.MethodConfig;
  * @param dropout probability of dropping what is between them while training, 0 to below 1
  * @param layerwiseScalings each adapted layer has weights of its own; else all have the same
  * @param enableSoftmax a token's weights are probabilities; else what the classifier gives
- * @param enableSoftmaxTopk a softmax over those weights that are not 0, after the choice of {@code topKLora}
+ * @param enableSoftmaxTopk a softmax over those weights that are not 0, after the choice of {@code topK}
  * @param softmaxTemperature what the classifier gives is divided by this before the softmax; lower is sharper
- * @param topKLora only so many experts of a token keep their weight, the largest ones; the others' is 0, and nothing is scaled for
+ * @param topK only so many experts of a token keep their weight, the largest ones; the others' is 0, and nothing is scaled for
  *     it; null: all
  * @param globalScalingWeight g: what all experts add is multiplied with it
  * @param scalingPassValue weight of every expert in the first pass; 0: the model alone
@@ -41,7 +41,7 @@ public record XLoraConfig(
         boolean enableSoftmax,
         boolean enableSoftmaxTopk,
         double softmaxTemperature,
-        @Nullable Integer topKLora,
+        @Nullable Integer topK,
         double globalScalingWeight,
         double scalingPassValue,
         boolean useTrainableAdapters,
@@ -70,17 +70,17 @@ public record XLoraConfig(
             throw new IllegalArgumentException(
                     "softmaxTemperature must be a positive number that float32 holds, got " + softmaxTemperature);
         }
-        if (topKLora != null && topKLora < 1) {
-            throw new IllegalArgumentException("topKLora must be at least 1, got " + topKLora);
+        if (topK != null && topK < 1) {
+            throw new IllegalArgumentException("topK must be at least 1, got " + topK);
         }
-        if (topKLora != null && !adapters.isEmpty() && topKLora > adapters.size()) {
+        if (topK != null && !adapters.isEmpty() && topK > adapters.size()) {
             throw new IllegalArgumentException(
-                    "topKLora must be at most " + adapters.size() + ", the number of adapters, got " + topKLora);
+                    "topK must be at most " + adapters.size() + ", the number of adapters, got " + topK);
         }
         checkFinite("globalScalingWeight", globalScalingWeight);
         checkFinite("scalingPassValue", scalingPassValue);
-        if (scalingPassValue != 0 && topKLora != null && topKLora < adapters.size()) {
-            throw new IllegalArgumentException("scalingPassValue must be 0 where topKLora chooses some of the adapters: of equal"
+        if (scalingPassValue != 0 && topK != null && topK < adapters.size()) {
+            throw new IllegalArgumentException("scalingPassValue must be 0 where topK chooses some of the adapters: of equal"
                     + " weights nothing says which are the largest, got "
                     + scalingPassValue);
         }
@@ -121,7 +121,7 @@ public record XLoraConfig(
                 .enableSoftmax(enableSoftmax)
                 .enableSoftmaxTopk(enableSoftmaxTopk)
                 .softmaxTemperature(softmaxTemperature)
-                .topKLora(topKLora)
+                .topK(topK)
                 .globalScalingWeight(globalScalingWeight)
                 .scalingPassValue(scalingPassValue)
                 .useTrainableAdapters(useTrainableAdapters)
@@ -151,7 +151,7 @@ public record XLoraConfig(
         private boolean enableSoftmax = true;
         private boolean enableSoftmaxTopk;
         private double softmaxTemperature = 1;
-        private @Nullable Integer topKLora;
+        private @Nullable Integer topK;
         private double globalScalingWeight = 1;
         private double scalingPassValue;
         private boolean useTrainableAdapters;
@@ -200,8 +200,8 @@ public record XLoraConfig(
             return this;
         }
 
-        public Builder topKLora(@Nullable Integer value) {
-            topKLora = value;
+        public Builder topK(@Nullable Integer value) {
+            topK = value;
             return this;
         }
 
@@ -240,7 +240,7 @@ public record XLoraConfig(
                     enableSoftmax,
                     enableSoftmaxTopk,
                     softmaxTemperature,
-                    topKLora,
+                    topK,
                     globalScalingWeight,
                     scalingPassValue,
                     useTrainableAdapters,

@@ -27,7 +27,7 @@ final class Classifier implements Routing {
     static final String PATH = "internal_xlora_classifier.";
 
     /** Their group. */
-    static final String GROUP = "classifier";
+    static final String GROUP = "xlora_classifier";
 
     private final XLoraConfig config;
     private final Experts experts;
@@ -127,7 +127,7 @@ final class Classifier implements Routing {
     /** Those that count, with what all are multiplied with. */
     private Tensor chosen(Tensor weights) {
         Tensor chosen = weights;
-        Integer k = config.topKLora();
+        Integer k = config.topK();
         if (k != null && k < experts.all().size()) {
             Tensor numbers = chosen.detach().topk(k).get1();
             chosen = chosen.mul(torch.zeros_like(chosen.detach()).scatter(2, numbers, new Scalar(1.0)));

@@ -12,6 +12,7 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
@@ -97,6 +98,20 @@ record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
             if (layer.head()) {
                 throw new ConfigException(
                         which + " must adapt layers of the backbone alone, adapts the head " + layer.path());
+            }
+        }
+    }
+
+    /** Refuses probabilities that drop nothing while training; closes all then. */
+    void checkDropout() {
+        for (AdapterStore.Loaded one : all) {
+            for (LowRank update : one.adapter().lowRanks()) {
+                try {
+                    Dropout.check("dropout of expert '" + one.adapter().name() + "'", update.dropout());
+                } catch (ConfigException e) {
+                    close();
+                    throw e;
+                }
             }
         }
     }

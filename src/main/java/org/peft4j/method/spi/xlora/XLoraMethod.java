@@ -24,6 +24,7 @@ import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.xlora.XLoraConfig;
+import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
@@ -74,7 +75,8 @@ public final class XLoraMethod implements Method<XLoraConfig> {
 
     @Override
     public Map<String, String> renamedSettings() {
-        return Map.of("xlora_depth", "depth", "xlora_size", "size", "xlora_dropout_p", "dropout");
+        return Map.of(
+                "xlora_depth", "depth", "xlora_size", "size", "xlora_dropout_p", "dropout", "top_k_lora", "top_k");
     }
 
     /** The path of an expert's tensor within the adapter, where it is trained: PEFT's, with the expert's number. */
@@ -98,8 +100,12 @@ public final class XLoraMethod implements Method<XLoraConfig> {
             throw new IllegalArgumentException(
                     "softmax_temperature must be left out where enable_softmax is false, got " + config.softmaxTemperature());
         }
-        return build(
-                name, config, Experts.read(config.adapters(), points, new ArrayList<>()), points, seed);
+        if (config.depth() > 1) {
+            Dropout.check("dropout", config.dropout());
+        }
+        Experts experts = Experts.read(config.adapters(), points, new ArrayList<>());
+        experts.checkDropout();
+        return build(name, config, experts, points, seed);
     }
 
     private static void checkAdapters(XLoraConfig config) {
@@ -147,6 +153,7 @@ public final class XLoraMethod implements Method<XLoraConfig> {
                                 frozen.scale(),
                                 frozen.dropout())
                         : frozen;
+
                 parts.add(new LowRankMixture.Part(e, update));
             }
         }
@@ -193,7 +200,7 @@ public final class XLoraMethod implements Method<XLoraConfig> {
                     .enableSoftmax(config.flag("enable_softmax", true))
                     .enableSoftmaxTopk(config.flag("enable_softmax_topk"))
                     .softmaxTemperature(config.number("softmax_temperature", 1))
-                    .topKLora(config.get("top_k_lora") == null ? null : (Integer) config.count("top_k_lora", 0))
+                    .topK(config.get("top_k_lora") == null ? null : (Integer) config.count("top_k_lora", 0))
                     .globalScalingWeight(config.number("global_scaling_weight", 1))
                     .scalingPassValue(config.number("scaling_pass_value", 0))
                     .useTrainableAdapters(config.flag("use_trainable_adapters"))
@@ -297,7 +304,7 @@ public final class XLoraMethod implements Method<XLoraConfig> {
         file.put("layerwise_scalings", config.layerwiseScalings());
         file.put("scaling_pass_value", config.scalingPassValue());
         file.put("softmax_temperature", config.softmaxTemperature());
-        file.put("top_k_lora", config.topKLora());
+        file.put("top_k_lora", config.topK());
         file.put("use_trainable_adapters", config.useTrainableAdapters());
         file.put("xlora_depth", config.depth());
         file.put("xlora_dropout_p", config.dropout());
