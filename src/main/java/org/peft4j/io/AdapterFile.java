@@ -15,7 +15,10 @@ import org.peft4j.io.safetensors.TensorData;
  * @param inside    adapters of which this one is made, in its order; immutable
  */
 public record AdapterFile(
-        Path directory, Map<String, @Nullable Object> config, Map<String, TensorData> tensors, List<AdapterFile> inside) {
+        Path directory,
+        Map<String, @Nullable Object> config,
+        Map<String, TensorData> tensors,
+        List<AdapterFile> inside) {
     /** Of an adapter that stands by itself. */
     public AdapterFile(Path directory, Map<String, @Nullable Object> config, Map<String, TensorData> tensors) {
         this(directory, config, tensors, List.of());

@@ -67,7 +67,8 @@ public final class AtomicFileSets {
                     throw new MalformedFileException(
                             directory,
                             -1,
-                            "it has " + complete.relativize(file) + " twice: the one of a save that was interrupted, in "
+                            "it has " + complete.relativize(file)
+                                    + " twice: the one of a save that was interrupted, in "
                                     + COMPLETE
                                     + ", and a newer one that something else wrote; delete " + COMPLETE
                                     + " or take the newer files away");
@@ -127,8 +128,9 @@ public final class AtomicFileSets {
 
     private static List<Path> files(Path set, String last) throws IOException {
         try (Stream<Path> files = Files.walk(set)) {
-            List<Path> sorted = new ArrayList<>(files.filter(file -> !Files.isDirectory(file, LinkOption.NOFOLLOW_LINKS))
-                    .toList());
+            List<Path> sorted =
+                    new ArrayList<>(files.filter(file -> !Files.isDirectory(file, LinkOption.NOFOLLOW_LINKS))
+                            .toList());
             sorted.sort(Comparator.comparing((Path file) -> file.equals(set.resolve(last)))
                     .thenComparing(Comparator.naturalOrder()));
             return sorted;

@@ -23,8 +23,7 @@ final class FirstPass {
         }
     }
 
-    private static Tensor hidden(
-            Model model, Inputs inputs, ForwardContext.Segment segment, ForwardContext context) {
+    private static Tensor hidden(Model model, Inputs inputs, ForwardContext.Segment segment, ForwardContext context) {
         long begin = context.text().begin(segment.first());
         long end = context.text().end(segment.last() - 1);
         Inputs own = inputs.slice(Math.toIntExact(begin), Math.toIntExact(end));

@@ -26,8 +26,7 @@ final class Mixtures {
      * @param training whether elements of x are dropped, by this seed; updates that drop alike have one mask
      * @return [T, out] of x's type
      */
-    static Tensor of(
-            List<LowRankMixture.Part> parts, Tensor x, Tensor weights, boolean training, long seed) {
+    static Tensor of(List<LowRankMixture.Part> parts, Tensor x, Tensor weights, boolean training, long seed) {
         TensorVector b = new TensorVector();
         TensorVector columns = new TensorVector();
         for (LowRankMixture.Part part : parts) {

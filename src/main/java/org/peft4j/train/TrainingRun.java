@@ -141,7 +141,8 @@ public final class TrainingRun<E extends Example> {
             LoadedRun<E> run, boolean overwrite, TrainListener listener, Interrupts interrupts) throws IOException {
         Path output = run.config.output();
         checkDropout(run);
-        RunDirectory.checkFolders(output, Methods.of(run.method).inside(run.adapter).size());
+        RunDirectory.checkFolders(
+                output, Methods.of(run.method).inside(run.adapter).size());
         boolean made = !Files.isDirectory(output); // a link to one is one
         if (made) {
             Files.createDirectories(output);

@@ -466,7 +466,11 @@ class MethodContractTest {
                         new Row(
                                 "X-LoRA with dropout",
                                 xlora().adapters(XLoraExperts.of(
-                                                Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "key", 0.2))
+                                                Fixtures.tinyBert().directory(),
+                                                HeadKind.SEQUENCE,
+                                                "query",
+                                                "key",
+                                                0.2))
                                         .depth(3)
                                         .size(8)
                                         .dropout(0.3)
@@ -917,7 +921,8 @@ class MethodContractTest {
                     float[] again =
                             Tensors.toFloats(two.parameters().get(path).value().grad());
                     float[] once = Tensors.toFloats(parameter.value().grad());
-                    if (path.startsWith(AdaptedLayers.SHARED) || path.contains("xlora")) { // what layers share is added up block by block
+                    if (path.startsWith(AdaptedLayers.SHARED)
+                            || path.contains("xlora")) { // what layers share is added up block by block
                         assertThat(maxDifference(again, once)).as(path).isLessThan(1e-6);
                     } else {
                         assertThat(again).as(path).isEqualTo(once);

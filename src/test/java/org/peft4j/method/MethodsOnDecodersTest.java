@@ -138,8 +138,7 @@ class MethodsOnDecodersTest {
         }
         if (bare instanceof XLoraConfig xlora) {
             return xlora.toBuilder()
-                    .adapters(XLoraExperts.of(
-                            MODELS.get(model), HeadKind.LANGUAGE, layers.get(0), layers.get(1), 0))
+                    .adapters(XLoraExperts.of(MODELS.get(model), HeadKind.LANGUAGE, layers.get(0), layers.get(1), 0))
                     .build();
         }
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;

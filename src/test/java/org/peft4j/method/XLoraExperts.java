@@ -33,8 +33,8 @@ final class XLoraExperts {
     /** Three for a model, of other targets and ranks; written once, and gone with the process. */
     static synchronized Map<String, Path> of(Path model, HeadKind kind, String one, String other, double dropout) {
         return MADE.computeIfAbsent(List.of(model, one, other, dropout), key -> {
-            try (HeadedModel opened = HeadedModel.open(
-                    ModelDirectory.open(model), ModelOptions.defaults(), kind, HeadOptions.of(2))) {
+            try (HeadedModel opened =
+                    HeadedModel.open(ModelDirectory.open(model), ModelOptions.defaults(), kind, HeadOptions.of(2))) {
                 Path root = Files.createTempDirectory("experts");
                 Runtime.getRuntime().addShutdownHook(new Thread(() -> AtomicDirectories.deleteQuietly(root)));
                 List<LoraConfig> configs = List.of(

@@ -66,18 +66,15 @@ class XLoraRunTest {
                 IntStream.range(0, 4)
                         .mapToObj(i -> "{\"text\": \"you have a mail " + i + "\"}")
                         .toList());
-        Path file = Files.writeString(
-                dir.resolve("run.yaml"),
-                """
+        Path file = Files.writeString(dir.resolve("run.yaml"), """
                 model: %s
                 data: {train: %s}
                 task: {type: causal-lm, max_length: 16}
                 method: {type: xlora, adapters: {mails: %s, others: %s}, %s}
                 training: {epochs: 1, batch_size: 2, checkpointing: block, optimizer: {learning_rate: 0.01}}
                 output: %s
-                """
-                        .formatted(
-                                Fixtures.TINY_LLAMA, rows, first, experts.get("others"), method, dir.resolve("out")));
+                """.formatted(
+                        Fixtures.TINY_LLAMA, rows, first, experts.get("others"), method, dir.resolve("out")));
         return RunConfigFile.read(file, List.of());
     }
 
@@ -89,7 +86,8 @@ class XLoraRunTest {
                 experts.get("mails"));
         XLoraConfig method = (XLoraConfig) config.method();
         assertThat(method.topK()).isEqualTo(1);
-        assertThat(RunConfigFile.of(RunConfigFile.toMap(config), "again", List.of())).isEqualTo(config);
+        assertThat(RunConfigFile.of(RunConfigFile.toMap(config), "again", List.of()))
+                .isEqualTo(config);
         Trainer.train(config);
         assertThat(AdapterFiles.read(out).inside()).hasSize(2);
         assertThat(AdapterFiles.foldersInside(out)).containsExactly(out.resolve("0"), out.resolve("1"));
@@ -141,12 +139,12 @@ class XLoraRunTest {
         try (BaseModel base = BaseModel.open(Fixtures.TINY_BERT);
                 LoadedAdapter mixed = base.load("mixed", out);
                 LoadedAdapter again = base.load("again", out)) {
-            List<TextClassifier.Prediction> together =
-                    TextClassifier.predict(mails, List.of(mixed, again, mixed));
+            List<TextClassifier.Prediction> together = TextClassifier.predict(mails, List.of(mixed, again, mixed));
             for (int i = 0; i < mails.size(); i++) {
                 TextClassifier.Prediction alone = TextClassifier.of(mixed).predict(mails.get(i));
                 assertThat(together.get(i).label()).isEqualTo(alone.label());
-                assertThat(together.get(i).logits().get(0)).isCloseTo(alone.logits().get(0), within(1e-4f));
+                assertThat(together.get(i).logits().get(0))
+                        .isCloseTo(alone.logits().get(0), within(1e-4f));
             }
         }
     }
@@ -172,9 +170,14 @@ class XLoraRunTest {
                             GenerationListener.NONE)
                     .get(0);
             for (Generated one : found) {
-                int[] whole = IntStream.concat(Arrays.stream(prompt), Arrays.stream(one.ids())).toArray();
-                double expected = generator.score(List.of(new Generator.Scored(whole, prompt.length, mixed))).get(0).logProb();
-                assertThat(Arrays.stream(Objects.requireNonNull(one.logProbs())).sum()).isCloseTo(expected, within(1e-4));
+                int[] whole = IntStream.concat(Arrays.stream(prompt), Arrays.stream(one.ids()))
+                        .toArray();
+                double expected = generator
+                        .score(List.of(new Generator.Scored(whole, prompt.length, mixed)))
+                        .get(0)
+                        .logProb();
+                assertThat(Arrays.stream(Objects.requireNonNull(one.logProbs())).sum())
+                        .isCloseTo(expected, within(1e-4));
             }
         }
     }
@@ -199,7 +202,8 @@ class XLoraRunTest {
         new AdapterSettings(CausalLmConfig.defaults(), "ab".repeat(32)).write(copy);
         assertThatThrownBy(() -> Trainer.train(config("depth: 1", copy)))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContainingAll("method.adapters: " + copy, "another base model", "adapters of the model that mixes");
+                .hasMessageContainingAll(
+                        "method.adapters: " + copy, "another base model", "adapters of the model that mixes");
     }
 
     @Test

@@ -138,8 +138,8 @@ class XLoraTest {
             int[] lengths = Arrays.stream(TEXTS).mapToInt(text -> text.length).toArray();
             List<@Nullable Adapter> adapterOf = Arrays.asList(null, one, one, one, null);
             float[][] expected = logits(adapterOf, TEXTS);
-            for (ReadRows reads :
-                    List.of(ReadRows.last(1), ReadRows.last(List.of(4, 1, 3, 2, 2)), ReadRows.token(List.of(1, 0, 3, 2, 1)))) {
+            for (ReadRows reads : List.of(
+                    ReadRows.last(1), ReadRows.last(List.of(4, 1, 3, 2, 2)), ReadRows.token(List.of(1, 0, 3, 2, 1)))) {
                 try (ForwardContext context = ForwardContext.inference(Packing.of(lengths), adapterOf)) {
                     Tensor h = BlockRunner.plain().forward(llama.model(), Tokens.of(tokens), reads, context);
                     Packing rows = reads.packing(context);
@@ -159,25 +159,27 @@ class XLoraTest {
     /** A linear layer of a head is computed for a slice of the call. */
     @Test
     void aSliceOfACallHasItsSequencesWeights() throws Exception {
-        try (HeadedModel bert =
-                        HeadedModel.open(Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
+        try (HeadedModel bert = HeadedModel.open(
+                        Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
                 PointerScope scope = new PointerScope();
                 NoGradGuard noGrad = new NoGradGuard()) {
-            LoraConfig pooler = LoraConfig.builder().r(2).targets("pooler.dense", "key").build();
+            LoraConfig pooler =
+                    LoraConfig.builder().r(2).targets("pooler.dense", "key").build();
             XLoraConfig config = XLoraConfig.builder()
                     .adapters(Map.of("pooler", XLoraExperts.write(dir.resolve("pooler"), pooler, bert.points(), 1)))
                     .enableSoftmax(false)
                     .build();
             Fixtures.Sentences mails = Fixtures.tinySentences();
             try (Adapter mixed = Methods.of(config).attach("pooled", config, bert.points(), 1);
-                    ForwardContext context = ForwardContext.inference(
-                            mails.packing(), Arrays.asList(null, mixed, mixed, mixed, null))) {
+                    ForwardContext context =
+                            ForwardContext.inference(mails.packing(), Arrays.asList(null, mixed, mixed, mixed, null))) {
                 ReadRows reads = bert.head().reads();
                 Tensor h = BlockRunner.plain().forward(bert.model(), Tokens.of(mails.tokens()), reads, context);
                 float[] whole = Tensors.toFloats(bert.head().forward(h, reads.packing(context), context));
                 try (ForwardContext slice = context.slice(2, 5)) {
                     float[] part = Tensors.toFloats(bert.head().forward(h.narrow(0, 2, 3), Packing.ones(3), slice));
-                    assertThat(maxDifference(part, Arrays.copyOfRange(whole, 4, 10))).isLessThan(1e-6);
+                    assertThat(maxDifference(part, Arrays.copyOfRange(whole, 4, 10)))
+                            .isLessThan(1e-6);
                 }
             }
         }
@@ -199,6 +201,25 @@ class XLoraTest {
                             "internal_xlora_classifier.layers.2.weight",
                             "internal_xlora_classifier.layers.4.weight");
         }
+    }
+
+    /** Weights by layers lie in the order of transformers' modules; Phi-3's attention has its output first. */
+    @Test
+    void layersAreInTheOrderOfTransformersModules() throws Exception {
+        try (HeadedModel phi3 = HeadedModel.open(
+                ModelDirectory.open(Fixtures.ROOT.resolve("decoders/phi3")),
+                new ModelOptions(false, false, 0),
+                HeadKind.LANGUAGE,
+                HeadOptions.of(0))) {
+            assertThat(phi3.points().linears().stream()
+                            .map(point -> point.path().replaceAll(".*[.]", ""))
+                            .limit(4))
+                    .containsExactly("o_proj", "qkv_proj", "gate_up_proj", "down_proj");
+        }
+        assertThat(llama.points().linears().stream()
+                        .map(point -> point.path().replaceAll(".*[.]", ""))
+                        .limit(7))
+                .containsExactly("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj");
     }
 
     private Path written(XLoraConfig config, Consumer<Adapter> change) throws Exception {
@@ -246,8 +267,7 @@ class XLoraTest {
             });
             before[0] = logits(adapter);
         });
-        try (Adapter again =
-                AdapterStore.read(there, "again", llama.points()).adapter()) {
+        try (Adapter again = AdapterStore.read(there, "again", llama.points()).adapter()) {
             assertThat(logits(again)).isEqualTo(before[0]);
         }
         assertThat(AdapterFiles.read(there).tensors()).hasSize(2); // the classifier's alone
@@ -263,8 +283,7 @@ class XLoraTest {
         places.put("1", String.valueOf(experts.get("reviews").toAbsolutePath()));
         change(there, config -> config.put("adapters", places));
         Files.delete(there.resolve("0/adapter_config.json")); // of no interest now
-        try (Adapter again =
-                AdapterStore.read(there, "again", llama.points()).adapter()) {
+        try (Adapter again = AdapterStore.read(there, "again", llama.points()).adapter()) {
             assertThat(logits(again)).isEqualTo(before[0]);
         }
     }
@@ -328,21 +347,25 @@ class XLoraTest {
     }
 
     private Path expert(MethodConfig config) throws Exception {
-        return XLoraExperts.write(
-                dir.resolve("expert" + System.nanoTime()), config, llama.points(), 3);
+        return XLoraExperts.write(dir.resolve("expert" + System.nanoTime()), config, llama.points(), 3);
     }
 
     @Test
     void whatIsNoPlainLoraIsRefused() throws Exception {
         expertIsRefused(dir.resolve("nothing"), "nothing");
+        expertIsRefused(expert(Methods.of(Ia3Config.defaults()).defaults()), "must be a LoRA adapter, is IA3");
         expertIsRefused(
-                expert(Methods.of(Ia3Config.defaults()).defaults()), "must be a LoRA adapter, is IA3");
+                expert(LoraConfig.builder().dora(true).targets("q_proj").build()),
+                "plain LoRA",
+                "lora_magnitude_vector");
+        expertIsRefused(expert(LoraConfig.builder().targets("embed_tokens").build()), "plain LoRA", "lora_embedding_A");
         expertIsRefused(
-                expert(LoraConfig.builder().dora(true).targets("q_proj").build()), "plain LoRA", "lora_magnitude_vector");
-        expertIsRefused(
-                expert(LoraConfig.builder().targets("embed_tokens").build()), "plain LoRA", "lora_embedding_A");
-        expertIsRefused(
-                expert(LoraConfig.builder().targets("q_proj").trainableTokens(List.of(4)).build()), "plain LoRA", "token_adapter");
+                expert(LoraConfig.builder()
+                        .targets("q_proj")
+                        .trainableTokens(List.of(4))
+                        .build()),
+                "plain LoRA",
+                "token_adapter");
         expertIsRefused(
                 expert(LoraConfig.builder()
                         .targets("q_proj")
@@ -381,7 +404,9 @@ class XLoraTest {
     }
 
     private static void refuses(Runnable made, String message) {
-        assertThatThrownBy(made::run).isInstanceOf(IllegalArgumentException.class).hasMessageStartingWith(message);
+        assertThatThrownBy(made::run)
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith(message);
     }
 
     @Test

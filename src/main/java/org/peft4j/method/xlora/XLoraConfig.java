@@ -80,9 +80,10 @@ public record XLoraConfig(
         checkFinite("globalScalingWeight", globalScalingWeight);
         checkFinite("scalingPassValue", scalingPassValue);
         if (scalingPassValue != 0 && topK != null && topK < adapters.size()) {
-            throw new IllegalArgumentException("scalingPassValue must be 0 where topK chooses some of the adapters: of equal"
-                    + " weights nothing says which are the largest, got "
-                    + scalingPassValue);
+            throw new IllegalArgumentException(
+                    "scalingPassValue must be 0 where topK chooses some of the adapters: of equal"
+                            + " weights nothing says which are the largest, got "
+                            + scalingPassValue);
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
     }

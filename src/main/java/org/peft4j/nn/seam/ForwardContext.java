@@ -386,8 +386,9 @@ public final class ForwardContext implements AutoCloseable {
     public ForwardContext firstPass(Segment segment) {
         Routing routing = Objects.requireNonNull(segment.routing());
         if (!begins()) {
-            throw new IllegalStateException("adapter '" + segment.adapters().get(0).name()
-                    + "' reads texts as a whole: its rows do not go on behind those of earlier calls");
+            throw new IllegalStateException(
+                    "adapter '" + segment.adapters().get(0).name()
+                            + "' reads texts as a whole: its rows do not go on behind those of earlier calls");
         }
         Packing own = text.slice(segment.first(), segment.last());
         Tensor weights = routing.firstPass(own.rows());

@@ -23,7 +23,8 @@ public interface Routing extends AutoCloseable {
     /**
      * The weights of all rows while the first pass is computed, [rows, weights]; null where that is the model without the adapter.
      */
-    @Nullable Tensor firstPass(long rows);
+    @Nullable
+    Tensor firstPass(long rows);
 
     @Override
     void close();

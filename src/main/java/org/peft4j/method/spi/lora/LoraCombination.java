@@ -53,7 +53,8 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                 throw PeftTensors.malformed(
                         file,
                         "only LoRA adapters can be combined, this is "
-                                + file.config().get("peft_type") + remedy(file.config().get("peft_type")));
+                                + file.config().get("peft_type")
+                                + remedy(file.config().get("peft_type")));
             }
             LoraKeys.TABLE.check(file.directory().resolve(AdapterFiles.CONFIG), file.config());
             LoraConfig config = LoraFiles.read(file);

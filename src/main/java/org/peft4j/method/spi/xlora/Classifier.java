@@ -119,8 +119,8 @@ final class Classifier implements Routing {
         if (config.scalingPassValue() == 0) {
             return null;
         }
-        Tensor same = Tensors.zeros(device, rows, layers, experts.all().size())
-                .add(new Scalar(config.scalingPassValue()));
+        Tensor same =
+                Tensors.zeros(device, rows, layers, experts.all().size()).add(new Scalar(config.scalingPassValue()));
         return chosen(same);
     }
 

@@ -65,9 +65,10 @@ record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
                 all.add(loaded);
                 loaded.notes().forEach(note -> notes.add("expert '" + name + "': " + note));
                 checkPlain(which, loaded.adapter());
-                loaded.adapter().parameters().values().forEach(parameter -> parameter
-                        .value()
-                        .set_requires_grad(false));
+                loaded.adapter()
+                        .parameters()
+                        .values()
+                        .forEach(parameter -> parameter.value().set_requires_grad(false));
             });
             return experts;
         } catch (RuntimeException e) {
@@ -119,8 +120,8 @@ record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
     /** The layers that at least one of them adapts, in the model's order. */
     List<LinearPoint> layers(Points points) {
         return points.linears().stream()
-                .filter(layer -> all.stream()
-                        .anyMatch(one -> !one.adapter().at(layer).isEmpty()))
+                .filter(layer ->
+                        all.stream().anyMatch(one -> !one.adapter().at(layer).isEmpty()))
                 .toList();
     }
 

@@ -89,16 +89,19 @@ public final class XLoraMethod implements Method<XLoraConfig> {
     public Adapter attach(String name, XLoraConfig config, Points points, long seed) {
         checkAdapters(config);
         if (config.depth() == 1 && config.size() != defaults().size()) {
-            throw new IllegalArgumentException("size must be left out with depth 1: a classifier of one layer has nothing"
-                    + " between layers, got " + config.size());
+            throw new IllegalArgumentException(
+                    "size must be left out with depth 1: a classifier of one layer has nothing"
+                            + " between layers, got " + config.size());
         }
         if (config.depth() == 1 && config.dropout() != defaults().dropout()) {
-            throw new IllegalArgumentException("dropout must be left out with depth 1: a classifier of one layer has nothing"
-                    + " between layers, got " + config.dropout());
+            throw new IllegalArgumentException(
+                    "dropout must be left out with depth 1: a classifier of one layer has nothing"
+                            + " between layers, got " + config.dropout());
         }
         if (!config.enableSoftmax() && config.softmaxTemperature() != 1) {
             throw new IllegalArgumentException(
-                    "softmax_temperature must be left out where enable_softmax is false, got " + config.softmaxTemperature());
+                    "softmax_temperature must be left out where enable_softmax is false, got "
+                            + config.softmaxTemperature());
         }
         if (config.depth() > 1) {
             Dropout.check("dropout", config.dropout());
@@ -110,7 +113,8 @@ public final class XLoraMethod implements Method<XLoraConfig> {
 
     private static void checkAdapters(XLoraConfig config) {
         if (config.adapters().isEmpty()) {
-            throw new IllegalArgumentException("adapters must name at least one LoRA adapter, by a name and its directory");
+            throw new IllegalArgumentException(
+                    "adapters must name at least one LoRA adapter, by a name and its directory");
         }
     }
 
@@ -335,7 +339,8 @@ public final class XLoraMethod implements Method<XLoraConfig> {
 
     @Override
     public Optional<String> mergeRefusal() {
-        return Optional.of("each token has weights of its own for the experts, so that there is no one update of a weight");
+        return Optional.of(
+                "each token has weights of its own for the experts, so that there is no one update of a weight");
     }
 
     @Override
@@ -348,7 +353,10 @@ public final class XLoraMethod implements Method<XLoraConfig> {
         }
         try (Experts experts = Experts.read(config.adapters(), points, new ArrayList<>())) {
             return Classifier.elements(
-                            config, points.hiddenSize(), count, experts.layers(points).size())
+                            config,
+                            points.hiddenSize(),
+                            count,
+                            experts.layers(points).size())
                     + (config.useTrainableAdapters() ? experts.elements() : 0)
                     + whole;
         }
