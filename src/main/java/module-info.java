@@ -49,6 +49,7 @@ module org.peft4j {
     exports org.peft4j.method.gralora;
     exports org.peft4j.method.lntuning;
     exports org.peft4j.method.vera;
+    exports org.peft4j.method.xlora;
 
     opens org.peft4j.cli to
             info.picocli;

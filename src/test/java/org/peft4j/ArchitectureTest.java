@@ -154,7 +154,8 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.fourierft", names("FourierFtConfig Frequencies")),
             Map.entry("org.peft4j.method.gralora", names("GraloraConfig GraloraRanks")),
             Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
-            Map.entry("org.peft4j.method.vera", names("VeraConfig")));
+            Map.entry("org.peft4j.method.vera", names("VeraConfig")),
+            Map.entry("org.peft4j.method.xlora", names("XLoraConfig")));
 
     static Stream<String> layers() {
         return KNOWS.keySet().stream();

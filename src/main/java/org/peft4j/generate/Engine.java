@@ -363,7 +363,9 @@ public final class Engine implements AutoCloseable {
 
     /** Rows of earlier calls count as long as the model gives the same for them. */
     private boolean continues(Sequence sequence) {
+        Adapter adapter = sequence.adapter();
         return sequence.place().filled()
+                && (adapter == null || adapter.routing() == null) // which reads texts as a whole
                 && model.rowsVersion(sequence.position()) == model.rowsVersion(sequence.position() - 1);
     }
 

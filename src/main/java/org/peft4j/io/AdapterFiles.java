@@ -2,6 +2,7 @@ package org.peft4j.io;
 
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -22,6 +23,9 @@ public final class AdapterFiles {
 
     /** The trained tensors. */
     public static final String TENSORS = "adapter_model.safetensors";
+
+    /** Adapters by name, in the settings of one that is made of them. */
+    public static final String INSIDE = "adapters";
 
     private static final String PICKLE = "adapter_model.bin";
     private static final String PEFT_TYPE = "peft_type";
@@ -47,6 +51,11 @@ public final class AdapterFiles {
     }
 
     private static AdapterFile readFrom(Path dir) throws IOException {
+        AdapterFile one = readOne(dir);
+        return new AdapterFile(dir, one.config(), one.tensors(), inside(dir, one.config()));
+    }
+
+    private static AdapterFile readOne(Path dir) throws IOException {
         checkPresent(dir);
         Map<String, @Nullable Object> config = Json.readObject(dir.resolve(CONFIG));
         if (!isText(config.get(PEFT_TYPE))) {
@@ -56,6 +65,67 @@ public final class AdapterFiles {
                     PEFT_TYPE + " must name the adapter's method, such as \"LORA\", got " + config.get(PEFT_TYPE));
         }
         return new AdapterFile(dir, config, SafeTensors.read(dir.resolve(TENSORS)));
+    }
+
+    /**
+     * Those that the config tells of by numbers, as X-LoRA's does: at the places that it names, or in folders 0, 1, … of the
+     * directory, where a place is not to be found. PEFT itself goes by the places, and what it writes into the folders is no adapter.
+     */
+    private static List<AdapterFile> inside(Path dir, Map<String, @Nullable Object> config) throws IOException {
+        List<AdapterFile> inside = new ArrayList<>();
+        if (config.get(INSIDE) instanceof Map<?, ?> adapters) {
+            for (int i = 0; i < adapters.size(); i++) {
+                if (!(adapters.get(String.valueOf(i)) instanceof String place)) {
+                    return List.of(); // who reads the settings says what is wrong
+                }
+                inside.add(readOne(AtomicFileSets.current(placeOf(dir, i, place))));
+            }
+        }
+        return List.copyOf(inside);
+    }
+
+    private static Path placeOf(Path dir, int number, String place) throws MalformedFileException {
+        Path folder = inside(dir, number);
+        try {
+            for (Path found : List.of(dir.resolve(place), Path.of(place), folder)) {
+                if (Files.isDirectory(found) && !found.equals(dir)) {
+                    return found;
+                }
+            }
+        } catch (InvalidPathException e) {
+            if (Files.isDirectory(folder)) {
+                return folder;
+            }
+        }
+        throw new MalformedFileException(
+                dir,
+                -1,
+                "the adapter is made of others, of which number " + number + " is missing: its config names " + place
+                        + ", which is no directory, and there is no folder " + number
+                        + " here; copy that adapter into " + folder);
+    }
+
+    /** The folders of this directory that its adapter's config names as the places of those that it is made of. */
+    public static List<Path> foldersInside(Path dir) throws IOException {
+        List<Path> folders = new ArrayList<>();
+        try {
+            if (Files.isRegularFile(dir.resolve(CONFIG))
+                    && Json.readObject(dir.resolve(CONFIG)).get(INSIDE) instanceof Map<?, ?> adapters) {
+                for (int i = 0; String.valueOf(i).equals(adapters.get(String.valueOf(i))); i++) {
+                    if (Files.isDirectory(inside(dir, i))) {
+                        folders.add(inside(dir, i));
+                    }
+                }
+            }
+        } catch (MalformedFileException e) {
+            return List.of(); // it tells of nothing
+        }
+        return folders;
+    }
+
+    /** The folder of an adapter that another one is made of. */
+    public static Path inside(Path dir, int number) {
+        return dir.resolve(String.valueOf(number));
     }
 
     /**

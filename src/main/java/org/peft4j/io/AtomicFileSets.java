@@ -61,13 +61,14 @@ public final class AtomicFileSets {
     /** The set's own files in their places have its times; only others can be newer. */
     private static void refuseNewer(Path directory, Path complete) throws IOException {
         for (Path file : files(complete, "")) {
-            Path placed = directory.resolve(file.getFileName());
+            Path placed = placed(directory, complete, file);
             try {
                 if (Files.getLastModifiedTime(placed).compareTo(Files.getLastModifiedTime(file)) > 0) {
                     throw new MalformedFileException(
                             directory,
                             -1,
-                            "it has " + file.getFileName() + " twice: the one of a save that was interrupted, in "
+                            "it has " + complete.relativize(file)
+                                    + " twice: the one of a save that was interrupted, in "
                                     + COMPLETE
                                     + ", and a newer one that something else wrote; delete " + COMPLETE
                                     + " or take the newer files away");
@@ -109,7 +110,9 @@ public final class AtomicFileSets {
             AtomicDirectories.delete(gone);
         }
         for (Path file : files(complete, last)) {
-            put(file, directory.resolve(file.getFileName()));
+            Path target = placed(directory, complete, file);
+            Files.createDirectories(AtomicFiles.directoryOf(target));
+            put(file, target);
         }
         AtomicFiles.forceDirectory(directory);
         Path retired = AtomicFiles.temporarySibling(directory.resolve(WITHOUT_DOT));
@@ -118,10 +121,18 @@ public final class AtomicFileSets {
         AtomicDirectories.delete(retired);
     }
 
+    /** Where a file of a set belongs; it may be in a folder of it. */
+    private static Path placed(Path directory, Path set, Path file) {
+        return directory.resolve(set.relativize(file));
+    }
+
     private static List<Path> files(Path set, String last) throws IOException {
-        try (Stream<Path> files = Files.list(set)) {
-            List<Path> sorted = new ArrayList<>(files.toList());
-            sorted.sort(Comparator.comparing((Path file) -> file.endsWith(last)).thenComparing(Path::getFileName));
+        try (Stream<Path> files = Files.walk(set)) {
+            List<Path> sorted =
+                    new ArrayList<>(files.filter(file -> !Files.isDirectory(file, LinkOption.NOFOLLOW_LINKS))
+                            .toList());
+            sorted.sort(Comparator.comparing((Path file) -> file.equals(set.resolve(last)))
+                    .thenComparing(Comparator.naturalOrder()));
             return sorted;
         }
     }

@@ -1,5 +1,6 @@
 package org.peft4j.method;
 
+import java.nio.file.Path;
 import java.util.List;
 
 /**
@@ -8,6 +9,11 @@ import java.util.List;
 public interface MethodConfig {
     /** Modules that are trained and saved as a whole, such as the head of a classifier. */
     List<String> modulesToSave();
+
+    /** Directories of adapters of the same model that the adapter is made from. */
+    default List<Path> madeFrom() {
+        return List.of();
+    }
 
     /** The same settings with other modules trained as a whole. */
     MethodConfig withModulesToSave(List<String> modulesToSave);

@@ -25,6 +25,7 @@ public interface BlockRunner {
             public Tensor forward(Model model, Inputs inputs, ReadRows rows, ForwardContext context) {
                 inputs.tell(context);
                 return Scopes.scoped(() -> {
+                    FirstPass.run(model, inputs, context);
                     Tensor h = model.embed(inputs, context);
                     List<Block> blocks = model.blocks();
                     for (int i = 0; i < blocks.size(); i++) {

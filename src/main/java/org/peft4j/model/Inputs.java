@@ -9,4 +9,7 @@ public sealed interface Inputs permits Tokens {
 
     /** Says to a call what it reads, before anything is computed. */
     void tell(ForwardContext context);
+
+    /** Rows [first, last) by themselves. */
+    Inputs slice(int first, int last);
 }

@@ -32,6 +32,7 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
         model = of;
         rows = read;
         in.tell(context);
+        FirstPass.run(of, in, context);
         embedded = Scopes.owned(() -> of.embed(in, context));
         inputs.add(Scopes.owned(() -> embedded.detach()));
         try (NoGradGuard noGrad = new NoGradGuard()) {

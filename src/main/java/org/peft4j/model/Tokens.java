@@ -1,5 +1,6 @@
 package org.peft4j.model;
 
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.ForwardContext;
@@ -43,6 +44,12 @@ public record Tokens(int[] ids, int @Nullable [] types) implements Inputs {
             at += own.length;
         }
         return new Tokens(all, allTypes);
+    }
+
+    @Override
+    public Tokens slice(int first, int last) {
+        return new Tokens(
+                Arrays.copyOfRange(ids, first, last), types == null ? null : Arrays.copyOfRange(types, first, last));
     }
 
     @Override

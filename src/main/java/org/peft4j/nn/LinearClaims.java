@@ -12,6 +12,7 @@ import org.peft4j.nn.seam.InputUpdate;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
+import org.peft4j.nn.seam.LowRankMixture;
 import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Packing;
@@ -255,6 +256,23 @@ final class LinearClaims {
             Tensor more = magnitude.factors().sub(new Scalar(1.0)).to(y.scalar_type());
             Tensor bias = bias(part, x);
             sum = sum.add((bias == null ? sum : sum.sub(bias)).mul(more));
+        }
+        return sum;
+    }
+
+    /**
+     * The product and the mixtures of updates that are added to it.
+     *
+     * @param rows how the rows of the whole call lie, of which x has this run's
+     */
+    Tensor mixed(int part, Tensor x, Tensor product, Packing rows, ForwardContext context, long seed) {
+        if (last == first) {
+            return product;
+        }
+        Tensor sum = product;
+        for (LowRankMixture mixture : layers.get(part).all(LowRankMixture.class)) {
+            Tensor weights = mixture.weights(context.weights(mixture.routing(), first, last, rows));
+            sum = sum.add(Mixtures.of(mixture.parts(), x, weights, context.training(), seed));
         }
         return sum;
     }

@@ -156,6 +156,7 @@ public final class LinearGroup implements AutoCloseable {
         }
         for (int i = 0; i < y.length; i++) {
             y[i] = run.product(i, read, y[i], context.training(), seed(run, rows, context));
+            y[i] = run.mixed(i, read, y[i], rows, context, seed(run, rows, context));
             if (dropped > 0) { // what was dropped goes through the frozen weight as it is
                 y[i] = y[i].add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
             }

@@ -14,10 +14,12 @@
  * <tr><th>point</th><th>claims</th><th>methods</th></tr>
  * <tr><td>{@link org.peft4j.nn.seam.LinearPoint linear}: y = W x + b</td>
  *     <td>{@link org.peft4j.nn.seam.LinearClaim} has the formula: {@link org.peft4j.nn.seam.LowRank},
- *     {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up;
+ *     {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up, and so does
+ *     {@link org.peft4j.nn.seam.LowRankMixture}, whose weights for each row a {@link org.peft4j.nn.seam.Routing} finds in a first
+ *     pass before the call;
  *     {@link org.peft4j.nn.seam.InputUpdate} (and {@link org.peft4j.nn.seam.InputScale}), {@link org.peft4j.nn.seam.Magnitude},
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
- *     <td>LoRA and its kin; (IA)³; orthogonal methods</td></tr>
+ *     <td>LoRA and its kin; X-LoRA; (IA)³; orthogonal methods</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.ExpertsPoint experts}: y = W_e x of each expert of a mixture</td>
  *     <td>{@link org.peft4j.nn.seam.ExpertsUpdate}s add up</td><td>LoRA on parameters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>

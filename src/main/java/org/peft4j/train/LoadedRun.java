@@ -1,6 +1,7 @@
 package org.peft4j.train;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -220,6 +221,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         AdapterStore.Loaded adapter = null;
         try {
             AdapterFile start = origin.adapter();
+            if (start == null) {
+                checkBaseOfParts(config.chosenMethod().madeFrom(), opened.hash());
+            }
             adapter = start == null
                     ? attach(Methods.of(config.chosenMethod()), config, model, prepared, stop)
                     : read(start, config, model.points());
@@ -285,6 +289,17 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     .toList();
         } catch (IllegalArgumentException e) {
             throw new ConfigException("method." + e.getMessage(), e);
+        }
+    }
+
+    /** Refuses adapters to be mixed that were trained on another base. */
+    private static void checkBaseOfParts(List<Path> directories, String hash) throws IOException {
+        for (Path directory : directories) {
+            Optional<String> other = AdapterSettings.read(directory).flatMap(settings -> settings.otherBase(hash));
+            if (other.isPresent()) {
+                throw new ConfigException("method.adapters: " + directory + ": " + other.get()
+                        + "; experts must be adapters of the model that mixes them");
+            }
         }
     }
 

@@ -15,6 +15,7 @@ import org.peft4j.error.DeviceException;
 import org.peft4j.error.TrainingException;
 import org.peft4j.info.Machine;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.metrics.Evaluation;
 import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Parameter;
@@ -140,6 +141,8 @@ public final class TrainingRun<E extends Example> {
             LoadedRun<E> run, boolean overwrite, TrainListener listener, Interrupts interrupts) throws IOException {
         Path output = run.config.output();
         checkDropout(run);
+        RunDirectory.checkFolders(
+                output, Methods.of(run.method).inside(run.adapter).size());
         boolean made = !Files.isDirectory(output); // a link to one is one
         if (made) {
             Files.createDirectories(output);

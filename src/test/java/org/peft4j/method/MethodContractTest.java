@@ -88,6 +88,7 @@ import org.peft4j.method.tokens.TrainableTokensConfig;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.method.vblora.VectorBank;
 import org.peft4j.method.vera.VeraConfig;
+import org.peft4j.method.xlora.XLoraConfig;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -447,8 +448,25 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
+                new Row("X-LoRA", xlora().modulesToSave(head).build(), false),
+                new Row(
+                        "X-LoRA by layers, with trained experts",
+                        xlora().depth(2)
+                                .size(6)
+                                .dropout(0)
+                                .layerwiseScalings(true)
+                                .useTrainableAdapters(true)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("prefix tuning", new PrefixConfig(4, false, 0, InitPrefix.RANDOM, head), false),
                 new Row("prefix tuning, projected", new PrefixConfig(3, true, 8, InitPrefix.RANDOM, head), false));
+    }
+
+    private static XLoraConfig.Builder xlora() {
+        return XLoraConfig.builder()
+                .adapters(XLoraExperts.of(
+                        Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "output.dense", 0));
     }
 
     private static LoraConfig taken(InitLora init, int iterations) {
@@ -490,6 +508,19 @@ class MethodContractTest {
                                 "AdaLoRA with dropout",
                                 AdaLoraConfig.builder().dropout(0.3).build(),
                                 true),
+                        new Row(
+                                "X-LoRA with dropout",
+                                xlora().adapters(XLoraExperts.of(
+                                                Fixtures.tinyBert().directory(),
+                                                HeadKind.SEQUENCE,
+                                                "query",
+                                                "key",
+                                                0.2))
+                                        .depth(3)
+                                        .size(8)
+                                        .dropout(0.3)
+                                        .build(),
+                                false),
                         new Row(
                                 "HiRA with dropout",
                                 new HiraConfig(2, 0.2, InitHira.KAIMING, TargetLayers.of("key", "query"), List.of()),
@@ -938,7 +969,8 @@ class MethodContractTest {
                     float[] again =
                             Tensors.toFloats(two.parameters().get(path).value().grad());
                     float[] once = Tensors.toFloats(parameter.value().grad());
-                    if (path.startsWith(AdaptedLayers.SHARED)) { // what layers share is added up block by block
+                    if (path.startsWith(AdaptedLayers.SHARED)
+                            || path.contains("xlora")) { // what layers share is added up block by block
                         assertThat(maxDifference(again, once)).as(path).isLessThan(1e-6);
                     } else {
                         assertThat(again).as(path).isEqualTo(once);

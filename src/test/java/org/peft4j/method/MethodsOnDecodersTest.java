@@ -41,6 +41,7 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.Methods;
+import org.peft4j.method.xlora.XLoraConfig;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -116,10 +117,11 @@ class MethodsOnDecodersTest {
         return MODELS.keySet().stream()
                 .sorted()
                 .flatMap(model -> methods.entrySet().stream()
-                        .map(method -> arguments(model, method.getKey(), of(method.getValue(), LAYERS.get(model)))));
+                        .map(method -> arguments(model, method.getKey(), of(method.getValue(), model))));
     }
 
-    private static MethodConfig of(MethodConfig config, List<String> layers) {
+    private static MethodConfig of(MethodConfig config, String model) {
+        List<String> layers = LAYERS.get(model);
         Targets targets = Targets.names(layers);
         MethodConfig bare = config.withModulesToSave(List.of());
         if (bare instanceof LoraConfig lora) {
@@ -137,6 +139,11 @@ class MethodsOnDecodersTest {
         }
         if (bare instanceof FourierFtConfig fourier) {
             return fourier.withFrequencies(Frequencies.of(20)).withLayers(TargetLayers.of(targets));
+        }
+        if (bare instanceof XLoraConfig xlora) {
+            return xlora.toBuilder()
+                    .adapters(XLoraExperts.of(MODELS.get(model), HeadKind.LANGUAGE, layers.get(0), layers.get(1), 0))
+                    .build();
         }
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;
     }

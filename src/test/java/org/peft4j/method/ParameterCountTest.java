@@ -3,6 +3,7 @@ package org.peft4j.method;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -41,6 +42,7 @@ import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
+import org.peft4j.method.xlora.XLoraConfig;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -188,6 +190,17 @@ class ParameterCountTest {
         assertThat(count(FourierFtConfig.defaults())).isEqualTo(24_000);
         assertThat(count(C3aConfig.defaults())).isEqualTo(55_296);
         assertThat(count(GraloraConfig.defaults())).isEqualTo(1_179_648);
+    }
+
+    /** Whose experts are frozen: E (d + 1) of a classifier of one layer. */
+    @Test
+    void ofMixedAdapters() {
+        XLoraConfig three = XLoraConfig.builder()
+                .adapters(Map.of("a", Path.of("a"), "b", Path.of("b"), "c", Path.of("c")))
+                .build();
+        assertThat(count(three)).isEqualTo(3 * (WIDTH + 1));
+        assertThat(count(three.toBuilder().depth(3).size(100).build()))
+                .isEqualTo(100 * (WIDTH + 1) + 100 * 101 + 3 * 101);
     }
 
     @Test

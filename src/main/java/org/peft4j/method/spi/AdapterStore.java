@@ -86,6 +86,11 @@ public final class AdapterStore {
         for (TensorData data : method.fileTensors(own, adapter).values()) {
             tensors.add(named(PeftTensorNames.written(data.name(), points), data));
         }
+        List<Loaded> inside = method.inside(adapter);
+        for (int i = 0; i < inside.size(); i++) {
+            Loaded one = inside.get(i);
+            write(AdapterFiles.inside(directory, i), one.adapter(), one.config(), points, baseModel, taskType);
+        }
         AdapterFiles.write(directory, file, tensors);
     }
 
@@ -100,13 +105,18 @@ public final class AdapterStore {
 
     /** As {@link #read(Path, String, Points)}, of files that were read already. */
     public static Loaded read(AdapterFile file, String name, Points points) throws IOException {
-        return read(methodOf(file), file, name, points, null);
+        return read(methodOf(file), file, name, points, null, true);
+    }
+
+    /** As {@link #read(AdapterFile, String, Points)}, of an adapter that another one is made of, which may bring what this one lacks. */
+    public static Loaded readPart(AdapterFile file, String name, Points points) throws IOException {
+        return read(methodOf(file), file, name, points, null, false);
     }
 
     /** As {@link #read(AdapterFile, String, Points)}, for a run that chooses anew what it may; null chooses nothing. */
     public static Loaded read(AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
             throws IOException {
-        return read(methodOf(file), file, name, points, wanted);
+        return read(methodOf(file), file, name, points, wanted, true);
     }
 
     private static Method<?> methodOf(AdapterFile file) throws MalformedFileException {
@@ -118,8 +128,14 @@ public final class AdapterStore {
         }
     }
 
+    /** @param alone whether it has to bring what the model lacks */
     private static <C extends MethodConfig> Loaded read(
-            Method<C> method, AdapterFile file, String name, Points points, @Nullable MethodConfig wanted)
+            Method<C> method,
+            AdapterFile file,
+            String name,
+            Points points,
+            @Nullable MethodConfig wanted,
+            boolean alone)
             throws IOException {
         List<String> notes =
                 new ArrayList<>(method.keys().check(file.directory().resolve(AdapterFiles.CONFIG), file.config()));
@@ -128,7 +144,7 @@ public final class AdapterStore {
                     + file.directory() + "; the next run there puts it in its place");
         }
         C read = method.readConfig(file);
-        for (String module : points.fresh()) {
+        for (String module : alone ? points.fresh() : List.<String>of()) {
             if (file.tensors().keySet().stream().noneMatch(key -> key.contains(module + "."))) {
                 throw PeftTensors.malformed(
                         file,

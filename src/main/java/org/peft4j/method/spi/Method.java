@@ -145,6 +145,11 @@ public interface Method<C extends MethodConfig> {
     /** {@code adapter_model.safetensors}, by the names that Hugging Face PEFT gives. */
     Map<String, TensorData> fileTensors(C config, Adapter adapter);
 
+    /** The adapters that this one is made of, as they are now; their files are in folders 0, 1, … of its directory. */
+    default List<AdapterStore.Loaded> inside(Adapter adapter) {
+        return List.of();
+    }
+
     /** Why an adapter of this method cannot be merged into the frozen weights; empty if it can. */
     Optional<String> mergeRefusal();
 

@@ -34,6 +34,7 @@ import org.peft4j.method.spi.shira.ShiraMethod;
 import org.peft4j.method.spi.tokens.TrainableTokensMethod;
 import org.peft4j.method.spi.vblora.VbLoraMethod;
 import org.peft4j.method.spi.vera.VeraMethod;
+import org.peft4j.method.spi.xlora.XLoraMethod;
 
 /** Every method: a new one is added here, and nowhere else. Lists and messages have them in this order. */
 public final class Methods {
@@ -68,7 +69,8 @@ public final class Methods {
             new BitFitMethod(),
             new BottleneckMethod(),
             new AdaptionPromptMethod(),
-            new IaptMethod());
+            new IaptMethod(),
+            new XLoraMethod());
 
     private Methods() {}
 

@@ -32,6 +32,7 @@ public final class PeftConfigReader {
             Map.entry("formatEpsilon", "opt_projection_format_epsilon"),
             Map.entry("deltaT", "deltaT"),
             Map.entry("ranks", "num_ranks"),
+            Map.entry("topK", "top_k_lora"),
             Map.entry("feedforward", "feedforward_modules"));
 
     private final AdapterFile file;

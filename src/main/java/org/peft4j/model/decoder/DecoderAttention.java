@@ -29,6 +29,7 @@ final class DecoderAttention implements AutoCloseable {
     private final @Nullable RmsNorm keyNorm;
     private final CausalAttention attention;
     private final LinearGroup output;
+    private final boolean outputFirst;
 
     /** Makes queries, keys and values, each [rows, heads, D]; queries of the read rows. */
     private interface Projections extends AutoCloseable {
@@ -75,13 +76,14 @@ final class DecoderAttention implements AutoCloseable {
                 new KeyValuePoint(path, layer, stack.keyValueHeads(), headSize, config.window()),
                 rotary,
                 new CausalAttention.Scores(config.scale(), config.window(), config.softcap(), config.dropout()));
+        outputFirst = qkv.size() == 1 && names.out().equals("o_proj"); // so transformers' Phi3Attention has its modules
         output = tensors.group(tensors.linear(
                 path + "." + names.out(), c, queries, config.projections().outputBias()));
     }
 
     List<LinearPoint> linearPoints() {
         List<LinearPoint> points = new ArrayList<>(projections.points());
-        points.addAll(output.points(false));
+        points.addAll(outputFirst ? 0 : points.size(), output.points(false));
         return points;
     }
 

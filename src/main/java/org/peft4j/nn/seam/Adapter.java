@@ -24,6 +24,7 @@ public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
     private final @Nullable SecondLevel secondLevel;
+    private final @Nullable Routing routing;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
     private final Map<String, Constant> constants;
@@ -59,6 +60,7 @@ public final class Adapter implements AutoCloseable {
     private Adapter(Builder builder) {
         name = builder.name;
         secondLevel = builder.secondLevel;
+        routing = builder.routing;
         claims = Collections.unmodifiableMap(builder.claims);
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
@@ -93,6 +95,11 @@ public final class Adapter implements AutoCloseable {
     /** What it asks of each step that trains it, in order. */
     public List<StepHook> hooks() {
         return hooks;
+    }
+
+    /** What weighs its updates for each row, in a pass before each call; null: nothing does. */
+    public @Nullable Routing routing() {
+        return routing;
     }
 
     /** Number of trained elements. */
@@ -202,6 +209,9 @@ public final class Adapter implements AutoCloseable {
             hooks.forEach(StepHook::close);
             parameters.values().forEach(Parameter::close);
             constants.values().forEach(constant -> constant.value().close());
+            if (routing != null) {
+                routing.close();
+            }
         }
     }
 
@@ -216,6 +226,7 @@ public final class Adapter implements AutoCloseable {
         private final Device device;
         private int positions;
         private @Nullable SecondLevel secondLevel;
+        private @Nullable Routing routing;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
         private final Map<String, Constant> constants = new LinkedHashMap<>();
@@ -264,6 +275,9 @@ public final class Adapter implements AutoCloseable {
             hooks.forEach(StepHook::close);
             parameters.values().forEach(Parameter::close);
             constants.values().forEach(constant -> constant.value().close());
+            if (routing != null) {
+                routing.close();
+            }
         }
 
         /** A point may have several claims, as far as they can hold together; {@link #build} says if they cannot. */
@@ -294,6 +308,12 @@ public final class Adapter implements AutoCloseable {
         /** What is trained apart from the rest. */
         public Builder secondLevel(SecondLevel value) {
             secondLevel = value;
+            return this;
+        }
+
+        /** What weighs the adapter's updates; it belongs to the adapter. */
+        public Builder routing(Routing value) {
+            routing = value;
             return this;
         }
 

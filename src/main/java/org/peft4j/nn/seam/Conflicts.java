@@ -51,6 +51,11 @@ final class Conflicts {
 
     /** What the two do that cannot be; each pair is asked in both orders. */
     private static Optional<String> between(Adapter one, Adapter other) {
+        if (one.routing() != null) {
+            return Optional.of(
+                    "cannot both apply: the first weighs its updates by what the model alone makes of the text,"
+                            + " and has its rows for itself");
+        }
         for (TensorPoint point : one.claims(TensorPoint.class).keySet()) {
             if (!other.at(point).isEmpty()) {
                 return Optional.of("both replace " + point.path());

@@ -19,6 +19,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
+import org.peft4j.ops.Device;
 
 /**
  * Everything that changes from call to call: how the sequences lie, which adapters apply to which of them, training or
@@ -43,7 +44,22 @@ public final class ForwardContext implements AutoCloseable {
                 Conflicts.check(adapters);
             }
         }
+
+        /** What weighs the updates of these sequences' adapter, which is alone then; or null. */
+        public @Nullable Routing routing() {
+            return adapters.size() == 1 ? adapters.get(0).routing() : null;
+        }
     }
+
+    /** Under this the weights of a segment are among what was made once; a routing is the same as itself alone. */
+    private record Weighted(Routing routing, int first) {}
+
+    /**
+     * A call that this one is a part of.
+     *
+     * @param first number of its sequence that is the first here
+     */
+    private record Whole(ForwardContext context, int first) {}
 
     /** What adapters claim for these segments, and what follows from it: found once, for all calls that have the same. */
     private record Resolved(List<Segment> segments, Map<Point<?>, Claims<?>> claims, Map<Object, Object> plans) {
@@ -65,6 +81,7 @@ public final class ForwardContext implements AutoCloseable {
     private final boolean promptsInside;
     private final Invocations invocations;
     private final Map<Object, Shared> made;
+    private @Nullable Whole whole;
 
     private ForwardContext(Packing text, List<Segment> segments, boolean training, long seed) {
         this(text, new Resolved(segments), training, seed, null);
@@ -118,6 +135,7 @@ public final class ForwardContext implements AutoCloseable {
         this.instructions = instructions;
         promptsInside = inside;
         made = of.made;
+        whole = of.whole;
     }
 
     /** A call without training: no dropout. */
@@ -186,9 +204,10 @@ public final class ForwardContext implements AutoCloseable {
                 own.add(new Segment(from - first, to - first, segment.adapters()));
             }
         }
-        ForwardContext whole = new ForwardContext(text.slice(first, last), own, training, seed);
+        ForwardContext part = new ForwardContext(text.slice(first, last), own, training, seed);
         ForwardContext slice = new ForwardContext(
-                whole, whole.inserted, whole.firstPositions, null, false, invocations.slice(first, last));
+                part, part.inserted, part.firstPositions, null, false, invocations.slice(first, last));
+        slice.whole = new Whole(this, first);
         return instructions == null ? slice : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
     }
 
@@ -440,6 +459,75 @@ public final class ForwardContext implements AutoCloseable {
     /** Positions that adapters take before each text of a segment, by prefixes and by inserted rows. */
     public static int before(Segment segment) {
         return segment.adapters().stream().mapToInt(Adapter::positions).sum();
+    }
+
+    /**
+     * The pass before this call for sequences that are routed: those alone, without their adapter, or with the weights that it has for
+     * this. Its dropout has masks of its own. To be closed, too.
+     */
+    public ForwardContext firstPass(Segment segment) {
+        Routing routing = Objects.requireNonNull(segment.routing());
+        if (!begins()) {
+            throw new IllegalStateException(
+                    "adapter '" + segment.adapters().get(0).name()
+                            + "' reads texts as a whole: its rows do not go on behind those of earlier calls");
+        }
+        Packing own = text.slice(segment.first(), segment.last());
+        Tensor weights = routing.firstPass(own.rows());
+        List<Adapter> adapters = weights == null ? List.of() : segment.adapters();
+        ForwardContext pass = new ForwardContext(
+                own,
+                List.of(new Segment(0, own.sequences(), adapters)),
+                training,
+                Seeds.mix(seed, "first pass " + segment.first()));
+        if (weights != null) {
+            pass.once(new Weighted(routing, 0), () -> weights.alias());
+        }
+        return pass;
+    }
+
+    /**
+     * Says the weights of sequences that are routed, before they go through the blocks; asked for once a call.
+     *
+     * @param weights makes them, [rows of the segment, weights]
+     */
+    public void route(Segment segment, Supplier<Tensor> weights) {
+        once(new Weighted(Objects.requireNonNull(segment.routing()), segment.first()), weights);
+    }
+
+    /**
+     * The weights of rows of sequences [first, last), which are of one segment.
+     *
+     * @param rows which rows of each sequence are meant
+     * @return [rows of these sequences, weights]
+     */
+    public Tensor weights(Routing routing, int first, int last, Packing rows) {
+        return weights(routing, first, last, rows, 0);
+    }
+
+    /** @param before how many sequences of this call are before the first one of rows */
+    private Tensor weights(Routing routing, int first, int last, Packing rows, int before) {
+        if (whole != null) {
+            return whole.context().weights(routing, first, last, rows, before + whole.first());
+        }
+        Segment segment = segmentOf(first + before);
+        Shared known = made.get(new Weighted(routing, segment.first()));
+        if (known == null || last + before > segment.last()) {
+            throw new IllegalStateException("nobody has said the weights of sequences " + (first + before) + " to "
+                    + (last + before - 1) + ": a first pass comes before the blocks");
+        }
+        long begin = text.begin(segment.first());
+        long[] chosen = new long[Math.toIntExact(rows.end(last - 1) - rows.begin(first))];
+        int n = 0;
+        for (int s = first; s < last; s++) {
+            long own = text.begin(s + before) - begin + rows.first(s);
+            for (int i = 0; i < rows.length(s); i++) {
+                chosen[n++] = own + i;
+            }
+        }
+        return n == known.leaf.size(0)
+                ? known.leaf // all of them
+                : known.leaf.index_select(0, Tensors.ofLongs(Device.of(known.leaf), chosen, n));
     }
 
     /**

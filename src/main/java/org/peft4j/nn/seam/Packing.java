@@ -11,12 +11,14 @@ import org.peft4j.nn.Tensors;
  */
 public final class Packing {
     private final long[] offsets;
+    private final int[] firsts;
     private final long longest;
     private final Tensor cuSeqlens;
     private final int @Nullable [] behind;
 
-    private Packing(long[] offsets, int @Nullable [] behind) {
+    private Packing(long[] offsets, int[] firsts, int @Nullable [] behind) {
         this.offsets = offsets;
+        this.firsts = firsts;
         this.behind = behind;
         long most = 0;
         for (int s = 0; s + 1 < offsets.length; s++) {
@@ -28,27 +30,28 @@ public final class Packing {
 
     /** Sequences with these lengths; 0 is allowed. */
     public static Packing of(int... lengths) {
-        return of(lengths, null);
+        return of(lengths, new int[lengths.length], null);
     }
 
     /**
      * Parts of longer sequences.
      *
      * @param lengths of the parts
+     * @param firsts the number, within its whole sequence, of each part's first row
      * @param behind how many rows of each sequence stand behind its part
      */
-    static Packing parts(int[] lengths, int[] behind) {
-        return of(lengths, behind.clone());
+    static Packing parts(int[] lengths, int[] firsts, int[] behind) {
+        return of(lengths, firsts.clone(), behind.clone());
     }
 
     /** Rows that are none of the texts', and stand before them. */
     public static Packing beforeTexts(int... lengths) {
         int[] behind = new int[lengths.length];
         Arrays.fill(behind, Integer.MAX_VALUE);
-        return of(lengths, behind);
+        return of(lengths, new int[lengths.length], behind);
     }
 
-    private static Packing of(int[] lengths, int @Nullable [] behind) {
+    private static Packing of(int[] lengths, int[] firsts, int @Nullable [] behind) {
         long[] offsets = new long[lengths.length + 1];
         for (int s = 0; s < lengths.length; s++) {
             if (lengths[s] < 0) {
@@ -57,7 +60,7 @@ public final class Packing {
             }
             offsets[s + 1] = offsets[s] + lengths[s];
         }
-        return new Packing(offsets, behind);
+        return new Packing(offsets, firsts, behind);
     }
 
     /** One row for each sequence: the layout of pooled rows. */
@@ -73,7 +76,10 @@ public final class Packing {
         for (int s = first; s < last; s++) {
             lengths[s - first] = (int) (offsets[s + 1] - offsets[s]);
         }
-        return of(lengths, behind == null ? null : Arrays.copyOfRange(behind, first, last));
+        return of(
+                lengths,
+                Arrays.copyOfRange(firsts, first, last),
+                behind == null ? null : Arrays.copyOfRange(behind, first, last));
     }
 
     public int sequences() {
@@ -100,6 +106,11 @@ public final class Packing {
     /** How many rows of the sequence stand behind those that are here: 0 where its last row is among them. */
     int behind(int sequence) {
         return behind == null ? 0 : behind[sequence];
+    }
+
+    /** The number, within the whole sequence, of its first row that is here: 0 but for rows that were chosen of more. */
+    public int first(int sequence) {
+        return firsts[sequence];
     }
 
     /** The length of the longest sequence. */

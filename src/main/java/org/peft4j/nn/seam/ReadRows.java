@@ -127,13 +127,15 @@ public final class ReadRows {
             return context.packing();
         }
         int[] lengths = new int[context.packing().sequences()];
+        int[] firsts = new int[lengths.length];
         int[] behind = new int[lengths.length];
         for (int s = 0; s < lengths.length; s++) {
+            firsts[s] = begin.of(context, s, s);
             int last = end.of(context, s, s);
-            lengths[s] = last - begin.of(context, s, s);
+            lengths[s] = last - firsts[s];
             behind[s] = length(context, s) - last;
         }
-        return Packing.parts(lengths, behind);
+        return Packing.parts(lengths, firsts, behind);
     }
 
     /** The read rows of h, [T, …]; h itself if they are all. */

@@ -3,6 +3,7 @@ package org.peft4j.run.files;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,7 +28,7 @@ import org.peft4j.run.RunSummary;
 /**
  * The directory of one run: the adapter ({@code adapter_config.json}, {@code adapter_model.safetensors},
  * {@code peft4j.json}), {@code run.json} (every setting, versions, machine, notes, how it ended), {@code metrics.jsonl},
- * {@code report.html} and {@code checkpoint-NNNNNN} directories. A directory that holds another run is refused, or, on demand,
+ * {@code report.html}, {@code checkpoint-NNNNNN} directories, and, where the adapter is made of others, their folders 0, 1, …. A directory that holds another run is refused, or, on demand,
  * that run is replaced; other files in it are never touched.
  *
  * <p><b>A save is whole.</b> The adapter's files are saved together ({@code AtomicFileSets}): whoever reads them with this
@@ -117,7 +118,26 @@ public final class RunDirectory {
 
     /** What a run has left in the directory, weights first. */
     private static List<Path> former(Path output) throws IOException {
-        return list(output, RunDirectory::isOfARun);
+        List<Path> former = new ArrayList<>(list(output, RunDirectory::isOfARun));
+        int weights = former.contains(output.resolve(AdapterFiles.TENSORS)) ? 1 : 0;
+        former.addAll(weights, AdapterFiles.foldersInside(output)); // before the config, which tells of them
+        return former;
+    }
+
+    /**
+     * Refuses a directory whose folders 0, 1, … are somebody's, where a run's adapter is made of others, which belong there.
+     *
+     * @param count how many
+     */
+    public static void checkFolders(Path output, int count) throws IOException {
+        List<Path> former = former(output);
+        for (int i = 0; i < count; i++) {
+            Path folder = AdapterFiles.inside(output, i);
+            if (Files.exists(folder) && !former.contains(folder)) {
+                throw new ConfigException("output: " + output + " has a folder " + i
+                        + ", where an adapter belongs that this run's is made of; choose another directory");
+            }
+        }
     }
 
     private static boolean isOfARun(String name) {
@@ -150,7 +170,9 @@ public final class RunDirectory {
         AtomicFileSets.settle(
                 output,
                 set -> Files.exists(set.resolve(RUN))
-                        ? list(output, name -> isOfARun(name) && !name.equals(AtomicFileSets.COMPLETE))
+                        ? former(output).stream()
+                                .filter(path -> !path.endsWith(AtomicFileSets.COMPLETE))
+                                .toList()
                         : List.of(),
                 AdapterFiles.TENSORS);
     }

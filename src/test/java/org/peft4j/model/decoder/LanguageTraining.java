@@ -100,6 +100,8 @@ public final class LanguageTraining {
                         path.equals("prompt_embeddings") ? "prompt_encoder.embedding.weight" : path,
                         path,
                         "prompt_encoder." + path,
+                        "base_model.lora_model.model." + path,
+                        "base_model." + path,
                         "base_model.model." + path)
                 .map(name -> "gradient." + name)
                 .filter(expected::containsKey)

@@ -22,6 +22,8 @@ import org.peft4j.method.lora.Bias;
 import org.peft4j.method.lora.Combination;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.lora.LoraLayers;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensors;
 import org.peft4j.method.spi.ReplicatedLayers;
@@ -52,7 +54,8 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
                 throw PeftTensors.malformed(
                         file,
                         "only LoRA adapters can be combined, this is "
-                                + file.config().get("peft_type") + "; convert it first (peft4j convert)");
+                                + file.config().get("peft_type")
+                                + remedy(file.config().get("peft_type")));
             }
             LoraKeys.TABLE.check(file.directory().resolve(AdapterFiles.CONFIG), file.config());
             LoraConfig config = LoraFiles.read(file);
@@ -301,5 +304,15 @@ public record LoraCombination(Map<String, @Nullable Object> config, List<TensorD
 
     private static String name(Combination how) {
         return how.name().toLowerCase(java.util.Locale.ROOT);
+    }
+
+    /** What can be done about an adapter of another method. */
+    private static String remedy(@Nullable Object peftType) {
+        return Methods.all().stream()
+                .filter(method -> method.peftType().equals(peftType))
+                .findFirst()
+                .flatMap(Method::mergeRefusal)
+                .map(reason -> ", and no update of weights: " + reason)
+                .orElse("; convert it first (peft4j convert)");
     }
 }
