@@ -76,7 +76,7 @@ public final class Convert {
             boolean overwrite,
             List<String> notes)
             throws IOException {
-        Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
+        Methods.of(stored.config()).mergeRefusal(stored.config()).ifPresent(reason -> {
             throw new ConfigException("a " + Methods.of(stored.config()).name()
                     + " adapter cannot be merged, and so is no update of weights: " + reason);
         });

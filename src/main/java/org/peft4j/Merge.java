@@ -109,7 +109,7 @@ public final class Merge {
     private static void merge(
             ModelDirectory directory, LoadedTask<?> loaded, AdapterStore.Loaded stored, Path out, boolean overwrite)
             throws IOException {
-        Methods.of(stored.config()).mergeRefusal().ifPresent(reason -> {
+        Methods.of(stored.config()).mergeRefusal(stored.config()).ifPresent(reason -> {
             throw new ConfigException(
                     "a " + Methods.of(stored.config()).name() + " adapter cannot be merged: " + reason);
         });

@@ -212,7 +212,7 @@ final class TrainOutput implements TrainListener {
                         model, adapter, Shell.quote(data));
         }
         if (config.method() != null
-                && Methods.of(config.method()).mergeRefusal().isEmpty()) {
+                && Methods.of(config.method()).mergeRefusal(config.method()).isEmpty()) {
             print("  peft4j merge --model %s --adapter %s --out %s-merged", model, adapter, adapter);
         }
         if (config.adapter() == null && config.method() instanceof LoraConfig lora) {

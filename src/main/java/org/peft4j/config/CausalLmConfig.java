@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  *     unless they say otherwise
  * @param packing put rows one behind the other into packs of at most {@code maxLength} tokens, instead of one row for each; no
  *     row of a pack sees another
+ * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
 public record CausalLmConfig(
         Columns columns,
@@ -25,7 +26,8 @@ public record CausalLmConfig(
         LossOn lossOn,
         int maxLength,
         @Nullable Truncation truncation,
-        boolean packing) implements TaskConfig {
+        boolean packing,
+        @Nullable TaskId taskId) implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "causal-lm";
 
@@ -121,7 +123,8 @@ public record CausalLmConfig(
                 LossOn.ASSISTANT,
                 MAX_LENGTH,
                 null,
-                false);
+                false,
+                null);
     }
 
     /** Name of the column with the text. */
@@ -165,7 +168,7 @@ public record CausalLmConfig(
     }
 
     private CausalLmConfig with(Columns other) {
-        return new CausalLmConfig(other, chat, lossOn, maxLength, truncation, packing);
+        return new CausalLmConfig(other, chat, lossOn, maxLength, truncation, packing, taskId);
     }
 
     /** The same with another chat template: a {@code .jinja} file, the name of one of the tokenizer's, or null. */
@@ -179,27 +182,32 @@ public record CausalLmConfig(
     }
 
     private CausalLmConfig with(Chat other) {
-        return new CausalLmConfig(columns, other, lossOn, maxLength, truncation, packing);
+        return new CausalLmConfig(columns, other, lossOn, maxLength, truncation, packing, taskId);
     }
 
     /** The same with the loss on other tokens. */
     public CausalLmConfig withLossOn(LossOn value) {
-        return new CausalLmConfig(columns, chat, value, maxLength, truncation, packing);
+        return new CausalLmConfig(columns, chat, value, maxLength, truncation, packing, taskId);
     }
 
     /** The same with another limit of tokens. */
     public CausalLmConfig withMaxLength(int tokens) {
-        return new CausalLmConfig(columns, chat, lossOn, tokens, truncation, packing);
+        return new CausalLmConfig(columns, chat, lossOn, tokens, truncation, packing, taskId);
     }
 
     /** The same with another way with longer rows; null as the tokenizer's files say. */
     public CausalLmConfig withTruncation(@Nullable Truncation value) {
-        return new CausalLmConfig(columns, chat, lossOn, maxLength, value, packing);
+        return new CausalLmConfig(columns, chat, lossOn, maxLength, value, packing, taskId);
     }
 
     /** The same with rows packed, or not. */
     public CausalLmConfig withPacking(boolean value) {
-        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, value);
+        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, value, taskId);
+    }
+
+    /** The same with rows of these tasks of the adapter; null says nothing of them. */
+    public CausalLmConfig withTaskId(@Nullable TaskId value) {
+        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, packing, value);
     }
 
     /** The template's file is saved beside the adapter, and named no more. */

@@ -120,7 +120,7 @@ public final class LinearGroup implements AutoCloseable {
             y[0] = Ops.linear(read, replaced.to(x.scalar_type()), run.bias(0, x));
         } else {
             Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
-            List<Ops.LowRankUpdate> updates = run.updates(rows, context.training() && dropped == 0);
+            List<Ops.LowRankUpdate> updates = run.updates(rows, context.training() && dropped == 0, context);
             y = Ops.loraLinear(read, weight, b, updates, seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {

@@ -14,6 +14,7 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.yaml.StrictYaml;
@@ -36,6 +37,7 @@ import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
+import org.peft4j.method.poly.Skills;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.road.RoadVariant;
 import org.peft4j.method.spi.Method;
@@ -106,6 +108,7 @@ public final class RunConfigFile {
             .flat(Bases.class)
             .flat(VectorBank.class)
             .flat(GraloraRanks.class)
+            .flat(Skills.class)
             .flat(Frequencies.class)
             .flat(BlockSizes.class)
             .flat(BoftBlocks.class)
@@ -113,6 +116,7 @@ public final class RunConfigFile {
             .names(InitC3a.class, InitC3a::fileName)
             .flat(Cayley.class)
             .flat(OftBlocks.class)
+            .form(TaskId.class, RunConfigFile::readTaskId, TaskId::toTree)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(PromptStart.class)
@@ -229,6 +233,14 @@ public final class RunConfigFile {
 
     private static Object writeDropout(ModelConfig.Dropout dropout) {
         return dropout == ModelConfig.Dropout.CONFIG ? "config" : (Object) 0;
+    }
+
+    private static TaskId readTaskId(YamlNode node) {
+        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null) {
+            return TaskId.parse(scalar.text());
+        }
+        throw new IllegalArgumentException(
+                "task_id must be the name of a column, or the number of all rows' task, received " + node.received());
     }
 
     private static Targets readTargets(YamlNode node) {

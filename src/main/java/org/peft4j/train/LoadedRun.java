@@ -9,13 +9,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
+import org.peft4j.data.Labels;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFile;
@@ -209,6 +212,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                                 + " causal-lm, got " + config.task().type());
             }
             check(config.task(), model, adapter.adapter(), prepared.train());
+            checkTasks(config, adapter, prepared, notes);
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
@@ -286,6 +290,40 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + task.maxLength());
         }
         rows.checkVocabulary(info.vocabulary());
+    }
+
+    /** Refuses rows whose tasks and the adapter's do not fit. */
+    private static void checkTasks(
+            RunConfig config, AdapterStore.Loaded loaded, TaskType.Prepared<?> prepared, List<String> notes) {
+        Adapter adapter = loaded.adapter();
+        String method = Methods.of(loaded.config()).name();
+        TaskId said = config.task().taskId();
+        if (said != null && adapter.tasks() == 0) {
+            throw new ConfigException("task.task_id says which of the adapter's tasks rows are of, but method.type "
+                    + method + " has no tasks; leave it out, or take a method that has");
+        }
+        if (said != null && config.method() != null && adapter.usualTask() > 0) {
+            throw new ConfigException("method.task is " + adapter.usualTask()
+                    + " for all rows, but task.task_id says which task each row is of; leave one of them out");
+        }
+        prepared.train().checkTasks(adapter);
+        if (prepared.validation() != null) {
+            prepared.validation().checkTasks(adapter);
+        }
+        if (said != null && said.column() != null) {
+            List<Integer> none = new ArrayList<>();
+            Set<Integer> there = prepared.train().tasks();
+            for (int task = 0; task < adapter.tasks(); task++) {
+                if (!there.contains(task)) {
+                    none.add(task);
+                }
+            }
+            if (!none.isEmpty()) {
+                notes.add("no training row is of " + (none.size() == 1 ? "task " : "one of the tasks ")
+                        + Labels.quoted(none.stream().map(String::valueOf).toList())
+                        + ": nothing of their own is learned");
+            }
+        }
     }
 
     private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {

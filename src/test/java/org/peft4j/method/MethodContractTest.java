@@ -64,6 +64,8 @@ import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.poly.PolyConfig;
+import org.peft4j.method.poly.Skills;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
@@ -369,6 +371,17 @@ class MethodContractTest {
                         new GraloraConfig(
                                 new GraloraRanks(8, 3, 4), 7, 0, TargetLayers.of("key", "intermediate.dense"), head),
                         true),
+                new Row(
+                        "Poly",
+                        PolyConfig.defaults()
+                                .withR(3)
+                                .withSkills(Skills.of(1, 3).withSplits(2))
+                                .withModulesToSave(head),
+                        true),
+                new Row(
+                        "Poly at random",
+                        PolyConfig.defaults().withInitWeights(false).withModulesToSave(head),
+                        false),
                 new Row(
                         "LN tuning",
                         LnTuningConfig.defaults()

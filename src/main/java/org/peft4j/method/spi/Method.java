@@ -115,8 +115,13 @@ public interface Method<C extends MethodConfig> {
     /** {@code adapter_model.safetensors}, by the names that Hugging Face PEFT gives. */
     Map<String, TensorData> fileTensors(C config, Adapter adapter);
 
-    /** Why an adapter of this method cannot be merged into the frozen weights; empty if it can. */
+    /** Why no adapter of this method can be merged into the frozen weights; empty if one can, with some settings at least. */
     Optional<String> mergeRefusal();
+
+    /** The same for one with these settings. */
+    default Optional<String> mergeRefusal(C config) {
+        return mergeRefusal();
+    }
 
     /**
      * The frozen tensors that a merge changes, with their new values in float32, by path.

@@ -21,6 +21,8 @@ import org.peft4j.ops.Device;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
+    private final int tasks;
+    private final int usualTask;
     private final @Nullable SecondLevel secondLevel;
     private final Map<Place, Claimed<?>> claims;
     private final Map<String, Parameter> parameters;
@@ -60,6 +62,8 @@ public final class Adapter implements AutoCloseable {
         parameters = Collections.unmodifiableMap(builder.parameters);
         constants = Collections.unmodifiableMap(builder.constants);
         positions = builder.positions + inserted();
+        tasks = builder.tasks;
+        usualTask = builder.usualTask;
     }
 
     /** @param device of the model: the parameters will be there */
@@ -84,6 +88,16 @@ public final class Adapter implements AutoCloseable {
     /** What is trained apart from the rest; null: everything is trained together. */
     public @Nullable SecondLevel secondLevel() {
         return secondLevel;
+    }
+
+    /** How many tasks it has, of which each row is of one ({@link ForwardContext#withTasks}); 0: it knows none. */
+    public int tasks() {
+        return tasks;
+    }
+
+    /** The task of rows that say none; {@link RowTasks#NONE}: each has to say it. */
+    public int usualTask() {
+        return usualTask;
     }
 
     /** Number of trained elements. */
@@ -197,6 +211,8 @@ public final class Adapter implements AutoCloseable {
         private final String name;
         private final Device device;
         private int positions;
+        private int tasks;
+        private int usualTask = RowTasks.NONE;
         private @Nullable SecondLevel secondLevel;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
         private final Map<String, Parameter> parameters = new LinkedHashMap<>();
@@ -262,6 +278,18 @@ public final class Adapter implements AutoCloseable {
         /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
+            return this;
+        }
+
+        /**
+         * Rows are of tasks.
+         *
+         * @param count how many tasks there are
+         * @param usual the task of rows that say none; {@link RowTasks#NONE}: each has to say it
+         */
+        public Builder tasks(int count, int usual) {
+            tasks = count;
+            usualTask = usual;
             return this;
         }
 

@@ -6,13 +6,18 @@ package org.peft4j.nn.seam;
  * <pre>
  * u = f(x)                                       {@link InputUpdate}s, one behind the other
  * y = m ∘ (W u + Σ scale B A dropout(u) + Σ ΔW dropout(u))
- *                                                {@link LowRank}s and {@link WeightDelta}s add up, {@link Magnitude} multiplies
+ *                                                {@link LowRank}s, of one task or of all, and {@link WeightDelta}s add up,
+ *                                                {@link Magnitude} multiplies
  * y = g(y + b + Σ Δb)                            {@link BiasDelta}s add up, {@link OutputUpdate}s one behind the other
  * </pre>
  */
-public sealed interface LinearClaim permits LowRank, WeightDelta, BiasDelta, Magnitude, InputUpdate, OutputUpdate {
+public sealed interface LinearClaim
+        permits LowRank, TaskLowRank, WeightDelta, BiasDelta, Magnitude, InputUpdate, OutputUpdate {
     /** Whether claims of this kind add up, whoever makes them. */
     default boolean adds() {
-        return this instanceof LowRank || this instanceof WeightDelta || this instanceof BiasDelta;
+        return this instanceof LowRank
+                || this instanceof TaskLowRank
+                || this instanceof WeightDelta
+                || this instanceof BiasDelta;
     }
 }
