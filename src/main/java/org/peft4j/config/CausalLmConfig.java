@@ -18,7 +18,6 @@ import org.jspecify.annotations.Nullable;
  *     unless they say otherwise
  * @param packing put rows one behind the other into packs of at most {@code maxLength} tokens, instead of one row for each; no
  *     row of a pack sees another
- * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
 public record CausalLmConfig(
         Columns columns,
@@ -26,8 +25,7 @@ public record CausalLmConfig(
         LossOn lossOn,
         int maxLength,
         @Nullable Truncation truncation,
-        boolean packing,
-        @Nullable TaskId taskId) implements TaskConfig {
+        boolean packing) implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "causal-lm";
 
@@ -55,8 +53,15 @@ public record CausalLmConfig(
      * @param prompt name of the column with the prompt
      * @param response name of the column with the response
      * @param messages name of the column with the messages
+     * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
      */
-    public record Columns(Rows rows, String text, String prompt, String response, String messages) {
+    public record Columns(
+            Rows rows,
+            String text,
+            String prompt,
+            String response,
+            String messages,
+            @Nullable TaskId taskId) {
         public Columns {
             Objects.requireNonNull(rows, "rows");
             Checks.column(text, "text");
@@ -118,13 +123,12 @@ public record CausalLmConfig(
     /** Rows of any form, whose loss is on what the assistant says; a row for each, at most 256 tokens. */
     public static CausalLmConfig defaults() {
         return new CausalLmConfig(
-                new Columns(Rows.AUTO, "text", "prompt", "response", "messages"),
+                new Columns(Rows.AUTO, "text", "prompt", "response", "messages", null),
                 new Chat(null, Map.of()),
                 LossOn.ASSISTANT,
                 MAX_LENGTH,
                 null,
-                false,
-                null);
+                false);
     }
 
     /** Name of the column with the text. */
@@ -149,26 +153,26 @@ public record CausalLmConfig(
 
     /** The same with rows of one form alone, or of what their columns say. */
     public CausalLmConfig withRows(Rows form) {
-        return with(new Columns(form, text(), prompt(), response(), messages()));
+        return with(new Columns(form, text(), prompt(), response(), messages(), taskId()));
     }
 
     /** The same with the text in another column. */
     public CausalLmConfig withText(String column) {
-        return with(new Columns(columns.rows(), column, prompt(), response(), messages()));
+        return with(new Columns(columns.rows(), column, prompt(), response(), messages(), taskId()));
     }
 
     /** The same with prompt and response in other columns. */
     public CausalLmConfig withPromptAndResponse(String promptColumn, String responseColumn) {
-        return with(new Columns(columns.rows(), text(), promptColumn, responseColumn, messages()));
+        return with(new Columns(columns.rows(), text(), promptColumn, responseColumn, messages(), taskId()));
     }
 
     /** The same with the messages in another column. */
     public CausalLmConfig withMessages(String column) {
-        return with(new Columns(columns.rows(), text(), prompt(), response(), column));
+        return with(new Columns(columns.rows(), text(), prompt(), response(), column, taskId()));
     }
 
     private CausalLmConfig with(Columns other) {
-        return new CausalLmConfig(other, chat, lossOn, maxLength, truncation, packing, taskId);
+        return new CausalLmConfig(other, chat, lossOn, maxLength, truncation, packing);
     }
 
     /** The same with another chat template: a {@code .jinja} file, the name of one of the tokenizer's, or null. */
@@ -182,32 +186,37 @@ public record CausalLmConfig(
     }
 
     private CausalLmConfig with(Chat other) {
-        return new CausalLmConfig(columns, other, lossOn, maxLength, truncation, packing, taskId);
+        return new CausalLmConfig(columns, other, lossOn, maxLength, truncation, packing);
     }
 
     /** The same with the loss on other tokens. */
     public CausalLmConfig withLossOn(LossOn value) {
-        return new CausalLmConfig(columns, chat, value, maxLength, truncation, packing, taskId);
+        return new CausalLmConfig(columns, chat, value, maxLength, truncation, packing);
     }
 
     /** The same with another limit of tokens. */
     public CausalLmConfig withMaxLength(int tokens) {
-        return new CausalLmConfig(columns, chat, lossOn, tokens, truncation, packing, taskId);
+        return new CausalLmConfig(columns, chat, lossOn, tokens, truncation, packing);
     }
 
     /** The same with another way with longer rows; null as the tokenizer's files say. */
     public CausalLmConfig withTruncation(@Nullable Truncation value) {
-        return new CausalLmConfig(columns, chat, lossOn, maxLength, value, packing, taskId);
+        return new CausalLmConfig(columns, chat, lossOn, maxLength, value, packing);
     }
 
     /** The same with rows packed, or not. */
     public CausalLmConfig withPacking(boolean value) {
-        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, value, taskId);
+        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, value);
+    }
+
+    @Override
+    public @Nullable TaskId taskId() {
+        return columns.taskId();
     }
 
     /** The same with rows of these tasks of the adapter; null says nothing of them. */
     public CausalLmConfig withTaskId(@Nullable TaskId value) {
-        return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, packing, value);
+        return with(new Columns(columns.rows(), text(), prompt(), response(), messages(), value));
     }
 
     /** The template's file is saved beside the adapter, and named no more. */

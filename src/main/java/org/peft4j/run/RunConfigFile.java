@@ -57,6 +57,9 @@ public final class RunConfigFile {
             EmbeddingConfig.TYPE, EmbeddingConfig.class,
             CausalLmConfig.TYPE, CausalLmConfig.class);
 
+    private static final String TASK_ID = "task_id";
+    private static final String TASK_IDS = "task_ids"; // PEFT's, of a batch
+
     /** Keys of earlier run files, and where they stand now. */
     private static final Map<String, String> MOVED = Map.of(
             "labels", "task.labels",
@@ -79,7 +82,10 @@ public final class RunConfigFile {
             .names(ProblemType.class, ProblemType::fileName)
             .renamed(
                     SequenceClassificationConfig.class,
-                    Map.of("problem_type", "problem", "max_seq_length", "max_length"))
+                    Map.of("problem_type", "problem", "max_seq_length", "max_length", TASK_IDS, TASK_ID))
+            .renamed(TokenClassificationConfig.class, Map.of(TASK_IDS, TASK_ID))
+            .renamed(EmbeddingConfig.class, Map.of(TASK_IDS, TASK_ID))
+            .renamed(CausalLmConfig.class, Map.of(TASK_IDS, TASK_ID))
             .defaults(TokenClassificationConfig.defaults())
             .defaults( // without the loss, which the score chooses
                     EmbeddingConfig.class,
@@ -236,7 +242,7 @@ public final class RunConfigFile {
     }
 
     private static TaskId readTaskId(YamlNode node) {
-        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null) {
+        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null && !scalar.text().isEmpty()) {
             return TaskId.parse(scalar.text());
         }
         throw new IllegalArgumentException(

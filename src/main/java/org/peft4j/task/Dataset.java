@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
@@ -86,11 +87,13 @@ public record Dataset<E extends Example>(
      * @throws ConfigException naming the first such row
      */
     public void checkTasks(Adapter adapter) {
+        Map<Long, Integer> byLine = new TreeMap<>(); // packs are not in the order of their rows
         for (E example : examples) {
             for (int s = 0; s < example.sequences().size(); s++) {
-                RowTasks.check(adapter, example.task(s), new Row(Map.of(), file, example.line(s)).where());
+                byLine.put(example.line(s), example.task(s));
             }
         }
+        byLine.forEach((line, task) -> RowTasks.check(adapter, task, new Row(Map.of(), file, line).where()));
     }
 
     /** The tasks that rows are of. */

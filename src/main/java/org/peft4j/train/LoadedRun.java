@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
 import org.peft4j.config.RunConfig;
@@ -18,7 +19,6 @@ import org.peft4j.config.TaskConfig;
 import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
-import org.peft4j.data.Labels;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFile;
@@ -311,17 +311,15 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             prepared.validation().checkTasks(adapter);
         }
         if (said != null && said.column() != null) {
-            List<Integer> none = new ArrayList<>();
             Set<Integer> there = prepared.train().tasks();
-            for (int task = 0; task < adapter.tasks(); task++) {
-                if (!there.contains(task)) {
-                    none.add(task);
-                }
-            }
+            List<String> none = IntStream.range(0, adapter.tasks())
+                    .filter(task -> !there.contains(task))
+                    .mapToObj(String::valueOf)
+                    .toList();
             if (!none.isEmpty()) {
-                notes.add("no training row is of " + (none.size() == 1 ? "task " : "one of the tasks ")
-                        + Labels.quoted(none.stream().map(String::valueOf).toList())
-                        + ": nothing of their own is learned");
+                notes.add("no training row is of the adapter's task" + (none.size() == 1 ? " " : "s ")
+                        + String.join(", ", none) + ": nothing is learned of "
+                        + (none.size() == 1 ? "it" : "them") + " alone");
             }
         }
     }

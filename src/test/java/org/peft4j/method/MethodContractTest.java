@@ -380,7 +380,11 @@ class MethodContractTest {
                         true),
                 new Row(
                         "Poly at random",
-                        PolyConfig.defaults().withInitWeights(false).withModulesToSave(head),
+                        PolyConfig.defaults()
+                                .withR(2)
+                                .withSkills(Skills.of(1, 2))
+                                .withInitWeights(false)
+                                .withModulesToSave(head),
                         false),
                 new Row(
                         "LN tuning",

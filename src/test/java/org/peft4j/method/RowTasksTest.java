@@ -376,7 +376,7 @@ class RowTasksTest {
         AdapterFile file = AdapterFiles.read(ROOT.resolve("poly/tiny-llama"));
         for (Map.Entry<String, String> wrong : Map.of(
                         "poly_type", "poly_type \"other\" is not supported",
-                        "n_tasks", "must have shape [4, 4], has [3, 4]",
+                        "n_tasks", "must have shape [4, 4] for this model, has [3, 4]",
                         "n_skills", "must have shape",
                         "n_splits", "n_splits must divide",
                         "r", "must have shape")

@@ -524,7 +524,8 @@ class RunConfigFileTest {
                         "loss_on",
                         "max_length",
                         "truncation",
-                        "packing");
+                        "packing",
+                        "task_id");
     }
 
     /** What was called the response is the assistant's today. */
