@@ -177,7 +177,7 @@ class RowTasksOfRunsTest {
     void textsAreGeneratedByTheirTasks() throws Exception {
         TaskRuns run = TaskRuns.chats();
         Path adapter = trained(ofTasks(run, 0, 1, 2), POLY, "domain");
-        TextGenerator.Options options = TextGenerator.Options.defaults().withMaxNewTokens(6);
+        TextGenerator.Options options = TextGenerator.Options.defaults().withMaxNewTokens(6).withLogProbs(true);
         try (BaseModel base = BaseModel.open(run.model())) {
             LoadedAdapter loaded = base.load("it", adapter);
             List<String> prompts = List.of("spam", "spam", "list", "spam");
@@ -185,21 +185,26 @@ class RowTasksOfRunsTest {
             List<TextGenerator.Continuation> together =
                     TextGenerator.generate(prompts, views, options, (prompt, piece) -> {});
             for (int i = 0; i < prompts.size(); i++) {
-                assertThat(TextGenerator.of(views.get(i))
-                                .generate(List.of(prompts.get(i)), options)
-                                .get(0))
-                        .isEqualTo(together.get(i));
+                TextGenerator.Continuation alone = TextGenerator.of(views.get(i))
+                        .generate(List.of(prompts.get(i)), options)
+                        .get(0);
+                assertThat(alone.ids()).isEqualTo(together.get(i).ids());
+                close(alone.logProbs(), together.get(i).logProbs());
             }
-            assertThat(together.get(0)).isEqualTo(together.get(3)).isNotEqualTo(together.get(1));
+            assertThat(together.get(0).ids()).isEqualTo(together.get(3).ids());
+            close(together.get(0).logProbs(), together.get(3).logProbs());
+            assertThat(Math.abs(together.get(0).logProbs().get(0)
+                            - together.get(1).logProbs().get(0)))
+                    .isGreaterThan(1e-3);
             assertThatThrownBy(() -> TextGenerator.of(loaded).generate(List.of("spam"), options))
                     .isInstanceOf(ConfigException.class)
                     .hasMessageStartingWith("prompt 1 of 1: a text has no column 'domain'")
                     .hasMessageContaining("LoadedAdapter.ofTask");
             Chat chat = Chat.of(loaded.ofTask(1));
-            String said = chat.say("spam", options, piece -> {}).text();
+            List<Double> said = chat.say("spam", options, piece -> {}).logProbs();
             chat.undo();
             chat.use(loaded.ofTask(0));
-            assertThat(chat.say("spam", options, piece -> {}).text()).isNotEqualTo(said);
+            assertThat(chat.say("spam", options, piece -> {}).logProbs()).isNotEqualTo(said);
             assertThatThrownBy(() -> Chat.of(loaded).say("spam", options, piece -> {}))
                     .isInstanceOf(ConfigException.class)
                     .hasMessageStartingWith("the conversation: a text has no column 'domain'");
@@ -215,7 +220,8 @@ class RowTasksOfRunsTest {
                 "--out",
                 "-",
                 "--max-new-tokens",
-                4));
+                4,
+                "--log-probs"));
         List<JsonNode> ones = Cli.lines(Cli.run(
                 "generate",
                 "--model",
@@ -228,13 +234,19 @@ class RowTasksOfRunsTest {
                 "-",
                 "--max-new-tokens",
                 4,
+                "--log-probs",
                 "--task-id",
                 1));
         int others = 0;
         for (int i = 0; i < TaskRuns.ROWS; i++) {
-            boolean same = rows.get(i).get("output_ids").equals(ones.get(i).get("output_ids"));
-            assertThat(i % 2 == 0 || same).as("row " + i).isTrue();
-            others += same ? 0 : 1;
+            double difference = rows.get(i).get("log_probs").get(0).doubleValue()
+                    - ones.get(i).get("log_probs").get(0).doubleValue();
+            if (i % 2 == 1) {
+                assertThat(difference).as("row " + i).isCloseTo(0, within(1e-4));
+                assertThat(rows.get(i).get("output_ids")).isEqualTo(ones.get(i).get("output_ids"));
+            } else {
+                others += Math.abs(difference) > 1e-3 ? 1 : 0;
+            }
         }
         assertThat(others).isPositive();
         Cli.Result chatted = Cli.piped(

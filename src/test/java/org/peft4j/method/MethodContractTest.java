@@ -379,14 +379,6 @@ class MethodContractTest {
                                 .withModulesToSave(head),
                         true),
                 new Row(
-                        "Poly at random",
-                        PolyConfig.defaults()
-                                .withR(2)
-                                .withSkills(Skills.of(1, 2))
-                                .withInitWeights(false)
-                                .withModulesToSave(head),
-                        false),
-                new Row(
                         "LN tuning",
                         LnTuningConfig.defaults()
                                 .withTargets(Targets.names("LayerNorm"))

@@ -363,6 +363,32 @@ class RowTasksTest {
         }
     }
 
+    /** As a linear layer of torch begins: uniform within 1/√columns, of B within 1/√r. */
+    @Test
+    void withoutInitWeightsBBeginsAsADoes() {
+        PolyConfig config = PolyConfig.defaults().withR(4).withSkills(Skills.of(2, 3).withSplits(2));
+        try (Adapter zeros = Methods.of(config).attach("it", config, llama.points(), 3);
+                Adapter random = Methods.of(config).attach("it", config.withInitWeights(false), llama.points(), 3);
+                PointerScope scope = new PointerScope()) {
+            String layer = "model.layers.0.self_attn.q_proj.";
+            assertThat(most(zeros, layer + "poly_lora_B")).isZero();
+            assertThat(most(random, layer + "poly_lora_B")).isBetween(0.45, 0.5);
+            assertThat(most(random, layer + "poly_router.module_logits")).isBetween(5e-4, 1e-3);
+            long inputs = random.parameters().get(layer + "poly_lora_A").shape()[2];
+            assertThat(most(random, layer + "poly_lora_A")).isBetween(0.9 / Math.sqrt(inputs), 1 / Math.sqrt(inputs));
+            assertThat(logits(llama, zeros, 0, 1, 1, 0, 1))
+                    .isEqualTo(logits(llama, texts(llama), Collections.nCopies(5, null), 0, 1, 1, 0, 1));
+        }
+    }
+
+    private static double most(Adapter adapter, String path) {
+        double most = 0;
+        for (float value : Tensors.toFloats(adapter.parameters().get(path).value())) {
+            most = Math.max(most, Math.abs(value));
+        }
+        return most;
+    }
+
     @Test
     void wrongSettingsAndFilesAreRefused() throws Exception {
         assertThatThrownBy(() -> PolyConfig.defaults().withR(0)).hasMessage("r must be at least 1, got 0");
