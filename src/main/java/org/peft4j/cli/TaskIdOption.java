@@ -10,8 +10,9 @@ final class TaskIdOption {
     @Option(
             names = "--task-id",
             paramLabel = "N|COLUMN",
-            description = "Which of the adapter's tasks rows are of, where it has several: one number for all of them, or the"
-                    + " column with each row's (default: the column trained with).")
+            description =
+                    "Which of the adapter's tasks rows are of, where it has several: one number for all of them, or the"
+                            + " column with each row's (default: the column trained with).")
     private @Nullable String taskId;
 
     LoadedAdapter.Options addTo(LoadedAdapter.Options options) {

@@ -16,6 +16,10 @@ public record TaskId(@Nullable String column, int number) {
     public TaskId {
         if (column != null) {
             Checks.column(column, "taskId");
+            if (DIGITS.matcher(column).matches()) {
+                throw new IllegalArgumentException("taskId must name a column whose name is no number, which would be"
+                        + " that of all rows' task, got '" + column + "'; rename the column");
+            }
             if (number != 0) {
                 throw new IllegalArgumentException("taskId is a column or a number, got both");
             }

@@ -15,8 +15,12 @@ import org.jspecify.annotations.Nullable;
  * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
 public record TokenClassificationConfig(
-        List<String> labels, String words, String tags, int maxLength, boolean newHead, @Nullable TaskId taskId)
-        implements TaskConfig {
+        List<String> labels,
+        String words,
+        String tags,
+        int maxLength,
+        boolean newHead,
+        @Nullable TaskId taskId) implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "token-classification";
 

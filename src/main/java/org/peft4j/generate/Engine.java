@@ -350,7 +350,8 @@ public final class Engine implements AutoCloseable {
                 Sequence sequence = going.get(i);
                 note(sequence, group);
                 (continues(sequence) ? goOn : begin)
-                        .computeIfAbsent(new Kind(sequence.adapter(), sequence.prompt().task()), kind -> new ArrayList<>())
+                        .computeIfAbsent(
+                                new Kind(sequence.adapter(), sequence.prompt().task()), kind -> new ArrayList<>())
                         .add(new Row(sequence, own, i));
             }
         }
@@ -394,8 +395,9 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            int[] tasks =
-                    rows.stream().mapToInt(row -> row.sequence().prompt().task()).toArray();
+            int[] tasks = rows.stream()
+                    .mapToInt(row -> row.sequence().prompt().task())
+                    .toArray();
             ForwardContext call = ForwardContext.continued(packing, adapters, tasks, cache, last);
             try (ForwardContext context = continuing ? call : call.withInstructions(prompts(rows))) {
                 last = context;

@@ -117,7 +117,12 @@ public final class Generator {
     /** The probabilities of texts, all in one pass; 0 over 0 tokens where none counts. */
     public List<Score> score(List<Scored> texts) {
         for (int i = 0; i < texts.size(); i++) {
-            check(info, "text " + i, texts.get(i).ids(), texts.get(i).adapter(), texts.get(i).task());
+            check(
+                    info,
+                    "text " + i,
+                    texts.get(i).ids(),
+                    texts.get(i).adapter(),
+                    texts.get(i).task());
         }
         if (texts.stream().allMatch(text -> text.counted() == 0)) {
             return texts.stream().map(text -> new Score(0, 0)).toList();

@@ -230,8 +230,7 @@ final class LinearClaims {
     }
 
     /** The updates of one claim for sequences of tasks that have rows. */
-    private static List<Update> bySequence(
-            TaskLowRank claim, List<OfTask> own, Packing rows, ForwardContext context) {
+    private static List<Update> bySequence(TaskLowRank claim, List<OfTask> own, Packing rows, ForwardContext context) {
         int[] sequences = own.stream()
                 .flatMapToInt(update -> IntStream.range(update.first(), update.last()))
                 .filter(s -> rows.length(s) > 0)

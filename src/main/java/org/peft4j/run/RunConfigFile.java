@@ -242,7 +242,9 @@ public final class RunConfigFile {
     }
 
     private static TaskId readTaskId(YamlNode node) {
-        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null && !scalar.text().isEmpty()) {
+        if (node instanceof YamlNode.Scalar scalar
+                && scalar.text() != null
+                && !scalar.text().isEmpty()) {
             return TaskId.parse(scalar.text());
         }
         throw new IllegalArgumentException(

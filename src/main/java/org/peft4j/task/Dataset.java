@@ -106,8 +106,7 @@ public record Dataset<E extends Example>(
     }
 
     /** The same for one row, which {@code where} names for the message; without an adapter there are no tasks. */
-    public static void checkTask(
-            Example example, @Nullable Adapter adapter, IntFunction<String> where, int row) {
+    public static void checkTask(Example example, @Nullable Adapter adapter, IntFunction<String> where, int row) {
         for (int s = 0; adapter != null && s < example.sequences().size(); s++) {
             RowTasks.check(adapter, example.task(s), where.apply(row));
         }

@@ -44,8 +44,9 @@ public final class TaskOfRow {
     public static int ofText(TaskConfig config, String where) {
         TaskId id = config.taskId();
         if (id != null && id.column() != null) {
-            throw new ConfigException(where + ": a text has no column '" + id.column()
-                    + "', which says the row's task (task_id); say the task of all texts (--task-id N, LoadedAdapter.ofTask)");
+            throw new ConfigException(
+                    where + ": a text has no column '" + id.column()
+                            + "', which says the row's task (task_id); say the task of all texts (--task-id N, LoadedAdapter.ofTask)");
         }
         return id == null ? RowTasks.NONE : id.number();
     }

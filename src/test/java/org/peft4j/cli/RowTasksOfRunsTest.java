@@ -96,7 +96,8 @@ class RowTasksOfRunsTest {
         for (String key : List.of("logits", "embedding", "log_prob", "tags")) {
             JsonNode value = row.get(key);
             if (value != null && value.isArray()) {
-                value.forEach(each -> numbers.add(each.isNumber() ? each.doubleValue() : each.asText().hashCode()));
+                value.forEach(each -> numbers.add(
+                        each.isNumber() ? each.doubleValue() : each.asText().hashCode()));
             } else if (value != null) {
                 numbers.add(value.doubleValue());
             }
@@ -139,8 +140,8 @@ class RowTasksOfRunsTest {
             }
         }
         assertThat(others).as("rows of other tasks are said other things").isPositive();
-        Cli.Result evaluated = Cli.run(
-                "evaluate", "--model", run.model(), "--adapter", adapter, "--data", mixed.data(dir));
+        Cli.Result evaluated =
+                Cli.run("evaluate", "--model", run.model(), "--adapter", adapter, "--data", mixed.data(dir));
         assertThat(evaluated.status()).as(evaluated.err()).isZero();
     }
 
@@ -156,7 +157,8 @@ class RowTasksOfRunsTest {
             List<TextClassifier.Prediction> together = TextClassifier.predict(texts, views);
             assertThat(together.get(0).logits()).isNotEqualTo(together.get(1).logits());
             for (int i = 0; i < 3; i++) {
-                List<Float> alone = TextClassifier.of(views.get(i)).predict(texts.get(i)).logits();
+                List<Float> alone =
+                        TextClassifier.of(views.get(i)).predict(texts.get(i)).logits();
                 for (int c = 0; c < alone.size(); c++) {
                     assertThat(together.get(i).logits().get(c)).isCloseTo(alone.get(c), within(1e-4f));
                 }
@@ -169,7 +171,8 @@ class RowTasksOfRunsTest {
                     .isInstanceOf(ConfigException.class)
                     .hasMessage("task_id: the task must be 0 to 2, one of the adapter's 3, got 3");
             views.get(0).close();
-            assertThat(TextClassifier.of(loaded.ofTask(0)).predict("spam").labels()).hasSize(1);
+            assertThat(TextClassifier.of(loaded.ofTask(0)).predict("spam").labels())
+                    .hasSize(1);
         }
     }
 
@@ -177,7 +180,8 @@ class RowTasksOfRunsTest {
     void textsAreGeneratedByTheirTasks() throws Exception {
         TaskRuns run = TaskRuns.chats();
         Path adapter = trained(ofTasks(run, 0, 1, 2), POLY, "domain");
-        TextGenerator.Options options = TextGenerator.Options.defaults().withMaxNewTokens(6).withLogProbs(true);
+        TextGenerator.Options options =
+                TextGenerator.Options.defaults().withMaxNewTokens(6).withLogProbs(true);
         try (BaseModel base = BaseModel.open(run.model())) {
             LoadedAdapter loaded = base.load("it", adapter);
             List<String> prompts = List.of("spam", "spam", "list", "spam");
@@ -276,7 +280,8 @@ class RowTasksOfRunsTest {
     void tasksOfNoRowAreTold() throws Exception {
         Cli.Result result = train(ofTasks(TaskRuns.singleLabel(), 1), POLY, "domain");
         assertThat(result.status()).as(result.err()).isZero();
-        assertThat(result.err() + result.out()).contains("no training row is of the adapter's tasks 0, 2: nothing is learned of them alone");
+        assertThat(result.err() + result.out())
+                .contains("no training row is of the adapter's tasks 0, 2: nothing is learned of them alone");
     }
 
     @Test
@@ -286,8 +291,8 @@ class RowTasksOfRunsTest {
         close(
                 numbers(used(run, adapter, run.data(dir)).get(0)),
                 numbers(used(run, adapter, run.data(dir), "--task-id", 2).get(0)));
-        Cli.Result merged = Cli.run(
-                "merge", "--model", run.model(), "--adapter", adapter, "--out", dir.resolve("merged"));
+        Cli.Result merged =
+                Cli.run("merge", "--model", run.model(), "--adapter", adapter, "--out", dir.resolve("merged"));
         assertThat(merged.status()).isEqualTo(2);
         assertThat(merged.err()).contains("a poly adapter cannot be merged: each of its 3 tasks");
         assertThat(dir.resolve("merged")).doesNotExist();
@@ -311,9 +316,12 @@ class RowTasksOfRunsTest {
             })
     void whatDoesNotFitIsRefused(String method, String taskId, String message, String tasks) throws Exception {
         String settings = Map.of(
-                        "poly", POLY,
-                        "lora", "{type: lora}",
-                        "task", MULTITASK.replace("tasks: 3", "tasks: 3, task: 1"))
+                        "poly",
+                        POLY,
+                        "lora",
+                        "{type: lora}",
+                        "task",
+                        MULTITASK.replace("tasks: 3", "tasks: 3, task: 1"))
                 .get(method);
         List<Object> values = new ArrayList<>();
         for (String task : tasks.split(", ")) {
@@ -352,10 +360,11 @@ class RowTasksOfRunsTest {
             assertThat(result.err()).contains(call.getKey());
             assertThat(out).doesNotExist();
         }
-        Cli.Result plain = Cli.run(
-                "score", "--model", TaskRuns.texts().model(), "--data", rows, "--out", out, "--task-id", 0);
+        Cli.Result plain =
+                Cli.run("score", "--model", TaskRuns.texts().model(), "--data", rows, "--out", out, "--task-id", 0);
         assertThat(plain.status()).isEqualTo(2);
-        assertThat(plain.err()).contains("task_id says which of an adapter's tasks rows are of, but there is no adapter");
+        assertThat(plain.err())
+                .contains("task_id says which of an adapter's tasks rows are of, but there is no adapter");
         Cli.Result unmarked = Cli.run("evaluate", "--model", run.model(), "--adapter", adapter, "--data", rows);
         assertThat(unmarked.status()).isEqualTo(2);
         assertThat(unmarked.err()).contains("rows.jsonl, line 3: the task must be 0 to 2");

@@ -174,9 +174,10 @@ class RowTasksTest {
                 (key, value) -> assertThat(PeftFilesTest.normal(ours.config().get(key)))
                         .as(key)
                         .isEqualTo(PeftFilesTest.normal(value)));
-        assertThat(known).containsKeys(ours.config().keySet().stream()
-                .filter(key -> !key.equals("peft_version"))
-                .toArray(String[]::new));
+        assertThat(known)
+                .containsKeys(ours.config().keySet().stream()
+                        .filter(key -> !key.equals("peft_version"))
+                        .toArray(String[]::new));
     }
 
     /** Poly's routers draw in PEFT what they draw here: by step, layer and place in the batch. */
@@ -205,8 +206,8 @@ class RowTasksTest {
             double two = LanguageTraining.backward(llama, again, TEXTS, blocks, 4, tasks);
             assertThat(two).isEqualTo(one);
             kept.parameters()
-                    .forEach((path, parameter) -> assertThat(
-                                    Tensors.toFloats(again.parameters().get(path).value().grad()))
+                    .forEach((path, parameter) -> assertThat(Tensors.toFloats(
+                                    again.parameters().get(path).value().grad()))
                             .as(path)
                             .isEqualTo(Tensors.toFloats(parameter.value().grad())));
             assertThat(LanguageTraining.backward(llama, kept, TEXTS, BlockRunner.plain(), 5, tasks) == one)
@@ -247,8 +248,7 @@ class RowTasksTest {
         Adapter adapter = Methods.of(config).attach("lora", config, model.points(), 1);
         for (Parameter parameter : adapter.parameters().values()) {
             try (PointerScope scope = new PointerScope()) {
-                parameter.set(Tensors.toFloats(
-                        org.peft4j.nn.Init.normal(2, parameter.path(), 0.3, parameter.shape())));
+                parameter.set(Tensors.toFloats(org.peft4j.nn.Init.normal(2, parameter.path(), 0.3, parameter.shape())));
             }
         }
         return adapter;
@@ -275,8 +275,8 @@ class RowTasksTest {
                         .as("text " + s + " alone")
                         .isEqualTo(together.get(s).ids());
             }
-            List<Generator.Scored> texts = List.of(
-                    new Generator.Scored(ids(4), 1, adapter, 0), new Generator.Scored(ids(4), 1, adapter, 2));
+            List<Generator.Scored> texts =
+                    List.of(new Generator.Scored(ids(4), 1, adapter, 0), new Generator.Scored(ids(4), 1, adapter, 2));
             Generator generator = new Generator(llama.model(), (LanguageHead) llama.head());
             List<Generator.Score> scores = generator.score(texts);
             assertThat(scores.get(0).logProb()).isNotEqualTo(scores.get(1).logProb());
@@ -366,7 +366,8 @@ class RowTasksTest {
     /** As a linear layer of torch begins: uniform within 1/√columns, of B within 1/√r. */
     @Test
     void withoutInitWeightsBBeginsAsADoes() {
-        PolyConfig config = PolyConfig.defaults().withR(4).withSkills(Skills.of(2, 3).withSplits(2));
+        PolyConfig config =
+                PolyConfig.defaults().withR(4).withSkills(Skills.of(2, 3).withSplits(2));
         try (Adapter zeros = Methods.of(config).attach("it", config, llama.points(), 3);
                 Adapter random = Methods.of(config).attach("it", config.withInitWeights(false), llama.points(), 3);
                 PointerScope scope = new PointerScope()) {
@@ -410,7 +411,9 @@ class RowTasksTest {
             Map<String, Object> config = new TreeMap<>(file.config());
             config.put(
                     wrong.getKey(),
-                    wrong.getKey().equals("poly_type") ? (Object) "other" : wrong.getKey().equals("n_splits") ? 3 : 4);
+                    wrong.getKey().equals("poly_type")
+                            ? (Object) "other"
+                            : wrong.getKey().equals("n_splits") ? 3 : 4);
             if (wrong.getKey().equals("n_skills")) {
                 config.put("n_skills", 5);
             }

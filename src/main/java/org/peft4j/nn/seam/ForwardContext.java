@@ -273,8 +273,7 @@ public final class ForwardContext implements AutoCloseable {
      */
     public ForwardContext withTasks(int... tasks) {
         if (tasks.length != text.sequences()) {
-            throw new IllegalArgumentException(
-                    text.sequences() + " sequences need as many tasks, got " + tasks.length);
+            throw new IllegalArgumentException(text.sequences() + " sequences need as many tasks, got " + tasks.length);
         }
         List<Segment> own = byTask(segments, tasks);
         Resolved its = own.equals(segments) ? resolved : new Resolved(own);

@@ -121,7 +121,8 @@ final class AnsweredTexts {
                             }
                             yield new ClassExample(tokens.get(i), -1, values, task, line);
                         }
-                        case REGRESSION -> new ClassExample(tokens.get(i), -1, new float[] {numbers.get(i)}, task, line);
+                        case REGRESSION ->
+                            new ClassExample(tokens.get(i), -1, new float[] {numbers.get(i)}, task, line);
                     });
         }
         Map<String, Long> named = new LinkedHashMap<>();

@@ -110,8 +110,7 @@ final class AnsweredWords {
                 labels[w] = classes.index(file, lines.get(i), tags.get(i).get(w));
                 named.merge(classes.names().get(labels[w]), 1L, Long::sum);
             }
-            examples.add(TokenClassification.example(
-                    tokens.get(i), labels.length, labels, tasks.get(i), lines.get(i)));
+            examples.add(TokenClassification.example(tokens.get(i), labels.length, labels, tasks.get(i), lines.get(i)));
         }
         return new Dataset<>(file, examples, named);
     }

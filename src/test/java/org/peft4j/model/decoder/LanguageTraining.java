@@ -50,12 +50,7 @@ public final class LanguageTraining {
      * @param tasks of the texts; none: they say none
      */
     public static double backward(
-            HeadedModel model,
-            Adapter adapter,
-            Fixtures.Sentences texts,
-            BlockRunner blocks,
-            long step,
-            int... tasks) {
+            HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step, int... tasks) {
         try (PointerScope scope = new PointerScope();
                 ForwardContext plain = ForwardContext.training(texts.packing(), step, adapter);
                 ForwardContext context = tasks.length == 0 ? plain : plain.withTasks(tasks)) {

@@ -27,7 +27,8 @@ import org.peft4j.random.SplitMix64;
  */
 record MixedSkills(Parameter a, Parameter b, Parameter logits) implements TaskLowRank {
     private static final double SMALLEST = 1e-12; // PEFT's, so that weights that are all 0 stay 0
-    private static final double EPSILON = 0x1p-23; // float32's: what is drawn stays so far from 0 and 1, as torch has it
+    private static final double EPSILON =
+            0x1p-23; // float32's: what is drawn stays so far from 0 and 1, as torch has it
 
     /** A [r, in] and B [out, r] of a task. */
     private record Mixed(Tensor a, Tensor b) implements LowRank {
@@ -60,8 +61,8 @@ record MixedSkills(Parameter a, Parameter b, Parameter logits) implements TaskLo
     private int checked(int task) {
         long count = logits.shape()[0];
         if (task >= count || task == RowTasks.NONE && count > 1) {
-            throw new IllegalStateException("a row of " + logits.path() + " must be of one of its " + count
-                    + " tasks, " + (task == RowTasks.NONE ? "it says none" : "got " + task));
+            throw new IllegalStateException("a row of " + logits.path() + " must be of one of its " + count + " tasks, "
+                    + (task == RowTasks.NONE ? "it says none" : "got " + task));
         }
         return Math.max(0, task);
     }

@@ -82,8 +82,7 @@ public final class PolyMethod extends LinearMethod<PolyConfig> {
                                     : start(seed, path, r, splits, skills.nSkills(), r, out)),
                     layer.trained(
                             LOGITS,
-                            (seed, path) ->
-                                    Init.uniform(seed, path, BOUND, tasks, (long) splits * skills.nSkills()))));
+                            (seed, path) -> Init.uniform(seed, path, BOUND, tasks, (long) splits * skills.nSkills()))));
         }
     }
 
@@ -164,7 +163,8 @@ public final class PolyMethod extends LinearMethod<PolyConfig> {
 
     @Override
     public String settings(PolyConfig config) {
-        return "r " + config.r() + ", " + config.skills().nSkills() + " skills, " + config.skills().nTasks()
-                + (config.skills().nTasks() == 1 ? " task" : " tasks") + ", the model's usual targets";
+        return "r " + config.r() + ", " + config.skills().nSkills() + " skills, "
+                + config.skills().nTasks() + (config.skills().nTasks() == 1 ? " task" : " tasks")
+                + ", the model's usual targets";
     }
 }
