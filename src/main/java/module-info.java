@@ -47,6 +47,7 @@ module org.peft4j {
     exports org.peft4j.method.c3a;
     exports org.peft4j.method.fourierft;
     exports org.peft4j.method.gralora;
+    exports org.peft4j.method.poly;
     exports org.peft4j.method.lntuning;
     exports org.peft4j.method.vera;
     exports org.peft4j.method.xlora;

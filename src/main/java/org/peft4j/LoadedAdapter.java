@@ -74,6 +74,7 @@ public final class LoadedAdapter implements AutoCloseable {
     private final BaseModel base;
     private final LoadedTask<?> loaded;
     private final Lease lease;
+    private final @Nullable LoadedAdapter whole; // that this one shows one task of
     private volatile boolean closed;
 
     LoadedAdapter(String name, BaseModel base, LoadedTask<?> loaded) {
@@ -81,6 +82,31 @@ public final class LoadedAdapter implements AutoCloseable {
         this.base = base;
         this.loaded = loaded;
         lease = new Lease("adapter '" + name + "'", loaded::close);
+        whole = null;
+    }
+
+    private LoadedAdapter(LoadedAdapter of, int task) {
+        name = of.name;
+        base = of.base;
+        loaded = of.loaded.ofTask(task);
+        lease = of.lease;
+        whole = of.whole == null ? of : of.whole;
+    }
+
+    /**
+     * This adapter for rows and texts that are all of one of its tasks, whatever column the adapter was trained with: for texts that are
+     * no rows, and for a request each whose tasks differ. It ends with this one; closing it does nothing.
+     *
+     * @param task number of the task, from 0
+     * @throws org.peft4j.error.ConfigException if the adapter has no such task
+     */
+    public LoadedAdapter ofTask(int task) {
+        return new LoadedAdapter(this, task);
+    }
+
+    /** How many tasks it has, of which each row has to be of one; 0: it knows none. */
+    public int tasks() {
+        return loaded.adapter() == null ? 0 : loaded.adapter().tasks();
     }
 
     /** What it was called when it was loaded. */
@@ -195,6 +221,9 @@ public final class LoadedAdapter implements AutoCloseable {
                 RowReader reader = rows.open(task.task().answeredColumns())) {
             Dataset<E> data = task.task().read(reader, task.tokenizer());
             data.checkVocabulary(base.opened().model().info().vocabulary());
+            if (task.adapter() != null) {
+                data.checkTasks(task.adapter());
+            }
             return Inference.evaluate(
                     base.opened().model(),
                     task.task(),
@@ -214,14 +243,16 @@ public final class LoadedAdapter implements AutoCloseable {
     }
 
     boolean isClosed() {
-        return closed;
+        return whole == null ? closed : whole.isClosed();
     }
 
     /** Waits for calls that use it and frees its memory; the model stays. Closing twice does nothing. */
     @Override
     public void close() {
-        lease.close();
-        closed = true;
+        if (whole == null) {
+            lease.close();
+            closed = true;
+        }
     }
 
     @Override

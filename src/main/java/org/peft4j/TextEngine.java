@@ -11,6 +11,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.TaskConfig;
 import org.peft4j.data.Row;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.data.chat.ChatFormat;
@@ -27,6 +28,7 @@ import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.task.Dataset;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.language.Prompts;
 import org.peft4j.train.LoadedTask;
 
@@ -74,12 +76,27 @@ final class TextEngine implements AutoCloseable {
     interface Asked {
         Prompts.Given read(Prompts prompts, TextTokenizer tokenizer);
 
+        /** Which of the adapter's tasks it is of; {@code name} is what it is called in messages. */
+        default int task(TaskConfig config, String name) {
+            return TaskOfRow.ofText(config, name);
+        }
+
         static Asked text(String text) {
             return (prompts, tokenizer) -> prompts.of(text, tokenizer);
         }
 
         static Asked row(Row row) {
-            return (prompts, tokenizer) -> prompts.of(row, tokenizer);
+            return new Asked() {
+                @Override
+                public Prompts.Given read(Prompts prompts, TextTokenizer tokenizer) {
+                    return prompts.of(row, tokenizer);
+                }
+
+                @Override
+                public int task(TaskConfig config, String name) {
+                    return TaskOfRow.of(row, config);
+                }
+            };
         }
 
         static Asked conversation(Conversation conversation) {
@@ -105,7 +122,12 @@ final class TextEngine implements AutoCloseable {
         GenerationSettings own = settings.alsoEnding(end.tokens(), end.texts());
         Texts texts = new Texts(tokenizer, ids);
         return engine.add(
-                new Prompt(ids, task.adapter(), number, name),
+                new Prompt(
+                        ids,
+                        task.adapter(),
+                        number,
+                        name,
+                        asked.task(task.task().config(), name)),
                 own,
                 texts,
                 new Pieces(number, texts, own.stop(), listener));

@@ -495,7 +495,7 @@ public final class TextGenerator implements AutoCloseable {
         int ahead = ROWS_AHEAD * options.limits().sequences();
         Deque<Going> going = new ArrayDeque<>();
         int number = 0;
-        try (RowReader reader = RowReader.open(data, List.of());
+        try (RowReader reader = RowReader.open(data, adapter.loaded().task().columns());
                 TextEngine texts = new TextEngine(adapter, options)) {
             boolean more = true;
             while (more || !going.isEmpty()) {

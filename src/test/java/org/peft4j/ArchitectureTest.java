@@ -111,7 +111,7 @@ class ArchitectureTest {
                     names(
                             "CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride ModelConfig OptimizerConfig Pooling"
                                     + " ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig TaskConfig"
-                                    + " TokenClassificationConfig TrainingConfig")),
+                                    + " TaskId TokenClassificationConfig TrainingConfig")),
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
@@ -153,6 +153,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.c3a", names("BlockSizes C3aConfig InitC3a")),
             Map.entry("org.peft4j.method.fourierft", names("FourierFtConfig Frequencies")),
             Map.entry("org.peft4j.method.gralora", names("GraloraConfig GraloraRanks")),
+            Map.entry("org.peft4j.method.poly", names("PolyConfig PolyType Skills")),
             Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")),
             Map.entry("org.peft4j.method.xlora", names("XLoraConfig")));

@@ -73,6 +73,9 @@ final class ChatCommand implements Callable<Integer> {
     private @Nullable Integer maxLength;
 
     @Mixin
+    private TaskIdOption taskId;
+
+    @Mixin
     private DtypeOption dtype;
 
     @Mixin
@@ -115,7 +118,7 @@ final class ChatCommand implements Callable<Integer> {
                 first.notes().forEach(this::note);
             }
             TextGenerator.Options asked = generation.of(TextGenerator.of(first), 1, this::note);
-            new Talk(main, Chat.of(first).withSystem(system), loaded, () -> base.plain(options), asked).run(in);
+            new Talk(main, Chat.of(first).withSystem(system), loaded, () -> base.plain(plainOptions()), asked).run(in);
         }
         return 0;
     }
@@ -125,6 +128,11 @@ final class ChatCommand implements Callable<Integer> {
     }
 
     private LoadedAdapter.Options options() {
+        return taskId.addTo(plainOptions());
+    }
+
+    /** Of the model without an adapter, which has no tasks. */
+    private LoadedAdapter.Options plainOptions() {
         LoadedAdapter.Options options = LoadedAdapter.Options.defaults().withTask(CausalLmConfig.TYPE);
         options = maxLength == null ? options : options.withMaxLength(maxLength);
         return template.value() == null ? options : options.with(TemplateOption.SETTING, template.value());

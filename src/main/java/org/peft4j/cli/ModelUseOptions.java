@@ -55,6 +55,9 @@ final class ModelUseOptions {
     private List<String> labels = List.of();
 
     @Mixin
+    private TaskIdOption taskId;
+
+    @Mixin
     private DeviceOption device;
 
     /**
@@ -75,6 +78,7 @@ final class ModelUseOptions {
         LoadedAdapter.Options options = LoadedAdapter.Options.defaults().withTask(task);
         options = maxLength == null ? options : options.withMaxLength(maxLength);
         options = labels.isEmpty() ? options : options.withLabels(labels);
+        options = taskId.addTo(options);
         for (Map.Entry<String, @Nullable Object> setting : more.entrySet()) {
             options = setting.getValue() == null ? options : options.with(setting.getKey(), setting.getValue());
         }

@@ -53,8 +53,15 @@ public record CausalLmConfig(
      * @param prompt name of the column with the prompt
      * @param response name of the column with the response
      * @param messages name of the column with the messages
+     * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
      */
-    public record Columns(Rows rows, String text, String prompt, String response, String messages) {
+    public record Columns(
+            Rows rows,
+            String text,
+            String prompt,
+            String response,
+            String messages,
+            @Nullable TaskId taskId) {
         public Columns {
             Objects.requireNonNull(rows, "rows");
             Checks.column(text, "text");
@@ -116,7 +123,7 @@ public record CausalLmConfig(
     /** Rows of any form, whose loss is on what the assistant says; a row for each, at most 256 tokens. */
     public static CausalLmConfig defaults() {
         return new CausalLmConfig(
-                new Columns(Rows.AUTO, "text", "prompt", "response", "messages"),
+                new Columns(Rows.AUTO, "text", "prompt", "response", "messages", null),
                 new Chat(null, Map.of()),
                 LossOn.ASSISTANT,
                 MAX_LENGTH,
@@ -146,22 +153,22 @@ public record CausalLmConfig(
 
     /** The same with rows of one form alone, or of what their columns say. */
     public CausalLmConfig withRows(Rows form) {
-        return with(new Columns(form, text(), prompt(), response(), messages()));
+        return with(new Columns(form, text(), prompt(), response(), messages(), taskId()));
     }
 
     /** The same with the text in another column. */
     public CausalLmConfig withText(String column) {
-        return with(new Columns(columns.rows(), column, prompt(), response(), messages()));
+        return with(new Columns(columns.rows(), column, prompt(), response(), messages(), taskId()));
     }
 
     /** The same with prompt and response in other columns. */
     public CausalLmConfig withPromptAndResponse(String promptColumn, String responseColumn) {
-        return with(new Columns(columns.rows(), text(), promptColumn, responseColumn, messages()));
+        return with(new Columns(columns.rows(), text(), promptColumn, responseColumn, messages(), taskId()));
     }
 
     /** The same with the messages in another column. */
     public CausalLmConfig withMessages(String column) {
-        return with(new Columns(columns.rows(), text(), prompt(), response(), column));
+        return with(new Columns(columns.rows(), text(), prompt(), response(), column, taskId()));
     }
 
     private CausalLmConfig with(Columns other) {
@@ -200,6 +207,16 @@ public record CausalLmConfig(
     /** The same with rows packed, or not. */
     public CausalLmConfig withPacking(boolean value) {
         return new CausalLmConfig(columns, chat, lossOn, maxLength, truncation, value);
+    }
+
+    @Override
+    public @Nullable TaskId taskId() {
+        return columns.taskId();
+    }
+
+    /** The same with rows of these tasks of the adapter; null says nothing of them. */
+    public CausalLmConfig withTaskId(@Nullable TaskId value) {
+        return with(new Columns(columns.rows(), text(), prompt(), response(), messages(), value));
     }
 
     /** The template's file is saved beside the adapter, and named no more. */

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param loss what training makes small; null chooses by {@code score}
  * @param scale what cosines are multiplied with where in-batch negatives are told apart; without meaning for the cosine loss
  * @param maxLength most tokens of a text, special tokens included; longer texts are cut and counted
+ * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
 public record EmbeddingConfig(
         String text,
@@ -22,7 +23,8 @@ public record EmbeddingConfig(
         @Nullable Boolean normalize,
         @Nullable Loss loss,
         double scale,
-        int maxLength)
+        int maxLength,
+        @Nullable TaskId taskId)
         implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "embedding";
@@ -89,6 +91,7 @@ public record EmbeddingConfig(
         builder.loss = loss;
         builder.scale = scale;
         builder.maxLength = maxLength;
+        builder.taskId = taskId;
         return builder;
     }
 
@@ -105,6 +108,7 @@ public record EmbeddingConfig(
         private @Nullable Loss loss;
         private double scale = SCALE;
         private int maxLength = MAX_LENGTH;
+        private @Nullable TaskId taskId;
 
         private Builder() {}
 
@@ -148,13 +152,18 @@ public record EmbeddingConfig(
             return this;
         }
 
+        public Builder taskId(@Nullable TaskId value) {
+            taskId = value;
+            return this;
+        }
+
         /**
          * The settings so far.
          *
          * @throws IllegalArgumentException if one is wrong by itself, or beside another
          */
         public EmbeddingConfig build() {
-            return new EmbeddingConfig(text, positive, score, pooling, normalize, loss, scale, maxLength);
+            return new EmbeddingConfig(text, positive, score, pooling, normalize, loss, scale, maxLength, taskId);
         }
     }
 }

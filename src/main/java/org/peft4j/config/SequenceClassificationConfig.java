@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
  *     model whose head has another number of outputs than there are labels is refused. A model without a head always gets
  *     a new one
  * @param problem what the outputs are; null takes the model's, else one label for each text
+ * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
 public record SequenceClassificationConfig(
         List<String> labels,
@@ -25,7 +26,8 @@ public record SequenceClassificationConfig(
         String label,
         int maxLength,
         boolean newHead,
-        @Nullable ProblemType problem)
+        @Nullable ProblemType problem,
+        @Nullable TaskId taskId)
         implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "sequence-classification";
@@ -70,6 +72,7 @@ public record SequenceClassificationConfig(
         builder.maxLength = maxLength;
         builder.newHead = newHead;
         builder.problem = problem;
+        builder.taskId = taskId;
         return builder;
     }
 
@@ -85,6 +88,7 @@ public record SequenceClassificationConfig(
         private int maxLength = MAX_LENGTH;
         private boolean newHead;
         private @Nullable ProblemType problem;
+        private @Nullable TaskId taskId;
 
         private Builder() {}
 
@@ -127,13 +131,18 @@ public record SequenceClassificationConfig(
             return this;
         }
 
+        public Builder taskId(@Nullable TaskId value) {
+            taskId = value;
+            return this;
+        }
+
         /**
          * The settings so far.
          *
          * @throws IllegalArgumentException if one is wrong by itself, or beside another
          */
         public SequenceClassificationConfig build() {
-            return new SequenceClassificationConfig(labels, text, textPair, label, maxLength, newHead, problem);
+            return new SequenceClassificationConfig(labels, text, textPair, label, maxLength, newHead, problem, taskId);
         }
     }
 }

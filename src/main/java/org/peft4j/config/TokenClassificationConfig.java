@@ -1,6 +1,7 @@
 package org.peft4j.config;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The task of giving each word of a text a tag.
@@ -11,9 +12,15 @@ import java.util.List;
  * @param tags name of the column with the tags, a list as long as that of the words
  * @param maxLength most tokens of a row, special tokens included; longer rows are cut and counted
  * @param newHead train a new head, also where the model has one already: for other tags than the model's
+ * @param taskId which of the adapter's tasks a row is of, where it has several; null: nothing is said
  */
-public record TokenClassificationConfig(List<String> labels, String words, String tags, int maxLength, boolean newHead)
-        implements TaskConfig {
+public record TokenClassificationConfig(
+        List<String> labels,
+        String words,
+        String tags,
+        int maxLength,
+        boolean newHead,
+        @Nullable TaskId taskId) implements TaskConfig {
     /** The name of the task in files. */
     public static final String TYPE = "token-classification";
 
@@ -32,26 +39,31 @@ public record TokenClassificationConfig(List<String> labels, String words, Strin
 
     /** The columns "words" and "tags", at most 256 tokens, labels and head where they are found. */
     public static TokenClassificationConfig defaults() {
-        return new TokenClassificationConfig(List.of(), "words", "tags", MAX_LENGTH, false);
+        return new TokenClassificationConfig(List.of(), "words", "tags", MAX_LENGTH, false, null);
     }
 
     /** The same with these tags, in the order of the outputs. */
     public TokenClassificationConfig withLabels(List<String> names) {
-        return new TokenClassificationConfig(names, words, tags, maxLength, newHead);
+        return new TokenClassificationConfig(names, words, tags, maxLength, newHead, taskId);
     }
 
     /** The same with words and tags in other columns. */
     public TokenClassificationConfig withColumns(String wordsColumn, String tagsColumn) {
-        return new TokenClassificationConfig(labels, wordsColumn, tagsColumn, maxLength, newHead);
+        return new TokenClassificationConfig(labels, wordsColumn, tagsColumn, maxLength, newHead, taskId);
     }
 
     /** The same with another limit of tokens. */
     public TokenClassificationConfig withMaxLength(int tokens) {
-        return new TokenClassificationConfig(labels, words, tags, tokens, newHead);
+        return new TokenClassificationConfig(labels, words, tags, tokens, newHead, taskId);
     }
 
     /** The same with a new head, or not. */
     public TokenClassificationConfig withNewHead(boolean value) {
-        return new TokenClassificationConfig(labels, words, tags, maxLength, value);
+        return new TokenClassificationConfig(labels, words, tags, maxLength, value, taskId);
+    }
+
+    /** The same with rows of these tasks of the adapter; null says nothing of them. */
+    public TokenClassificationConfig withTaskId(@Nullable TaskId value) {
+        return new TokenClassificationConfig(labels, words, tags, maxLength, newHead, value);
     }
 }

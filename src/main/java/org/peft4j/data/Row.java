@@ -19,6 +19,7 @@ import org.peft4j.io.NearestName;
  */
 public record Row(Map<String, @Nullable Object> fields, Path file, long line) {
     private static final Pattern NUMBER = Pattern.compile("[-+]?(\\d+\\.?\\d*|\\.\\d+)([eE][-+]?\\d+)?");
+    private static final Pattern INDEX = Pattern.compile("\\d{1,9}");
 
     /** {@code "train.jsonl, line 12"} or {@code "row 12 of the stream"}, for messages. */
     public String where() {
@@ -93,6 +94,17 @@ public record Row(Map<String, @Nullable Object> fields, Path file, long line) {
                     + shortened(text));
         }
         return number;
+    }
+
+    /** A whole number from 0, such as that of a task, or its text, as CSV has it. */
+    public int index(String column) {
+        Object value = field(column);
+        String text = value instanceof Boolean ? null : labelOf(value, column);
+        if (text == null || !INDEX.matcher(text).matches()) {
+            throw wrong("expected a whole number from 0 in column '" + column + "', received "
+                    + (text == null || value instanceof Number ? describe(value) : "'" + shortened(text) + "'"));
+        }
+        return Integer.parseInt(text);
     }
 
     /**

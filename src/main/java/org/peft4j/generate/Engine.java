@@ -151,7 +151,7 @@ public final class Engine implements AutoCloseable {
             throw new IllegalArgumentException("stop strings need a decoder");
         }
         settings.checkTogether();
-        Generator.check(info, prompt.name(), prompt.ids(), prompt.adapter());
+        Generator.check(info, prompt.name(), prompt.ids(), prompt.adapter(), prompt.task());
         Request request = new Request(prompt, settings, room(prompt, settings), decoder, listener);
         check(request);
         noteInvocation(request);
@@ -206,7 +206,7 @@ public final class Engine implements AutoCloseable {
         // The last new token is never read.
         return new Cache.Need(
                 prefix,
-                adapter == null || prefix == 0 || !adapter.sharesPrefix() ? null : adapter,
+                adapter == null || prefix == 0 || !adapter.sharesPrefix() || adapter.tasks() > 1 ? null : adapter,
                 begun,
                 begun + request.room() - 1,
                 request.settings().answers().width());
@@ -335,11 +335,14 @@ public final class Engine implements AutoCloseable {
         return 0;
     }
 
-    /** Those behind the newest token of each group's sequences. Sequences of one adapter are neighbours in a call. */
+    /** Of an adapter, or of the plain model, and of one of its tasks. */
+    private record Kind(@Nullable Adapter adapter, int task) {}
+
+    /** Those behind the newest token of each group's sequences. Sequences of one adapter and task are neighbours in a call. */
     private Map<Group, List<float[]>> logits() {
         Map<Group, List<float[]>> logits = new IdentityHashMap<>();
-        Map<@Nullable Adapter, List<Row>> begin = new LinkedHashMap<>();
-        Map<@Nullable Adapter, List<Row>> goOn = new LinkedHashMap<>();
+        Map<Kind, List<Row>> begin = new LinkedHashMap<>();
+        Map<Kind, List<Row>> goOn = new LinkedHashMap<>();
         for (Group group : groups) {
             List<Sequence> going = group.going();
             List<float[]> own = new ArrayList<>();
@@ -349,7 +352,8 @@ public final class Engine implements AutoCloseable {
                 Sequence sequence = going.get(i);
                 note(sequence, group);
                 (continues(sequence) ? goOn : begin)
-                        .computeIfAbsent(sequence.adapter(), adapter -> new ArrayList<>())
+                        .computeIfAbsent(
+                                new Kind(sequence.adapter(), sequence.prompt().task()), kind -> new ArrayList<>())
                         .add(new Row(sequence, own, i));
             }
         }
@@ -396,11 +400,11 @@ public final class Engine implements AutoCloseable {
         }
     }
 
-    private void call(Map<@Nullable Adapter, List<Row>> byAdapter, boolean continuing) {
-        if (byAdapter.isEmpty()) {
+    private void call(Map<Kind, List<Row>> byKind, boolean continuing) {
+        if (byKind.isEmpty()) {
             return;
         }
-        List<Row> rows = byAdapter.values().stream().flatMap(List::stream).toList();
+        List<Row> rows = byKind.values().stream().flatMap(List::stream).toList();
         List<int[]> ids = new ArrayList<>();
         List<@Nullable Adapter> adapters = new ArrayList<>();
         List<Cache.Place> places = new ArrayList<>();
@@ -412,7 +416,10 @@ public final class Engine implements AutoCloseable {
         try (PointerScope scope = new PointerScope()) {
             cache.choose(places, continuing);
             Packing packing = Packing.of(ids.stream().mapToInt(of -> of.length).toArray());
-            ForwardContext call = ForwardContext.continued(packing, adapters, cache, last)
+            int[] tasks = rows.stream()
+                    .mapToInt(row -> row.sequence().prompt().task())
+                    .toArray();
+            ForwardContext call = ForwardContext.continued(packing, adapters, tasks, cache, last)
                     .withPrompts(rows.stream()
                             .map(row -> row.sequence().prompt().ids())
                             .toList());

@@ -21,6 +21,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.RowTasks;
 import org.peft4j.nn.seam.Seeds;
 
 /**
@@ -86,9 +87,15 @@ public final class Generator {
      * @param first index of the first token that counts; the first token of all never does: it has no predecessor, or a row
      *     that the adapter inserts, and scores with any adapter are of the same tokens
      * @param adapter with which it is read; null: the plain model
+     * @param task which of the adapter's tasks it is of; {@link RowTasks#NONE}: it says none
      */
     @SuppressWarnings("ArrayRecordComponent") // read, and never changed
-    public record Scored(int[] ids, int first, @Nullable Adapter adapter) {
+    public record Scored(int[] ids, int first, @Nullable Adapter adapter, int task) {
+        /** One that says no task. */
+        public Scored(int[] ids, int first, @Nullable Adapter adapter) {
+            this(ids, first, adapter, RowTasks.NONE);
+        }
+
         private int counted() {
             return ids.length - instruction();
         }
@@ -110,7 +117,12 @@ public final class Generator {
     /** The probabilities of texts, all in one pass; 0 over 0 tokens where none counts. */
     public List<Score> score(List<Scored> texts) {
         for (int i = 0; i < texts.size(); i++) {
-            check(info, "text " + i, texts.get(i).ids(), texts.get(i).adapter());
+            check(
+                    info,
+                    "text " + i,
+                    texts.get(i).ids(),
+                    texts.get(i).adapter(),
+                    texts.get(i).task());
         }
         if (texts.stream().allMatch(text -> text.counted() == 0)) {
             return texts.stream().map(text -> new Score(0, 0)).toList();
@@ -126,7 +138,8 @@ public final class Generator {
                 NoGradGuard noGrad = new NoGradGuard();
                 ForwardContext context = ForwardContext.inference(packing(ids), adapters)
                         .withInstructions(
-                                texts.stream().mapToInt(Scored::instruction).toArray())) {
+                                texts.stream().mapToInt(Scored::instruction).toArray())
+                        .withTasks(texts.stream().mapToInt(Scored::task).toArray())) {
             ReadRows rows = ReadRows.last(counts);
             Tensor h = BlockRunner.plain().forward(model, joined(ids), rows, context);
             long[] labels = texts.stream().flatMapToLong(Generator::labels).toArray();
@@ -155,7 +168,10 @@ public final class Generator {
     }
 
     /** @param what it is called in messages */
-    static void check(ModelInfo info, String what, int[] ids, @Nullable Adapter adapter) {
+    static void check(ModelInfo info, String what, int[] ids, @Nullable Adapter adapter, int task) {
+        if (adapter != null) {
+            RowTasks.check(adapter, task, what);
+        }
         if (ids.length == 0) {
             throw new ConfigException(what + " must have at least one token, has none; a tokenizer that puts"
                     + " a start token before texts gives one for the empty text");

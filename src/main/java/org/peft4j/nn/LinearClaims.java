@@ -1,8 +1,11 @@
 package org.peft4j.nn;
 
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
+import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
@@ -17,6 +20,7 @@ import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.TaskLowRank;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.ops.Ops;
@@ -62,17 +66,22 @@ final class LinearClaims {
     /** A low-rank update of one layer of the group, for sequences [first, last). */
     private record Update(int part, int first, int last, LowRank claim) {}
 
+    /** The same where tasks have their own; all these sequences are of one. */
+    private record OfTask(int part, int first, int last, int task, TaskLowRank claim) {}
+
     private final int first;
     private final int last;
     private final List<Layer> layers;
     private final List<Update> updates;
+    private final List<OfTask> ofTasks;
     private final boolean joint;
 
-    private LinearClaims(int first, int last, List<Layer> layers, List<Update> updates) {
+    private LinearClaims(int first, int last, List<Layer> layers, List<Update> updates, List<OfTask> ofTasks) {
         this.first = first;
         this.last = last;
         this.layers = layers;
         this.updates = updates;
+        this.ofTasks = ofTasks;
         joint = layers.stream().allMatch(layer -> layer.weight() == null && !layer.hasAny(InputUpdate.class));
     }
 
@@ -82,14 +91,18 @@ final class LinearClaims {
         for (ForwardContext.Segment segment : context.segments()) {
             List<Layer> layers = new ArrayList<>();
             List<Update> updates = new ArrayList<>();
+            List<OfTask> ofTasks = new ArrayList<>();
             for (int i = 0; i < places.size(); i++) {
                 List<LinearClaim> claims = context.at(places.get(i).linear()).of(segment);
                 layers.add(layer(places.get(i), claims, segment, context));
                 for (LowRank claim : only(LowRank.class, claims)) {
                     updates.add(new Update(i, segment.first(), segment.last(), claim));
                 }
+                for (TaskLowRank claim : only(TaskLowRank.class, claims)) {
+                    ofTasks.add(new OfTask(i, segment.first(), segment.last(), segment.task(), claim));
+                }
             }
-            LinearClaims run = new LinearClaims(segment.first(), segment.last(), layers, updates);
+            LinearClaims run = new LinearClaims(segment.first(), segment.last(), layers, updates, ofTasks);
             LinearClaims before = runs.isEmpty() ? null : runs.get(runs.size() - 1);
             if (before != null && before.sharesLayersWith(run)) {
                 runs.set(runs.size() - 1, before.and(run));
@@ -106,7 +119,9 @@ final class LinearClaims {
                 place,
                 context.at(place.weight()).one(segment, parameter -> parameter, null),
                 place.bias() == null ? null : context.at(place.bias()).one(segment, parameter -> parameter, null),
-                claims.stream().filter(claim -> !(claim instanceof LowRank)).toList());
+                claims.stream()
+                        .filter(claim -> !(claim instanceof LowRank || claim instanceof TaskLowRank))
+                        .toList());
     }
 
     private static <C> List<C> only(Class<C> kind, List<LinearClaim> claims) {
@@ -125,7 +140,9 @@ final class LinearClaims {
     private LinearClaims and(LinearClaims next) {
         List<Update> both = new ArrayList<>(updates);
         both.addAll(next.updates);
-        return new LinearClaims(first, next.last, layers, both);
+        List<OfTask> all = new ArrayList<>(ofTasks);
+        all.addAll(next.ofTasks);
+        return new LinearClaims(first, next.last, layers, both, all);
     }
 
     /** The same for one layer of the group alone. */
@@ -137,6 +154,10 @@ final class LinearClaims {
                 updates.stream()
                         .filter(update -> update.part() == part)
                         .map(update -> new Update(0, update.first(), update.last(), update.claim()))
+                        .toList(),
+                ofTasks.stream()
+                        .filter(update -> update.part() == part)
+                        .map(update -> new OfTask(0, update.first(), update.last(), update.task(), update.claim()))
                         .toList());
     }
 
@@ -190,7 +211,12 @@ final class LinearClaims {
     List<Ops.LowRankUpdate> updates(Packing rows, ForwardContext context, boolean drops) {
         long begin = firstRow(rows);
         List<Ops.LowRankUpdate> found = new ArrayList<>();
-        for (Update update : updates) {
+        List<Update> all = new ArrayList<>(updates);
+        Map<TaskLowRank, List<OfTask>> byClaim = new LinkedHashMap<>();
+        ofTasks.forEach(update -> byClaim.computeIfAbsent(update.claim(), claim -> new ArrayList<>())
+                .add(update));
+        byClaim.forEach((claim, own) -> all.addAll(bySequence(claim, own, rows, context)));
+        for (Update update : all) {
             LowRank claim = update.claim();
             List<ForwardContext.Rows> acting = context.acting(claim.invocation(), rows, update.first(), update.last());
             if (acting.isEmpty()) {
@@ -206,6 +232,31 @@ final class LinearClaims {
                         claim.scale(),
                         drops ? claim.dropout() : 0));
             }
+        }
+        return found;
+    }
+
+    /** The updates of one claim for sequences of tasks that have rows. */
+    private static List<Update> bySequence(TaskLowRank claim, List<OfTask> own, Packing rows, ForwardContext context) {
+        int[] sequences = own.stream()
+                .flatMapToInt(update -> IntStream.range(update.first(), update.last()))
+                .filter(s -> rows.length(s) > 0)
+                .toArray();
+        int[] tasks = own.stream()
+                .flatMapToInt(update -> IntStream.range(update.first(), update.last())
+                        .filter(s -> rows.length(s) > 0)
+                        .map(s -> update.task()))
+                .toArray();
+        List<LowRank> updates = sequences.length == 0 ? List.of() : claim.updates(sequences, tasks, context);
+        List<Update> found = new ArrayList<>();
+        for (int i = 0; i < sequences.length; ) {
+            int first = i;
+            do {
+                i++;
+            } while (i < sequences.length
+                    && updates.get(i) == updates.get(first)
+                    && sequences[i] == sequences[i - 1] + 1);
+            found.add(new Update(own.get(0).part(), sequences[first], sequences[i - 1] + 1, updates.get(first)));
         }
         return found;
     }

@@ -5,7 +5,8 @@
  * {@link org.peft4j.nn.seam.Adapter}: its trained parameters, and for each claimed point what happens there. Neither names the
  * other. Nothing in a module changes when an adapter is attached, switched off or taken away: which adapters apply, and
  * to which sequences of the batch, is said call by call in the {@link org.peft4j.nn.seam.ForwardContext}. So one frozen
- * backbone serves many threads and many adapters, also within one batch. A module asks
+ * backbone serves many threads and many adapters, also within one batch. An adapter may have several tasks, of which each row is of
+ * one: the context says which ({@link org.peft4j.nn.seam.ForwardContext#withTasks}). A module asks
  * {@link org.peft4j.nn.seam.ForwardContext#at} what is claimed at its point; several claims come in the adapters' order, and
  * those that cannot hold together were refused when the context was made.
  *
@@ -14,12 +15,12 @@
  * <tr><th>point</th><th>claims</th><th>methods</th></tr>
  * <tr><td>{@link org.peft4j.nn.seam.LinearPoint linear}: y = W x + b</td>
  *     <td>{@link org.peft4j.nn.seam.LinearClaim} has the formula: {@link org.peft4j.nn.seam.LowRank},
- *     {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up, and so does
+ *     {@link org.peft4j.nn.seam.TaskLowRank} (of each row's task its own), {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up, and so does
  *     {@link org.peft4j.nn.seam.LowRankMixture}, whose weights for each row a {@link org.peft4j.nn.seam.Routing} finds in a first
  *     pass before the call;
  *     {@link org.peft4j.nn.seam.InputUpdate} (and {@link org.peft4j.nn.seam.InputScale}), {@link org.peft4j.nn.seam.Magnitude},
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
- *     <td>LoRA and its kin; X-LoRA; (IA)³; orthogonal methods</td></tr>
+ *     <td>LoRA and its kin; X-LoRA; Poly; (IA)³; orthogonal methods</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.ExpertsPoint experts}: y = W_e x of each expert of a mixture</td>
  *     <td>{@link org.peft4j.nn.seam.ExpertsUpdate}s add up</td><td>LoRA on parameters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>

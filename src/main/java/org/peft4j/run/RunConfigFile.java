@@ -15,6 +15,7 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.io.yaml.StrictYaml;
@@ -44,6 +45,7 @@ import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
+import org.peft4j.method.poly.Skills;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.road.RoadVariant;
 import org.peft4j.method.spi.Method;
@@ -62,6 +64,9 @@ public final class RunConfigFile {
             TokenClassificationConfig.TYPE, TokenClassificationConfig.class,
             EmbeddingConfig.TYPE, EmbeddingConfig.class,
             CausalLmConfig.TYPE, CausalLmConfig.class);
+
+    private static final String TASK_ID = "task_id";
+    private static final String TASK_IDS = "task_ids"; // PEFT's, of a batch
 
     /** Keys of earlier run files, and where they stand now. */
     private static final Map<String, String> MOVED = Map.of(
@@ -85,7 +90,10 @@ public final class RunConfigFile {
             .names(ProblemType.class, ProblemType::fileName)
             .renamed(
                     SequenceClassificationConfig.class,
-                    Map.of("problem_type", "problem", "max_seq_length", "max_length"))
+                    Map.of("problem_type", "problem", "max_seq_length", "max_length", TASK_IDS, TASK_ID))
+            .renamed(TokenClassificationConfig.class, Map.of(TASK_IDS, TASK_ID))
+            .renamed(EmbeddingConfig.class, Map.of(TASK_IDS, TASK_ID))
+            .renamed(CausalLmConfig.class, Map.of(TASK_IDS, TASK_ID))
             .defaults(TokenClassificationConfig.defaults())
             .defaults( // without the loss, which the score chooses
                     EmbeddingConfig.class,
@@ -124,6 +132,7 @@ public final class RunConfigFile {
             .flat(GraloraRanks.class)
             .flat(RankBudget.class)
             .flat(RankImportance.class)
+            .flat(Skills.class)
             .flat(Frequencies.class)
             .flat(BlockSizes.class)
             .flat(BoftBlocks.class)
@@ -131,6 +140,7 @@ public final class RunConfigFile {
             .names(InitC3a.class, InitC3a::fileName)
             .flat(Cayley.class)
             .flat(OftBlocks.class)
+            .form(TaskId.class, RunConfigFile::readTaskId, TaskId::toTree)
             .form(Targets.class, RunConfigFile::readTargets, Targets::toTree)
             .defaults(TrainingConfig.defaults())
             .flat(PromptStart.class)
@@ -272,6 +282,16 @@ public final class RunConfigFile {
             throw new IllegalArgumentException(
                     String.valueOf(e.getMessage()).replace("layerReplication", "layer_replication"), e);
         }
+    }
+
+    private static TaskId readTaskId(YamlNode node) {
+        if (node instanceof YamlNode.Scalar scalar
+                && scalar.text() != null
+                && !scalar.text().isEmpty()) {
+            return TaskId.parse(scalar.text());
+        }
+        throw new IllegalArgumentException(
+                "task_id must be the name of a column, or the number of all rows' task, received " + node.received());
     }
 
     private static Targets readTargets(YamlNode node) {

@@ -2,6 +2,7 @@ package org.peft4j.task;
 
 import java.util.List;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.model.Tokens;
@@ -33,9 +34,17 @@ public record Batch<E extends Example>(Tokens inputs, Packing packing, List<E> e
         return inputs.rows();
     }
 
+    /** Which of an adapter's tasks each sequence is of; {@link org.peft4j.nn.seam.RowTasks#NONE}: nothing is said. */
+    public int[] tasks() {
+        return examples.stream()
+                .flatMapToInt(example ->
+                        IntStream.range(0, example.sequences().size()).map(example::task))
+                .toArray();
+    }
+
     /** A value for each sequence, from its example's. */
     public <V> List<V> bySequence(IntFunction<V> ofExample) {
-        return java.util.stream.IntStream.range(0, examples.size())
+        return IntStream.range(0, examples.size())
                 .boxed()
                 .flatMap(i -> Stream.generate(() -> ofExample.apply(i))
                         .limit(examples.get(i).sequences().size()))

@@ -3,10 +3,16 @@ package org.peft4j.task;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.IntFunction;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Row;
 import org.peft4j.error.ConfigException;
+import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.RowTasks;
 
 /**
  * Tokenised rows, in their order.
@@ -75,7 +81,38 @@ public record Dataset<E extends Example>(
         }
     }
 
-    /** The same for one row, which {@code where} names for the message. */
+    /**
+     * Refuses rows of tasks that an adapter does not have, and rows that say none where they have to.
+     *
+     * @throws ConfigException naming the first such row
+     */
+    public void checkTasks(Adapter adapter) {
+        Map<Long, Integer> byLine = new TreeMap<>(); // packs are not in the order of their rows
+        for (E example : examples) {
+            for (int s = 0; s < example.sequences().size(); s++) {
+                byLine.put(example.line(s), example.task(s));
+            }
+        }
+        byLine.forEach((line, task) -> RowTasks.check(adapter, task, new Row(Map.of(), file, line).where()));
+    }
+
+    /** The tasks that rows are of. */
+    public Set<Integer> tasks() {
+        Set<Integer> tasks = new TreeSet<>();
+        for (E example : examples) {
+            IntStream.range(0, example.sequences().size()).map(example::task).forEach(tasks::add);
+        }
+        return tasks;
+    }
+
+    /** The same for one row, which {@code where} names for the message; without an adapter there are no tasks. */
+    public static void checkTask(Example example, @Nullable Adapter adapter, IntFunction<String> where, int row) {
+        for (int s = 0; adapter != null && s < example.sequences().size(); s++) {
+            RowTasks.check(adapter, example.task(s), where.apply(row));
+        }
+    }
+
+    /** The same as {@link #checkVocabulary(int)} for one row, which {@code where} names for the message. */
     public static void checkVocabulary(Example example, int vocabulary, IntFunction<String> where, int row) {
         for (var sequence : example.sequences()) {
             checkVocabulary(sequence.tokens(), vocabulary, where, row);

@@ -2,6 +2,7 @@ package org.peft4j.task;
 
 import java.util.List;
 import org.peft4j.data.TextTokenizer.Tokens;
+import org.peft4j.nn.seam.RowTasks;
 
 /** One row, tokenised: what a batch is made of. */
 public interface Example {
@@ -10,6 +11,16 @@ public interface Example {
 
     /** The line of the row in its file, or its number, from 1. */
     long line();
+
+    /** The line of the row that a sequence is of. */
+    default long line(int sequence) {
+        return line();
+    }
+
+    /** Which of an adapter's tasks a sequence is of; {@link RowTasks#NONE}: nothing is said. */
+    default int task(int sequence) {
+        return RowTasks.NONE;
+    }
 
     /** Number of tokens of all sequences. */
     default int tokens() {

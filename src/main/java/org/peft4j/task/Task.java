@@ -9,6 +9,7 @@ import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
@@ -27,6 +28,9 @@ import org.peft4j.nn.seam.ReadRows;
 public interface Task<E extends Example> {
     /** The settings, decided: labels are there. They stand beside the adapter. */
     TaskConfig config();
+
+    /** The same for rows of these tasks of an adapter. */
+    Task<E> withTaskId(TaskId id);
 
     /** Hugging Face PEFT's name of it, such as {@code SEQ_CLS}. */
     String peftName();

@@ -68,6 +68,7 @@ public final class Inference {
             int vocabulary = loaded.model().model().info().vocabulary();
             for (int i = 0; i < examples.size(); i++) {
                 Dataset.checkVocabulary(examples.get(i), vocabulary, where, i);
+                Dataset.checkTask(examples.get(i), loaded.adapter(), where, i);
             }
             return new Part<>(loaded.task(), loaded.model().head(), loaded.adapter(), examples, where);
         }
@@ -96,6 +97,10 @@ public final class Inference {
 
         int[] instructions() {
             return part.task.instructions(batch);
+        }
+
+        int[] tasks() {
+            return batch.tasks();
         }
 
         @Nullable
@@ -172,6 +177,9 @@ public final class Inference {
                 .toArray();
         return ForwardContext.inference(
                         Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adapterOf)
-                .withInstructions(instructions);
+                .withInstructions(instructions)
+                .withTasks(parts.stream()
+                        .flatMapToInt(part -> Arrays.stream(part.tasks()))
+                        .toArray());
     }
 }

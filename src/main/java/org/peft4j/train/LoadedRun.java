@@ -10,12 +10,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.data.TextTokenizer;
@@ -245,6 +248,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             InvokedTexts.check(task.headKind(), adapter.adapter());
             InvokedTexts.note(adapter.adapter(), prepared.train()).ifPresent(notes::add);
             check(config.task(), model, adapter.adapter(), prepared.train());
+            checkTasks(config, adapter, prepared, notes);
             if (prepared.validation() != null) {
                 check(config.task(), model, adapter.adapter(), prepared.validation());
             }
@@ -345,6 +349,38 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     + task.maxLength());
         }
         rows.checkVocabulary(info.vocabulary());
+    }
+
+    /** Refuses rows whose tasks and the adapter's do not fit. */
+    private static void checkTasks(
+            RunConfig config, AdapterStore.Loaded loaded, TaskType.Prepared<?> prepared, List<String> notes) {
+        Adapter adapter = loaded.adapter();
+        String method = Methods.of(loaded.config()).name();
+        TaskId said = config.task().taskId();
+        if (said != null && adapter.tasks() == 0) {
+            throw new ConfigException("task.task_id says which of the adapter's tasks rows are of, but method.type "
+                    + method + " has no tasks; leave it out, or take a method that has");
+        }
+        if (said != null && config.method() != null && adapter.usualTask() > 0) {
+            throw new ConfigException("method.task is " + adapter.usualTask()
+                    + " for all rows, but task.task_id says which task each row is of; leave one of them out");
+        }
+        prepared.train().checkTasks(adapter);
+        if (prepared.validation() != null) {
+            prepared.validation().checkTasks(adapter);
+        }
+        if (said != null && said.column() != null) {
+            Set<Integer> there = prepared.train().tasks();
+            List<String> none = IntStream.range(0, adapter.tasks())
+                    .filter(task -> !there.contains(task))
+                    .mapToObj(String::valueOf)
+                    .toList();
+            if (!none.isEmpty()) {
+                notes.add("no training row is of the adapter's task" + (none.size() == 1 ? " " : "s ")
+                        + String.join(", ", none) + ": nothing is learned of "
+                        + (none.size() == 1 ? "it" : "them") + " alone");
+            }
+        }
     }
 
     private static EpochBatches batches(RunConfig config, TaskType.Prepared<?> prepared, int @Nullable [] numbers) {

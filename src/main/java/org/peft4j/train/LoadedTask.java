@@ -10,6 +10,7 @@ import java.util.Objects;
 import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.data.TextTokenizer;
 import org.peft4j.error.ConfigException;
 import org.peft4j.error.MalformedFileException;
@@ -18,6 +19,7 @@ import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.RowTasks;
 import org.peft4j.run.RunConfigFile;
 import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.task.Example;
@@ -135,6 +137,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
                         "model has no " + String.join(" and no ", model.points().fresh()) + ", so it cannot do "
                                 + task.config().type() + " by itself; give an adapter trained on it (--adapter)");
             }
+            checkTasks(task.config(), loaded == null ? null : loaded.adapter());
             TextTokenizer tokenizer = null;
             if (texts) {
                 int maxLength = maxLength(base, loaded == null ? null : loaded.adapter(), length, lengthAsked);
@@ -162,6 +165,33 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
                     "method: rows that are added to a text's words by their places are not offered for a"
                             + " model whose rotary embeddings change with the length of the text (rope_type dynamic, longrope)");
         }
+    }
+
+    private static void checkTasks(TaskConfig config, @Nullable Adapter adapter) {
+        TaskId said = config.taskId();
+        if (said == null) {
+            return;
+        }
+        if (adapter == null || adapter.tasks() == 0) {
+            throw new ConfigException("task_id says which of an adapter's tasks rows are of, but "
+                    + (adapter == null ? "there is no adapter" : "this adapter has no tasks")
+                    + "; leave it out (--task-id, Options.with(\"task_id\", …))");
+        }
+        if (said.column() == null) {
+            RowTasks.check(adapter, said.number(), "task_id");
+        }
+    }
+
+    /**
+     * The same for rows that are all of one of the adapter's tasks; it owns nothing, and ends with this one.
+     *
+     * @throws ConfigException if the adapter has no such task
+     */
+    public LoadedTask<E> ofTask(int number) {
+        TaskId id = TaskId.of(number);
+        Task<E> own = task.withTaskId(id);
+        checkTasks(own.config(), adapter());
+        return new LoadedTask<>(own, model, adapter, tokenizer, askedLength, notes);
     }
 
     private static int maxLength(OpenedModel base, @Nullable Adapter adapter, OptionalInt length, boolean asked)

@@ -17,6 +17,7 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.task.ShownRow;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.TaskType;
 import org.peft4j.task.TaskTypes;
 import org.peft4j.task.language.CausalLmType;
@@ -121,6 +122,7 @@ public final class RowViewer implements AutoCloseable {
      * @throws org.peft4j.error.MalformedFileException if it is not what the task reads, or the chat template refuses it
      */
     public ShownRow show(Row row) {
+        TaskOfRow.of(row, task); // refuses a row that says none
         return viewer.show(List.of(row), tokenizer).get(0);
     }
 

@@ -325,7 +325,8 @@ public final class TrainingStep<E extends Example> {
     /** The micro-batch's part of the step's loss: its sum, divided by the weight of the whole step. */
     private Tensor backward(Batch<E> batch, long callSeed, double weight) {
         try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)
-                .withInstructions(run.task.instructions(batch))) {
+                .withInstructions(run.task.instructions(batch))
+                .withTasks(batch.tasks())) {
             if (checkpointing == TrainingConfig.Checkpointing.BLOCK) {
                 try (RecomputedBlocks blocks = new RecomputedBlocks()) {
                     return backward(blocks, batch, context, weight);

@@ -69,6 +69,8 @@ import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.poly.PolyConfig;
+import org.peft4j.method.poly.Skills;
 import org.peft4j.method.prefix.InitPrefix;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
@@ -401,6 +403,13 @@ class MethodContractTest {
                         "GraLoRA, hybrid",
                         new GraloraConfig(
                                 new GraloraRanks(8, 3, 4), 7, 0, TargetLayers.of("key", "intermediate.dense"), head),
+                        true),
+                new Row(
+                        "Poly",
+                        PolyConfig.defaults()
+                                .withR(3)
+                                .withSkills(Skills.of(1, 3).withSplits(2))
+                                .withModulesToSave(head),
                         true),
                 new Row(
                         "LN tuning",

@@ -34,6 +34,8 @@ import org.peft4j.method.miss.MissConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.poly.PolyConfig;
+import org.peft4j.method.poly.Skills;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
@@ -190,6 +192,10 @@ class ParameterCountTest {
         assertThat(count(FourierFtConfig.defaults())).isEqualTo(24_000);
         assertThat(count(C3aConfig.defaults())).isEqualTo(55_296);
         assertThat(count(GraloraConfig.defaults())).isEqualTo(1_179_648);
+        assertThat(count(PolyConfig.defaults())).isEqualTo(1_179_744);
+        assertThat(count(PolyConfig.defaults().withSkills(Skills.of(3, 5).withSplits(2))))
+                .as("S r (n + m), and a number for each task, split and skill")
+                .isEqualTo(24 * (5 * 8 * 2 * WIDTH + 3 * 2 * 5));
     }
 
     /** Whose experts are frozen: E (d + 1) of a classifier of one layer. */

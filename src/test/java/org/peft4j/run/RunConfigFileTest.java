@@ -29,6 +29,8 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.Schedule;
 import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.MethodConfig;
@@ -528,7 +530,22 @@ class RunConfigFileTest {
                         "loss_on",
                         "max_length",
                         "truncation",
-                        "packing");
+                        "packing",
+                        "task_id");
+    }
+
+    @Test
+    void theTaskOfRowsIsAColumnOrANumber() {
+        TaskConfig column = RunConfigFile.task(Map.of("type", "embedding", "task_id", "domain"), "here");
+        TaskConfig number = RunConfigFile.task(Map.of("type", "token-classification", "task_id", 2), "here");
+        assertThat(column.taskId()).isEqualTo(TaskId.column("domain"));
+        assertThat(number.taskId()).isEqualTo(TaskId.of(2));
+        assertThat(RunConfigFile.taskMap(column)).containsEntry("task_id", "domain");
+        assertThat(RunConfigFile.taskMap(number)).containsEntry("task_id", 2);
+        assertThatThrownBy(() -> TaskId.column("2024")).hasMessageContaining("rename the column");
+        assertThatThrownBy(() -> TaskId.of(-1)).hasMessage("taskId must be at least 0, got -1");
+        assertThatThrownBy(() -> RunConfigFile.task(Map.of("type", "causal-lm", "task_ids", "domain"), "here"))
+                .hasMessageContaining("it is called 'task_id' here");
     }
 
     /** What was called the response is the assistant's today. */

@@ -51,6 +51,11 @@ public final class AdaptedLayers {
         return linears.stream().map(Layer::new).toList();
     }
 
+    /** The adapter's rows are of tasks; see {@link Adapter.Builder#tasks}. */
+    public void tasks(int count, int usual) {
+        builder.tasks(count, usual);
+    }
+
     /** Whether the adapter comes from a file. */
     public boolean read() {
         return source != null;

@@ -13,13 +13,17 @@ import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.BiasDelta;
+import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.InputUpdate;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputUpdate;
+import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.RowTasks;
+import org.peft4j.nn.seam.TaskLowRank;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.WeightDelta;
 
@@ -93,6 +97,11 @@ public final class Merging {
             Tensor delta = update.b().detach().matmul(update.a().detach());
             w = w.add(delta.mul(new Scalar(update.scale())));
         }
+        for (TaskLowRank ofTask : only(TaskLowRank.class, claims)) {
+            LowRank update = ofTheOnlyTask(ofTask);
+            Tensor delta = update.b().detach().matmul(update.a().detach());
+            w = w.add(delta.mul(new Scalar(update.scale())));
+        }
         for (WeightDelta delta : only(WeightDelta.class, claims)) {
             w = w.add(delta.matrix().detach());
         }
@@ -105,6 +114,12 @@ public final class Merging {
             w = input.merged(w).detach();
         }
         return w;
+    }
+
+    private static LowRank ofTheOnlyTask(TaskLowRank claim) {
+        try (ForwardContext none = ForwardContext.inference(Packing.of())) {
+            return claim.updates(new int[] {0}, new int[] {RowTasks.NONE}, none).get(0);
+        }
     }
 
     /** Rows as they are behind the output updates. */

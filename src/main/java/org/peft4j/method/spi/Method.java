@@ -150,10 +150,10 @@ public interface Method<C extends MethodConfig> {
         return List.of();
     }
 
-    /** Why an adapter of this method cannot be merged into the frozen weights; empty if it can. */
+    /** Why no adapter of this method can be merged into the frozen weights; empty if one can, with some settings at least. */
     Optional<String> mergeRefusal();
 
-    /** The same of an adapter with these settings. */
+    /** The same for one with these settings. */
     default Optional<String> mergeRefusal(C config) {
         return mergeRefusal();
     }

@@ -25,6 +25,7 @@ import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.method.spi.miss.MissMethod;
 import org.peft4j.method.spi.multitask.MultitaskMethod;
 import org.peft4j.method.spi.oft.OftMethod;
+import org.peft4j.method.spi.poly.PolyMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
@@ -57,6 +58,7 @@ public final class Methods {
             new C3aMethod(),
             new FourierFtMethod(),
             new GraloraMethod(),
+            new PolyMethod(),
             new LnTuningMethod(),
             new PrefixMethod(),
             new PromptMethod(),

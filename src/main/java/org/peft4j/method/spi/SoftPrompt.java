@@ -59,7 +59,7 @@ public record SoftPrompt(int count, Function<ForwardContext, Tensor> maker) impl
     }
 
     /** Claims the front of the sequence, and modules that are saved as a whole. */
-    public static void claim(Adapter.Builder builder, SoftPrompt prompt, Points points, List<String> modulesToSave) {
+    public static void claim(Adapter.Builder builder, InsertedRows prompt, Points points, List<String> modulesToSave) {
         builder.claim(point(points), prompt);
         SavedModules.claim(builder, points, modulesToSave);
     }

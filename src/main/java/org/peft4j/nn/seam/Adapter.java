@@ -23,6 +23,8 @@ import org.peft4j.ops.Device;
 public final class Adapter implements AutoCloseable {
     private final String name;
     private final int positions;
+    private final int tasks;
+    private final int usualTask;
     private final @Nullable SecondLevel secondLevel;
     private final @Nullable Routing routing;
     private final Map<Place, Claimed<?>> claims;
@@ -66,6 +68,8 @@ public final class Adapter implements AutoCloseable {
         constants = Collections.unmodifiableMap(builder.constants);
         hooks = List.copyOf(builder.hooks);
         positions = builder.positions + inserted();
+        tasks = builder.tasks;
+        usualTask = builder.usualTask;
     }
 
     /** @param device of the model: the parameters will be there */
@@ -100,6 +104,16 @@ public final class Adapter implements AutoCloseable {
     /** What weighs its updates for each row, in a pass before each call; null: nothing does. */
     public @Nullable Routing routing() {
         return routing;
+    }
+
+    /** How many tasks it has, of which each row is of one ({@link ForwardContext#withTasks}); 0: it knows none. */
+    public int tasks() {
+        return tasks;
+    }
+
+    /** The task of rows that say none; {@link RowTasks#NONE}: each has to say it. */
+    public int usualTask() {
+        return usualTask;
     }
 
     /** Number of trained elements. */
@@ -225,6 +239,8 @@ public final class Adapter implements AutoCloseable {
         private final String name;
         private final Device device;
         private int positions;
+        private int tasks;
+        private int usualTask = RowTasks.NONE;
         private @Nullable SecondLevel secondLevel;
         private @Nullable Routing routing;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
@@ -302,6 +318,18 @@ public final class Adapter implements AutoCloseable {
         /** Positions that the method takes beside inserted rows: those of a prefix. */
         public Builder positions(int value) {
             positions = value;
+            return this;
+        }
+
+        /**
+         * Rows are of tasks.
+         *
+         * @param count how many tasks there are
+         * @param usual the task of rows that say none; {@link RowTasks#NONE}: each has to say it
+         */
+        public Builder tasks(int count, int usual) {
+            tasks = count;
+            usualTask = usual;
             return this;
         }
 

@@ -26,6 +26,7 @@ public final class Claims<C> {
                     .flatMap(adapter -> adapter.at(point).stream())
                     .toList();
             if (!claims.isEmpty()) {
+                segment.checkTask();
                 found.put(segment.adapters(), claims);
             }
         }

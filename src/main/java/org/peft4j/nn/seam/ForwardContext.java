@@ -33,10 +33,15 @@ public final class ForwardContext implements AutoCloseable {
     /**
      * Sequences [first, last) and the adapters that apply to them, in order; none means the plain model. Adapters whose
      * claims cannot hold together are refused ({@link org.peft4j.error.ConfigException}).
+     *
+     * @param task of all of them; {@link RowTasks#NONE} where they say none, and where no adapter has tasks
      */
-    public record Segment(int first, int last, List<Adapter> adapters) {
+    public record Segment(int first, int last, List<Adapter> adapters, int task) {
         public Segment {
             adapters = List.copyOf(adapters);
+            if (!hasTasks(adapters)) {
+                task = RowTasks.NONE;
+            }
             if (first < 0 || last < first) {
                 throw new IllegalArgumentException("a segment is [first, last), got [" + first + ", " + last + ")");
             }
@@ -48,6 +53,40 @@ public final class ForwardContext implements AutoCloseable {
         /** What weighs the updates of these sequences' adapter, which is alone then; or null. */
         public @Nullable Routing routing() {
             return adapters.size() == 1 ? adapters.get(0).routing() : null;
+        }
+
+        /** Sequences that say no task. */
+        public Segment(int first, int last, List<Adapter> adapters) {
+            this(first, last, adapters, RowTasks.NONE);
+        }
+
+        private static boolean hasTasks(List<Adapter> adapters) {
+            return adapters.stream().anyMatch(adapter -> adapter.tasks() > 0);
+        }
+
+        /** Refuses a task that an adapter does not have, and none where one is needed. */
+        void checkTask() {
+            for (Adapter adapter : adapters) {
+                if (adapter.tasks() > 0) {
+                    RowTasks.check(adapter, task, "sequence " + first);
+                }
+            }
+        }
+
+        /** The same sequences, neighbours of one task each. */
+        private List<Segment> byTask(int[] tasks) {
+            if (!hasTasks(adapters)) {
+                return List.of(this);
+            }
+            List<Segment> parts = new ArrayList<>();
+            for (int s = first; s < last; ) {
+                int from = s;
+                while (s < last && tasks[s] == tasks[from]) {
+                    s++;
+                }
+                parts.add(new Segment(from, s, adapters, tasks[from]));
+            }
+            return parts;
         }
     }
 
@@ -117,6 +156,7 @@ public final class ForwardContext implements AutoCloseable {
     /** Another one of the same call; what it made once is theirs together. */
     private ForwardContext(
             ForwardContext of,
+            Resolved resolved,
             int[] inserted,
             long[] firstPositions,
             int @Nullable [] instructions,
@@ -124,8 +164,8 @@ public final class ForwardContext implements AutoCloseable {
             Invocations invocations) {
         this.invocations = invocations;
         text = of.text;
-        resolved = of.resolved;
-        segments = of.segments;
+        this.resolved = resolved;
+        segments = resolved.segments();
         this.inserted = inserted;
         this.firstPositions = firstPositions;
         packing = inserted == of.inserted ? of.packing : InsertedRowsOf.packing(text, inserted);
@@ -162,7 +202,21 @@ public final class ForwardContext implements AutoCloseable {
      */
     public static ForwardContext continued(
             Packing packing, List<@Nullable Adapter> adapterOf, KeyValueCache cache, @Nullable ForwardContext before) {
-        List<Segment> segments = segments(packing, adapterOf);
+        return continued(packing, adapterOf, null, cache, before);
+    }
+
+    /**
+     * The same for sequences that are of tasks.
+     *
+     * @param tasks as in {@link #withTasks}; null: none says one
+     */
+    public static ForwardContext continued(
+            Packing packing,
+            List<@Nullable Adapter> adapterOf,
+            int @Nullable [] tasks,
+            KeyValueCache cache,
+            @Nullable ForwardContext before) {
+        List<Segment> segments = byTask(segments(packing, adapterOf), tasks);
         boolean same = before != null && before.segments.equals(segments);
         return new ForwardContext(packing, same ? before.resolved : new Resolved(segments), false, 0, cache);
     }
@@ -201,12 +255,12 @@ public final class ForwardContext implements AutoCloseable {
             int from = Math.max(first, segment.first());
             int to = Math.min(last, segment.last());
             if (from < to) {
-                own.add(new Segment(from - first, to - first, segment.adapters()));
+                own.add(new Segment(from - first, to - first, segment.adapters(), segment.task()));
             }
         }
         ForwardContext part = new ForwardContext(text.slice(first, last), own, training, seed);
         ForwardContext slice = new ForwardContext(
-                part, part.inserted, part.firstPositions, null, false, invocations.slice(first, last));
+                part, part.resolved, part.inserted, part.firstPositions, null, false, invocations.slice(first, last));
         slice.whole = new Whole(this, first);
         return instructions == null ? slice : slice.withInstructions(Arrays.copyOfRange(instructions, first, last));
     }
@@ -228,7 +282,8 @@ public final class ForwardContext implements AutoCloseable {
                         + text.length(s) + " rows, got " + rows[s]);
             }
         }
-        return new ForwardContext(this, inserted, firstPositions, rows.clone(), promptsInside, invocations);
+        return new ForwardContext(
+                this, resolved, inserted, firstPositions, rows.clone(), promptsInside, invocations);
     }
 
     /**
@@ -244,7 +299,13 @@ public final class ForwardContext implements AutoCloseable {
                     text.sequences() + " sequences need as many prompts, got " + prompts.size());
         }
         return new ForwardContext(
-                this, inserted, firstPositions, instructions, promptsInside, new Invocations(List.copyOf(prompts)));
+                this,
+                resolved,
+                inserted,
+                firstPositions,
+                instructions,
+                promptsInside,
+                new Invocations(List.copyOf(prompts)));
     }
 
     /** Says the tokens of the texts, which are about to go through the model. */
@@ -303,6 +364,29 @@ public final class ForwardContext implements AutoCloseable {
         return counts;
     }
 
+    /**
+     * This call, whose sequences are of tasks of their adapters; it takes this one's place. Sequences whose adapters have no tasks
+     * may say any.
+     *
+     * @param tasks the task of each sequence, from 0; {@link RowTasks#NONE}: the adapter's usual one
+     */
+    public ForwardContext withTasks(int... tasks) {
+        if (tasks.length != text.sequences()) {
+            throw new IllegalArgumentException(text.sequences() + " sequences need as many tasks, got " + tasks.length);
+        }
+        List<Segment> own = byTask(segments, tasks);
+        Resolved its = own.equals(segments) ? resolved : new Resolved(own);
+        return new ForwardContext(this, its, inserted, firstPositions, instructions, promptsInside, invocations);
+    }
+
+    private static List<Segment> byTask(List<Segment> segments, int @Nullable [] tasks) {
+        return tasks == null
+                ? segments
+                : segments.stream()
+                        .flatMap(segment -> segment.byTask(tasks).stream())
+                        .toList();
+    }
+
     /** Which rows of {@link #packing} belong to the texts' instructions, no inserted ones: [rows], bool, on the CPU. */
     public Tensor instruction() {
         return once(List.of(INSTRUCTION, packing), () -> {
@@ -327,7 +411,7 @@ public final class ForwardContext implements AutoCloseable {
             more[s] += counts[s];
             earlier[s] -= counts[s];
         }
-        return new ForwardContext(this, more, earlier, instructions, true, invocations);
+        return new ForwardContext(this, resolved, more, earlier, instructions, true, invocations);
     }
 
     /** Whether what goes through a block has the rows of {@link HiddenPrefix#throughTheBlock} in front already. */
@@ -588,7 +672,8 @@ public final class ForwardContext implements AutoCloseable {
         for (Segment segment : segments) {
             Segment last = merged.isEmpty() ? null : merged.get(merged.size() - 1);
             if (last != null && Objects.equals(key.apply(last), key.apply(segment))) {
-                merged.set(merged.size() - 1, new Segment(last.first(), segment.last(), last.adapters()));
+                int task = last.task() == segment.task() ? last.task() : RowTasks.NONE;
+                merged.set(merged.size() - 1, new Segment(last.first(), segment.last(), last.adapters(), task));
             } else {
                 merged.add(segment);
             }

@@ -15,6 +15,15 @@ public non-sealed interface InsertedRows extends SequenceClaim {
      */
     Tensor rows(ForwardContext context);
 
+    /**
+     * The rows of a text, [count, C], float32: those of its task, where tasks have their own.
+     *
+     * @param task of the text, {@link RowTasks#NONE} if it says none
+     */
+    default Tensor rows(ForwardContext context, int task) {
+        return rows(context);
+    }
+
     /** The rows that count in the loss of a language model; most count in none. */
     default List<ToldRow> told() {
         return List.of();

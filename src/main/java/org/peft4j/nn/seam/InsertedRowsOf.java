@@ -36,7 +36,8 @@ final class InsertedRowsOf {
         for (ForwardContext.Segment segment : segments) {
             List<Tensor> before = claims.of(segment).stream()
                     .filter(InsertedRows.class::isInstance)
-                    .map(claim -> ((InsertedRows) claim).rows(context).to(textRows.scalar_type()))
+                    .map(claim ->
+                            ((InsertedRows) claim).rows(context, segment.task()).to(textRows.scalar_type()))
                     .toList();
             for (int s = segment.first(); s < segment.last(); s++) {
                 before.forEach(parts::push_back);

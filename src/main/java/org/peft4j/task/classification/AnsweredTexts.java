@@ -16,6 +16,7 @@ import org.peft4j.data.TextTokenizer.Tokens;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.RowBlocks;
+import org.peft4j.task.TaskOfRow;
 
 /**
  * The tokenised rows of a file with their answers as the file writes them. A file is read once, from front to end, so that it
@@ -26,6 +27,7 @@ final class AnsweredTexts {
     private final List<Tokens> tokens = new ArrayList<>();
     private final List<Long> lines = new ArrayList<>();
     private final List<List<String>> labels = new ArrayList<>();
+    private final List<Integer> tasks = new ArrayList<>();
     private final List<Float> numbers = new ArrayList<>();
     private final Map<String, Long> counts = new LinkedHashMap<>();
 
@@ -41,7 +43,7 @@ final class AnsweredTexts {
         RowBlocks.read(
                 reader,
                 row -> {
-                    all.add(row, config.label(), problem);
+                    all.add(row, config, problem);
                     return row.text(config.text()).length()
                             + (pair == null ? 0 : row.text(pair).length());
                 },
@@ -49,8 +51,10 @@ final class AnsweredTexts {
         return all;
     }
 
-    private void add(Row row, String column, ProblemType problem) {
+    private void add(Row row, SequenceClassificationConfig config, ProblemType problem) {
+        String column = config.label();
         lines.add(row.line());
+        tasks.add(TaskOfRow.of(row, config));
         switch (problem) {
             case SINGLE_LABEL -> labels.add(List.of(counted(row.label(column), row, column)));
             case MULTI_LABEL ->
@@ -100,12 +104,13 @@ final class AnsweredTexts {
         long[] byOutput = new long[classes.size()];
         for (int i = 0; i < tokens.size(); i++) {
             long line = lines.get(i);
+            int task = tasks.get(i);
             examples.add(
                     switch (problem) {
                         case SINGLE_LABEL -> {
                             int label = classes.index(file, line, labels.get(i).get(0));
                             byOutput[label]++;
-                            yield new ClassExample(tokens.get(i), label, ClassExample.NONE, line);
+                            yield new ClassExample(tokens.get(i), label, ClassExample.NONE, task, line);
                         }
                         case MULTI_LABEL -> {
                             float[] values = new float[classes.size()];
@@ -114,9 +119,10 @@ final class AnsweredTexts {
                                 byOutput[label] += values[label] == 0 ? 1 : 0;
                                 values[label] = 1;
                             }
-                            yield new ClassExample(tokens.get(i), -1, values, line);
+                            yield new ClassExample(tokens.get(i), -1, values, task, line);
                         }
-                        case REGRESSION -> new ClassExample(tokens.get(i), -1, new float[] {numbers.get(i)}, line);
+                        case REGRESSION ->
+                            new ClassExample(tokens.get(i), -1, new float[] {numbers.get(i)}, task, line);
                     });
         }
         Map<String, Long> named = new LinkedHashMap<>();

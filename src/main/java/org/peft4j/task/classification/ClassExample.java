@@ -9,10 +9,16 @@ import org.peft4j.task.Example;
  *
  * @param label number of the class, or -1 where that is not it, or not known
  * @param values what the outputs should be: the number of a regression, 0 or 1 for each label; empty otherwise
+ * @param task of the adapter's tasks the row's, or none
  */
 @SuppressWarnings("ArrayRecordComponent") // never compared
-record ClassExample(Tokens text, int label, float[] values, long line) implements Example {
+record ClassExample(Tokens text, int label, float[] values, int task, long line) implements Example {
     static final float[] NONE = {};
+
+    @Override
+    public int task(int sequence) {
+        return task;
+    }
 
     @Override
     public List<Tokens> sequences() {

@@ -14,6 +14,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.ProblemType;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.data.Labels;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
@@ -34,6 +35,7 @@ import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
 import org.peft4j.task.Task;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.Values;
 
 /**
@@ -75,6 +77,11 @@ final class SequenceClassification implements Task<ClassExample> {
     }
 
     @Override
+    public SequenceClassification withTaskId(TaskId id) {
+        return new SequenceClassification(config.toBuilder().taskId(id).build(), labels, outputs, headAnew);
+    }
+
+    @Override
     public String peftName() {
         return SequenceClassificationType.PEFT_NAME;
     }
@@ -100,7 +107,8 @@ final class SequenceClassification implements Task<ClassExample> {
     }
 
     static List<String> columns(SequenceClassificationConfig config) {
-        return config.textPair() == null ? List.of(config.text()) : List.of(config.text(), config.textPair());
+        return TaskOfRow.with(
+                config.textPair() == null ? List.of(config.text()) : List.of(config.text(), config.textPair()), config);
     }
 
     @Override
@@ -119,7 +127,11 @@ final class SequenceClassification implements Task<ClassExample> {
         List<Tokens> tokens = tokens(config, rows, tokenizer);
         return IntStream.range(0, rows.size())
                 .mapToObj(i -> new ClassExample(
-                        tokens.get(i), -1, ClassExample.NONE, rows.get(i).line()))
+                        tokens.get(i),
+                        -1,
+                        ClassExample.NONE,
+                        TaskOfRow.of(rows.get(i), config),
+                        rows.get(i).line()))
                 .toList();
     }
 

@@ -15,6 +15,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.Pooling;
+import org.peft4j.config.TaskId;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
@@ -35,6 +36,7 @@ import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
 import org.peft4j.task.RowBlocks;
 import org.peft4j.task.Task;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.Values;
 
 /**
@@ -69,6 +71,11 @@ final class Embedding implements Task<EmbeddedExample> {
     }
 
     @Override
+    public Embedding withTaskId(TaskId id) {
+        return new Embedding(config.toBuilder().taskId(id).build());
+    }
+
+    @Override
     public String peftName() {
         return EmbeddingType.PEFT_NAME;
     }
@@ -90,7 +97,7 @@ final class Embedding implements Task<EmbeddedExample> {
 
     @Override
     public List<String> columns() {
-        return List.of(config.text());
+        return TaskOfRow.with(List.of(config.text()), config);
     }
 
     @Override
@@ -99,7 +106,7 @@ final class Embedding implements Task<EmbeddedExample> {
         if (config.score() != null) {
             columns.add(config.score());
         }
-        return columns;
+        return TaskOfRow.with(columns, config);
     }
 
     @Override
@@ -107,7 +114,11 @@ final class Embedding implements Task<EmbeddedExample> {
         List<Tokens> tokens = tokens(rows, config.text(), tokenizer);
         return IntStream.range(0, rows.size())
                 .mapToObj(i -> new EmbeddedExample(
-                        tokens.get(i), null, Float.NaN, rows.get(i).line()))
+                        tokens.get(i),
+                        null,
+                        Float.NaN,
+                        TaskOfRow.of(rows.get(i), config),
+                        rows.get(i).line()))
                 .toList();
     }
 
@@ -132,6 +143,7 @@ final class Embedding implements Task<EmbeddedExample> {
                                 texts.get(i),
                                 positives.get(i),
                                 score(rows.get(i)),
+                                TaskOfRow.of(rows.get(i), config),
                                 rows.get(i).line()));
                     }
                 });

@@ -33,14 +33,14 @@ final class AnsweredRows {
         RowBlocks.read(reader, encoder::characters, rows -> {
             List<EncodedRow> encoded = encoder.encode(rows, tokenizer, true);
             for (int i = 0; i < rows.size(); i++) {
-                all.add(rows.get(i), encoded.get(i));
+                all.add(rows.get(i), encoded.get(i), encoder.task(rows.get(i)));
             }
         });
         return all;
     }
 
-    private void add(Row row, EncodedRow encoded) {
-        examples.add(encoded.example(row));
+    private void add(Row row, EncodedRow encoded, int task) {
+        examples.add(encoded.example(row, task));
         forms.merge(LanguageRow.name(encoded.form()), 1L, Long::sum);
         if (encoded.template() != null) {
             templates.put(encoded.template().where(), encoded.template());

@@ -12,6 +12,7 @@ import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.CausalLmConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.data.TextTokenizer;
@@ -37,6 +38,7 @@ import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
 import org.peft4j.task.Task;
+import org.peft4j.task.TaskOfRow;
 
 /**
  * Language modelling: each row of a text tells the next token. A row of data is a text, all of whose tokens count; a prompt and
@@ -74,6 +76,11 @@ final class CausalLm implements Task<LanguageExample> {
     }
 
     @Override
+    public CausalLm withTaskId(TaskId id) {
+        return new CausalLm(config.withTaskId(id), prompts.format(), template);
+    }
+
+    @Override
     public String peftName() {
         return CausalLmType.PEFT_NAME;
     }
@@ -88,15 +95,15 @@ final class CausalLm implements Task<LanguageExample> {
         return HeadOptions.of(0);
     }
 
-    /** None for sure: they are those of its form. */
+    /** None for sure but that of tasks: they are those of its form. */
     @Override
     public List<String> columns() {
-        return List.of();
+        return TaskOfRow.with(List.of(), config);
     }
 
     @Override
     public List<String> answeredColumns() {
-        return List.of();
+        return columns();
     }
 
     @Override
@@ -110,10 +117,10 @@ final class CausalLm implements Task<LanguageExample> {
         return examples;
     }
 
-    private static List<LanguageExample> examples(List<Row> rows, List<EncodedRow> encoded) {
+    private List<LanguageExample> examples(List<Row> rows, List<EncodedRow> encoded) {
         List<LanguageExample> examples = new ArrayList<>();
         for (int i = 0; i < rows.size(); i++) {
-            examples.add(encoded.get(i).example(rows.get(i)));
+            examples.add(encoded.get(i).example(rows.get(i), encoder.task(rows.get(i))));
         }
         return examples;
     }

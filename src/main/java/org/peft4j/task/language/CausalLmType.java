@@ -19,6 +19,7 @@ import org.peft4j.model.HeadKind;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Origin;
 import org.peft4j.task.ShownRow;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.TaskType;
 
 /** Language modelling of texts, of responses to prompts, of conversations. */
@@ -58,7 +59,7 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
         ChatFormat format = format(config, origin.directory(), origin.adapter());
         RowEncoder encoder = new RowEncoder(config, format);
         AnsweredRows rows;
-        try (RowReader reader = train.open(List.of())) {
+        try (RowReader reader = train.open(TaskOfRow.with(List.of(), config))) {
             rows = AnsweredRows.read(reader, encoder, tokenizer);
         }
         ChatTemplate template = rows.template();
@@ -67,7 +68,7 @@ public final class CausalLmType implements TaskType<CausalLmConfig> {
         if (validation == null) {
             return new Prepared<>(task, data, null);
         }
-        try (RowReader reader = validation.open(List.of())) {
+        try (RowReader reader = validation.open(TaskOfRow.with(List.of(), config))) {
             return new Prepared<>(task, data, task.read(reader, tokenizer));
         }
     }

@@ -27,12 +27,13 @@ record EncodedRow(
     /**
      * The example.
      *
+     * @param task of the adapter's tasks the row's, or none
      * @throws org.peft4j.error.MalformedFileException if it cannot be told which tokens count
      */
-    LanguageExample example(Row row) {
+    LanguageExample example(Row row, int task) {
         if (counts == null) {
             throw row.wrong(reason);
         }
-        return LanguageExample.of(tokens, counts, row.line());
+        return LanguageExample.of(tokens, counts, task, row.line());
     }
 }

@@ -2,6 +2,7 @@ package org.peft4j.task.language;
 
 import java.util.List;
 import org.peft4j.data.TextTokenizer.Tokens;
+import org.peft4j.nn.seam.RowTasks;
 import org.peft4j.task.Example;
 
 /**
@@ -10,11 +11,34 @@ import org.peft4j.task.Example;
  * @param sequences their tokens
  * @param counts for each of them which tokens count. Token 0 can be told from a row that an adapter inserts before it alone,
  *     and counts nowhere else
+ * @param tasks for each of them which of the adapter's tasks it is of, or none
+ * @param lines for each of them the line of its row
  */
-record LanguageExample(List<Tokens> sequences, List<boolean[]> counts, long line) implements Example {
+record LanguageExample(List<Tokens> sequences, List<boolean[]> counts, List<Integer> tasks, List<Long> lines)
+        implements Example {
     /** One sequence. */
     static LanguageExample of(Tokens tokens, boolean[] counts, long line) {
-        return new LanguageExample(List.of(tokens), List.of(counts), line);
+        return of(tokens, counts, RowTasks.NONE, line);
+    }
+
+    /** One sequence, of a task. */
+    static LanguageExample of(Tokens tokens, boolean[] counts, int task, long line) {
+        return new LanguageExample(List.of(tokens), List.of(counts), List.of(task), List.of(line));
+    }
+
+    @Override
+    public long line() {
+        return lines.get(0);
+    }
+
+    @Override
+    public long line(int sequence) {
+        return lines.get(sequence);
+    }
+
+    @Override
+    public int task(int sequence) {
+        return tasks.get(sequence);
     }
 
     /** Whether a token of a sequence counts, where so many rows are inserted before it. */

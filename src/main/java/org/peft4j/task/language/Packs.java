@@ -51,6 +51,7 @@ final class Packs {
         return new LanguageExample(
                 rows.stream().flatMap(row -> row.sequences().stream()).toList(),
                 rows.stream().flatMap(row -> row.counts().stream()).toList(),
-                rows.get(0).line());
+                rows.stream().flatMap(row -> row.tasks().stream()).toList(),
+                rows.stream().flatMap(row -> row.lines().stream()).toList());
     }
 }

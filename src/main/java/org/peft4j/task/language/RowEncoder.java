@@ -18,6 +18,7 @@ import org.peft4j.data.template.AssistantSpans;
 import org.peft4j.data.template.AssistantSpans.Turns;
 import org.peft4j.data.tokenizer.NativeTokenizer.Placed;
 import org.peft4j.error.ConfigException;
+import org.peft4j.task.TaskOfRow;
 
 /**
  * Turns rows of any form into tokens of which it is known whether they count. Texts and prompts get the tokenizer's special
@@ -31,6 +32,11 @@ final class RowEncoder {
     RowEncoder(CausalLmConfig config, ChatFormat format) {
         this.config = config;
         this.format = format;
+    }
+
+    /** Which of an adapter's tasks a row is of. */
+    int task(Row row) {
+        return TaskOfRow.of(row, config);
     }
 
     /** About how many characters a row has; one of no form is refused. */

@@ -16,12 +16,14 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.metrics.EntityScores;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.RowBlocks;
+import org.peft4j.task.TaskOfRow;
 
 /** The tokenised words of a file with their tags as the file writes them; read once, what tags mean is decided behind. */
 final class AnsweredWords {
     private final Path file;
     private final List<WordTokens> tokens = new ArrayList<>();
     private final List<List<String>> tags = new ArrayList<>();
+    private final List<Integer> tasks = new ArrayList<>();
     private final List<Long> lines = new ArrayList<>();
     private final Map<String, Long> counts = new LinkedHashMap<>();
 
@@ -61,6 +63,7 @@ final class AnsweredWords {
             counts.merge(tag, 1L, Long::sum);
         }
         tags.add(own);
+        tasks.add(TaskOfRow.of(row, config));
         lines.add(row.line());
         return words.stream().mapToLong(String::length).sum();
     }
@@ -107,7 +110,7 @@ final class AnsweredWords {
                 labels[w] = classes.index(file, lines.get(i), tags.get(i).get(w));
                 named.merge(classes.names().get(labels[w]), 1L, Long::sum);
             }
-            examples.add(TokenClassification.example(tokens.get(i), labels.length, labels, lines.get(i)));
+            examples.add(TokenClassification.example(tokens.get(i), labels.length, labels, tasks.get(i), lines.get(i)));
         }
         return new Dataset<>(file, examples, named);
     }

@@ -10,10 +10,16 @@ import org.peft4j.task.Example;
  * @param text the words' tokens
  * @param firstOf for each word the number of its first token, or -1 where it was cut or has none
  * @param labels for each word its tag's number; empty where they are not known
+ * @param task of the adapter's tasks the row's, or none
  */
 @SuppressWarnings("ArrayRecordComponent") // never compared
-record TaggedExample(Tokens text, int[] firstOf, int[] labels, long line) implements Example {
+record TaggedExample(Tokens text, int[] firstOf, int[] labels, int task, long line) implements Example {
     static final int[] NONE = {};
+
+    @Override
+    public int task(int sequence) {
+        return task;
+    }
 
     @Override
     public List<Tokens> sequences() {

@@ -11,6 +11,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorOptional;
 import org.bytedeco.pytorch.global.torch;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
 import org.peft4j.data.Labels;
 import org.peft4j.data.Row;
@@ -34,6 +35,7 @@ import org.peft4j.task.Batch;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Evaluator;
 import org.peft4j.task.Task;
+import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.Values;
 
 /**
@@ -60,6 +62,11 @@ final class TokenClassification implements Task<TaggedExample> {
     }
 
     @Override
+    public TokenClassification withTaskId(TaskId id) {
+        return new TokenClassification(config.withTaskId(id), labels, headAnew);
+    }
+
+    @Override
     public String peftName() {
         return TokenClassificationType.PEFT_NAME;
     }
@@ -79,6 +86,7 @@ final class TokenClassification implements Task<TaggedExample> {
         return labels.names();
     }
 
+    /** Without that of tasks: a CoNLL file, whose columns have no names, has these alone, and other rows are asked for it. */
     @Override
     public List<String> columns() {
         return List.of(config.words());
@@ -97,6 +105,7 @@ final class TokenClassification implements Task<TaggedExample> {
                         tokens.get(i),
                         rows.get(i).texts(config.words()).size(),
                         TaggedExample.NONE,
+                        TaskOfRow.of(rows.get(i), config),
                         rows.get(i).line()))
                 .toList();
     }
@@ -107,7 +116,7 @@ final class TokenClassification implements Task<TaggedExample> {
                 i -> rows.get(i).where());
     }
 
-    static TaggedExample example(WordTokens tokens, int words, int[] labels, long line) {
+    static TaggedExample example(WordTokens tokens, int words, int[] labels, int task, long line) {
         int[] firstOf = new int[words];
         Arrays.fill(firstOf, -1);
         for (int t = tokens.wordOf().length - 1; t >= 0; t--) {
@@ -115,7 +124,7 @@ final class TokenClassification implements Task<TaggedExample> {
                 firstOf[tokens.wordOf()[t]] = t;
             }
         }
-        return new TaggedExample(new Tokens(tokens.tokens(), null, tokens.cutWords() > 0), firstOf, labels, line);
+        return new TaggedExample(new Tokens(tokens.tokens(), null, tokens.cutWords() > 0), firstOf, labels, task, line);
     }
 
     @Override

@@ -16,6 +16,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.metrics.EntityScores;
 import org.peft4j.model.HeadKind;
+import org.peft4j.nn.seam.RowTasks;
 import org.peft4j.task.Origin;
 import org.peft4j.task.OutputLabels;
 import org.peft4j.task.ShownRow;
@@ -133,6 +134,7 @@ public final class TokenClassificationType implements TaskType<TokenClassificati
                         tokens.get(i),
                         words.size(),
                         TaggedExample.NONE,
+                        RowTasks.NONE,
                         rows.get(i).line());
                 int[] trained = new int[tokens.get(i).tokens().length];
                 for (int first : example.firstOf()) {

@@ -46,11 +46,16 @@ public final class LanguageTraining {
         return labels;
     }
 
-    /** The mean of all tokens that have a row before them, and what the adapter adds to it; also makes the gradients. */
+    /**
+     * The mean of all tokens that have a row before them, and what the adapter adds to it; also makes the gradients.
+     *
+     * @param tasks of the texts; none: they say none
+     */
     public static double backward(
-            HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step) {
+            HeadedModel model, Adapter adapter, Fixtures.Sentences texts, BlockRunner blocks, long step, int... tasks) {
         try (PointerScope scope = new PointerScope();
-                ForwardContext context = ForwardContext.training(texts.packing(), step, adapter)) {
+                ForwardContext plain = ForwardContext.training(texts.packing(), step, adapter);
+                ForwardContext context = tasks.length == 0 ? plain : plain.withTasks(tasks)) {
             Tensor h = blocks.forward(model.model(), Tokens.of(texts.tokens()), ReadRows.ALL, context);
             long[] labels = labels(texts, context);
             long counted = Arrays.stream(labels).filter(label -> label >= 0).count();
@@ -75,8 +80,9 @@ public final class LanguageTraining {
             Adapter adapter,
             Fixtures.Sentences texts,
             BlockRunner blocks,
-            Map<String, TensorData> expected) {
-        assertThat(backward(model, adapter, texts, blocks, 0))
+            Map<String, TensorData> expected,
+            int... tasks) {
+        assertThat(backward(model, adapter, texts, blocks, 0, tasks))
                 .isCloseTo(expected.get("losses").toFloats()[0], Offset.offset(1e-4));
         for (Parameter parameter : adapter.parameters().values()) {
             TensorData theirs = gradient(expected, parameter);
@@ -120,12 +126,16 @@ public final class LanguageTraining {
 
     /** The losses of all steps; no gradient may be there before. */
     public static void lossesEqualPefts(
-            HeadedModel model, Adapter adapter, Fixtures.Sentences texts, Map<String, TensorData> expected) {
+            HeadedModel model,
+            Adapter adapter,
+            Fixtures.Sentences texts,
+            Map<String, TensorData> expected,
+            int... tasks) {
         float[] losses = expected.get("losses").toFloats();
         try (AdamW optimizer = new AdamW(List.of(new ParameterGroup(
                 "all", 1e-2, 0.01, List.copyOf(adapter.parameters().values()))))) {
             for (int step = 0; step < losses.length; step++) {
-                assertThat(backward(model, adapter, texts, BlockRunner.plain(), step))
+                assertThat(backward(model, adapter, texts, BlockRunner.plain(), step, tasks))
                         .isCloseTo(losses[step], Offset.offset(1e-4));
                 optimizer.step(1, 0);
             }

@@ -9,6 +9,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.javacpp.PointerScope;
@@ -41,6 +42,7 @@ import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.RowTasks;
 import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.ops.Weight;
 import org.peft4j.optim.AdamW;
@@ -87,7 +89,8 @@ class CausalLmTest {
                         .flatMap(example -> example.sequences().stream())
                         .toList(),
                 examples.stream().map(example -> example.counts().get(0)).toList(),
-                1);
+                Collections.nCopies(examples.size(), RowTasks.NONE),
+                Collections.nCopies(examples.size(), 1L));
     }
 
     /** A prompt's last row tells the first token; keys and values of a prefix tell nothing. */

@@ -36,7 +36,7 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
     /** R of each task, [tasks, ranks, d]. */
     static final String ROWS = "prefix_task_rows";
 
-    /** PEFT is told the task of each row by its caller; an adapter here knows it. */
+    /** PEFT is told the task of each row by its caller; an adapter here knows it, where rows do not say it. */
     private static final String TASK = "task";
 
     private static final double DEVIATION = 0.02;
@@ -124,13 +124,12 @@ public final class MultitaskMethod implements Method<MultitaskPromptConfig> {
                 .parameter(shared)
                 .parameter(c)
                 .parameter(r);
-        SoftPrompt made = new SoftPrompt(
-                config.virtualTokens(),
-                context -> shared.value()
-                        .mul(c.value()
-                                .select(0, config.factors().task())
-                                .mm(r.value().select(0, config.factors().task()))));
-        SoftPrompt.claim(builder, made, points, config.modulesToSave());
+        int usual = config.factors().task();
+        SoftPrompt.claim(
+                builder.tasks(config.factors().tasks(), usual),
+                new MultitaskPrompt(shared, c, r, usual),
+                points,
+                config.modulesToSave());
         return builder;
     }
 

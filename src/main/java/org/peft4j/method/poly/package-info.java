@@ -1,0 +1,5 @@
+/** Settings of Poly. */
+@NullMarked
+package org.peft4j.method.poly;
+
+import org.jspecify.annotations.NullMarked;
