@@ -282,8 +282,7 @@ public final class ForwardContext implements AutoCloseable {
                         + text.length(s) + " rows, got " + rows[s]);
             }
         }
-        return new ForwardContext(
-                this, resolved, inserted, firstPositions, rows.clone(), promptsInside, invocations);
+        return new ForwardContext(this, resolved, inserted, firstPositions, rows.clone(), promptsInside, invocations);
     }
 
     /**

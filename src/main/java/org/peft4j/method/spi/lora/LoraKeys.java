@@ -17,12 +17,7 @@ final class LoraKeys {
     private static final Map<String, Object> OTHER_FORMULAS = new TreeMap<>(Map.of("use_qalora", false));
 
     private static final List<String> OTHER_FORMULAS_NULL = List.of(
-            "use_bdlora",
-            "arrow_config",
-            "kasa_config",
-            "velora_config",
-            "monteclora_config",
-            "megatron_config");
+            "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config", "megatron_config");
 
     private static final List<String> OTHER_STARTS = List.of("corda_config", "lora_ga_config", "loftq_config");
 
