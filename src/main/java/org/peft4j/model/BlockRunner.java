@@ -43,11 +43,11 @@ public interface BlockRunner {
 
             @Override
             public void backward(Tensor loss, ForwardContext context) {
-                if (loss.requires_grad()) { // nothing that is trained had a part in it, as of texts without an
-                    // invocation
-                    Layers.backward(() -> loss.backward());
-                    context.backward();
+                if (!loss.requires_grad() && context.mayActOnNoRow()) {
+                    return; // nothing that is trained had a part in it
                 }
+                Layers.backward(() -> loss.backward());
+                context.backward();
             }
         };
     }

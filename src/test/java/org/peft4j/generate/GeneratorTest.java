@@ -458,7 +458,7 @@ class GeneratorTest {
         for (int i = 0; i < 3; i++) {
             generate(adapters, GREEDY);
         }
-        assertThat(Ops.liveBytes()).isEqualTo(before);
+        assertThat(Ops.liveBytes()).isLessThanOrEqualTo(before); // less: what other tests left may be collected meanwhile
     }
 
     @Test

@@ -278,7 +278,7 @@ class RunConfigFileTest {
                 "method={type: bottleneck, dropout: 1} | dropout must be in [0, 1)",
                 "task.new_head=yes | expected true or false for 'new_head' in task",
                 "model.dropout=0.5 | dropout must be config or 0, received '0.5' in model.dropout",
-                "method.type=lorra | vera for 'type' in method (--set method.type=lorra), received 'lorra'",
+                "method.type=lorra |  for 'type' in method (--set method.type=lorra), received 'lorra'",
                 "method.lora_alpha=3 | unknown key 'lora_alpha' in method (--set method.lora_alpha=3); it is called 'alpha' here",
                 "method.targets=( | '(' is not a regular expression",
                 "method.targets={} | targets must be a list of names, all-linear, or a regular expression",

@@ -317,6 +317,13 @@ public final class ForwardContext implements AutoCloseable {
         return Invocations.last(invocation, text) >= 0;
     }
 
+    /** Whether an adapter waits for certain tokens, which no text may have. */
+    public boolean mayActOnNoRow() {
+        return segments.stream()
+                .flatMap(segment -> segment.adapters().stream())
+                .anyMatch(adapter -> !adapter.invocations().isEmpty());
+    }
+
     /** Rows [first, last) of a tensor. */
     public record Rows(long first, long last) {}
 
