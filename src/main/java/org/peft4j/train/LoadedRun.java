@@ -239,19 +239,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 }
                 inForce = inForce.withMethod(adapter.config());
             }
-            if (!adapter.adapter().told().isEmpty() && task.headKind() != HeadKind.LANGUAGE) {
-                throw new ConfigException(
-                        "method.type " + Methods.of(adapter.config()).name()
-                                + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
-                                + " causal-lm, got " + config.task().type());
-            }
-            InvokedTexts.check(task.headKind(), adapter.adapter());
-            InvokedTexts.note(adapter.adapter(), prepared.train()).ifPresent(notes::add);
-            check(config.task(), model, adapter.adapter(), prepared.train());
-            checkTasks(config, adapter, prepared, notes);
-            if (prepared.validation() != null) {
-                check(config.task(), model, adapter.adapter(), prepared.validation());
-            }
+            judge(config, model, adapter, prepared, notes);
             RowHalves halves = halves(config, prepared, adapter.adapter());
             int[] seconds = halves.second();
             if (seconds != null) {
@@ -270,9 +258,6 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
             notes.addAll(begun(adapter.adapter(), batches.totalSteps()));
-            if (!task.sumsOverRows()) {
-                checkWholeBatches(config, notes);
-            }
             LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, base, notes);
             MemoryCheck.ofRun(run);
             return run;
@@ -282,6 +267,38 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             model.close();
             throw e;
+        }
+    }
+
+    /**
+     * Refuses what does not go together: rows, settings of training, the task, and an adapter of the method.
+     *
+     * @param notes collects what a user should know
+     */
+    private static <E extends Example> void judge(
+            RunConfig config,
+            HeadedModel model,
+            AdapterStore.Loaded loaded,
+            TaskType.Prepared<E> prepared,
+            List<String> notes) {
+        Adapter adapter = loaded.adapter();
+        HeadKind head = prepared.task().headKind();
+        if (!adapter.told().isEmpty() && head != HeadKind.LANGUAGE) {
+            throw new ConfigException(
+                    "method.type " + Methods.of(loaded.config()).name()
+                            + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
+                            + " causal-lm, got " + config.task().type());
+        }
+        groups(config.training(), adapter);
+        InvokedTexts.check(head, adapter);
+        InvokedTexts.note(adapter, prepared.train()).ifPresent(notes::add);
+        check(config.task(), model, adapter, prepared.train());
+        checkTasks(config, loaded, prepared, notes);
+        if (prepared.validation() != null) {
+            check(config.task(), model, adapter, prepared.validation());
+        }
+        if (!prepared.task().sumsOverRows()) {
+            checkWholeBatches(config, notes);
         }
     }
 
@@ -436,12 +453,24 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             Calibration<C> calibration = method.calibration(own, points, seed).orElse(null);
             if (calibration != null) {
                 try (calibration) {
-                    check(config.task(), model, calibration.observer(), prepared.train());
+                    C plain = calibration.withoutData();
+                    try (Adapter like = method.attach("default", plain, points, seed)) { // looking may take long
+                        judge(
+                                config,
+                                model,
+                                new AdapterStore.Loaded(like, plain, List.of()),
+                                prepared,
+                                new ArrayList<>());
+                    }
                     return FirstLook.attach(calibration, config, model, prepared, stop);
                 }
             }
             Adapter adapter = method.attach("default", own, points, seed);
-            return new AdapterStore.Loaded(adapter, own, List.of());
+            List<String> notes = method.inside(adapter).stream()
+                    .flatMap(part -> part.notes().stream()
+                            .map(note -> "adapter '" + part.adapter().name() + "': " + note))
+                    .toList();
+            return new AdapterStore.Loaded(adapter, own, notes);
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
             throw new ConfigException(String.valueOf(e.getMessage()), e);
         }

@@ -215,6 +215,8 @@ public final class TrainingStep<E extends Example> {
             }
             if (!run.adapter.invocations().isEmpty()) {
                 zeroWithoutPart();
+            } else {
+                checkPart();
             }
             for (StepHook hook : hooks) {
                 inStep(step, () -> {
@@ -227,6 +229,16 @@ public final class TrainingStep<E extends Example> {
         } catch (RuntimeException e) {
             losses.forEach(Tensor::close);
             throw e;
+        }
+    }
+
+    /** Refuses to go on where nothing that is trained had a part in the loss. */
+    private void checkPart() {
+        if (run.adapter.parameters().values().stream()
+                .noneMatch(parameter -> parameter.value().grad().defined())) {
+            throw new TrainingException(
+                    "nothing that the adapter trains has a part in the loss: no gradient came back; see"
+                            + " whether its layers are among those that the task reads");
         }
     }
 

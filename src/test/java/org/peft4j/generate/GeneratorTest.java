@@ -458,7 +458,8 @@ class GeneratorTest {
         for (int i = 0; i < 3; i++) {
             generate(adapters, GREEDY);
         }
-        assertThat(Ops.liveBytes()).isLessThanOrEqualTo(before); // less: what other tests left may be collected meanwhile
+        assertThat(Ops.liveBytes())
+                .isLessThanOrEqualTo(before); // less: what other tests left may be collected meanwhile
     }
 
     @Test

@@ -399,7 +399,7 @@ class RowTasksTest {
         PolyConfig thirds = PolyConfig.defaults().withSkills(Skills.of(1, 2).withSplits(3));
         assertThatThrownBy(() -> Methods.of(thirds).attach("it", thirds, llama.points(), 1))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageMatching("nSplits must divide the \\d+ inputs and \\d+ outputs of model.layers.0.*, got 3");
+                .hasMessageMatching("n_splits must divide the \\d+ inputs and \\d+ outputs of model.layers.0.*, got 3");
         AdapterFile file = AdapterFiles.read(ROOT.resolve("poly/tiny-llama"));
         for (Map.Entry<String, String> wrong : Map.of(
                         "poly_type", "poly_type \"other\" is not supported",

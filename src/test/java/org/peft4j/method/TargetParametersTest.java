@@ -339,4 +339,35 @@ class TargetParametersTest {
             assertThat(one.parameters().keySet()).isEqualTo(other.parameters().keySet());
         }
     }
+
+    @Test
+    void patternsAreAboutTensors() {
+        HeadedModel model = of("mixtral");
+        LoraConfig config = lora().targetParameters("q_proj.weight")
+                .rankPattern(Map.of("q_proj.weight", 4))
+                .build();
+        try (Adapter adapter = attach(config, model)) {
+            adapter.parameters()
+                    .values()
+                    .forEach(parameter ->
+                            assertThat(parameter.value().sizes().vec().get()).contains(4L));
+        }
+        refused(lora().targetParameters("q_proj.weight").rankPattern(Map.of("q_proj", 4)), "rank_pattern");
+    }
+
+    @Test
+    void settingsOfModulesAreNotAboutTensors() {
+        refused(
+                lora().targetParameters("q_proj.weight").excludeModules(Targets.names("q_proj")),
+                "exclude_modules must be left out where targets are []");
+        refused(
+                lora().targets("k_proj").targetParameters("q_proj.weight").layersToTransform(List.of(0)),
+                "layers_to_transform must be left out with target_parameters");
+    }
+
+    private static void refused(LoraConfig.Builder config, String message) {
+        assertThatThrownBy(() -> attach(config.build(), of("mixtral")).close())
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining(message);
+    }
 }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -48,6 +49,7 @@ import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.run.RunConfigFile;
+import org.peft4j.run.RunSummary;
 import org.peft4j.run.TrainListener;
 import org.peft4j.run.files.AdapterSettings;
 
@@ -204,6 +206,23 @@ class XLoraRunTest {
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContainingAll(
                         "method.adapters: " + copy, "another base model", "adapters of the model that mixes");
+    }
+
+    @Test
+    void aRunTellsWhatIsOddOfAnExpert() throws Exception {
+        Path copy = Files.createDirectories(dir.resolve("odd"));
+        Files.copy(experts.get("mails").resolve(AdapterFiles.TENSORS), copy.resolve(AdapterFiles.TENSORS));
+        String config = Files.readString(experts.get("mails").resolve(AdapterFiles.CONFIG));
+        Files.writeString(copy.resolve(AdapterFiles.CONFIG), config.replaceFirst("\"r\": *\\d+", "\"r\": 77"));
+        List<String> notes = new ArrayList<>();
+        Trainer.train(config("depth: 1", copy), false, new TrainListener() {
+            @Override
+            public void started(RunSummary summary) {
+                notes.addAll(summary.notes());
+            }
+        });
+        assertThat(notes)
+                .anyMatch(note -> note.startsWith("adapter '") && note.contains("the adapter's config says 77"));
     }
 
     @Test

@@ -375,9 +375,42 @@ class XLoraTest {
                 "lm_head.weight");
         expertIsRefused(expert(LoraConfig.builder().targets("lm_head").build()), "the backbone alone", "head lm_head");
         expertIsRefused(
+                expert(LoraConfig.builder()
+                        .targets("q_proj")
+                        .aloraInvocationTokens(List.of(7))
+                        .build()),
+                "plain LoRA",
+                "alora_invocation_tokens");
+        Path replicated = expert(LoraConfig.builder().targets("q_proj").build());
+        change(replicated, config -> config.put("layer_replication", List.of(List.of(0, 2), List.of(1, 2))));
+        expertIsRefused(replicated, "layer_replication", "layers as they are");
+        expertIsRefused(
                 XLoraExperts.of(Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "output.dense", 0)
                         .get("mails"),
                 "LlamaForCausalLM does not have");
+    }
+
+    @Test
+    void tensorsOfExpertsOfAMixtureAreNotMixed() throws Exception {
+        try (HeadedModel mixtral = HeadedModel.open(
+                ModelDirectory.open(Fixtures.ROOT.resolve("decoders/mixtral")),
+                new ModelOptions(false, false, 0),
+                HeadKind.LANGUAGE,
+                HeadOptions.of(0))) {
+            LoraConfig config = LoraConfig.builder()
+                    .r(2)
+                    .targets("q_proj")
+                    .targetParameters("mlp.experts.down_proj")
+                    .build();
+            Path expert = XLoraExperts.write(dir.resolve("mixture"), config, mixtral.points(), 3);
+            XLoraConfig mixed =
+                    XLoraConfig.builder().adapters(Map.of("a", expert)).build();
+            assertThatThrownBy(() -> Methods.of(mixed)
+                            .attach("mixed", mixed, mixtral.points(), 1)
+                            .close())
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContainingAll("plain LoRA", "target_parameters");
+        }
     }
 
     private static void isRefused(XLoraConfig config, String message) {

@@ -96,6 +96,17 @@ class FirstLookTest {
         assertThat(asked).hasValue(2);
     }
 
+    @ParameterizedTest
+    @CsvSource({"training.groups.lora_C.learning_rate=1e-3, lora_C", "task.task_id=0, task.task_id"})
+    void whatCannotBeIsSaidBeforeTheLook(String setting, String message) {
+        assertThatThrownBy(() ->
+                        LoadedRun.load(config(llama, "{type: lora, init: corda}", setting), llama, rows(llama), () -> {
+                            throw new AssertionError("it looks");
+                        }))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining(message);
+    }
+
     private static Map<String, float[]> values(LoadedRun<?> run) {
         Map<String, float[]> values = new LinkedHashMap<>();
         run.adapter.parameters().forEach((path, parameter) -> values.put(path, Tensors.toFloats(parameter.value())));

@@ -401,8 +401,9 @@ class StepHooksTest {
                 })
                 .train();
         assertThat(notes)
-                .contains("method.total_step is 40, the run has 6 steps: it ends before target_r 2 is reached;"
-                        + " leave total_step out to take the run's");
+                .contains(
+                        "method.total_step is 40, the run has 6 steps: it ends before target_r 2 is reached;"
+                                + " leave total_step out to take the run's, and say method where the run goes on from an adapter");
         assertThat(AdapterFiles.read(first.output()).config()).containsEntry("rank_pattern", null);
         RunConfig second = file("second", METHOD + "\nadapter: " + first.output(), "");
         Trainer.of(second).train();

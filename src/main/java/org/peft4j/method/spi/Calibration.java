@@ -23,6 +23,9 @@ public interface Calibration<C extends MethodConfig> extends AutoCloseable {
      */
     Adapter observer();
 
+    /** The settings with a start without data: their adapter differs in its values alone, and what does not go with it shows at once. */
+    C withoutData();
+
     /** The most rows of the data that it looks at. */
     int rows();
 

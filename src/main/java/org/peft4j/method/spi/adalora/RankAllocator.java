@@ -99,7 +99,8 @@ final class RankAllocator implements StepHook {
         if (totalSteps < total - budget.tfinal()) {
             return List.of(
                     "method.total_step is " + total + ", the run has " + totalSteps + " steps: it ends before target_r "
-                            + budget.targetR() + " is reached; leave total_step out to take the run's");
+                            + budget.targetR()
+                            + " is reached; leave total_step out to take the run's, and say method where the run goes on from an adapter");
         }
         return totalSteps == total
                 ? List.of()

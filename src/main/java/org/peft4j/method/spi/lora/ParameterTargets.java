@@ -31,6 +31,11 @@ final class ParameterTargets {
         return point instanceof LinearPoint linear ? linear.path() + WEIGHT : point.path();
     }
 
+    /** The path that patterns of ranks and alphas are about: the tensor's where it is adapted as one, else the module's. */
+    static String judgedBy(LoraConfig config, Point<?> point) {
+        return name(config, point) ? path(point) : point.path();
+    }
+
     private static Stream<Point<?>> candidates(Points points) {
         return Stream.concat(points.linears().stream(), points.all(ExpertsPoint.class).stream());
     }

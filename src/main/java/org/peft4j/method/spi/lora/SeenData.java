@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Locale;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
+import org.peft4j.method.lora.DataStart;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.Calibration;
@@ -80,6 +81,14 @@ abstract class SeenData implements Calibration<LoraConfig> {
     /** The settings of what begins. */
     LoraConfig begun() {
         return config;
+    }
+
+    @Override
+    public LoraConfig withoutData() {
+        return config.toBuilder()
+                .init(InitLora.KAIMING)
+                .dataStart(DataStart.defaults())
+                .build();
     }
 
     @Override

@@ -68,7 +68,7 @@ public final class PolyMethod extends LinearMethod<PolyConfig> {
         layers.tasks(tasks, tasks == 1 ? 0 : RowTasks.NONE);
         for (AdaptedLayers.Layer layer : layers.all()) {
             if (layer.in() % splits != 0 || layer.out() % splits != 0) {
-                throw new IllegalArgumentException("nSplits must divide the " + layer.in() + " inputs and "
+                throw new IllegalArgumentException("n_splits must divide the " + layer.in() + " inputs and "
                         + layer.out() + " outputs of " + layer.path() + ", got " + splits);
             }
             long in = layer.in() / splits;

@@ -14,6 +14,7 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Points;
@@ -25,6 +26,7 @@ import org.peft4j.nn.seam.Points;
  */
 record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
     private static final String LORA = "LORA";
+    private static final String REPLICATION = "layer_replication";
     private static final String OF_THE_WHOLE = "base_model.lora_model.";
 
     /** Reads the adapters of a run. */
@@ -56,6 +58,10 @@ record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
                             + file.config().get("peft_type"));
                 }
                 checkNotOfTheWhole(which, file);
+                if (file.config().get(REPLICATION) != null) {
+                    throw new ConfigException(which + " has " + REPLICATION
+                            + ": experts must be adapters of the model with its layers as they are");
+                }
                 AdapterStore.Loaded loaded;
                 try {
                     loaded = AdapterStore.readPart(file, name, points);
@@ -94,6 +100,14 @@ record Experts(List<AdapterStore.Loaded> all) implements AutoCloseable {
                 throw new ConfigException(which + " must be plain LoRA at linear layers, has " + path
                         + ": DoRA, biases, embedding tables, tokens and whole modules are not mixed; train it without");
             }
+        }
+        if (!adapter.claims(ExpertsPoint.class).isEmpty()) {
+            throw new ConfigException(which + " must be plain LoRA at linear layers, has target_parameters: tensors of"
+                    + " experts are not mixed; train it without");
+        }
+        if (!adapter.invocations().isEmpty()) {
+            throw new ConfigException(which + " must be plain LoRA, has alora_invocation_tokens: mixed it would act on"
+                    + " all rows of a text, and not on those from its invocation on; train it without");
         }
         for (LinearPoint layer : adapter.claims(LinearPoint.class).keySet()) {
             if (layer.head()) {
