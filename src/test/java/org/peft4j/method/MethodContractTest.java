@@ -574,7 +574,8 @@ class MethodContractTest {
     }
 
     private Adapter fresh(Row row, long seed) {
-        return attach(Methods.of(row.config()), row.config(), row.name() + seed, seed);
+        String name = row.name() + "1".repeat((int) seed); // names contain one another
+        return attach(Methods.of(row.config()), row.config(), name, seed);
     }
 
     private <C extends MethodConfig> Adapter attach(Method<C> method, MethodConfig config, String name, long seed) {
@@ -893,6 +894,11 @@ class MethodContractTest {
                             .isLessThan(TOLERANCE);
                 }
             }
+            float[] before = logits(model, one);
+            two.close();
+            two.close(); // one that is gone
+            other.close();
+            assertThat(logits(model, one)).as("the others are gone").isEqualTo(before);
         }
     }
 
