@@ -21,6 +21,7 @@ stage() { # command…: says how long it took
   say "$* took $(((SECONDS - began) / 60)) min $(((SECONDS - began) % 60)) s, $((SECONDS / 60)) min since the start"
 }
 
+stage build-scripts/format.sh --check # first: it takes seconds
 if has_nvcc; then
   export PEFT4J_CUDA_ARCHITECTURES="80-real;90a-real"
   stage mvn -B -ntp -Pcuda verify
@@ -35,5 +36,4 @@ stage build-scripts/cuda-tests.sh
 has_nvcc || say "no nvcc here: the kernels were run on the CPU but not compiled for a card"
 stage build-scripts/gpu-check.sh --self-check
 stage build-scripts/gpu/pack.sh --check
-stage build-scripts/format.sh --check
 say "all tests passed"
