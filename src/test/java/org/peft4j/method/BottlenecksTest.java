@@ -581,6 +581,11 @@ class BottlenecksTest extends WithTinyBert {
                         new PhmConfig.Weights(2, false, true),
                         true))
                 .hasMessageContaining("rank has no meaning without factorizedW");
+        refuses(
+                BottleneckConfig.builder()
+                        .reductionFactor(new ReductionFactor(16.0, Map.of(1, 4.0)))
+                        .leaveOut(List.of(1)),
+                "reductionFactor must not name layer 1, which leaveOut has, too");
         assertThatThrownBy(() -> new OriginalNorms(false, true, Residual.POST_ADD))
                 .hasMessageContaining("residual_before_ln must be true or false");
         assertThatThrownBy(() -> Scaling.of(Double.NaN)).hasMessageContaining("scaling must be a number");

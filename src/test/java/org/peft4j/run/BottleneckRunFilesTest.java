@@ -94,6 +94,23 @@ class BottleneckRunFilesTest {
                         .build());
     }
 
+    /** What the README says of them. */
+    @Test
+    void settingsOfTheDocumentationAreRead() {
+        assertThat(method("config: compacter, phm: {dim: 4, rank: 1, shared_rule: true, factorized_rule: false,"
+                        + " factorized_w: true, shared_w: false, rule_init: normal, init_range: 1e-4, bias: true}"))
+                .isEqualTo(BottleneckConfig.compacter());
+        assertThat(method("original_ln_after: false, residual_before_ln: false, scaling: channel, init: houlsby,"
+                        + " reduction_factor: 96, activation: gelu"))
+                .isEqualTo(BottleneckConfig.builder()
+                        .norms(OriginalNorms.BEFORE)
+                        .scaling(Scaling.CHANNEL)
+                        .init(InitBottleneck.HOULSBY)
+                        .reductionFactor(ReductionFactor.of(96))
+                        .activation(Activation.GELU)
+                        .build());
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

@@ -63,8 +63,8 @@ class BottleneckRunTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"seq_bn", "double_seq_bn", "par_bn", "scaled_par_bn", "compacter", "compacter++", "mam"})
-    void everyConfigurationTrainsAndAnswers(String config) throws IOException {
+    @ValueSource(strings = {"double_seq_bn", "scaled_par_bn", "compacter++", "mam"})
+    void aNamedConfigurationTrainsAndAnswers(String config) throws IOException {
         Path output = config.equals("mam")
                 ? train(config, "method.config=" + config, "method.prefix={virtual_tokens: 4, encoder_hidden_size: 8}")
                 : train(config, "method.config=" + config);

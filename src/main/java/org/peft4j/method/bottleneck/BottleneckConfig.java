@@ -26,10 +26,10 @@ import org.peft4j.method.MethodConfig;
  * @param prefix a prefix beside them; null: none
  * @param dropout probability of dropping an element of u, while training, 0 to below 1
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
- * @see <a href="https://arxiv.org/abs/1902.00751">Parameter-Efficient Transfer Learning for NLP</a> (double_seq_bn)
- * @see <a href="https://arxiv.org/abs/2005.00247">AdapterFusion: Non-Destructive Task Composition for Transfer Learning</a> (seq_bn)
- * @see <a href="https://arxiv.org/abs/2110.04366">Towards a Unified View of Parameter-Efficient Transfer Learning</a> (par_bn, mam)
- * @see <a href="https://arxiv.org/abs/2205.01549">Adaptable Adapters</a> (the rational activation)
+ * @see <a href="https://arxiv.org/abs/1902.00751">Parameter-Efficient Transfer Learning for NLP (double_seq_bn)</a>
+ * @see <a href="https://arxiv.org/abs/2005.00247">AdapterFusion: Non-Destructive Task Composition for Transfer Learning (seq_bn)</a>
+ * @see <a href="https://arxiv.org/abs/2110.04366">Towards a Unified View of Parameter-Efficient Transfer Learning (par_bn, mam)</a>
+ * @see <a href="https://arxiv.org/abs/2205.01549">Adaptable Adapters (the rational activation)</a>
  */
 public record BottleneckConfig(
         boolean mhAdapter,
@@ -59,7 +59,7 @@ public record BottleneckConfig(
         TANH,
         /**
          * A rational function of degrees 5 and 4 (version A) with coefficients of its own in each bottleneck, which are trained in the
-         * group {@code activation}.
+         * group {@code activation}. The paper's switches, which leave layers out, are not there: leaveOut does it by hand.
          */
         RATIONAL
     }
@@ -72,6 +72,12 @@ public record BottleneckConfig(
         leaveOut = leaveOut.stream().distinct().sorted().toList();
         if (!leaveOut.isEmpty() && leaveOut.get(0) < 0) {
             throw new IllegalArgumentException("leaveOut must have numbers of layers from 0, got " + leaveOut.get(0));
+        }
+        for (int layer : leaveOut) {
+            if (reductionFactor.byLayer().containsKey(layer)) {
+                throw new IllegalArgumentException(
+                        "reductionFactor must not name layer " + layer + ", which leaveOut has, too");
+            }
         }
         Objects.requireNonNull(activation, "activation");
         if (activation != Activation.RATIONAL && rationalInit != InitRational.ONE) {

@@ -71,7 +71,7 @@ final class Conflicts {
             if (entry.getValue().stream().anyMatch(SublayerUpdate::behindNorm)
                     && !other.at(entry.getKey()).isEmpty()) {
                 return Optional.of("cannot both act on " + entry.getKey().path()
-                        + ": the first gives what stands behind its norm (original_ln_after: false)");
+                        + ": the first gives what stands behind its norm; nothing is added to that");
             }
         }
         return sameTokenRow(one, other)
