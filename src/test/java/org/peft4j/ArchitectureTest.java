@@ -99,41 +99,43 @@ class ArchitectureTest {
                     names("ConfigException DeviceException MalformedFileException Peft4jException TrainingException")),
             Map.entry(
                     "org.peft4j",
-                    names(
-                            "BaseModel Chat Combine Convert LoadedAdapter Merge RowPreview TextClassifier TextEmbedder TextGenerator TokenTagger Trainer TrainingHandle")),
+                    names("BaseModel Chat Combine Convert LoadedAdapter Merge RowPreview TextClassifier TextEmbedder"
+                            + " TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
-                    names(
-                            "ClassMetrics EntityScores Evaluation MetricNames MultiLabelMetrics RegressionMetrics TagAccuracy")),
+                    names("ClassMetrics EntityScores Evaluation MetricNames MultiLabelMetrics RegressionMetrics"
+                            + " TagAccuracy")),
             Map.entry("org.peft4j.bench", names("Benchmark")),
             Map.entry(
                     "org.peft4j.config",
-                    names(
-                            "CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride ModelConfig OptimizerConfig Pooling"
-                                    + " ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig TaskConfig"
-                                    + " TaskId TokenClassificationConfig TrainingConfig")),
+                    names("CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride ModelConfig OptimizerConfig"
+                            + " Pooling ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig"
+                            + " TaskConfig TaskId TokenClassificationConfig TrainingConfig")),
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
             Map.entry(
                     "org.peft4j.method",
-                    names(
-                            "LayerChoice LayerReplication LinearMethodConfig MethodConfig ModulePattern Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
+                    names("InitRational LayerChoice LayerReplication LinearMethodConfig MethodConfig ModulePattern"
+                            + " Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry(
                     "org.peft4j.method.lora",
-                    names(
-                            "Bias Combination CordaConfig DataStart EvaConfig InitLora LoraConfig LoraGaConfig LoraLayers LoraTargets")),
+                    names("Bias Combination CordaConfig DataStart EvaConfig InitLora LoraConfig LoraGaConfig"
+                            + " LoraLayers LoraTargets")),
             Map.entry("org.peft4j.method.prefix", names("InitPrefix PrefixConfig")),
             Map.entry("org.peft4j.method.adalora", names("AdaLoraConfig RankBudget RankImportance")),
             Map.entry("org.peft4j.method.adaption", names("AdaptionPromptConfig")),
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
-            Map.entry("org.peft4j.method.bottleneck", names("BottleneckConfig")),
+            Map.entry(
+                    "org.peft4j.method.bottleneck",
+                    names("BottleneckConfig BottleneckPrefix InitBottleneck OriginalNorms PhmConfig ReductionFactor"
+                            + " Scaling")),
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
             Map.entry("org.peft4j.method.ept", names("EptConfig")),
             Map.entry(
                     "org.peft4j.method.iapt",
-                    names("IaptConfig InitPrompt InitRational PromptInsertion PromptPositions RationalVersion")),
+                    names("IaptConfig InitPrompt PromptInsertion PromptPositions RationalVersion")),
             Map.entry("org.peft4j.method.ia3", names("Ia3Config")),
             Map.entry("org.peft4j.method.multitask", names("MultitaskPromptConfig PromptSource SourceTasks")),
             Map.entry("org.peft4j.method.prompt", names("PromptConfig")),

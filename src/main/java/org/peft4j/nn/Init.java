@@ -24,6 +24,23 @@ public final class Init {
         return fill(shape, () -> random.normal() * std);
     }
 
+    /** Normal with mean 0; what is beyond ±bound is drawn again. */
+    public static Tensor truncatedNormal(long seed, String path, double std, double bound, long... shape) {
+        SplitMix64 random = new SplitMix64(Seeds.mix(seed, path));
+        return fill(shape, () -> {
+            double value;
+            do {
+                value = random.normal() * std;
+            } while (Math.abs(value) > bound);
+            return value;
+        });
+    }
+
+    /** Ones. */
+    public static Tensor ones(long... shape) {
+        return fill(shape, () -> 1);
+    }
+
     /** Kaiming-uniform with a = √5 of a matrix [out, in]: uniform within 1/√in, what torch gives a linear layer. */
     public static Tensor kaiming(long seed, String path, long out, long in) {
         return uniform(seed, path, 1 / Math.sqrt(in), out, in);

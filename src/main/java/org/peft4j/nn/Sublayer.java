@@ -9,7 +9,8 @@ import org.peft4j.nn.seam.SublayerUpdate;
 
 /**
  * The end of a sublayer whose norm stands behind it: {@code norm(u(dropout(output)) + residual)}, where u is what adapters
- * make of it. Where they claim nothing, dropout, sum and norm are one operation.
+ * make of it; or u alone, if they say so ({@link SublayerUpdate#behindNorm}). Where they claim nothing, dropout, sum and norm are one
+ * operation.
  */
 public record Sublayer(SublayerPoint point, LayerNorm norm) {
     /**
@@ -34,7 +35,22 @@ public record Sublayer(SublayerPoint point, LayerNorm norm) {
                     (segment, around) -> x -> norm.ofSegment(segment, x, around, context),
                     rows,
                     context);
-            return norm.forward(updated, residual, rows, context, 0);
+            if (context.segments().stream().noneMatch(segment -> behindNorm(claims, segment))) {
+                return norm.forward(updated, residual, rows, context, 0);
+            }
+            return context.bySegment(
+                            updated,
+                            rows,
+                            segment -> segment,
+                            (segment, part, firstRow) -> behindNorm(claims, segment)
+                                    ? part
+                                    : norm.ofSegment(
+                                            segment, part, residual.narrow(0, firstRow, part.size(0)), context))
+                    .alias();
         });
+    }
+
+    private static boolean behindNorm(Claims<SublayerUpdate> claims, ForwardContext.Segment segment) {
+        return claims.of(segment).stream().anyMatch(SublayerUpdate::behindNorm);
     }
 }

@@ -29,7 +29,8 @@
  *     {@link org.peft4j.nn.seam.GatedPrompt}, with a softmax of their own and a gate</td>
  *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
- *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm</td>
+ *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm, in place of the output or of
+ *     what stands behind the norm</td>
  *     <td>bottleneck adapters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;

@@ -79,7 +79,7 @@ public final class RunConfigFile {
             "training.warmup_steps", "training.schedule.warmup_steps",
             "training.dtype", "model.dtype");
 
-    private static final YamlSchema SCHEMA = methods(YamlSchema.builder())
+    private static final YamlSchema SCHEMA = BottleneckForms.addTo(methods(YamlSchema.builder()))
             .moved(MOVED)
             .defaults(
                     RunConfig.class,
@@ -231,6 +231,11 @@ public final class RunConfigFile {
         for (Method<?> method : Methods.all()) {
             Record defaults = (Record) method.defaults();
             schema.defaults(defaults).renamed(defaults.getClass(), method.renamedSettings());
+            Map<String, Record> named = new LinkedHashMap<>();
+            method.namedSettings().forEach((name, settings) -> named.put(name, (Record) settings));
+            if (!named.isEmpty()) {
+                schema.named(defaults.getClass(), "config", named);
+            }
         }
         return schema;
     }

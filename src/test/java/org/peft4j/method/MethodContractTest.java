@@ -34,6 +34,11 @@ import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.OriginalNorms;
+import org.peft4j.method.bottleneck.PhmConfig;
+import org.peft4j.method.bottleneck.ReductionFactor;
+import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.c3a.BlockSizes;
 import org.peft4j.method.c3a.C3aConfig;
 import org.peft4j.method.c3a.InitC3a;
@@ -50,7 +55,6 @@ import org.peft4j.method.hira.InitHira;
 import org.peft4j.method.hra.HraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.iapt.IaptConfig;
-import org.peft4j.method.iapt.InitRational;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.RationalVersion;
 import org.peft4j.method.lntuning.LnTuningConfig;
@@ -446,6 +450,53 @@ class MethodContractTest {
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
+                new Row(
+                        "double_seq_bn",
+                        BottleneckConfig.doubleSeqBn().toBuilder()
+                                .reductionFactor(new ReductionFactor(4.0, Map.of(1, 8.0)))
+                                .modulesToSave(head)
+                                .build(),
+                        false),
+                new Row("par_bn", BottleneckConfig.parBn().withModulesToSave(head), true),
+                new Row(
+                        "scaled_par_bn of two places",
+                        BottleneckConfig.scaledParBn().toBuilder()
+                                .mhAdapter(true)
+                                .activation(BottleneckConfig.Activation.SWISH)
+                                .modulesToSave(head)
+                                .build(),
+                        true),
+                new Row("compacter", compacter().build(), false),
+                new Row(
+                        "compacter with one W",
+                        compacter()
+                                .phm(new PhmConfig(
+                                        2,
+                                        new PhmConfig.Rule(false, true, PhmConfig.RuleInit.UNIFORM, 0.1),
+                                        new PhmConfig.Weights(2, true, true),
+                                        false))
+                                .build(),
+                        false),
+                new Row(
+                        "seq_bn behind the norm, rational",
+                        BottleneckConfig.builder()
+                                .reductionFactor(ReductionFactor.of(4))
+                                .activation(BottleneckConfig.Activation.RATIONAL)
+                                .rationalInit(InitRational.TANH)
+                                .scaling(Scaling.CHANNEL)
+                                .norms(OriginalNorms.BEFORE)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
+                new Row(
+                        "mam",
+                        BottleneckConfig.mam().toBuilder()
+                                .reductionFactor(ReductionFactor.of(8))
+                                .prefix(new BottleneckPrefix(3, 6))
+                                .activation(BottleneckConfig.Activation.TANH)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
@@ -476,6 +527,17 @@ class MethodContractTest {
         return XLoraConfig.builder()
                 .adapters(XLoraExperts.of(
                         Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "output.dense", 0));
+    }
+
+    private static BottleneckConfig.Builder compacter() {
+        return BottleneckConfig.compacter().toBuilder()
+                .reductionFactor(ReductionFactor.of(4))
+                .phm(new PhmConfig(
+                        4,
+                        new PhmConfig.Rule(true, false, PhmConfig.RuleInit.NORMAL, 0.3),
+                        new PhmConfig.Weights(1, true, false),
+                        true))
+                .modulesToSave(List.of("classifier"));
     }
 
     private static LoraConfig taken(InitLora init, int iterations) {

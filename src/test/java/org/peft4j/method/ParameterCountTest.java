@@ -17,6 +17,8 @@ import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.c3a.C3aConfig;
 import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.dept.DeptConfig;
@@ -83,8 +85,8 @@ class ParameterCountTest {
             tensor(tensors, path + "attention.output.LayerNorm.bias", WIDTH);
             tensor(tensors, path + "output.LayerNorm.bias", WIDTH);
             keyValues.add(new KeyValuePoint(path + "attention.self", layer, 12, 64));
-            others.add(new SublayerPoint(path + "attention.output", layer, SublayerPoint.Kind.ATTENTION, WIDTH));
-            others.add(new SublayerPoint(path + "output", layer, SublayerPoint.Kind.MLP, WIDTH));
+            others.add(new SublayerPoint(path + "attention.output", layer, SublayerPoint.Kind.ATTENTION, WIDTH, true));
+            others.add(new SublayerPoint(path + "output", layer, SublayerPoint.Kind.MLP, WIDTH, true));
         }
         return new Points("bert", "BertModel", WIDTH, 12, 12, linears, keyValues, tensors, List.of()).and(others);
     }
@@ -111,8 +113,29 @@ class ParameterCountTest {
     }
 
     @Test
-    void ofSequentialBottlenecks() {
-        assertThat(count(BottleneckConfig.defaults())).isEqualTo(894_528);
+    void ofBottlenecks() {
+        assertThat(count(BottleneckConfig.seqBn())).isEqualTo(894_528);
+        assertThat(count(BottleneckConfig.doubleSeqBn())).isEqualTo(1_789_056);
+        assertThat(count(BottleneckConfig.parBn())).isEqualTo(7_091_712);
+        assertThat(count(BottleneckConfig.scaledParBn())).isEqualTo(7_091_712 + 12);
+        assertThat(count(BottleneckConfig.compacter())).isEqualTo(57_088);
+        assertThat(count(BottleneckConfig.compacterPlusPlus())).isEqualTo(28_576);
+        assertThat(count(BottleneckConfig.builder()
+                        .activation(BottleneckConfig.Activation.RATIONAL)
+                        .scaling(Scaling.CHANNEL)
+                        .leaveOut(List.of(0, 11))
+                        .build()))
+                .isEqualTo(10 * (894_528 / 12 + 6 + 4 + WIDTH));
+    }
+
+    /** The prefix of UniPELT, whose numbers are known, and that of MAM. */
+    @Test
+    void ofBottlenecksBesideAPrefix() {
+        BottleneckConfig ten =
+                BottleneckConfig.builder().prefix(new BottleneckPrefix(10, 512)).build();
+        assertThat(count(ten)).isEqualTo(894_528 + 9_857_024);
+        assertThat(count(BottleneckConfig.mam()))
+                .isEqualTo(7_091_712 + 30 * WIDTH + 800 * WIDTH + 800 + 24 * WIDTH * 800 + 24 * WIDTH);
     }
 
     @Test

@@ -48,6 +48,7 @@ final class RecordBinder {
         if (base != null && type.isInstance(base)) {
             defaults.putAll(RecordTree.components(base));
         }
+        defaults.putAll(named(type, maps, path));
         List<String> alternatives = schema.alternatives.getOrDefault(type, List.of());
         if (alternatives.stream().anyMatch(key -> !layersOf(key, maps).isEmpty())) {
             defaults.keySet().removeAll(alternatives);
@@ -57,6 +58,22 @@ final class RecordBinder {
             values[i] = component(components[i], maps, defaults, path);
         }
         return construct(type, components, values, maps, path);
+    }
+
+    /** The values of the record that is named, if one is. */
+    private Map<String, Object> named(Class<?> type, List<YamlNode.Mapping> maps, String path) {
+        YamlSchema.Named named = schema.named.get(type);
+        List<YamlNode> layers = named == null ? List.of() : layersOf(named.key(), maps);
+        if (named == null || layers.isEmpty()) {
+            return Map.of();
+        }
+        YamlNode last = layers.get(layers.size() - 1);
+        String keyPath = path.isEmpty() ? named.key() : path + "." + named.key();
+        Record record = named.records().get((String) YamlValues.scalar(String.class, last, keyPath));
+        if (record == null) {
+            throw YamlValues.wrong("one of " + String.join(", ", named.records().keySet()), last, keyPath);
+        }
+        return RecordTree.components(record);
     }
 
     private @Nullable Object component(
@@ -217,7 +234,10 @@ final class RecordBinder {
     }
 
     private void refuseUnknown(Class<?> type, List<YamlNode.Mapping> maps, String path) {
-        List<String> known = schema.keys(type);
+        List<String> known = new ArrayList<>(schema.keys(type));
+        if (schema.named.containsKey(type)) {
+            known.add(schema.named.get(type).key());
+        }
         for (YamlNode.Mapping map : maps) {
             for (String key : map.values().keySet()) {
                 if (known.contains(key)) {

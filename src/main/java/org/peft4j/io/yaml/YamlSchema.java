@@ -24,6 +24,9 @@ public final class YamlSchema {
     /** How a type that is no record is read from, and written to, YAML values (strings, numbers, lists, maps). */
     public record Form<T>(Function<YamlNode, T> read, Function<T, @Nullable Object> write) {}
 
+    /** Records that the value of the key {@code key} chooses in place of the usual one, to be changed by the keys beside it. */
+    record Named(String key, Map<String, Record> records) {}
+
     /** A sealed type: the value of the key {@code key} says which record is meant. */
     record Choice(String key, Map<String, Class<? extends Record>> records) {
         Optional<String> nameOf(Class<?> type) {
@@ -45,6 +48,7 @@ public final class YamlSchema {
     final Set<Class<?>> flat;
     final Map<Class<?>, List<String>> alternatives;
     final Map<Class<?>, Map<String, Object>> formerNames;
+    final Map<Class<?>, Named> named;
 
     private YamlSchema(Builder builder) {
         defaults = Map.copyOf(builder.defaults);
@@ -56,6 +60,7 @@ public final class YamlSchema {
         flat = Set.copyOf(builder.flat);
         alternatives = Map.copyOf(builder.alternatives);
         formerNames = Map.copyOf(builder.formerNames);
+        named = Map.copyOf(builder.named);
     }
 
     /** A schema for records that need no more than their components. */
@@ -110,6 +115,7 @@ public final class YamlSchema {
         private final Set<Class<?>> flat = new HashSet<>();
         private final Map<Class<?>, List<String>> alternatives = new HashMap<>();
         private final Map<Class<?>, Map<String, Object>> formerNames = new HashMap<>();
+        private final Map<Class<?>, Named> named = new HashMap<>();
 
         private Builder() {}
 
@@ -179,6 +185,15 @@ public final class YamlSchema {
         /** What an enum's constants were called in earlier files; they are read as before. */
         public <E extends Enum<E>> Builder formerNames(Class<E> type, Map<String, E> names) {
             formerNames.put(type, Map.copyOf(names));
+            return this;
+        }
+
+        /**
+         * A key whose value chooses a record that gives the values of all keys that are left out. It is read alone: written are all
+         * keys.
+         */
+        public Builder named(Class<? extends Record> type, String key, Map<String, ? extends Record> records) {
+            named.put(type, new Named(key, Collections.unmodifiableMap(new LinkedHashMap<>(records))));
             return this;
         }
 

@@ -1,4 +1,4 @@
-/** Bottleneck adapters: a small network behind each block's MLP. */
+/** Bottleneck adapters: small networks behind, or beside, the sublayers of blocks; those of AdapterHub's library, Compacter, MAM. */
 @NullMarked
 package org.peft4j.method.bottleneck;
 

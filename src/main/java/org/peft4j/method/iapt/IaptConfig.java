@@ -2,6 +2,7 @@ package org.peft4j.method.iapt;
 
 import java.util.List;
 import java.util.Objects;
+import org.peft4j.method.InitRational;
 import org.peft4j.method.MethodConfig;
 
 /**
@@ -64,7 +65,7 @@ public record IaptConfig(
                     + " and from 1 to " + MOST_DENOMINATOR + ", got " + rationalDegrees);
         }
         Objects.requireNonNull(rationalInit, "rationalInit");
-        if (rationalInit != InitRational.IDENTITY && (rationalDegrees.get(0) < 5 || rationalDegrees.get(1) < 4)) {
+        if (rationalInit.isFitted() && (rationalDegrees.get(0) < 5 || rationalDegrees.get(1) < 4)) {
             throw new IllegalArgumentException("rationalDegrees must be at least [5, 4] to begin as "
                     + rationalInit.name().toLowerCase(java.util.Locale.ROOT) + ", got " + rationalDegrees
                     + "; identity goes with any");

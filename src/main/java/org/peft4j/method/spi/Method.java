@@ -44,6 +44,11 @@ public interface Method<C extends MethodConfig> {
         return Map.of();
     }
 
+    /** Settings that others know by a name: in run files {@code config: NAME} chooses them, and what is said beside it changes them. */
+    default Map<String, C> namedSettings() {
+        return Map.of();
+    }
+
     /**
      * Settings whose texts are told in tokens, as {@link #attach} wants them: as they are if they have no text.
      *

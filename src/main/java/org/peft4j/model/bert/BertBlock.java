@@ -79,7 +79,7 @@ final class BertBlock implements Block, AutoCloseable {
 
     private Sublayer end(FrozenTensors tensors, String path, int layer, SublayerPoint.Kind kind) throws IOException {
         return new Sublayer(
-                new SublayerPoint(path, layer, kind, config.sizes().hidden()),
+                new SublayerPoint(path, layer, kind, config.sizes().hidden(), true),
                 norm(tensors, path + ".LayerNorm", config));
     }
 

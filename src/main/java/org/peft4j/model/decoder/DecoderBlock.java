@@ -62,7 +62,7 @@ final class DecoderBlock implements Block, AutoCloseable {
     private static SublayerSum sum(
             String path, int layer, SublayerPoint.Kind kind, @Nullable Norm norm, DecoderConfig config) {
         return new SublayerSum(
-                new SublayerPoint(path, layer, kind, config.stack().hiddenSize()),
+                new SublayerPoint(path, layer, kind, config.stack().hiddenSize(), false),
                 norm,
                 config.residual().scale(),
                 config.residual().dropout());

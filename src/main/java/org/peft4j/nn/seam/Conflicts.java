@@ -44,8 +44,8 @@ final class Conflicts {
         }
         updatedAndReplaced(adapter, adapter).ifPresent(tensor -> {
             throw new ConfigException("adapter '" + adapter.name() + "' replaces " + tensor
-                    + " as a whole and adds a low-rank update to it, or scales it, or replaces rows of it; leave the module"
-                    + " out of targets (exclude_modules does that) or out of modules_to_save");
+                    + " as a whole and adds a low-rank update to it, or scales it, or replaces rows of it; leave the"
+                    + " module out of targets (exclude_modules does that) or out of modules_to_save");
         });
     }
 
@@ -64,6 +64,14 @@ final class Conflicts {
         for (KeyValuePoint point : one.claims(KeyValuePoint.class).keySet()) {
             if (!other.at(point).isEmpty()) {
                 return Optional.of("both act on keys and values of " + point.path());
+            }
+        }
+        for (Map.Entry<SublayerPoint, List<SublayerUpdate>> entry :
+                one.claims(SublayerPoint.class).entrySet()) {
+            if (entry.getValue().stream().anyMatch(SublayerUpdate::behindNorm)
+                    && !other.at(entry.getKey()).isEmpty()) {
+                return Optional.of("cannot both act on " + entry.getKey().path()
+                        + ": the first gives what stands behind its norm; nothing is added to that");
             }
         }
         return sameTokenRow(one, other)

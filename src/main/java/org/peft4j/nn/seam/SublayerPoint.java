@@ -8,8 +8,11 @@ package org.peft4j.nn.seam;
  * @param layer number of the block, from 0
  * @param kind which of the block's sublayers
  * @param width of its rows
+ * @param normBehind whether the block norms the sum of what the sublayer gives and what goes around it; else its norms stand before
+ *     the sublayers, and the sum stays as it is
  */
-public record SublayerPoint(String path, int layer, Kind kind, long width) implements Point<SublayerUpdate> {
+public record SublayerPoint(String path, int layer, Kind kind, long width, boolean normBehind)
+        implements Point<SublayerUpdate> {
     /** The sublayers of a block. */
     public enum Kind {
         ATTENTION,

@@ -16,6 +16,17 @@ public interface SublayerUpdate {
      */
     record Sublayer(Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm) {}
 
-    /** In place of the output, [T, C] of its type; the block adds the residual to it (and norms the sum) as ever. */
+    /**
+     * In place of the output, [T, C] of its type; the block adds the residual to it (and norms the sum) as ever, but see
+     * {@link #behindNorm}.
+     */
     Tensor apply(Sublayer at, ForwardContext context);
+
+    /**
+     * Whether what {@link #apply} gives is all that the sublayer gives: the block adds nothing to it and norms nothing. Only at points with
+     * {@link SublayerPoint#normBehind}, and alone there.
+     */
+    default boolean behindNorm() {
+        return false;
+    }
 }

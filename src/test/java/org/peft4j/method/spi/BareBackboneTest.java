@@ -24,6 +24,9 @@ import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.PhmConfig;
+import org.peft4j.method.bottleneck.ReductionFactor;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prompt.PromptConfig;
@@ -180,14 +183,21 @@ class BareBackboneTest {
                         List.of(5, 7), Targets.regex("bert\\.embeddings\\.word_embeddings"), List.of()),
                 new PromptConfig(3, List.of("encoder.layer.2.output.LayerNorm")),
                 BitFitConfig.defaults(),
-                BottleneckConfig.defaults());
+                BottleneckConfig.defaults(),
+                BottleneckConfig.doubleSeqBn().toBuilder()
+                        .reductionFactor(ReductionFactor.of(4))
+                        .phm(PhmConfig.defaults())
+                        .prefix(new BottleneckPrefix(2, 3))
+                        .build());
         for (int i = 0; i < configs.size(); i++) {
             Adapter adapter = trained(configs.get(i), alone);
             Path file = written("adapter-" + i, adapter, configs.get(i), alone);
             assertThat(AdapterFiles.read(file).tensors().keySet())
                     .as(configs.get(i).toString())
                     .noneMatch(key -> key.contains("bert."));
-            assertThat(String.valueOf(AdapterFiles.read(file).config())).doesNotContain("bert");
+            assertThat(String.valueOf(AdapterFiles.read(file).config())
+                            .replace("init_weights=bert", "a start by this name"))
+                    .doesNotContain("bert");
             float[] expected = hidden(alone, adapter, base);
             for (HeadedModel model : List.of(alone, open(base, HeadKind.SEQUENCE))) {
                 AdapterStore.Loaded again = read(file, model);
@@ -210,11 +220,10 @@ class BareBackboneTest {
             String name = Methods.of(config).name();
             assertThatThrownBy(() -> written(name, adapter, config, alone))
                     .isInstanceOf(ConfigException.class)
-                    .hasMessage(
-                            "modules_to_save: 'model.norm' is 'norm' in the files of a backbone alone, and Hugging Face"
-                                    + " PEFT takes that for every module whose path ends so, 4 more"
-                                    + " (model.layers.0.input_layernorm); write 'norm' if all of them are meant, else leave it"
-                                    + " out");
+                    .hasMessage("modules_to_save: 'model.norm' is 'norm' in the files of a backbone alone, and Hugging"
+                            + " Face PEFT takes that for every module whose path ends so, 4 more"
+                            + " (model.layers.0.input_layernorm); write 'norm' if all of them are meant, else"
+                            + " leave it out");
             assertThat(dir.resolve(name)).doesNotExist();
 
             Path file = written(name, trained(config, headed), config, headed);

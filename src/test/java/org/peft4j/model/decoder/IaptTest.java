@@ -31,8 +31,8 @@ import org.peft4j.generate.GenerationSettings;
 import org.peft4j.generate.Generator;
 import org.peft4j.generate.Prompt;
 import org.peft4j.generate.Sampling;
+import org.peft4j.method.InitRational;
 import org.peft4j.method.iapt.IaptConfig;
-import org.peft4j.method.iapt.InitRational;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.PromptPositions;
 import org.peft4j.method.iapt.RationalVersion;
@@ -559,6 +559,7 @@ class IaptTest {
             case SWISH -> x / (1 + Math.exp(-x));
             case TANH -> Math.tanh(x);
             case IDENTITY -> x;
+            case ONE -> 1;
         };
     }
 

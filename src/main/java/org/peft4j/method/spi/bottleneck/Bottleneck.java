@@ -1,10 +1,16 @@
 package org.peft4j.method.spi.bottleneck;
 
+import java.util.ArrayList;
 import java.util.List;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.OriginalNorms;
+import org.peft4j.method.bottleneck.Scaling;
+import org.peft4j.method.spi.RationalStarts;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
@@ -14,68 +20,189 @@ import org.peft4j.nn.seam.SublayerUpdate;
 import org.peft4j.ops.Ops;
 
 /**
- * {@code y = h + dropout(W_up act(W_down norm(h + x) + c_down) + c_up)} of one sublayer. All of it is computed in float32, whatever the type of
- * the activations.
+ * The bottleneck of one sublayer, {@code u = dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
+ * ({@link OriginalNorms}). u is computed in float32, whatever the type of the activations.
  */
-record Bottleneck(String path, Layer down, Layer up, BottleneckConfig.Activation activation, double dropout)
+record Bottleneck(
+        SublayerPoint point,
+        BottleneckConfig config,
+        BottleneckLayer down,
+        BottleneckLayer up,
+        @Nullable Rational rational,
+        @Nullable Parameter scale)
         implements SublayerUpdate {
-    /** A linear layer. */
-    record Layer(Parameter weight, Parameter bias) {
-        /** Normal with standard deviation 0.02, bias 0: as BERT's own begin. */
-        static Layer fresh(String path, long out, long in, long seed) {
-            String weight = path + ".weight";
-            return new Layer(
-                    Parameter.of(weight, GROUP, () -> Init.normal(seed, weight, STD, out, in)),
-                    Parameter.of(path + ".bias", GROUP, () -> Tensors.zeros(out)));
+    /** Coefficients of activations. */
+    static final String ACTIVATION = "activation";
+
+    private static final int NUMERATOR = 5;
+    private static final int DENOMINATOR = 4;
+
+    /** A rational function: a_0 to a_5 and b_1 to b_4, of version A. */
+    record Rational(Parameter numerator, Parameter denominator) {
+        static Rational fresh(String path, BottleneckConfig config) {
+            RationalStarts start =
+                    RationalStarts.of(Ops.RationalVersion.A, config.rationalInit(), NUMERATOR, DENOMINATOR);
+            return new Rational(
+                    Parameter.of(path + ".numerator", ACTIVATION, () -> tensor(start.numerator())),
+                    Parameter.of(path + ".denominator", ACTIVATION, () -> tensor(start.denominator())));
+        }
+
+        private static Tensor tensor(double[] values) {
+            float[] floats = new float[values.length];
+            for (int i = 0; i < floats.length; i++) {
+                floats[i] = (float) values[i];
+            }
+            return Tensors.ofFloats(floats, floats.length);
         }
 
         Tensor of(Tensor x) {
-            return Ops.linear(x, weight.value(), bias.value());
+            return Ops.rational(
+                    x,
+                    new Ops.Rational(
+                            Ops.RationalVersion.A,
+                            numerator.value().unsqueeze(0),
+                            denominator.value().unsqueeze(0),
+                            0));
         }
     }
 
-    private static final String GROUP = "bottleneck";
-    private static final double STD = 0.02;
-
-    static Bottleneck fresh(SublayerPoint point, BottleneckConfig config, long seed) {
+    /** @param phm makes both layers; null: plain ones */
+    static Bottleneck fresh(SublayerPoint point, BottleneckConfig config, @Nullable PhmLayers phm, long seed) {
         long width = point.width();
         long inner = inner(point, config);
+        String down = point.path() + ".adapter_down";
+        String up = point.path() + ".adapter_up";
+        String scaling = point.path() + ".adapter_scaling";
         return new Bottleneck(
-                point.path(),
-                Layer.fresh(point.path() + ".adapter_down", inner, width, seed),
-                Layer.fresh(point.path() + ".adapter_up", width, inner, seed),
-                config.activation(),
-                config.dropout());
+                point,
+                config,
+                phm == null
+                        ? BottleneckLayer.Plain.fresh(down, inner, width, false, config.init(), seed)
+                        : phm.layer(down, inner, width, "down"),
+                phm == null
+                        ? BottleneckLayer.Plain.fresh(up, width, inner, true, config.init(), seed)
+                        : phm.layer(up, width, inner, "up"),
+                config.activation() == BottleneckConfig.Activation.RATIONAL
+                        ? Rational.fresh(point.path() + ".adapter_act", config)
+                        : null,
+                config.scaling().kind() == Scaling.Kind.FIXED
+                        ? null
+                        : Parameter.of(scaling, BottleneckLayer.GROUP, () -> Init.ones(scales(point, config))));
     }
 
+    /**
+     * Width of the bottleneck.
+     *
+     * @throws IllegalArgumentException if there is none of this size
+     */
     static long inner(SublayerPoint point, BottleneckConfig config) {
-        return Math.max(1, point.width() / config.reductionFactor());
+        Double factor = config.reductionFactor().ofLayer(point.layer());
+        if (factor == null) {
+            throw new IllegalArgumentException("reduction_factor: nothing is said for layer " + point.layer()
+                    + "; give 'default', or name the layer in leave_out");
+        }
+        long inner = (long) Math.floor(point.width() / factor);
+        if (inner < 1) {
+            throw new IllegalArgumentException("reduction_factor: must be at most the width " + point.width() + " of "
+                    + point.path() + ", or no bottleneck would be left, got " + factor);
+        }
+        if (config.phm() != null
+                && (point.width() % config.phm().dim() != 0
+                        || inner % config.phm().dim() != 0)) {
+            throw new IllegalArgumentException("phm: dim must divide the width and the bottleneck of " + point.path()
+                    + ", which are " + point.width() + " and " + inner + " (the width through reduction_factor "
+                    + factor + "), got " + config.phm().dim());
+        }
+        return inner;
     }
 
+    private static long scales(SublayerPoint point, BottleneckConfig config) {
+        return switch (config.scaling().kind()) {
+            case FIXED -> 0;
+            case LEARNED -> 1;
+            case CHANNEL -> point.width();
+        };
+    }
+
+    /** Number of elements that are its own. */
     static long elements(SublayerPoint point, BottleneckConfig config) {
         long inner = inner(point, config);
-        return 2 * point.width() * inner + inner + point.width();
+        long width = point.width();
+        long rational = config.activation() == BottleneckConfig.Activation.RATIONAL ? NUMERATOR + 1 + DENOMINATOR : 0;
+        long others = scales(point, config) + rational;
+        if (config.phm() == null) {
+            return others + 2 * width * inner + inner + width;
+        }
+        return others
+                + (config.phm().rule().sharedRule() ? 0 : 2 * PhmLayers.ruleElements(config.phm()))
+                + (config.phm().weights().sharedW() ? 0 : 2 * PhmLayers.wElements(config.phm(), inner, width))
+                + (config.phm().bias() ? inner + width : 0);
     }
 
+    /** What is its own. */
     List<Parameter> parameters() {
-        return List.of(down.weight, down.bias, up.weight, up.bias);
+        List<Parameter> parameters = new ArrayList<>(down.parameters());
+        parameters.addAll(up.parameters());
+        if (rational != null) {
+            parameters.add(rational.numerator);
+            parameters.add(rational.denominator);
+        }
+        if (scale != null) {
+            parameters.add(scale);
+        }
+        return parameters;
     }
 
     @Override
     public Tensor apply(Sublayer at, ForwardContext context) {
-        Tensor normed = at.norm().apply(at.output()).to(ScalarType.Float);
-        Tensor inner = activated(down.of(normed));
-        Tensor added = up.of(inner);
-        double p = context.training() ? dropout : 0;
-        Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(up.weight.path()));
-        return at.output().add(dropped.to(at.output().scalar_type()));
+        Tensor read = read(at);
+        Tensor added = scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
+        double p = context.training() ? config.dropout() : 0;
+        Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(point.path() + ".adapter_up.weight"));
+        Tensor around = around(at, read);
+        return around.add(dropped.to(around.scalar_type()));
+    }
+
+    @Override
+    public boolean behindNorm() {
+        return !config.norms().originalLnAfter() && point.normBehind();
+    }
+
+    private Tensor read(Sublayer at) {
+        if (config.parallel()) {
+            return at.residual();
+        }
+        return config.norms().originalLnBefore() ? at.norm().apply(at.output()) : at.output();
+    }
+
+    /** What u is added to. */
+    private Tensor around(Sublayer at, Tensor read) {
+        OriginalNorms norms = config.norms();
+        if (!norms.originalLnAfter() && !point.normBehind()) {
+            return at.output(); // the sum with what goes around the sublayer is the block's last step, also without u
+        }
+        return switch (norms.residualBeforeLn()) {
+            case OUTPUT -> at.output();
+            case INPUT -> read;
+            case POST_ADD -> at.output().add(at.residual());
+        };
+    }
+
+    private Tensor scaled(Tensor u) {
+        if (scale != null) {
+            return u.mul(scale.value());
+        }
+        double factor = config.scaling().factor();
+        return factor == 1 ? u : u.mul(new Scalar(factor));
     }
 
     private Tensor activated(Tensor x) {
-        return switch (activation) {
+        return switch (config.activation()) {
             case RELU -> x.relu();
             case GELU -> Ops.gelu(x);
             case SWISH -> torch.silu(x);
+            case TANH -> x.tanh();
+            case RATIONAL -> java.util.Objects.requireNonNull(rational).of(x);
         };
     }
 }

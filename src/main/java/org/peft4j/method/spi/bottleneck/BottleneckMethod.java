@@ -1,8 +1,8 @@
 package org.peft4j.method.spi.bottleneck;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import org.peft4j.error.MalformedFileException;
@@ -10,8 +10,9 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.PhmConfig;
+import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.Method;
-import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
@@ -21,15 +22,11 @@ import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.SublayerPoint;
 
 /**
- * A bottleneck behind each block's MLP (Pfeiffer et al. 2020). AdapterHub's files keep settings, head and adapter apart and pickle
+ * Bottlenecks behind, or beside, sublayers of each block (Houlsby et al. 2019, Pfeiffer et al. 2020, He et al. 2021; Compacter, Karimi
+ * Mahabadi et al. 2021). AdapterHub's files keep settings, head and adapter apart and pickle
  * them by default; ours are the two files that all methods here have, with tensors named {@code ….output.adapter_down.weight}.
  */
 public final class BottleneckMethod implements Method<BottleneckConfig> {
-    private static final ConfigKeys KEYS = ConfigKeys.of("peft4j")
-            .all(PeftKeys.COMMON)
-            .obeyed("reduction_factor", "activation", "dropout")
-            .build();
-
     private static final String REFUSAL =
             "there is an activation between its two layers: no frozen weight has that effect";
 
@@ -55,7 +52,30 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public Map<String, String> renamedSettings() {
-        return Map.of("non_linearity", "activation");
+        return Map.ofEntries(
+                Map.entry("non_linearity", "activation"),
+                Map.entry("init_weights", "init"),
+                Map.entry("is_parallel", "parallel"),
+                Map.entry("phm_layer", "phm"),
+                Map.entry("phm_dim", "phm.dim"),
+                Map.entry("phm_rank", "phm.rank"),
+                Map.entry("prefix_length", "prefix.virtual_tokens"));
+    }
+
+    @Override
+    public Map<String, BottleneckConfig> namedSettings() {
+        Map<String, BottleneckConfig> named = new LinkedHashMap<>();
+        named.put("seq_bn", BottleneckConfig.seqBn());
+        named.put("double_seq_bn", BottleneckConfig.doubleSeqBn());
+        named.put("par_bn", BottleneckConfig.parBn());
+        named.put("scaled_par_bn", BottleneckConfig.scaledParBn());
+        named.put("compacter", BottleneckConfig.compacter());
+        named.put("compacter++", BottleneckConfig.compacterPlusPlus());
+        named.put("mam", BottleneckConfig.mam());
+        named.put("pfeiffer", BottleneckConfig.seqBn());
+        named.put("houlsby", BottleneckConfig.doubleSeqBn());
+        named.put("parallel", BottleneckConfig.parBn());
+        return named;
     }
 
     @Override
@@ -64,58 +84,70 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     }
 
     private static Adapter.Builder build(String name, BottleneckConfig config, Points points, long seed) {
+        List<SublayerPoint> sites = sites(config, points);
         Adapter.Builder builder = Adapter.builder(name, points.device());
-        for (SublayerPoint point : sites(points)) {
-            Bottleneck bottleneck = Bottleneck.fresh(point, config, seed);
-            bottleneck.parameters().forEach(builder::parameter);
-            builder.claim(point, bottleneck);
+        try {
+            PhmLayers phm = config.phm() == null ? null : new PhmLayers(config.phm(), seed);
+            List<Bottleneck> bottlenecks = sites.stream()
+                    .map(point -> Bottleneck.fresh(point, config, phm, seed))
+                    .toList();
+            if (phm != null) {
+                phm.shared().forEach(builder::parameter);
+            }
+            for (Bottleneck bottleneck : bottlenecks) {
+                bottleneck.parameters().forEach(builder::parameter);
+                builder.claim(bottleneck.point(), bottleneck);
+            }
+            if (config.prefix() != null) {
+                PrefixBeside.claim(builder, config.prefix(), points, seed);
+            }
+            SavedModules.claim(builder, points, config.modulesToSave());
+            return builder;
+        } catch (RuntimeException e) {
+            builder.discard();
+            throw e;
         }
-        SavedModules.claim(builder, points, config.modulesToSave());
-        return builder;
     }
 
-    private static List<SublayerPoint> sites(Points points) {
-        List<SublayerPoint> sites = points.all(SublayerPoint.class).stream()
-                .filter(point -> point.kind() == SublayerPoint.Kind.MLP)
+    /** Where there is a bottleneck, in the model's order; each has a size that can be. */
+    private static List<SublayerPoint> sites(BottleneckConfig config, Points points) {
+        List<SublayerPoint> all = points.all(SublayerPoint.class);
+        if (all.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "method: nothing can be put behind the sublayers of a model of the type " + points.modelType());
+        }
+        checkLayers("leave_out", config.leaveOut(), points);
+        checkLayers("reduction_factor", config.reductionFactor().byLayer().keySet(), points);
+        List<SublayerPoint> sites = all.stream()
+                .filter(point -> switch (point.kind()) {
+                    case ATTENTION -> config.mhAdapter();
+                    case MLP -> config.outputAdapter();
+                })
+                .filter(point -> !config.leaveOut().contains(point.layer()))
                 .toList();
         if (sites.isEmpty()) {
             throw new IllegalArgumentException(
-                    "method: nothing can be put behind the MLPs of a model of the type " + points.modelType());
+                    "leave_out: must leave a layer, names all " + points.layers() + " of the model");
         }
+        sites.forEach(point -> Bottleneck.inner(point, config));
         return sites;
+    }
+
+    private static void checkLayers(String setting, Collection<Integer> layers, Points points) {
+        layers.stream().filter(layer -> layer >= points.layers()).findFirst().ifPresent(layer -> {
+            throw new IllegalArgumentException(
+                    setting + ": the model has no layer " + layer + ", its layers are 0 to " + (points.layers() - 1));
+        });
     }
 
     @Override
     public ConfigKeys keys() {
-        return KEYS;
+        return BottleneckFiles.KEYS;
     }
 
     @Override
     public BottleneckConfig readConfig(AdapterFile file) throws MalformedFileException {
-        PeftConfigReader config = new PeftConfigReader(file);
-        try {
-            return new BottleneckConfig(
-                    config.count("reduction_factor", 16),
-                    activation(config),
-                    config.number("dropout", 0),
-                    config.texts("modules_to_save"));
-        } catch (IllegalArgumentException e) {
-            throw config.wrong(e);
-        }
-    }
-
-    private static BottleneckConfig.Activation activation(PeftConfigReader config) throws MalformedFileException {
-        String name = config.text("activation");
-        for (BottleneckConfig.Activation activation : BottleneckConfig.Activation.values()) {
-            if (word(activation).equals(name == null ? "relu" : name)) {
-                return activation;
-            }
-        }
-        throw config.wrong("activation", "must be one of [relu, gelu, swish]", name);
-    }
-
-    private static String word(BottleneckConfig.Activation activation) {
-        return activation.name().toLowerCase(Locale.ROOT);
+        return BottleneckFiles.read(file);
     }
 
     @Override
@@ -128,16 +160,12 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     }
 
     private static String key(String path) {
-        return PeftKeys.MODEL + path;
+        return path.startsWith(AdaptedLayers.SHARED) ? path : PeftKeys.MODEL + path;
     }
 
     @Override
     public Map<String, Object> fileConfig(BottleneckConfig config, Points points) {
-        Map<String, Object> file = new LinkedHashMap<>();
-        file.put("activation", word(config.activation()));
-        file.put("dropout", config.dropout());
-        file.put("reduction_factor", config.reductionFactor());
-        return file;
+        return BottleneckFiles.write(config);
     }
 
     @Override
@@ -152,15 +180,26 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public long parameterCount(BottleneckConfig config, Points points) {
-        return sites(points).stream()
-                        .mapToLong(point -> Bottleneck.elements(point, config))
-                        .sum()
+        List<SublayerPoint> sites = sites(config, points);
+        long own = sites.stream()
+                .mapToLong(point -> Bottleneck.elements(point, config))
+                .sum();
+        PhmConfig phm = config.phm();
+        long rule = phm != null && phm.rule().sharedRule() ? PhmLayers.ruleElements(phm) : 0;
+        SublayerPoint one = sites.get(0);
+        long w = phm != null && phm.weights().sharedW()
+                ? 2 * PhmLayers.wElements(phm, Bottleneck.inner(one, config), one.width())
+                : 0;
+        return own
+                + rule
+                + w
+                + (config.prefix() == null ? 0 : PrefixBeside.elements(config.prefix(), points))
                 + SavedModules.elements(points, config.modulesToSave());
     }
 
     @Override
     public String summary() {
-        return "a small network behind each block's MLP: h + W_up act(W_down norm(h + x))";
+        return "a small network behind each block's MLP, h + W_up act(W_down norm(h + x)), or elsewhere (config)";
     }
 
     @Override

@@ -6,6 +6,7 @@ import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.iapt.InitPrompt;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.PromptPositions;
+import org.peft4j.method.spi.RationalStarts;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.HiddenPrefix;
@@ -55,7 +56,11 @@ record PromptGenerator(Projections projections, Parameter pool, Activation activ
     record Activation(Parameter numerator, Parameter denominator) {
         static Activation fresh(int layer, IaptConfig config) {
             String path = "prompt_act." + layer + ".";
-            RationalStarts start = RationalStarts.of(config);
+            RationalStarts start = RationalStarts.of(
+                    Ops.RationalVersion.valueOf(config.rationalVersion().name()),
+                    config.rationalInit(),
+                    config.rationalDegrees().get(0),
+                    config.rationalDegrees().get(1));
             return new Activation(
                     Parameter.of(path + "numerator", ACTIVATION, () -> tensor(start.numerator())),
                     Parameter.of(path + "denominator", ACTIVATION, () -> tensor(start.denominator())));

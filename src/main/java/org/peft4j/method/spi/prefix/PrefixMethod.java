@@ -15,6 +15,7 @@ import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftTensorNames;
 import org.peft4j.method.spi.PeftTensors;
+import org.peft4j.method.spi.PrefixTable;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;

@@ -1,9 +1,8 @@
-package org.peft4j.method.spi.iapt;
+package org.peft4j.method.spi;
 
 import java.util.Arrays;
-import org.peft4j.method.iapt.IaptConfig;
-import org.peft4j.method.iapt.InitRational;
-import org.peft4j.method.iapt.RationalVersion;
+import org.peft4j.method.InitRational;
+import org.peft4j.ops.Ops;
 
 /**
  * Coefficients with which rational activations begin. Those of the degrees 5 and 4 are near their functions between -3 and 3; higher
@@ -13,15 +12,17 @@ import org.peft4j.method.iapt.RationalVersion;
  * @param denominator b_1, b_2, …
  */
 @SuppressWarnings("ArrayRecordComponent") // read, and never changed
-record RationalStarts(double[] numerator, double[] denominator) {
-    /** What a config asks for, of its degrees. */
-    static RationalStarts of(IaptConfig config) {
-        int m = config.rationalDegrees().get(0);
-        int n = config.rationalDegrees().get(1);
-        boolean wide = m == 6 && n == 5 && config.rationalVersion() == RationalVersion.A;
-        RationalStarts stored = config.rationalVersion() == RationalVersion.A
-                ? wide ? wideA(config.rationalInit()) : a(config.rationalInit())
-                : b(config.rationalInit());
+public record RationalStarts(double[] numerator, double[] denominator) {
+    /**
+     * Those of a function.
+     *
+     * @param version of the denominator, A or B
+     * @param m degree of the numerator; of a function that is fitted at least 5
+     * @param n degree of the denominator; of a function that is fitted at least 4
+     */
+    public static RationalStarts of(Ops.RationalVersion version, InitRational start, int m, int n) {
+        boolean a = version == Ops.RationalVersion.A;
+        RationalStarts stored = a ? m == 6 && n == 5 ? wideA(start) : a(start) : b(start);
         return new RationalStarts(Arrays.copyOf(stored.numerator, m + 1), Arrays.copyOf(stored.denominator, n));
     }
 
@@ -70,6 +71,7 @@ record RationalStarts(double[] numerator, double[] denominator) {
                         1.452430408e-09,
                         0.01079664811);
             case IDENTITY -> identity();
+            case ONE -> of(up(1), 0);
         };
     }
 
@@ -116,6 +118,7 @@ record RationalStarts(double[] numerator, double[] denominator) {
                         2.27476614e-07,
                         0.01458103991);
             case IDENTITY -> identity();
+            case ONE -> of(up(1), 0);
         };
     }
 
@@ -168,6 +171,7 @@ record RationalStarts(double[] numerator, double[] denominator) {
                         0.015553658,
                         0.011181894);
             case IDENTITY -> identity();
+            case ONE -> of(up(1), 0);
         };
     }
 

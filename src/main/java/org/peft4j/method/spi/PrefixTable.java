@@ -1,4 +1,4 @@
-package org.peft4j.method.spi.prefix;
+package org.peft4j.method.spi;
 
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
@@ -9,19 +9,20 @@ import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.ops.Ops;
 
 /** The table [P, 2 · layers · heads · head size] behind all layers' prefixes, and each layer's share of it. */
-final class PrefixTable {
+public final class PrefixTable {
     private final Supplier<Tensor> maker;
 
     private PrefixTable(Supplier<Tensor> maker) {
         this.maker = maker;
     }
 
-    static PrefixTable of(Parameter values) {
+    /** Trained itself. */
+    public static PrefixTable of(Parameter values) {
         return new PrefixTable(values::value);
     }
 
     /** {@code tanh(E W₀ᵀ + b₀) W₂ᵀ + b₂}, as PEFT's PrefixEncoder. */
-    static PrefixTable projected(
+    public static PrefixTable projected(
             Parameter embedding, Parameter downWeight, Parameter downBias, Parameter upWeight, Parameter upBias) {
         return new PrefixTable(() -> {
             Tensor inner = Ops.linear(embedding.value(), downWeight.value(), downBias.value())
@@ -30,17 +31,18 @@ final class PrefixTable {
         });
     }
 
-    Tensor values() {
+    /** [P, 2 · layers · heads · head size], made anew. */
+    public Tensor values() {
         return maker.get();
     }
 
     /** One layer's share. */
-    Share at(KeyValuePoint point, int layers, int tokens) {
+    public Share at(KeyValuePoint point, int layers, int tokens) {
         return new Share(this, point, layers, tokens);
     }
 
     /** A layer's keys and values. */
-    record Share(PrefixTable source, KeyValuePoint point, int layers, int count) implements PrefixKeyValues {
+    public record Share(PrefixTable source, KeyValuePoint point, int layers, int count) implements PrefixKeyValues {
         @Override
         public KeyValues keyValues(ForwardContext context) {
             Tensor table = context.once(source, () -> source.values().alias());
