@@ -109,7 +109,8 @@ class ArchitectureTest {
             Map.entry(
                     "org.peft4j.config",
                     names(
-                            "CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride ModelConfig OptimizerConfig Pooling"
+                            "AdafactorConfig AdamWConfig CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride LionConfig"
+                                    + " LoraFaConfig ModelConfig MuonConfig OptimizerConfig Pooling SgdConfig"
                                     + " ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig TaskConfig"
                                     + " TaskId TokenClassificationConfig TrainingConfig")),
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
