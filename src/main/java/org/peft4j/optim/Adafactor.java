@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.Scalar;
+import org.bytedeco.pytorch.ScalarTypeOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Parameter;
@@ -103,7 +104,7 @@ public record Adafactor(
         }
         Tensor rows = averaged(update.kept(ROWS), squares.mean(-1), kept);
         Tensor columns = averaged(update.kept(COLUMNS), squares.mean(-2), kept);
-        Tensor rowMeans = rows.mean(new long[] {-1}, true, new org.bytedeco.pytorch.ScalarTypeOptional());
+        Tensor rowMeans = rows.mean(new long[] {-1}, true, new ScalarTypeOptional());
         Tensor perRow = rows.div(rowMeans).rsqrt_().unsqueeze(-1);
         return perRow.mul(columns.unsqueeze(-2).rsqrt()).mul_(gradient);
     }

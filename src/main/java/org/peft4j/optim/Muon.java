@@ -94,7 +94,8 @@ public record Muon(double momentum, boolean nesterov, int nsSteps, Length length
         x = x.div(x.norm().clamp_min_(new Scalar(EPS)));
         for (int i = 0; i < nsSteps; i++) {
             Tensor gram = x.matmul(x.t());
-            x = torch.addmm(x, torch.addmm(gram, gram, gram, new Scalar(B), new Scalar(C)), x, new Scalar(A), new Scalar(1.0));
+            Tensor polynomial = torch.addmm(gram, gram, gram, new Scalar(B), new Scalar(C));
+            x = torch.addmm(x, polynomial, x, new Scalar(A), new Scalar(1.0));
         }
         return tall ? x.t() : x;
     }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Parameter;
@@ -113,7 +114,7 @@ public class RuleOptimizer implements Optimizer {
         });
     }
 
-    private static void check(String path, State state, OptimizerState.@org.jspecify.annotations.Nullable OfParameter from) {
+    private static void check(String path, State state, OptimizerState.@Nullable OfParameter from) {
         if (from == null) {
             throw new IllegalArgumentException("the optimiser's state has nothing of " + path);
         }
@@ -123,10 +124,11 @@ public class RuleOptimizer implements Optimizer {
         }
         state.kept.forEach((name, tensor) -> {
             long[] expected = Tensors.shape(tensor);
-            long[] received = Tensors.shape(from.tensors().get(name));
-            if (!Arrays.equals(expected, received)) {
-                throw new IllegalArgumentException("the optimiser's " + name + " of " + path + " must have shape "
-                        + Arrays.toString(expected) + ", got " + Arrays.toString(received));
+            Tensor other = from.tensors().get(name);
+            long[] received = Tensors.shape(other);
+            if (!Arrays.equals(expected, received) || other.scalar_type() != tensor.scalar_type()) {
+                throw new IllegalArgumentException("the optimiser's " + name + " of " + path + " must be float32 with shape "
+                        + Arrays.toString(expected) + ", got " + other.scalar_type() + " with " + Arrays.toString(received));
             }
         });
     }

@@ -61,7 +61,7 @@ import org.peft4j.method.vblora.VectorBank;
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
  * for {@code model: {path: DIR}}, {@code task: NAME} for {@code task: {type: NAME}}, and so for {@code training.optimizer} and
- * {@code training.schedule}; {@code task.type} and {@code method.type} choose the record. Relative paths are relative to the
+ * {@code training.schedule}; {@code task.type}, {@code method.type} and {@code training.optimizer.type} choose the record. Relative paths are relative to the
  * working directory. Keys of earlier run files are read where they stand now; PEFT's names of settings are refused with ours.
  */
 public final class RunConfigFile {
@@ -172,6 +172,7 @@ public final class RunConfigFile {
                             "per_device_train_batch_size", "batch_size",
                             "lr_scheduler_type", "schedule",
                             "gradient_accumulation_steps", "gradient_accumulation",
+                            "optim", "optimizer",
                             "logging_steps", "log_every",
                             "save_steps", "save_every",
                             "warmup_ratio", "schedule.warmup_ratio"))

@@ -283,7 +283,13 @@ class OptimizersTest {
             refused(run, parameters, "no parameter of this optimiser: more");
             parameters.remove("more");
             parameters.put("wide", parameters.get("tall"));
-            refused(run, parameters, "exp_avg of wide must have shape [4, 6], got [7, 3]");
+            refused(run, parameters, "exp_avg of wide must be float32 with shape [4, 6], got Float with [7, 3]");
+            try (PointerScope scope = new PointerScope()) {
+                Tensor rounded = Device.CPU.move(
+                        state.parameters().get("wide").tensors().get("exp_avg"), ScalarType.Half);
+                parameters.put("wide", new OptimizerState.OfParameter(1, Map.of("exp_avg", rounded)));
+                refused(run, parameters, "must be float32 with shape [4, 6], got Half with [4, 6]");
+            }
             parameters.remove("wide");
             refused(run, parameters, "has nothing of wide");
             assertThat(run.optimizer.steps("wide")).isEqualTo(1);

@@ -381,6 +381,7 @@ class RunConfigFileTest {
                 "training.epochs=0 | epochs must be at least 1, got 0 in training",
                 "training.groups.lora.learning_rate=-1 | learning_rate must be at least 0, got -1.0 in training.groups.lora",
                 "training.schedule=linaer | did you mean 'linear'?",
+                "training.optim=adamw_torch | it is called 'optimizer' here",
                 "training.optimizer=adam | expected one of adafactor, adamw, lion, lora-fa, muon, sgd for 'type' in training.optimizer",
                 "training.optimizer.momentum=0.9 | unknown key 'momentum' in training.optimizer (--set training.optimizer.momentum=0.9); it is a setting of muon, sgd, not of adamw",
                 "training.optimizer={type: lion, eps: 1e-6} | unknown key 'eps' in training.optimizer (--set training.optimizer={type: lion, eps: 1e-6}); it is a setting of adamw, not of lion",
