@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.bytedeco.pytorch.NoGradGuard;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
@@ -126,9 +127,9 @@ public class RuleOptimizer implements Optimizer {
             long[] expected = Tensors.shape(tensor);
             Tensor other = from.tensors().get(name);
             long[] received = Tensors.shape(other);
-            if (!Arrays.equals(expected, received) || other.scalar_type() != tensor.scalar_type()) {
+            if (!Arrays.equals(expected, received) || other.scalar_type().intern() != ScalarType.Float) {
                 throw new IllegalArgumentException("the optimiser's " + name + " of " + path + " must be float32 with shape "
-                        + Arrays.toString(expected) + ", got " + other.scalar_type() + " with " + Arrays.toString(received));
+                        + Arrays.toString(expected) + ", got " + other.scalar_type().intern() + " with " + Arrays.toString(received));
             }
         });
     }
