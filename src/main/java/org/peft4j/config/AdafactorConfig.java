@@ -35,8 +35,8 @@ public record AdafactorConfig(
 
     public AdafactorConfig {
         if (relativeStep && learningRate != null) {
-            throw new IllegalArgumentException("learningRate must be left out with relativeStep, which makes its own rate, got "
-                    + learningRate);
+            throw new IllegalArgumentException(
+                    "learningRate must be left out with relativeStep, which makes its own rate, got " + learningRate);
         }
         if (!relativeStep) {
             learningRate = learningRate == null ? RATE : learningRate;
@@ -44,8 +44,9 @@ public record AdafactorConfig(
         }
         Checks.atLeastZero(weightDecay, "weightDecay");
         if (warmupInit && !relativeStep) {
-            throw new IllegalArgumentException("warmupInit needs relativeStep, got true without it; a schedule's warm-up"
-                    + " is for learning rates that are given");
+            throw new IllegalArgumentException(
+                    "warmupInit needs relativeStep, got true without it; a schedule's warm-up"
+                            + " is for learning rates that are given");
         }
         Checks.positive(clipThreshold, "clipThreshold");
         if (!(decayRate < 0 && decayRate > Double.NEGATIVE_INFINITY)) { // also refuses NaN

@@ -16,12 +16,7 @@ import java.util.Objects;
  * @see <a href="https://kellerjordan.github.io/posts/muon/">Muon: An optimizer for hidden layers in neural networks</a>
  */
 public record MuonConfig(
-        Double learningRate,
-        double weightDecay,
-        double momentum,
-        boolean nesterov,
-        int nsSteps,
-        AdjustLrFn adjustLrFn)
+        Double learningRate, double weightDecay, double momentum, boolean nesterov, int nsSteps, AdjustLrFn adjustLrFn)
         implements OptimizerConfig {
     /** The name in files. */
     public static final String TYPE = "muon";

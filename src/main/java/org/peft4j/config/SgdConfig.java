@@ -20,8 +20,8 @@ public record SgdConfig(Double learningRate, double weightDecay, double momentum
         Checks.belowOne(momentum, "momentum");
         Checks.share(dampening, "dampening");
         if (dampening > 0 && momentum == 0) {
-            throw new IllegalArgumentException("dampening means nothing without a momentum, got " + dampening
-                    + "; leave it out, or set momentum");
+            throw new IllegalArgumentException(
+                    "dampening means nothing without a momentum, got " + dampening + "; leave it out, or set momentum");
         }
         if (nesterov && momentum == 0) {
             throw new IllegalArgumentException(

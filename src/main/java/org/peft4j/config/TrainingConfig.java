@@ -97,10 +97,12 @@ public record TrainingConfig(
     /** Of an optimiser that makes its own learning rate nothing else may say one. */
     private static void checkOwnRate(ScheduleConfig schedule, Map<String, GroupOverride> groups) {
         if (!schedule.equals(ScheduleConfig.builder(Schedule.CONSTANT).build())) {
-            throw new IllegalArgumentException("schedule must be constant, without a warm-up, beside the optimizer's relative_step,"
-                    + " which makes its own rate, got " + schedule.type().name().toLowerCase(Locale.ROOT)
-                    + (schedule.warmupSteps() > 0 || schedule.warmupRatio() > 0 ? " with a warm-up" : "")
-                    + "; for a warm-up set warmup_init");
+            throw new IllegalArgumentException(
+                    "schedule must be constant, without a warm-up, beside the optimizer's relative_step,"
+                            + " which makes its own rate, got "
+                            + schedule.type().name().toLowerCase(Locale.ROOT)
+                            + (schedule.warmupSteps() > 0 || schedule.warmupRatio() > 0 ? " with a warm-up" : "")
+                            + "; for a warm-up set warmup_init");
         }
         groups.forEach((name, override) -> {
             if (override.learningRate() != null) {

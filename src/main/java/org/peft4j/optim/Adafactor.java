@@ -73,7 +73,8 @@ public record Adafactor(
 
     private void change(Update update) {
         Tensor value = update.value();
-        Tensor size = scaleParameter ? rms(value).clamp_min_(new Scalar(SIZE_EPS)).mul_(new Scalar(update.rate())) : null;
+        Tensor size =
+                scaleParameter ? rms(value).clamp_min_(new Scalar(SIZE_EPS)).mul_(new Scalar(update.rate())) : null;
         Tensor change = direction(update);
         change.div_(rms(change).div_(new Scalar(clipThreshold)).clamp_min_(new Scalar(ONE)));
         if (size == null) {

@@ -60,9 +60,8 @@ public final class LoraFa implements UpdateRule {
         Tensor second = update.kept(AdamW.Rule.SECOND);
         first.mul_(new Scalar(BETA1)).add_(gradient, new Scalar(1 - BETA1));
         second.mul_(new Scalar(BETA2)).addcmul_(gradient, gradient, new Scalar(1 - BETA2));
-        double length = update.rate()
-                * Math.sqrt(1 - Math.pow(BETA2, update.step()))
-                / (1 - Math.pow(BETA1, update.step()));
+        double length =
+                update.rate() * Math.sqrt(1 - Math.pow(BETA2, update.step())) / (1 - Math.pow(BETA1, update.step()));
         update.value().addcdiv_(first, second.sqrt().add_(new Scalar(EPS)), new Scalar(-length));
         if (update.decay() != 0) {
             update.value().add_(update.value(), new Scalar(-update.rate() * update.decay()));

@@ -66,9 +66,8 @@ public record Muon(double momentum, boolean nesterov, int nsSteps, Length length
     public void change(List<Update> updates) {
         UpdateRule.each(
                 updates.stream().filter(update -> isMatrix(update.parameter())).toList(), this::change);
-        List<Update> others = updates.stream()
-                .filter(update -> !isMatrix(update.parameter()))
-                .toList();
+        List<Update> others =
+                updates.stream().filter(update -> !isMatrix(update.parameter())).toList();
         if (!others.isEmpty()) {
             AdamW.Rule.DEFAULTS.change(others);
         }

@@ -100,8 +100,8 @@ public class RuleOptimizer implements Optimizer {
     @Override
     public void restore(OptimizerState from) {
         if (!from.rule().equals(rule.name())) {
-            throw new IllegalArgumentException("the optimiser's state is of " + from.rule() + ", but it is to go on with "
-                    + rule.name() + "; choose the same optimizer as before");
+            throw new IllegalArgumentException("the optimiser's state is of " + from.rule()
+                    + ", but it is to go on with " + rule.name() + "; choose the same optimizer as before");
         }
         from.parameters().keySet().forEach(this::of);
         states.forEach((path, state) -> check(path, state, from.parameters().get(path)));
@@ -109,8 +109,8 @@ public class RuleOptimizer implements Optimizer {
             OptimizerState.OfParameter other = from.parameters().get(path);
             state.steps = other.steps();
             try (NoGradGuard still = new NoGradGuard()) {
-                state.kept.forEach((name, tensor) -> Scopes.scoped(
-                        () -> tensor.copy_(other.tensors().get(name))));
+                state.kept.forEach((name, tensor) ->
+                        Scopes.scoped(() -> tensor.copy_(other.tensors().get(name))));
             }
         });
     }
@@ -120,16 +120,17 @@ public class RuleOptimizer implements Optimizer {
             throw new IllegalArgumentException("the optimiser's state has nothing of " + path);
         }
         if (!from.tensors().keySet().equals(state.kept.keySet())) {
-            throw new IllegalArgumentException("the optimiser's state of " + path + " must be "
-                    + state.kept.keySet() + ", got " + from.tensors().keySet() + "; choose its settings as before");
+            throw new IllegalArgumentException("the optimiser's state of " + path + " must be " + state.kept.keySet()
+                    + ", got " + from.tensors().keySet() + "; choose its settings as before");
         }
         state.kept.forEach((name, tensor) -> {
             long[] expected = Tensors.shape(tensor);
             Tensor other = from.tensors().get(name);
             long[] received = Tensors.shape(other);
             if (!Arrays.equals(expected, received) || other.scalar_type().intern() != ScalarType.Float) {
-                throw new IllegalArgumentException("the optimiser's " + name + " of " + path + " must be float32 with shape "
-                        + Arrays.toString(expected) + ", got " + other.scalar_type().intern() + " with " + Arrays.toString(received));
+                throw new IllegalArgumentException("the optimiser's " + name + " of " + path
+                        + " must be float32 with shape " + Arrays.toString(expected) + ", got "
+                        + other.scalar_type().intern() + " with " + Arrays.toString(received));
             }
         });
     }

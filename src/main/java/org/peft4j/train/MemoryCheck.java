@@ -91,7 +91,11 @@ final class MemoryCheck {
         }
         boolean wide = config.model().dtype().weightBytes() > Short.BYTES;
         MemoryNeed need = MemoryNeed.of(
-                sizes(model.points()), CardMemory.toCome(model.model()), MemoryNeed.Numbers.NONE, wide ? Float.BYTES : Short.BYTES, language);
+                sizes(model.points()),
+                CardMemory.toCome(model.model()),
+                MemoryNeed.Numbers.NONE,
+                wide ? Float.BYTES : Short.BYTES,
+                language);
         boolean recomputed = config.training().checkpointing() == TrainingConfig.Checkpointing.BLOCK;
         long step = calibration.needsGradient()
                 ? need.total(batches.mostTokens(), recomputed)

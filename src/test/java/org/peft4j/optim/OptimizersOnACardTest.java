@@ -61,10 +61,12 @@ class OptimizersOnACardTest {
                             .isLessThan(2 * of.tolerance()));
             behind.optimizer.restore(cpu.optimizer.state()); // from another device
             assertThat(behind.optimizer.steps("wide")).isEqualTo(STEPS);
-            Map<String, OptimizerState.OfParameter> theirs = cpu.optimizer.state().parameters();
-            behind.optimizer.state().parameters().forEach((path, parameter) -> parameter
-                    .tensors()
-                    .forEach((name, tensor) -> {
+            Map<String, OptimizerState.OfParameter> theirs =
+                    cpu.optimizer.state().parameters();
+            behind.optimizer
+                    .state()
+                    .parameters()
+                    .forEach((path, parameter) -> parameter.tensors().forEach((name, tensor) -> {
                         assertThat(Device.of(tensor)).isEqualTo(CARD);
                         assertThat(Tensors.toFloats(tensor))
                                 .containsExactly(Tensors.toFloats(
@@ -112,7 +114,8 @@ class OptimizersOnACardTest {
                         }
                     }
                 }
-                adapter.parameters().forEach((path, parameter) -> values.put(path, Tensors.toFloats(parameter.value())));
+                adapter.parameters()
+                        .forEach((path, parameter) -> values.put(path, Tensors.toFloats(parameter.value())));
             }
         }
         return values;

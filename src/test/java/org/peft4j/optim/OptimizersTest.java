@@ -33,7 +33,8 @@ class OptimizersTest {
         Ops.kernels(); // loads libtorch
     }
 
-    private static final Map<String, TensorData> EXPECTED = Fixtures.read(Fixtures.ROOT.resolve("optimizers.safetensors"));
+    private static final Map<String, TensorData> EXPECTED =
+            Fixtures.read(Fixtures.ROOT.resolve("optimizers.safetensors"));
     private static final List<String> NAMES = List.of("wide", "tall", "vector", "three");
     private static final int STEPS = 12;
     private static final List<Integer> TOLD = List.of(1, 6, 12);
@@ -67,7 +68,8 @@ class OptimizersTest {
                 new Case("lion", 0.01, 0.3, new Lion(0.9, 0.99), EXACT),
                 new Case("adafactor", 0.05, 0.02, new Adafactor(false, false, false, 1, -0.8, null), EXACT),
                 new Case("adafactor-scaled", 0.05, 0.02, new Adafactor(true, false, false, 1, -0.8, null), EXACT),
-                new Case("adafactor-relative", Double.NaN, 0.02, new Adafactor(true, true, false, 1, -0.8, null), EXACT),
+                new Case(
+                        "adafactor-relative", Double.NaN, 0.02, new Adafactor(true, true, false, 1, -0.8, null), EXACT),
                 new Case("adafactor-warmup", Double.NaN, 0, new Adafactor(true, true, true, 0.5, -0.6, 0.9), EXACT),
                 new Case("adafactor-beta1", 0.05, 0.02, new Adafactor(false, false, false, 1, -0.8, 0.9), EXACT),
                 new Case("muon-float32", 0.02, 0.1, muon(ScalarType.Float), 1e-5),
@@ -93,7 +95,8 @@ class OptimizersTest {
             for (String name : NAMES) {
                 TensorData start = EXPECTED.get("start." + name);
                 long[] shape = start.shape().stream().mapToLong(Long::longValue).toArray();
-                parameters.put(name, Parameter.of(name, "all", () -> Tensors.ofFloats(device, start.toFloats(), shape)));
+                parameters.put(
+                        name, Parameter.of(name, "all", () -> Tensors.ofFloats(device, start.toFloats(), shape)));
             }
             optimizer = new RuleOptimizer(
                     of.rule(),
@@ -143,7 +146,8 @@ class OptimizersTest {
         Map<String, float[]> values() {
             return parameters.entrySet().stream()
                     .collect(Collectors.toMap(
-                            Map.Entry::getKey, entry -> Tensors.toFloats(entry.getValue().value())));
+                            Map.Entry::getKey,
+                            entry -> Tensors.toFloats(entry.getValue().value())));
         }
 
         @Override
@@ -228,8 +232,7 @@ class OptimizersTest {
                 unread.close();
             }
             Map<String, float[]> expected = one.values();
-            other.values()
-                    .forEach((name, values) -> assertThat(values).as(name).containsExactly(expected.get(name)));
+            other.values().forEach((name, values) -> assertThat(values).as(name).containsExactly(expected.get(name)));
         }
     }
 
@@ -244,8 +247,7 @@ class OptimizersTest {
                 run.parameters.get("wide").value().grad().mul_(new Scalar(Double.POSITIVE_INFINITY));
             }
             assertThat(run.optimizer.step(1, MAX_NORM)).isNotFinite();
-            run.values()
-                    .forEach((name, values) -> assertThat(values).as(name).containsExactly(before.get(name)));
+            run.values().forEach((name, values) -> assertThat(values).as(name).containsExactly(before.get(name)));
             assertThat(run.optimizer.steps("wide")).isEqualTo(1);
         }
     }
@@ -259,7 +261,8 @@ class OptimizersTest {
             cases().forEach(of -> kept.add(of.rule().kept(wide)));
             assertThat(kept).containsExactly(0L, 24L, 24L, 48L, 24L, 10L, 10L, 10L, 34L, 34L, 24L, 24L, 24L, 24L);
             assertThat(muon(ScalarType.Float).kept(vector)).isEqualTo(10);
-            assertThat(new Adafactor(true, false, false, 1, -0.8, null).kept(vector)).isEqualTo(5);
+            assertThat(new Adafactor(true, false, false, 1, -0.8, null).kept(vector))
+                    .isEqualTo(5);
         }
     }
 
@@ -269,8 +272,7 @@ class OptimizersTest {
         Case adafactor = new Case("adafactor", 0.01, 0, new Adafactor(false, false, false, 1, -0.8, null), 0);
         try (Run run = new Run(lion);
                 Run other = new Run(adafactor);
-                Run withMoment = new Run(
-                        new Case("", 0.01, 0, new Adafactor(false, false, false, 1, -0.8, 0.9), 0))) {
+                Run withMoment = new Run(new Case("", 0.01, 0, new Adafactor(false, false, false, 1, -0.8, 0.9), 0))) {
             run.step(1);
             OptimizerState state = run.optimizer.state();
             assertThatThrownBy(() -> other.optimizer.restore(state))
@@ -285,15 +287,16 @@ class OptimizersTest {
             parameters.put("wide", parameters.get("tall"));
             refused(run, parameters, "exp_avg of wide must be float32 with shape [4, 6], got Float with [7, 3]");
             try (PointerScope scope = new PointerScope()) {
-                Tensor rounded = Device.CPU.move(
-                        state.parameters().get("wide").tensors().get("exp_avg"), ScalarType.Half);
+                Tensor rounded =
+                        Device.CPU.move(state.parameters().get("wide").tensors().get("exp_avg"), ScalarType.Half);
                 parameters.put("wide", new OptimizerState.OfParameter(1, Map.of("exp_avg", rounded)));
                 refused(run, parameters, "must be float32 with shape [4, 6], got Half with [4, 6]");
             }
             parameters.remove("wide");
             refused(run, parameters, "has nothing of wide");
             assertThat(run.optimizer.steps("wide")).isEqualTo(1);
-            assertThatThrownBy(() -> new OptimizerState.OfParameter(-1, Map.of())).hasMessageContaining("got -1");
+            assertThatThrownBy(() -> new OptimizerState.OfParameter(-1, Map.of()))
+                    .hasMessageContaining("got -1");
         }
     }
 
@@ -316,7 +319,11 @@ class OptimizersTest {
             float[] gradient = {3e-6f, -1e-6f}; // as small as ε, so that their size counts
             try (PointerScope scope = new PointerScope()) {
                 for (Parameter parameter : List.of(b, c)) {
-                    parameter.value().mul(Tensors.ofFloats(gradient, 1, 2)).sum().backward();
+                    parameter
+                            .value()
+                            .mul(Tensors.ofFloats(gradient, 1, 2))
+                            .sum()
+                            .backward();
                 }
             }
             optimizer.step(1, 0);

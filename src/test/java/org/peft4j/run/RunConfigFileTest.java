@@ -144,7 +144,8 @@ class RunConfigFileTest {
         assertThat(config.adapter()).isEqualTo(Path.of("a"));
         assertThat(config.training().maxSteps()).isEqualTo(7);
         assertThat(config.training().checkpointing()).isEqualTo(TrainingConfig.Checkpointing.BLOCK);
-        assertThat(config.training().optimizer()).isEqualTo(AdamWConfig.defaults().withLearningRate(0.1).withWeightDecay(0.2));
+        assertThat(config.training().optimizer())
+                .isEqualTo(AdamWConfig.defaults().withLearningRate(0.1).withWeightDecay(0.2));
         assertThat(config.training().schedule())
                 .isEqualTo(ScheduleConfig.builder(Schedule.WARMUP_STABLE_DECAY)
                         .warmupRatio(0.1)
@@ -246,10 +247,14 @@ class RunConfigFileTest {
                         .training()
                         .optimizer())
                 .isEqualTo(SgdConfig.defaults().withMomentum(0.9, true));
-        assertThat(read(SHORT, "training.optimizer=lion").training().optimizer()).isEqualTo(LionConfig.defaults());
+        assertThat(read(SHORT, "training.optimizer=lion").training().optimizer())
+                .isEqualTo(LionConfig.defaults());
         assertThat(read(SHORT, "training.optimizer=lora-fa").training().optimizer())
                 .isEqualTo(LoraFaConfig.defaults());
-        assertThat(read(SHORT, "training.optimizer={type: muon, adjust_lr_fn: match_rms_adamw}", "training.weight_decay=0")
+        assertThat(read(
+                                SHORT,
+                                "training.optimizer={type: muon, adjust_lr_fn: match_rms_adamw}",
+                                "training.weight_decay=0")
                         .training()
                         .optimizer())
                 .isEqualTo(MuonConfig.defaults()
@@ -278,7 +283,8 @@ class RunConfigFileTest {
                         "training.schedule=constant",
                         "training.groups.lora_B.learning_rate=1"))
                 .isInstanceOf(ConfigException.class)
-                .hasMessageContaining("groups must not give 'lora_B' a learning_rate beside the optimizer's relative_step");
+                .hasMessageContaining(
+                        "groups must not give 'lora_B' a learning_rate beside the optimizer's relative_step");
         assertThatThrownBy(() -> read(
                         SHORT,
                         "training.optimizer={type: adafactor, relative_step: true}",

@@ -43,9 +43,7 @@ class MemoryNeedTest {
     void otherOptimisersKeepLess() {
         assertThat(new MemoryNeed.Numbers(10, 0, 0).bytes(2)).as("sgd").isEqualTo(10 * (8 + 2));
         assertThat(new MemoryNeed.Numbers(10, 10, 0).bytes(2)).as("lion").isEqualTo(10 * (8 + 4 + 2));
-        assertThat(new MemoryNeed.Numbers(6, 12, 4).bytes(4))
-                .as("lora-fa")
-                .isEqualTo(6 * (8 + 8 + 4) + 4 * (4 + 4));
+        assertThat(new MemoryNeed.Numbers(6, 12, 4).bytes(4)).as("lora-fa").isEqualTo(6 * (8 + 8 + 4) + 4 * (4 + 4));
     }
 
     @Test

@@ -205,8 +205,8 @@ class OptimizerRunsTest {
                 pairs.forEach(pair -> pair.a().freeze());
                 List<Parameter> bs = pairs.stream().map(LowRankPair::b).toList();
                 float[] losses = expected.get("lora-fa.losses").toFloats();
-                try (Optimizer optimizer = new RuleOptimizer(
-                        new LoraFa(pairs), List.of(new ParameterGroup("lora_B", 1e-2, 0.01, bs)))) {
+                try (Optimizer optimizer =
+                        new RuleOptimizer(new LoraFa(pairs), List.of(new ParameterGroup("lora_B", 1e-2, 0.01, bs)))) {
                     for (int step = 0; step < losses.length; step++) {
                         assertThat(LanguageTraining.backward(model, adapter, texts, BlockRunner.plain(), step))
                                 .as("loss %d", step)
@@ -225,11 +225,8 @@ class OptimizerRunsTest {
         }
     }
 
-    private static final LoraConfig LORA = LoraConfig.builder()
-            .r(2)
-            .alpha(4)
-            .targets("q_proj", "down_proj")
-            .build();
+    private static final LoraConfig LORA =
+            LoraConfig.builder().r(2).alpha(4).targets("q_proj", "down_proj").build();
 
     @Test
     void ofLoraFaAStays() throws IOException {
@@ -240,7 +237,10 @@ class OptimizerRunsTest {
         try (LoadedRun<?> run = load(more, with(LoraFaConfig.defaults().withLearningRate(1e-2)));
                 Optimizer optimizer = run.optimizer(run.groups)) {
             Map<String, float[]> before = values(run);
-            assertThat(run.groups).extracting(ParameterGroup::name).contains("lora_B").doesNotContain("lora_A");
+            assertThat(run.groups)
+                    .extracting(ParameterGroup::name)
+                    .contains("lora_B")
+                    .doesNotContain("lora_A");
             steps(run, optimizer, 2);
             values(run)
                     .forEach((path, values) -> assertThat(Arrays.equals(values, before.get(path)))
@@ -250,11 +250,15 @@ class OptimizerRunsTest {
                     .filter(parameter -> parameter.path().contains("lora_A"))
                     .mapToLong(Parameter::elements)
                     .sum();
-            assertThat(as).isEqualTo(2 * 2 * (32 + run.model.points().linears().stream()
-                    .filter(point -> point.path().endsWith("layers.0.mlp.down_proj"))
-                    .findFirst()
-                    .orElseThrow()
-                    .in()));
+            assertThat(as)
+                    .isEqualTo(2
+                            * 2
+                            * (32
+                                    + run.model.points().linears().stream()
+                                            .filter(point -> point.path().endsWith("layers.0.mlp.down_proj"))
+                                            .findFirst()
+                                            .orElseThrow()
+                                            .in()));
             assertThat(run.trained()).isEqualTo(run.adapter.elements() - as);
         }
     }
@@ -273,8 +277,8 @@ class OptimizerRunsTest {
             assertThat(steps(run, optimizer, 3).keptForBackward()).isLessThan(kept);
             plain = values(run);
         }
-        try (LoadedRun<?> run = load(
-                        LORA, with(LoraFaConfig.defaults()).checkpointing(TrainingConfig.Checkpointing.BLOCK));
+        try (LoadedRun<?> run =
+                        load(LORA, with(LoraFaConfig.defaults()).checkpointing(TrainingConfig.Checkpointing.BLOCK));
                 Optimizer optimizer = run.optimizer(run.groups)) {
             steps(run, optimizer, 3);
             values(run).forEach((path, values) -> assertThat(values).as(path).containsExactly(plain.get(path)));
@@ -328,8 +332,7 @@ class OptimizerRunsTest {
                 "method.targets must be linear layers, got the tensor model.embed_tokens.lora_embedding_A");
         assertThatThrownBy(() -> load(
                                 LORA,
-                                with(LoraFaConfig.defaults())
-                                        .groups(Map.of("lora_A", new GroupOverride(1e-3, null))))
+                                with(LoraFaConfig.defaults()).groups(Map.of("lora_A", new GroupOverride(1e-3, null))))
                         .close())
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("training.groups: 'lora_A' is no parameter group of this run")
