@@ -108,9 +108,11 @@ class ArchitectureTest {
             Map.entry("org.peft4j.bench", names("Benchmark")),
             Map.entry(
                     "org.peft4j.config",
-                    names("CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride ModelConfig OptimizerConfig"
-                            + " Pooling ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig"
-                            + " TaskConfig TaskId TokenClassificationConfig TrainingConfig")),
+                    names(
+                            "AdafactorConfig AdamWConfig CausalLmConfig DataConfig Dtype EmbeddingConfig GroupOverride LionConfig"
+                                    + " LoraFaConfig ModelConfig MuonConfig OptimizerConfig Pooling SgdConfig"
+                                    + " ProblemType RunConfig Schedule ScheduleConfig SequenceClassificationConfig TaskConfig"
+                                    + " TaskId TokenClassificationConfig TrainingConfig")),
             Map.entry("org.peft4j.info", names("Machine MethodOverview")),
             Map.entry("org.peft4j.report", names("Report")),
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),

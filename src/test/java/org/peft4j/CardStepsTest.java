@@ -8,16 +8,25 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import org.peft4j.config.AdafactorConfig;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.Dtype;
+import org.peft4j.config.LionConfig;
+import org.peft4j.config.LoraFaConfig;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.MuonConfig;
+import org.peft4j.config.OptimizerConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.SgdConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.error.TrainingException;
 import org.peft4j.io.AdapterFiles;
@@ -137,6 +146,34 @@ class CardStepsTest {
         HostDevices.recordCallsFor(1);
         steps(run("more", "cuda:1", Dtype.FLOAT32, training(4).build()));
         assertThat(waits() - few).as("%s", HostDevices.waits()).isEqualTo(2 * 2);
+        assertThat(HostDevices.wrongCalls()).isEmpty();
+    }
+
+    static Stream<OptimizerConfig> optimizers() {
+        return Stream.of(
+                SgdConfig.defaults().withMomentum(0.9, true).withLearningRate(0.1),
+                LionConfig.defaults().withLearningRate(1e-3),
+                AdafactorConfig.builder().scaleParameter(true).beta1(0.9).build(),
+                LoraFaConfig.defaults(),
+                MuonConfig.defaults());
+    }
+
+    /** Where they go is in OptimizersOnACardTest. */
+    @ParameterizedTest
+    @MethodSource("optimizers")
+    void aStepMoreOfAnyOptimizerIsTwoWaitsMore(OptimizerConfig optimizer) throws Exception {
+        String name = optimizer.type();
+        HostDevices.recordCallsFor(1);
+        steps(run(
+                name, "cuda:1", Dtype.FLOAT32, training(1).optimizer(optimizer).build()));
+        long one = waits();
+        HostDevices.recordCallsFor(1);
+        steps(run(
+                name + " more",
+                "cuda:1",
+                Dtype.FLOAT32,
+                training(2).optimizer(optimizer).build()));
+        assertThat(waits() - one).as("%s", HostDevices.waits()).isEqualTo(2);
         assertThat(HostDevices.wrongCalls()).isEmpty();
     }
 

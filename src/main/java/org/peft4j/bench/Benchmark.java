@@ -20,7 +20,7 @@ import org.peft4j.info.Machine;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Devices;
 import org.peft4j.ops.Ops;
-import org.peft4j.optim.AdamW;
+import org.peft4j.optim.Optimizer;
 import org.peft4j.task.Example;
 import org.peft4j.train.LoadedRun;
 import org.peft4j.train.RunRows;
@@ -52,7 +52,7 @@ public final class Benchmark {
     public static Map<String, Object> train(RunConfig run, int steps, int warmup) throws IOException {
         DataConfig data = Objects.requireNonNull(run.data(), "a run that is measured needs data in a file");
         try (LoadedRun<?> loaded = LoadedRun.load(run, null, RunRows.of(new DataConfig(data.train(), null)));
-                AdamW optimizer = new AdamW(loaded.groups)) {
+                Optimizer optimizer = loaded.optimizer(loaded.groups)) {
             return measure(loaded, optimizer, steps, warmup);
         }
     }
@@ -108,7 +108,7 @@ public final class Benchmark {
     }
 
     private static <E extends Example> Map<String, Object> measure(
-            LoadedRun<E> run, AdamW optimizer, int steps, int warmup) {
+            LoadedRun<E> run, Optimizer optimizer, int steps, int warmup) {
         TrainingStep<E> step = new TrainingStep<>(run, optimizer);
         Device device = run.model.model().device();
         TrainingConfig training = run.config.training();

@@ -28,6 +28,12 @@ final class Checks {
         }
     }
 
+    static void belowOne(double value, String name) {
+        if (!(value >= 0 && value < 1)) {
+            throw new IllegalArgumentException(name + " must be at least 0 and below 1, got " + value);
+        }
+    }
+
     static void share(double value, String name) {
         if (!(value >= 0 && value <= 1)) {
             throw new IllegalArgumentException(name + " must be in [0, 1], got " + value);

@@ -1,39 +1,35 @@
 package org.peft4j.config;
 
-import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
- * How parameters are changed by their gradients.
- *
- * @param type the rule
- * @param learningRate the highest learning rate, which the schedule's factor is multiplied with
- * @param weightDecay decay of matrices; norms and biases have none
+ * How parameters are changed by their gradients: one record for each optimiser, chosen by {@code training.optimizer.type} in run
+ * files. Each has the settings and, but for rates, the defaults of the library it is known from; a setting of another one is
+ * refused. Before the change gradients are clipped together ({@link TrainingConfig#maxGradNorm}), whatever the optimiser is.
  */
-public record OptimizerConfig(Type type, double learningRate, double weightDecay) {
-    /** The rule. */
-    public enum Type {
-        /** AdamW with torch's defaults: β = (0.9, 0.999), ε = 1e-8. */
-        ADAMW
-    }
+public sealed interface OptimizerConfig
+        permits AdafactorConfig, AdamWConfig, LionConfig, LoraFaConfig, MuonConfig, SgdConfig {
+    /** Its name in files, such as {@code adamw}. */
+    String type();
 
-    public OptimizerConfig {
-        Objects.requireNonNull(type, "type");
-        Checks.atLeastZero(learningRate, "learningRate");
-        Checks.atLeastZero(weightDecay, "weightDecay");
-    }
+    /**
+     * The highest learning rate, which the schedule's factor is multiplied with; parameter groups may have others. Null: the
+     * optimiser makes its own ({@link AdafactorConfig#relativeStep}).
+     */
+    @Nullable
+    Double learningRate();
 
-    /** AdamW, rate 5e-4, decay 0.01. */
-    public static OptimizerConfig defaults() {
-        return new OptimizerConfig(Type.ADAMW, 5e-4, 0.01);
-    }
+    /** Decay of matrices; norms and biases have none. Parameter groups may have others. */
+    double weightDecay();
 
     /** The same with another highest learning rate. */
-    public OptimizerConfig withLearningRate(double value) {
-        return new OptimizerConfig(type, value, weightDecay);
-    }
+    OptimizerConfig withLearningRate(double value);
 
     /** The same with another decay of matrices. */
-    public OptimizerConfig withWeightDecay(double value) {
-        return new OptimizerConfig(type, learningRate, value);
+    OptimizerConfig withWeightDecay(double value);
+
+    /** AdamW, rate 5e-4, decay 0.01. */
+    static AdamWConfig defaults() {
+        return AdamWConfig.defaults();
     }
 }

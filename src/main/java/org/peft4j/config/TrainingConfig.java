@@ -2,6 +2,7 @@ package org.peft4j.config;
 
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.function.IntToLongFunction;
@@ -88,6 +89,28 @@ public record TrainingConfig(
         Checks.atLeast(0, saveEvery, "saveEvery");
         Checks.atLeast(0, evaluateEvery, "evaluateEvery");
         groups = Collections.unmodifiableMap(new LinkedHashMap<>(groups));
+        if (optimizer.learningRate() == null) {
+            checkOwnRate(schedule, groups);
+        }
+    }
+
+    /** Of an optimiser that makes its own learning rate nothing else may say one. */
+    private static void checkOwnRate(ScheduleConfig schedule, Map<String, GroupOverride> groups) {
+        if (!schedule.equals(ScheduleConfig.builder(Schedule.CONSTANT).build())) {
+            throw new IllegalArgumentException(
+                    "schedule must be constant, without a warm-up, beside the optimizer's relative_step,"
+                            + " which makes its own rate, got "
+                            + schedule.type().name().toLowerCase(Locale.ROOT)
+                            + (schedule.warmupSteps() > 0 || schedule.warmupRatio() > 0 ? " with a warm-up" : "")
+                            + "; for a warm-up set warmup_init");
+        }
+        groups.forEach((name, override) -> {
+            if (override.learningRate() != null) {
+                throw new IllegalArgumentException("groups must not give '" + name
+                        + "' a learning_rate beside the optimizer's relative_step, which makes its own, got "
+                        + override.learningRate());
+            }
+        });
     }
 
     /** One epoch, batches of 16, rate 5e-4 falling linearly. */

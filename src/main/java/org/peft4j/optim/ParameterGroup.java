@@ -17,6 +17,6 @@ public record ParameterGroup(String name, double learningRate, double weightDeca
 
     /** The decay of one of the parameters: norms and biases have none. */
     double decayOf(Parameter parameter) {
-        return parameter.shape().length >= 2 ? weightDecay : 0;
+        return parameter.value().dim() >= 2 ? weightDecay : 0;
     }
 }

@@ -5,15 +5,21 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.peft4j.config.AdafactorConfig;
+import org.peft4j.config.AdamWConfig;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.EmbeddingConfig;
+import org.peft4j.config.LionConfig;
+import org.peft4j.config.LoraFaConfig;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.MuonConfig;
 import org.peft4j.config.OptimizerConfig;
 import org.peft4j.config.ProblemType;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.SgdConfig;
 import org.peft4j.config.TaskConfig;
 import org.peft4j.config.TaskId;
 import org.peft4j.config.TokenClassificationConfig;
@@ -55,7 +61,7 @@ import org.peft4j.method.vblora.VectorBank;
 /**
  * Run files: a {@link RunConfig} in YAML. Keys are the records' components in snake case; {@code model: DIR} is short
  * for {@code model: {path: DIR}}, {@code task: NAME} for {@code task: {type: NAME}}, and so for {@code training.optimizer} and
- * {@code training.schedule}; {@code task.type} and {@code method.type} choose the record. Relative paths are relative to the
+ * {@code training.schedule}; {@code task.type}, {@code method.type} and {@code training.optimizer.type} choose the record. Relative paths are relative to the
  * working directory. Keys of earlier run files are read where they stand now; PEFT's names of settings are refused with ours.
  */
 public final class RunConfigFile {
@@ -64,6 +70,14 @@ public final class RunConfigFile {
             TokenClassificationConfig.TYPE, TokenClassificationConfig.class,
             EmbeddingConfig.TYPE, EmbeddingConfig.class,
             CausalLmConfig.TYPE, CausalLmConfig.class);
+
+    private static final Map<String, Class<? extends Record>> OPTIMIZERS = Map.of(
+            AdamWConfig.TYPE, AdamWConfig.class,
+            SgdConfig.TYPE, SgdConfig.class,
+            LionConfig.TYPE, LionConfig.class,
+            AdafactorConfig.TYPE, AdafactorConfig.class,
+            LoraFaConfig.TYPE, LoraFaConfig.class,
+            MuonConfig.TYPE, MuonConfig.class);
 
     private static final String TASK_ID = "task_id";
     private static final String TASK_IDS = "task_ids"; // PEFT's, of a batch
@@ -158,12 +172,35 @@ public final class RunConfigFile {
                             "per_device_train_batch_size", "batch_size",
                             "lr_scheduler_type", "schedule",
                             "gradient_accumulation_steps", "gradient_accumulation",
+                            "optim", "optimizer",
                             "logging_steps", "log_every",
                             "save_steps", "save_every",
                             "warmup_ratio", "schedule.warmup_ratio"))
-            .defaults(OptimizerConfig.defaults())
+            .choice(OptimizerConfig.class, "type", OPTIMIZERS)
             .scalarKey(OptimizerConfig.class, "type")
-            .renamed(OptimizerConfig.class, Map.of("lr", "learning_rate"))
+            .defaults(AdamWConfig.defaults())
+            .defaults(SgdConfig.defaults())
+            .defaults(LionConfig.defaults())
+            .defaults( // without the rate, which relative_step must not have
+                    AdafactorConfig.class,
+                    Map.of(
+                            "weight_decay", AdafactorConfig.defaults().weightDecay(),
+                            "scale_parameter", AdafactorConfig.defaults().scaleParameter(),
+                            "relative_step", AdafactorConfig.defaults().relativeStep(),
+                            "warmup_init", AdafactorConfig.defaults().warmupInit(),
+                            "clip_threshold", AdafactorConfig.defaults().clipThreshold(),
+                            "decay_rate", AdafactorConfig.defaults().decayRate()))
+            .defaults(LoraFaConfig.defaults())
+            .defaults(MuonConfig.defaults())
+            .names(MuonConfig.AdjustLrFn.class, MuonConfig.AdjustLrFn::fileName)
+            .renamed(
+                    AdamWConfig.class,
+                    Map.of("lr", "learning_rate", "adam_beta1", "beta1", "adam_beta2", "beta2", "adam_epsilon", "eps"))
+            .renamed(SgdConfig.class, Map.of("lr", "learning_rate"))
+            .renamed(LionConfig.class, Map.of("lr", "learning_rate"))
+            .renamed(AdafactorConfig.class, Map.of("lr", "learning_rate"))
+            .renamed(LoraFaConfig.class, Map.of("lr", "learning_rate"))
+            .renamed(MuonConfig.class, Map.of("lr", "learning_rate"))
             .defaults(ScheduleConfig.defaults())
             .scalarKey(ScheduleConfig.class, "type")
             .names(ScheduleConfig.Decay.class, ScheduleConfig.Decay::fileName)

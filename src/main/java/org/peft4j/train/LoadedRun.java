@@ -37,10 +37,14 @@ import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LowRankPair;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.ops.Ops;
+import org.peft4j.optim.Optimizer;
 import org.peft4j.optim.ParameterGroup;
+import org.peft4j.optim.RuleOptimizer;
+import org.peft4j.optim.UpdateRule;
 import org.peft4j.run.files.AdapterSettings;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.Example;
@@ -69,6 +73,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final String baseHash;
     public final List<String> notes;
     private final Base base;
+    private final List<LowRankPair> pairs;
 
     private LoadedRun(
             RunConfig config,
@@ -87,7 +92,9 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         baseHash = base.opened().hash();
         this.notes = notes;
         method = adapter.config();
-        groups = groups(config.training(), this.adapter);
+        pairs = ChosenOptimizer.pairs(config.training().optimizer(), method, this.adapter);
+        groups = groups(config.training(), trained(this.adapter, pairs));
+        pairs.forEach(pair -> pair.a().freeze());
         RowHalves halves = halves(config, prepared, this.adapter);
         batches = batches(config, prepared, halves.first());
         secondBatches = halves.second() == null ? null : batches(config, prepared, halves.second());
@@ -481,9 +488,34 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         return new AdapterSettings(task.config().besideAdapter(), baseHash);
     }
 
-    private static List<ParameterGroup> groups(TrainingConfig training, Adapter adapter) {
+    /** An optimiser that the run's settings choose, for some of its groups; the caller closes it. */
+    public Optimizer optimizer(List<ParameterGroup> of) {
+        return new RuleOptimizer(rule(), of);
+    }
+
+    /** Without tensors. */
+    UpdateRule rule() {
+        return ChosenOptimizer.rule(config.training().optimizer(), pairs);
+    }
+
+    /** How many numbers are trained. */
+    public long trained() {
+        return groups.stream()
+                .flatMap(group -> group.parameters().stream())
+                .mapToLong(Parameter::elements)
+                .sum();
+    }
+
+    /** The parameters that stay as they are are left out. */
+    private static List<Parameter> trained(Adapter adapter, List<LowRankPair> pairs) {
+        List<Parameter> trained = new ArrayList<>(adapter.parameters().values());
+        pairs.forEach(pair -> trained.remove(pair.a()));
+        return trained;
+    }
+
+    private static List<ParameterGroup> groups(TrainingConfig training, List<Parameter> trained) {
         Map<String, List<Parameter>> byName = new LinkedHashMap<>();
-        for (Parameter parameter : adapter.parameters().values()) {
+        for (Parameter parameter : trained) {
             byName.computeIfAbsent(parameter.group(), name -> new ArrayList<>()).add(parameter);
         }
         for (String name : training.groups().keySet()) {
@@ -492,6 +524,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                         + NearestName.hint(name, byName.keySet()) + "; they are " + byName.keySet());
             }
         }
+        Double usual = training.optimizer().learningRate();
         List<ParameterGroup> groups = new ArrayList<>();
         byName.forEach((name, parameters) -> {
             GroupOverride own = training.groups().get(name);
@@ -499,7 +532,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             Double decay = own == null ? null : own.weightDecay();
             groups.add(new ParameterGroup(
                     name,
-                    rate == null ? training.optimizer().learningRate() : rate,
+                    rate != null ? rate : usual != null ? usual : Double.NaN, // of an optimiser that makes its own
                     decay == null ? training.optimizer().weightDecay() : decay,
                     parameters));
         });

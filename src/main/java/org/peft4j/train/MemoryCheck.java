@@ -17,6 +17,7 @@ import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Devices;
+import org.peft4j.optim.UpdateRule;
 
 /** Refuses what cannot fit on a card before it is tried. Of the CPU's memory nobody knows how much there is: swap, other processes. */
 final class MemoryCheck {
@@ -90,7 +91,11 @@ final class MemoryCheck {
         }
         boolean wide = config.model().dtype().weightBytes() > Short.BYTES;
         MemoryNeed need = MemoryNeed.of(
-                sizes(model.points()), CardMemory.toCome(model.model()), 0, wide ? Float.BYTES : Short.BYTES, language);
+                sizes(model.points()),
+                CardMemory.toCome(model.model()),
+                MemoryNeed.Numbers.NONE,
+                wide ? Float.BYTES : Short.BYTES,
+                language);
         boolean recomputed = config.training().checkpointing() == TrainingConfig.Checkpointing.BLOCK;
         long step = calibration.needsGradient()
                 ? need.total(batches.mostTokens(), recomputed)
@@ -118,9 +123,16 @@ final class MemoryCheck {
         return MemoryNeed.of(
                 sizes(run.model.points()),
                 CardMemory.toCome(run.model.model()) / narrower,
-                run.adapter.elements(),
+                numbers(run),
                 element,
                 run.task.headKind() == HeadKind.LANGUAGE);
+    }
+
+    private static MemoryNeed.Numbers numbers(LoadedRun<?> run) {
+        try (UpdateRule rule = run.rule()) {
+            long trained = run.trained();
+            return new MemoryNeed.Numbers(trained, rule.kept(run.groups), run.adapter.elements() - trained);
+        }
     }
 
     private static MemoryNeed.Sizes sizes(Points points) {

@@ -11,15 +11,15 @@ import org.peft4j.host.ByteCount;
  * high side: what autograd keeps if every layer's output is kept.
  *
  * @param weights the frozen tensors that are not on the card yet
- * @param adapter trained numbers with their gradients, the optimiser's two moments, and the copy that products read
+ * @param adapter trained numbers with their gradients, what the optimiser keeps of them, and the copy that products read
  * @param perToken what a token leaves for backward, all blocks together
  * @param perTokenOfBlock what it leaves in one block
  * @param perBlockInput the input of a block, all that is kept where blocks are computed again
  * @param head the logits of some rows and their like, whatever the batch is
  */
 record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBlock, long perBlockInput, long head) {
-    /** A number of an adapter: itself, its gradient and two moments in float32. */
-    static final int BYTES_OF_TRAINED = 4 * Float.BYTES;
+    /** A number that is trained: itself and its gradient in float32. */
+    private static final int BYTES_OF_TRAINED = 2 * Float.BYTES;
 
     /** The most bytes of logits at a time (native/token_losses.h), and as many for their gradient. */
     static final long HEAD = 2L * (256 << 20);
@@ -36,20 +36,37 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
     record Sizes(int layers, long width, long outputs, long inner, long heads) {}
 
     /**
+     * The numbers of an adapter.
+     *
+     * @param trained those that are trained
+     * @param kept what the optimiser keeps of them, float32
+     * @param still those that stay as they are
+     */
+    record Numbers(long trained, long kept, long still) {
+        /** Of no adapter. */
+        static final Numbers NONE = new Numbers(0, 0, 0);
+
+        /** @param element bytes of a number of the copy that products read */
+        long bytes(int element) {
+            return trained * (BYTES_OF_TRAINED + element) + kept * Float.BYTES + still * (Float.BYTES + element);
+        }
+    }
+
+    /**
      * The need of a run.
      *
      * @param weights bytes of frozen tensors that have to come to the card
-     * @param trained how many numbers are trained
+     * @param adapter what is trained
      * @param element bytes of a number of the activations
      * @param language whether a language model's loss stands at the end
      */
-    static MemoryNeed of(Sizes sizes, long weights, long trained, int element, boolean language) {
+    static MemoryNeed of(Sizes sizes, long weights, Numbers adapter, int element, boolean language) {
         // outputs; inputs of two norms, and what comes out of them; what the MLP's last layer reads; the log-sum-exp of
         // attention
         long block = element * (sizes.outputs() + 4 * sizes.width() + sizes.inner()) + Float.BYTES * sizes.heads();
         return new MemoryNeed(
                 weights,
-                trained * (BYTES_OF_TRAINED + element),
+                adapter.bytes(element),
                 block * sizes.layers(),
                 block,
                 element * sizes.width() * sizes.layers(),

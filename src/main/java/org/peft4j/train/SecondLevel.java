@@ -2,7 +2,7 @@ package org.peft4j.train;
 
 import java.util.List;
 import org.peft4j.nn.seam.Seeds;
-import org.peft4j.optim.AdamW;
+import org.peft4j.optim.Optimizer;
 import org.peft4j.task.Example;
 
 /**
@@ -10,7 +10,7 @@ import org.peft4j.task.Example;
  * other rows, with an optimiser of its own. Begins its rows again when it is through with them.
  */
 final class SecondLevel<E extends Example> implements AutoCloseable {
-    private final AdamW optimizer;
+    private final Optimizer optimizer;
     private final TrainingStep<E> step;
     private final EpochBatches batches;
     private final int microBatches;
@@ -20,7 +20,7 @@ final class SecondLevel<E extends Example> implements AutoCloseable {
 
     SecondLevel(LoadedRun<E> run, EpochBatches batches) {
         this.batches = batches;
-        optimizer = new AdamW(run.groups(true));
+        optimizer = run.optimizer(run.groups(true));
         microBatches = run.config.training().gradientAccumulation();
         step = new TrainingStep<>(
                 run,

@@ -20,7 +20,7 @@ import org.peft4j.metrics.Evaluation;
 import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Ops;
-import org.peft4j.optim.AdamW;
+import org.peft4j.optim.Optimizer;
 import org.peft4j.optim.ParameterGroup;
 import org.peft4j.report.Report;
 import org.peft4j.run.RunResult;
@@ -48,7 +48,7 @@ public final class TrainingRun<E extends Example> {
     private final TrainListener listener;
     private final Interrupts interrupts;
     private final RunSummary summary;
-    private final AdamW optimizer;
+    private final Optimizer optimizer;
     private final TrainingStep<E> step;
     private final @Nullable SecondLevel<E> second;
     private final long begin = System.nanoTime();
@@ -70,7 +70,7 @@ public final class TrainingRun<E extends Example> {
                 run.config,
                 new RunSummary.Rows(run.train.size(), run.train.cut(), run.train.labelCounts(), texts(run.train)),
                 run.batches.totalSteps(),
-                new RunSummary.Parameters(run.adapter.elements(), run.modelParameters()),
+                new RunSummary.Parameters(run.trained(), run.modelParameters()),
                 new RunSummary.Environment(
                         Instant.now(),
                         Machine.compute(
@@ -80,7 +80,7 @@ public final class TrainingRun<E extends Example> {
                 run.notes);
         interrupts.undisturbed(() -> directory.write(summary, null));
         metrics = MetricsFile.append(directory.metricsFile());
-        optimizer = new AdamW(run.groups(false));
+        optimizer = run.optimizer(run.groups(false));
         step = new TrainingStep<>(run, optimizer);
         second = run.secondBatches == null ? null : new SecondLevel<>(run, run.secondBatches);
     }
@@ -330,7 +330,7 @@ public final class TrainingRun<E extends Example> {
         stepSeconds += seconds;
         Map<String, Double> rates = new LinkedHashMap<>();
         for (ParameterGroup group : run.groups) {
-            rates.put(group.name(), group.learningRate() * of.factor());
+            rates.put(group.name(), optimizer.rate(group, of.factor(), of.number()));
         }
         StepMetrics done = new StepMetrics(
                 of.number(),

@@ -23,7 +23,7 @@ import org.peft4j.nn.seam.Seeds;
 import org.peft4j.nn.seam.StepHook;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
-import org.peft4j.optim.AdamW;
+import org.peft4j.optim.Optimizer;
 import org.peft4j.task.Batch;
 import org.peft4j.task.Example;
 
@@ -35,7 +35,7 @@ import org.peft4j.task.Example;
  */
 public final class TrainingStep<E extends Example> {
     private final LoadedRun<E> run;
-    private final AdamW optimizer;
+    private final Optimizer optimizer;
     private final double maxGradNorm;
     private final long seed;
     private final TrainingConfig.Checkpointing checkpointing;
@@ -46,7 +46,7 @@ public final class TrainingStep<E extends Example> {
     private final @Nullable LossScale lossScale;
 
     /** Parameters of the run that the optimiser does not have stay as they are. */
-    public TrainingStep(LoadedRun<E> run, AdamW optimizer) {
+    public TrainingStep(LoadedRun<E> run, Optimizer optimizer) {
         this(run, optimizer, run.config.training().seed(), run.adapter.hooks());
     }
 
@@ -54,7 +54,7 @@ public final class TrainingStep<E extends Example> {
      * @param seed of dropout
      * @param hooks what is asked of this step
      */
-    TrainingStep(LoadedRun<E> run, AdamW optimizer, long seed, List<StepHook> hooks) {
+    TrainingStep(LoadedRun<E> run, Optimizer optimizer, long seed, List<StepHook> hooks) {
         this.run = run;
         this.optimizer = optimizer;
         this.seed = seed;
@@ -267,12 +267,12 @@ public final class TrainingStep<E extends Example> {
         }
     }
 
-    private AdamW.Around around(long number) {
+    private Optimizer.Around around(long number) {
         if (hooks.isEmpty()) {
-            return AdamW.Around.NOTHING;
+            return Optimizer.Around.NOTHING;
         }
         StepHook.Step step = new StepHook.Step(number, run.batches.totalSteps());
-        return new AdamW.Around() {
+        return new Optimizer.Around() {
             @Override
             public void before() {
                 hooks.forEach(hook -> hook.beforeOptimizer(step));

@@ -17,18 +17,24 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.peft4j.config.AdafactorConfig;
+import org.peft4j.config.AdamWConfig;
 import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.Dtype;
 import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.GroupOverride;
+import org.peft4j.config.LionConfig;
+import org.peft4j.config.LoraFaConfig;
 import org.peft4j.config.ModelConfig;
+import org.peft4j.config.MuonConfig;
 import org.peft4j.config.OptimizerConfig;
 import org.peft4j.config.ProblemType;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.Schedule;
 import org.peft4j.config.ScheduleConfig;
 import org.peft4j.config.SequenceClassificationConfig;
+import org.peft4j.config.SgdConfig;
 import org.peft4j.config.TaskConfig;
 import org.peft4j.config.TaskId;
 import org.peft4j.config.TrainingConfig;
@@ -138,7 +144,8 @@ class RunConfigFileTest {
         assertThat(config.adapter()).isEqualTo(Path.of("a"));
         assertThat(config.training().maxSteps()).isEqualTo(7);
         assertThat(config.training().checkpointing()).isEqualTo(TrainingConfig.Checkpointing.BLOCK);
-        assertThat(config.training().optimizer()).isEqualTo(new OptimizerConfig(OptimizerConfig.Type.ADAMW, 0.1, 0.2));
+        assertThat(config.training().optimizer())
+                .isEqualTo(AdamWConfig.defaults().withLearningRate(0.1).withWeightDecay(0.2));
         assertThat(config.training().schedule())
                 .isEqualTo(ScheduleConfig.builder(Schedule.WARMUP_STABLE_DECAY)
                         .warmupRatio(0.1)
@@ -234,6 +241,94 @@ class RunConfigFileTest {
                 .isEqualTo(new BottleneckConfig(4, BottleneckConfig.Activation.GELU, 0, List.of()));
     }
 
+    @Test
+    void eachOptimizerHasItsOwnSettings() throws IOException {
+        assertThat(read(SHORT, "training.optimizer={type: sgd, momentum: 0.9, nesterov: true}")
+                        .training()
+                        .optimizer())
+                .isEqualTo(SgdConfig.defaults().withMomentum(0.9, true));
+        assertThat(read(SHORT, "training.optimizer=lion").training().optimizer())
+                .isEqualTo(LionConfig.defaults());
+        assertThat(read(SHORT, "training.optimizer=lora-fa").training().optimizer())
+                .isEqualTo(LoraFaConfig.defaults());
+        assertThat(read(
+                                SHORT,
+                                "training.optimizer={type: muon, adjust_lr_fn: match_rms_adamw}",
+                                "training.weight_decay=0")
+                        .training()
+                        .optimizer())
+                .isEqualTo(MuonConfig.defaults()
+                        .withAdjustLrFn(MuonConfig.AdjustLrFn.MATCH_RMS_ADAMW)
+                        .withWeightDecay(0));
+        assertThat(read(SHORT, "training.optimizer={type: adafactor, learning_rate: 0.3, weight_decay: 1e-5}")
+                        .training()
+                        .optimizer())
+                .isEqualTo(AdafactorConfig.defaults().withLearningRate(0.3).withWeightDecay(1e-5));
+        assertThat(read(
+                                SHORT,
+                                "training.optimizer={type: adafactor, scale_parameter: true, relative_step: true, warmup_init: true}",
+                                "training.schedule=constant")
+                        .training()
+                        .optimizer())
+                .isEqualTo(AdafactorConfig.relative(true));
+        assertThat(read(SHORT, "training.optimizer={beta2: 0.98}").training().optimizer())
+                .isEqualTo(AdamWConfig.defaults().withBetas(0.9, 0.98));
+    }
+
+    @Test
+    void nothingSaysALearningRateBesideRelativeStep() throws IOException {
+        assertThatThrownBy(() -> read(
+                        SHORT,
+                        "training.optimizer={type: adafactor, relative_step: true}",
+                        "training.schedule=constant",
+                        "training.groups.lora_B.learning_rate=1"))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining(
+                        "groups must not give 'lora_B' a learning_rate beside the optimizer's relative_step");
+        assertThatThrownBy(() -> read(
+                        SHORT,
+                        "training.optimizer={type: adafactor, relative_step: true}",
+                        "training.schedule={type: constant, warmup_steps: 3}"))
+                .hasMessageContaining("got constant with a warm-up");
+        assertThatThrownBy(() -> AdafactorConfig.relative(false).withLearningRate(1))
+                .hasMessageContaining("learningRate must be left out");
+    }
+
+    /** Every setting of every optimiser is written, and read as it was. */
+    @Test
+    void optimizersGoThroughFiles() throws IOException {
+        for (OptimizerConfig optimizer : List.of(
+                AdamWConfig.defaults().withEps(1e-6),
+                SgdConfig.defaults().withMomentum(0.9, 0.5).withLearningRate(2),
+                LionConfig.defaults().withBetas(0.95, 0.98),
+                AdafactorConfig.builder()
+                        .scaleParameter(true)
+                        .clipThreshold(2)
+                        .decayRate(-0.5)
+                        .beta1(0.9)
+                        .build(),
+                AdafactorConfig.relative(true),
+                LoraFaConfig.defaults().withWeightDecay(0.5),
+                MuonConfig.defaults().withMomentum(0.9, false).withNsSteps(3))) {
+            RunConfig config = read(SHORT);
+            RunConfig other = RunConfig.builder()
+                    .model(config.model())
+                    .task(config.task())
+                    .data(config.data())
+                    .method(config.method())
+                    .training(TrainingConfig.builder()
+                            .optimizer(optimizer)
+                            .schedule(org.peft4j.config.Schedule.CONSTANT)
+                            .build())
+                    .output(config.output())
+                    .build();
+            Map<String, Object> map = RunConfigFile.toMap(other);
+            assertThat(((Map<?, ?>) ((Map<?, ?>) map.get("training")).get("optimizer")).get("type"))
+                    .isEqualTo(optimizer.type());
+            assertThat(RunConfigFile.of(map, "here", List.of())).isEqualTo(other);
+        }
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
@@ -278,7 +373,7 @@ class RunConfigFileTest {
                 "method={type: bottleneck, dropout: 1} | dropout must be in [0, 1)",
                 "task.new_head=yes | expected true or false for 'new_head' in task",
                 "model.dropout=0.5 | dropout must be config or 0, received '0.5' in model.dropout",
-                "method.type=lorra |  for 'type' in method (--set method.type=lorra), received 'lorra'",
+                "method.type=lorra | for 'type' in method (--set method.type=lorra), received 'lorra'",
                 "method.lora_alpha=3 | unknown key 'lora_alpha' in method (--set method.lora_alpha=3); it is called 'alpha' here",
                 "method.targets=( | '(' is not a regular expression",
                 "method.targets={} | targets must be a list of names, all-linear, or a regular expression",
@@ -292,6 +387,27 @@ class RunConfigFileTest {
                 "training.epochs=0 | epochs must be at least 1, got 0 in training",
                 "training.groups.lora.learning_rate=-1 | learning_rate must be at least 0, got -1.0 in training.groups.lora",
                 "training.schedule=linaer | did you mean 'linear'?",
+                "training.optim=adamw_torch | it is called 'optimizer' here",
+                "training.optimizer=adam | expected one of adafactor, adamw, lion, lora-fa, muon, sgd for 'type' in training.optimizer",
+                "training.optimizer.momentum=0.9 | unknown key 'momentum' in training.optimizer (--set training.optimizer.momentum=0.9); it is a setting of muon, sgd, not of adamw",
+                "training.optimizer={type: lion, eps: 1e-6} | unknown key 'eps' in training.optimizer (--set training.optimizer={type: lion, eps: 1e-6}); it is a setting of adamw, not of lion",
+                "training.optimizer={type: lora-fa, beta1: 0.5} | it is a setting of adafactor, adamw, lion, not of lora-fa",
+                "training.optimizer={type: sgd, lr: 1} | it is called 'learning_rate' here",
+                "training.optimizer.adam_beta2=0.98 | it is called 'beta2' here",
+                "training.optimizer.beta2=1 | beta2 must be at least 0 and below 1, got 1.0 in training.optimizer",
+                "training.optimizer.eps=0 | eps must be at least 1.0E-30, got 0.0",
+                "training.optimizer={type: sgd, learning_rate: -1} | learning_rate must be at least 0, got -1.0",
+                "training.optimizer={type: sgd, nesterov: true} | nesterov needs a momentum, got true and momentum 0",
+                "training.optimizer={type: sgd, nesterov: true, momentum: 0.9, dampening: 0.1} | nesterov needs a momentum without dampening",
+                "training.optimizer={type: sgd, dampening: 0.1} | dampening means nothing without a momentum, got 0.1",
+                "training.optimizer={type: sgd, momentum: 1} | momentum must be at least 0 and below 1, got 1.0",
+                "training.optimizer={type: adafactor, relative_step: true, learning_rate: 1} | learning_rate must be left out with relative_step",
+                "training.optimizer={type: adafactor, warmup_init: true} | warmup_init needs relative_step",
+                "training.optimizer={type: adafactor, clip_threshold: 0} | clip_threshold must be more than 0, got 0.0",
+                "training.optimizer={type: adafactor, decay_rate: 0.8} | decay_rate must be below 0, got 0.8",
+                "training.optimizer={type: adafactor, relative_step: true} | schedule must be constant, without a warm-up, beside the optimizer's relative_step, which makes its own rate, got linear; for a warm-up set warmup_init in training",
+                "training.optimizer={type: muon, ns_steps: 0} | ns_steps must be at least 1, got 0",
+                "training.optimizer={type: muon, adjust_lr_fn: none} | expected one of original, match_rms_adamw, received 'none'",
             })
     void wrongSettingIsOneClearError(String option, String message) {
         assertThatThrownBy(() -> read(SPAM, option))

@@ -10,7 +10,8 @@ class MemoryNeedTest {
     private static final MemoryNeed.Sizes SIZES = new MemoryNeed.Sizes(32, 4096, OUTPUTS, 14336, 32);
     private static final long WEIGHTS = 16_060_522_496L;
     private static final long TRAINED = 41_943_040;
-    private static final MemoryNeed NEED = MemoryNeed.of(SIZES, WEIGHTS, TRAINED, 2, true);
+    private static final MemoryNeed.Numbers ADAPTER = new MemoryNeed.Numbers(TRAINED, 2 * TRAINED, 0);
+    private static final MemoryNeed NEED = MemoryNeed.of(SIZES, WEIGHTS, ADAPTER, 2, true);
 
     /** Bytes that a token leaves in a block: outputs, 4 rows of the width, what the last layer reads, 32 log-sum-exps. */
     private static final long BLOCK = 2 * (OUTPUTS + 4 * 4096 + 14336) + 4 * 32;
@@ -37,9 +38,17 @@ class MemoryNeedTest {
         assertThat(NEED.tokensIn(WEIGHTS, false)).isZero();
     }
 
+    /** 4 bytes of each number that is kept; no gradient of what stays. */
+    @Test
+    void otherOptimisersKeepLess() {
+        assertThat(new MemoryNeed.Numbers(10, 0, 0).bytes(2)).as("sgd").isEqualTo(10 * (8 + 2));
+        assertThat(new MemoryNeed.Numbers(10, 10, 0).bytes(2)).as("lion").isEqualTo(10 * (8 + 4 + 2));
+        assertThat(new MemoryNeed.Numbers(6, 12, 4).bytes(4)).as("lora-fa").isEqualTo(6 * (8 + 8 + 4) + 4 * (4 + 4));
+    }
+
     @Test
     void headsOfClassesNeedNoLogits() {
-        assertThat(MemoryNeed.of(SIZES, WEIGHTS, TRAINED, 2, false).head()).isZero();
+        assertThat(MemoryNeed.of(SIZES, WEIGHTS, ADAPTER, 2, false).head()).isZero();
     }
 
     @Test
@@ -63,7 +72,7 @@ class MemoryNeedTest {
 
     @Test
     void refusalOfFloat32SaysWhatBfloat16WouldNeed() {
-        MemoryNeed wide = MemoryNeed.of(SIZES, 2 * WEIGHTS, TRAINED, 4, true);
+        MemoryNeed wide = MemoryNeed.of(SIZES, 2 * WEIGHTS, ADAPTER, 4, true);
         MemoryNeed.Batch batch = new MemoryNeed.Batch(2048, 1024, false, false);
         assertThat(wide.refusal(batch, 44_000_000_000L, "cuda:0", NEED))
                 .endsWith("training.batch_size 1 or training.checkpointing block or model.dtype bfloat16 would fit");

@@ -246,9 +246,14 @@ final class RecordBinder {
                 String newName = schema.renamed.getOrDefault(type, Map.of()).get(key);
                 throw new ConfigException("unknown key '" + key + "'" + YamlValues.in(path) + " ("
                         + map.keys().get(key) + ")"
-                        + (newName == null ? hint(key, known, path) : "; it is called '" + newName + "' here"));
+                        + (newName == null ? hint(type, key, known, path) : "; it is called '" + newName + "' here"));
             }
         }
+    }
+
+    private String hint(Class<?> type, String key, List<String> known, String path) {
+        String others = schema.others(type, key);
+        return others.isEmpty() ? hint(key, known, path) : "; " + others;
     }
 
     /** What was probably meant: a key of this place, or one that stood here in earlier files. */

@@ -37,6 +37,9 @@ public final class YamlSchema {
         }
     }
 
+    /** The most records of a choice that are named where a key is theirs. */
+    private static final int MOST_OTHERS = 4;
+
     private static final YamlSchema EMPTY = builder().build();
 
     final Map<Class<?>, Map<String, Object>> defaults;
@@ -87,6 +90,21 @@ public final class YamlSchema {
                         ? keys(component.getType()).stream()
                         : Stream.of(snakeCase(component.getName())))
                 .toList();
+    }
+
+    /** "it is a setting of sgd, muon, not of adamw": which other records of a choice have the key; empty: none, or most do. */
+    String others(Class<?> type, String key) {
+        for (Choice choice : choices.values()) {
+            Optional<String> own = choice.nameOf(type);
+            List<String> others = choice.records().entrySet().stream()
+                    .filter(entry -> keys(entry.getValue()).contains(key))
+                    .map(Map.Entry::getKey)
+                    .toList();
+            if (own.isPresent() && !others.isEmpty() && others.size() <= MOST_OTHERS) {
+                return "it is a setting of " + String.join(", ", others) + ", not of " + own.get();
+            }
+        }
+        return "";
     }
 
     /** {@code learningRate} → {@code learning_rate}. */

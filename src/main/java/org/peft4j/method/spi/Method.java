@@ -12,6 +12,7 @@ import org.peft4j.io.ConfigKeys;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.LowRankPair;
 import org.peft4j.nn.seam.Points;
 
 /**
@@ -103,6 +104,17 @@ public interface Method<C extends MethodConfig> {
      */
     default C goingOn(C file, C wanted, List<String> notes) {
         return file;
+    }
+
+    /**
+     * A and B of each linear layer, for an optimiser that lets A stay and trains B by it (LoRA-FA).
+     *
+     * @param config that the adapter was made with
+     * @throws IllegalArgumentException if not all that the method trains beside whole modules and biases are such pairs; the message
+     *     begins with the setting, as a run file spells it
+     */
+    default List<LowRankPair> lowRankPairs(C config, Adapter adapter) {
+        throw new IllegalArgumentException("method.type must be lora, got " + name());
     }
 
     /** What each key of the method's {@code adapter_config.json} means. */

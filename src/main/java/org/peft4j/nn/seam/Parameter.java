@@ -53,6 +53,11 @@ public final class Parameter implements AutoCloseable {
         return value;
     }
 
+    /** From now on it stays as it is: no backward gives it a gradient. */
+    public void freeze() {
+        value.requires_grad_(false);
+    }
+
     public long[] shape() {
         return Tensors.shape(value);
     }

@@ -32,6 +32,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.LinearPoint;
+import org.peft4j.nn.seam.LowRankPair;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.TensorPoint;
@@ -232,6 +233,11 @@ public final class LoraMethod implements Method<LoraConfig> {
                 });
         }
         return biases;
+    }
+
+    @Override
+    public List<LowRankPair> lowRankPairs(LoraConfig config, Adapter adapter) {
+        return LoraPairs.of(config, adapter);
     }
 
     @Override
