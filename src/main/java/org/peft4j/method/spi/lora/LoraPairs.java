@@ -28,7 +28,10 @@ final class LoraPairs {
             Parameter a = adapter.parameters().get(LoraSite.pathOfA(claimed.getKey()));
             Parameter b = adapter.parameters().get(LoraSite.pathOfB(claimed.getKey()));
             for (LinearClaim claim : claimed.getValue()) {
-                if (claim instanceof LowRank update && a != null && b != null && update.a().equals(a.value())) {
+                if (claim instanceof LowRank update
+                        && a != null
+                        && b != null
+                        && update.a().equals(a.value())) {
                     pairs.add(new LowRankPair(a, b, update.scale()));
                 }
             }
