@@ -4,9 +4,11 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Parameter;
@@ -23,15 +25,33 @@ public final class AdamW implements AutoCloseable {
     private static final double BETA2 = 0.999;
     private static final double EPS = 1e-8;
 
-    /** What is known of a parameter: moments, and the number of steps that they are made of. */
+    /** What is known of a parameter: moments, from its first step on, and the number of steps that they are made of. */
     private static final class State {
-        final Tensor first;
-        final Tensor second;
+        @Nullable
+        Tensor first;
+
+        @Nullable
+        Tensor second;
+
         long steps;
 
-        State(Parameter parameter) {
-            first = zerosLike(parameter);
-            second = zerosLike(parameter);
+        /** The moments, 0 before the first step. */
+        State madeFor(Parameter parameter) {
+            if (first == null) {
+                first = zerosLike(parameter);
+                second = zerosLike(parameter);
+            }
+            return this;
+        }
+
+        void forget() {
+            if (first != null && second != null) {
+                first.close();
+                second.close();
+            }
+            first = null;
+            second = null;
+            steps = 0;
         }
     }
 
@@ -46,7 +66,7 @@ public final class AdamW implements AutoCloseable {
                     close();
                     throw new IllegalArgumentException("parameter is in two groups: " + parameter.path());
                 }
-                states.put(parameter.path(), new State(parameter));
+                states.put(parameter.path(), new State());
             }
         }
     }
@@ -66,6 +86,11 @@ public final class AdamW implements AutoCloseable {
             throw new IllegalArgumentException("no parameter of this optimiser: " + path);
         }
         return state.steps;
+    }
+
+    /** Begins anew: moments are zero again, and take no memory until a parameter has its next step. */
+    public void forget() {
+        states.values().forEach(State::forget);
     }
 
     /** What else happens in a step that changes parameters, while its gradients are there: unscaled and clipped. */
@@ -168,8 +193,8 @@ public final class AdamW implements AutoCloseable {
         Ops.adamw(
                 taking.values,
                 taking.gradients,
-                taking.states.stream().map(state -> state.first).toList(),
-                taking.states.stream().map(state -> state.second).toList(),
+                taking.states.stream().map(state -> Objects.requireNonNull(state.first)).toList(),
+                taking.states.stream().map(state -> Objects.requireNonNull(state.second)).toList(),
                 array(taking.rates),
                 array(taking.decays),
                 taking.states.stream().mapToLong(state -> state.steps).toArray(),
@@ -185,7 +210,7 @@ public final class AdamW implements AutoCloseable {
                 State state = states.get(parameter.path());
                 Tensor gradient = parameter.value().grad();
                 if (state != null && gradient.defined()) {
-                    taking.states.add(state);
+                    taking.states.add(state.madeFor(parameter));
                     taking.values.add(parameter.value());
                     taking.gradients.add(gradient);
                     taking.rates.add(group.learningRate() * factor);
@@ -206,10 +231,7 @@ public final class AdamW implements AutoCloseable {
 
     @Override
     public void close() {
-        states.values().forEach(state -> {
-            state.first.close();
-            state.second.close();
-        });
+        forget();
         states.clear();
     }
 }

@@ -440,6 +440,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     return FirstLook.attach(calibration, config, model, prepared, stop);
                 }
             }
+            MemoryCheck.ofAdapter(method.parameterCount(own, points), points);
             Adapter adapter = method.attach("default", own, points, seed);
             return new AdapterStore.Loaded(adapter, own, List.of());
         } catch (IllegalArgumentException e) { // settings that only the model shows to be wrong
@@ -491,6 +492,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     /** Numbers of the whole model, adapter included. */
     public long modelParameters() {
         long replaced = adapter.replacements().values().stream()
+                .distinct() // one may stand in the place of a tensor of two names
                 .mapToLong(Parameter::elements)
                 .sum();
         return frozenNumbers() - replaced + adapter.elements();

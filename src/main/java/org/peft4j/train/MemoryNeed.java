@@ -36,7 +36,7 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
     record Sizes(int layers, long width, long outputs, long inner, long heads) {}
 
     /**
-     * The need of a run.
+     * The need of a run that trains all numbers of its adapter at the same time.
      *
      * @param weights bytes of frozen tensors that have to come to the card
      * @param trained how many numbers are trained
@@ -44,12 +44,25 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
      * @param language whether a language model's loss stands at the end
      */
     static MemoryNeed of(Sizes sizes, long weights, long trained, int element, boolean language) {
+        return of(sizes, weights, new Trained(trained, trained), element, language);
+    }
+
+    /**
+     * Numbers of an adapter.
+     *
+     * @param all that it has
+     * @param atOnce those that have a gradient and moments at the same time
+     */
+    record Trained(long all, long atOnce) {}
+
+    /** The need of a run. */
+    static MemoryNeed of(Sizes sizes, long weights, Trained trained, int element, boolean language) {
         // outputs; inputs of two norms, and what comes out of them; what the MLP's last layer reads; the log-sum-exp of
         // attention
         long block = element * (sizes.outputs() + 4 * sizes.width() + sizes.inner()) + Float.BYTES * sizes.heads();
         return new MemoryNeed(
                 weights,
-                trained * (BYTES_OF_TRAINED + element),
+                trained.all() * (Float.BYTES + element) + trained.atOnce() * (BYTES_OF_TRAINED - Float.BYTES),
                 block * sizes.layers(),
                 block,
                 element * sizes.width() * sizes.layers(),
