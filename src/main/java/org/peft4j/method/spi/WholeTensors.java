@@ -60,32 +60,64 @@ public final class WholeTensors {
         meant = withTied(found);
     }
 
-    private List<TensorPoint> found(ModelParts chosen) {
-        Set<Integer> layers = layers(chosen);
-        List<TensorPoint> inParts = new ArrayList<>();
-        for (ModelPart part : ModelPart.values()) {
-            if (!chosen.has(part)) {
-                continue;
+    private WholeTensors(WholeTensors all, List<List<TensorPoint>> meant) {
+        points = all.points;
+        blocks = all.blocks;
+        this.meant = List.copyOf(meant);
+    }
+
+    /**
+     * Those that a file is about: of an adapter that was made where the model has no head, this one's stays as it is.
+     *
+     * @param paths of the file's tensors
+     * @param notes collects what the file does not have
+     */
+    public WholeTensors of(Collection<String> paths, List<String> notes) {
+        List<List<TensorPoint>> there = new ArrayList<>();
+        Set<String> lacking = new LinkedHashSet<>();
+        for (List<TensorPoint> names : meant) {
+            String path = names.get(0).path();
+            boolean output = blocks.partOf(path) == ModelPart.HEAD
+                    || blocks.partOf(path) == ModelPart.FINAL && points.linear(module(path)) != null;
+            if (output && names.stream().noneMatch(name -> paths.contains(name.path()))) {
+                lacking.add(module(path));
+            } else {
+                there.add(names);
             }
-            List<TensorPoint> own = points.tensors().values().stream()
-                    .filter(point -> blocks.partOf(point.path()) == part)
-                    .filter(point -> part != ModelPart.BLOCKS
-                            || layers.isEmpty()
-                            || layers.contains(blocks.layerOf(point.path())))
-                    .toList();
-            if (own.isEmpty() && !chosen.parts().isEmpty()) {
-                throw new IllegalArgumentException("parts: " + points.architecture() + " has nothing that is "
-                        + name(part) + "; leave it out");
-            }
-            inParts.addAll(own);
         }
+        if (!lacking.isEmpty()) {
+            notes.add("the adapter has nothing of " + String.join(", ", lacking) + ": the model's stays as it is");
+        }
+        return new WholeTensors(this, there);
+    }
+
+    private List<TensorPoint> found(ModelParts chosen) {
+        List<TensorPoint> inParts = inParts(chosen, points, blocks);
         Set<String> modules = modules(chosen, inParts);
-        return points.tensors().values().stream()
-                .filter(point -> inParts.contains(point) && modules.contains(module(point.path())))
+        return inParts.stream()
+                .filter(point -> modules.contains(module(point.path())))
                 .toList();
     }
 
-    private Set<Integer> layers(ModelParts chosen) {
+    /** What is in the parts and layers, in the model's order. */
+    private static List<TensorPoint> inParts(ModelParts chosen, Points points, ModelBlocks blocks) {
+        Set<Integer> layers = layers(chosen, points);
+        List<TensorPoint> found = points.tensors().values().stream()
+                .filter(point -> chosen.has(blocks.partOf(point.path())))
+                .filter(point -> layers.isEmpty()
+                        || blocks.layerOf(point.path()) < 0
+                        || layers.contains(blocks.layerOf(point.path())))
+                .toList();
+        for (ModelPart part : chosen.parts()) {
+            if (found.stream().noneMatch(point -> blocks.partOf(point.path()) == part)) {
+                throw new IllegalArgumentException("parts: " + points.architecture() + " has nothing that is "
+                        + name(part) + "; leave it out");
+            }
+        }
+        return found;
+    }
+
+    private static Set<Integer> layers(ModelParts chosen, Points points) {
         Set<Integer> layers = new HashSet<>();
         for (int number : chosen.layers()) {
             int layer = number < 0 ? points.layers() + number : number;
@@ -236,25 +268,24 @@ public final class WholeTensors {
             return chosen;
         }
         TargetModules modules = modules(chosen);
-        List<String> all = points.tensors().keySet().stream()
-                .map(WholeTensors::module)
-                .distinct()
-                .toList();
-        boolean same =
-                all.stream().allMatch(path -> modules.matches(from.apply(path)) == modules.matches(to.apply(path)));
-        if (same) {
-            return chosen;
-        }
         Set<String> linears = points.linears().stream()
                 .filter(point -> !point.head())
                 .map(LinearPoint::path)
                 .collect(Collectors.toSet());
+        List<String> all = inParts(chosen, points, new ModelBlocks(points)).stream()
+                .map(point -> module(point.path()))
+                .filter(path -> !(chosen.targets() instanceof Targets.AllLinear) || linears.contains(path))
+                .distinct()
+                .toList();
+        boolean same =
+                all.stream().allMatch(path -> modules.matches(from.apply(path)) == modules.matches(to.apply(path)));
         List<String> meant = all.stream()
                 .filter(path -> modules.matches(from.apply(path)))
-                .filter(path -> !(chosen.targets() instanceof Targets.AllLinear) || linears.contains(path))
                 .map(to)
                 .toList();
-        return meant.isEmpty() ? chosen : chosen.withTargets(Targets.names(meant)).withoutModules(null);
+        return same || meant.isEmpty()
+                ? chosen
+                : chosen.withTargets(Targets.names(meant)).withoutModules(null);
     }
 
     private static String name(ModelPart part) {

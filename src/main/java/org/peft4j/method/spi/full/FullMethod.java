@@ -87,8 +87,9 @@ public final class FullMethod implements Method<FullConfig> {
     public Adapter read(String name, FullConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
-        Adapter.Builder builder =
-                new WholeTensors(config.chosen(), points).claim(name, config.modulesToSave());
+        Adapter.Builder builder = new WholeTensors(config.chosen(), points)
+                .of(byPath.keySet(), notes)
+                .claim(name, config.modulesToSave());
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         return PeftTensors.filled(builder.build(), file, byPath, FullMethod::key, notes);
     }

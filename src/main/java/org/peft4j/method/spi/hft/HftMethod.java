@@ -60,11 +60,11 @@ public final class HftMethod implements Method<HftConfig> {
 
     @Override
     public Adapter attach(String name, HftConfig config, Points points, long seed) {
-        return build(name, config, points).build();
+        return build(name, config, new WholeTensors(config.chosen(), points), points)
+                .build();
     }
 
-    private static Adapter.Builder build(String name, HftConfig config, Points points) {
-        WholeTensors tensors = new WholeTensors(config.chosen(), points);
+    private static Adapter.Builder build(String name, HftConfig config, WholeTensors tensors, Points points) {
         Halves halves = new Halves(tensors.paths().toList(), config.modulesToSave(), points, config.seed());
         Adapter.Builder builder = tensors.claim(name, config.modulesToSave());
         return builder.hook(new Rounds(config, halves, builder.parameters()));
@@ -116,7 +116,8 @@ public final class HftMethod implements Method<HftConfig> {
     public Adapter read(String name, HftConfig config, AdapterFile file, Points points, List<String> notes)
             throws MalformedFileException {
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
-        Adapter.Builder builder = build(name, config, points);
+        WholeTensors tensors = new WholeTensors(config.chosen(), points).of(byPath.keySet(), notes);
+        Adapter.Builder builder = build(name, config, tensors, points);
         SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
         return PeftTensors.filled(builder.build(), file, byPath, HftMethod::key, notes);
     }
