@@ -18,6 +18,7 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -44,7 +45,9 @@ import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.TensorPoint;
 
 /** What of a model itself is trained: as transformers trains it, of tied tensors one, and nothing that was not chosen. */
 class SelectiveTest {
@@ -267,6 +270,27 @@ class SelectiveTest {
             try (Adapter adapter = attach(
                     FullConfig.of(ModelParts.ALL.withoutModules(Targets.regex(".*experts.*"))), mixtral)) {
                 assertThat(paths(adapter)).noneMatch(path -> path.contains("experts")).isNotEmpty();
+            }
+        }
+    }
+
+    /** What could be trained, but not written to a file, is refused before. */
+    @Test
+    void aTableThatNoFileTakesIsRefused() throws Exception {
+        try (HeadedModel llama = language(Fixtures.TINY_LLAMA);
+                PointerScope scope = new PointerScope()) {
+            Points points = llama.points();
+            Map<String, TensorPoint> tensors = new java.util.LinkedHashMap<>(points.tensors());
+            String table = "model.embed_tokens.weight";
+            Tensor huge = torch.zeros(1).expand(1 << 17, 1 << 12); // 2^29 numbers, none of them in memory
+            tensors.put(table, new TensorPoint(table, huge));
+            Points wide = new Points(
+                    "llama", "LlamaForCausalLM", 32, 2, 4, points.linears(), points.keyValues(), tensors, List.of());
+            for (FullConfig config : List.of(FullConfig.defaults(), FullConfig.of(ModelParts.of(EMBEDDINGS)))) {
+                assertThatThrownBy(() -> Methods.of(config).attach("it", config, wide, 0))
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessageContaining("parts: model.embed_tokens.weight has 536870912 numbers, and files of adapters"
+                                + " take at most 536870911 of a tensor");
             }
         }
     }
