@@ -48,6 +48,9 @@ module org.peft4j {
     exports org.peft4j.method.fourierft;
     exports org.peft4j.method.gralora;
     exports org.peft4j.method.poly;
+    exports org.peft4j.method.full;
+    exports org.peft4j.method.hft;
+    exports org.peft4j.method.osf;
     exports org.peft4j.method.lntuning;
     exports org.peft4j.method.vera;
     exports org.peft4j.method.xlora;

@@ -118,7 +118,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
             Map.entry(
                     "org.peft4j.method",
-                    names("InitRational LayerChoice LayerReplication LinearMethodConfig MethodConfig ModulePattern"
+                    names("InitRational LayerChoice LayerReplication LinearMethodConfig MethodConfig ModelPart ModelParts ModulePattern"
                             + " Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry(
                     "org.peft4j.method.lora",
@@ -158,6 +158,9 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.fourierft", names("FourierFtConfig Frequencies")),
             Map.entry("org.peft4j.method.gralora", names("GraloraConfig GraloraRanks")),
             Map.entry("org.peft4j.method.poly", names("PolyConfig PolyType Skills")),
+            Map.entry("org.peft4j.method.full", names("FullConfig")),
+            Map.entry("org.peft4j.method.hft", names("HftConfig")),
+            Map.entry("org.peft4j.method.osf", names("OsfConfig")),
             Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")),
             Map.entry("org.peft4j.method.xlora", names("XLoraConfig")));

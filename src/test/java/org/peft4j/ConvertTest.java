@@ -6,6 +6,7 @@ import static org.peft4j.Fixtures.maxDifference;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.bytedeco.javacpp.PointerScope;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -13,12 +14,15 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.AdapterFiles;
+import org.peft4j.method.full.FullConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Methods;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
 import org.peft4j.model.Tokens;
+import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
@@ -58,7 +62,8 @@ class ConvertTest {
                 "lora-dora",
                 "lora-lora-bias",
                 "vera",
-                "adalora"
+                "adalora",
+                "osf"
             })
     void withTheWholeRankItIsTheSame(String name) throws Exception {
         Convert.Result result = Convert.toLora(Fixtures.TINY_BERT, fixture(name), dir.resolve("out"), 0, false);
@@ -66,6 +71,26 @@ class ConvertTest {
         assertThat(AdapterFiles.read(dir.resolve("out")).config()).containsEntry("peft_type", "LORA");
         assertThat(maxDifference(logits(dir.resolve("out")), logits(fixture(name))))
                 .isLessThan(1e-4);
+    }
+
+    /** Matrices of linear layers become A and B, norms and tables go along as modules to save. */
+    @Test
+    void aTrainedModelIsToo() throws Exception {
+        FullConfig config = FullConfig.defaults().withModulesToSave(List.of("classifier"));
+        Path full = dir.resolve("full");
+        try (HeadedModel model = HeadedModel.open(
+                        Fixtures.tinyBert(), ModelOptions.defaults(), HeadKind.SEQUENCE, HeadOptions.of(2));
+                Adapter adapter = Methods.of(config).attach("it", config, model.points(), 0);
+                PointerScope scope = new PointerScope()) {
+            adapter.parameters()
+                    .values()
+                    .forEach(parameter -> parameter.value().detach().add_(Init.normal(7, parameter.path(), 0.05, parameter.shape())));
+            AdapterStore.write(full, adapter, config, model.points(), "tiny-bert", "SEQ_CLS");
+        }
+        assertThat(Convert.toLora(Fixtures.TINY_BERT, full, dir.resolve("out"), 0, false)
+                        .error())
+                .isLessThan(1e-5);
+        assertThat(maxDifference(logits(dir.resolve("out")), logits(full))).isLessThan(1e-4);
     }
 
     @Test

@@ -16,7 +16,10 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.SequenceClassificationConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.TargetLayers;
+import org.peft4j.method.hft.HftConfig;
 import org.peft4j.method.lora.LoraConfig;
+import org.peft4j.method.osf.OsfConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.ops.Ops;
 import org.peft4j.run.StepMetrics;
@@ -64,6 +67,25 @@ class LeakTest {
         List<Long> live = liveBytesOfSteps(
                 new PrefixConfig(3, true, 8, org.peft4j.method.prefix.InitPrefix.RANDOM, List.of()), Dtype.FLOAT32);
         assertThat(live.get(59)).isEqualTo(live.get(9));
+    }
+
+    /** The optimiser gives back what it has of a half, and makes it anew for the next one; projections leave nothing. */
+    @Test
+    void roundsAndProjectionsLeaveNothing() throws Exception {
+        List<MethodConfig> methods = List.of(
+                HftConfig.defaults().withRoundSteps(4), OsfConfig.defaults().withLayers(TargetLayers.of("query")));
+        liveBytesOfSteps(methods.get(0), Dtype.FLOAT32); // what libtorch itself makes once
+        long before = Ops.liveBytes();
+        for (MethodConfig method : methods) {
+            directory = directory.resolve("next");
+            List<Long> live = liveBytesOfSteps(method, Dtype.FLOAT32);
+            assertThat(Ops.liveBytes()).isEqualTo(before);
+            if (method instanceof OsfConfig) {
+                assertThat(live.get(59)).isEqualTo(live.get(9));
+            } else {
+                assertThat(live.get(41)).as("the optimiser has moments of a half").isLessThan(live.get(9) * 5 / 4);
+            }
+        }
     }
 
     @Test

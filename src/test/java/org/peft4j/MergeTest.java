@@ -30,7 +30,10 @@ import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Targets;
+import org.peft4j.method.ModelPart;
+import org.peft4j.method.ModelParts;
 import org.peft4j.method.bitfit.BitFitConfig;
+import org.peft4j.method.full.FullConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.AdapterStore;
@@ -211,7 +214,9 @@ class MergeTest {
         return Stream.of(
                 LoraConfig.builder().targets("q_proj", "up_proj").build(),
                 Ia3Config.defaults(),
-                BitFitConfig.defaults());
+                BitFitConfig.defaults(),
+                FullConfig.defaults(),
+                FullConfig.of(ModelParts.of(ModelPart.HEAD)));
     }
 
     @ParameterizedTest

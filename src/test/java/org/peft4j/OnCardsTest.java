@@ -36,6 +36,8 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.full.FullConfig;
+import org.peft4j.method.hft.HftConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
@@ -256,6 +258,17 @@ class OnCardsTest {
         assertThat(Ops.peakBytes(CARD)).isGreaterThan(onCard + 200_000); // the weights' bytes at least
     }
 
+    /** Steps are begun ahead of each other there, and rounds change between them. */
+    @Test
+    void roundsOfHalvesAreTheCpus() throws Exception {
+        HftConfig rounds = HftConfig.defaults().withRoundSteps(1);
+        Map<String, float[]> expected = trained(llama, rounds, new Way(Device.CPU, Dtype.FLOAT32, "auto"));
+        Map<String, float[]> own = trained(llama, rounds, new Way(CARD, Dtype.FLOAT32, FOR_ALL));
+        assertThat(maxDifference(own.get("losses"), expected.get("losses"))).isLessThan(1e-4);
+        assertThat(maxDifference(own.get("log-probabilities"), expected.get("log-probabilities")))
+                .isLessThan(1e-3);
+    }
+
     @Test
     void aFullCardIsSaidSo() throws Exception {
         long enough = 8L << 30;
@@ -263,6 +276,9 @@ class OnCardsTest {
         try {
             assertThatThrownBy(() -> trained(llama, PrefixConfig.of(3), new Way(CARD, Dtype.FLOAT32, FOR_ALL)))
                     .hasMessageContainingAll("the model's weights need", CARD.toString(), "free");
+            HostDevices.setMemory(CARD.card(), Ops.liveBytes(CARD) + 600_000); // the weights, but not a copy of four bytes each
+            assertThatThrownBy(() -> trained(llama, FullConfig.defaults(), new Way(CARD, Dtype.BFLOAT16, FOR_ALL)))
+                    .hasMessageContainingAll("the adapter's ", "numbers alone need", CARD.toString(), "free");
         } finally {
             HostDevices.setMemory(CARD.card(), enough);
         }

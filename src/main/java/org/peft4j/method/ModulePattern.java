@@ -57,6 +57,15 @@ public final class ModulePattern {
         }
     }
 
+    /** Whether some of the path matches, as Python's {@code re.search} asks. */
+    public boolean isIn(String path) {
+        try {
+            return matcher(path).find();
+        } catch (StackOverflowError e) {
+            throw tooSlow();
+        }
+    }
+
     /** The number that the group {@code idx} has where the beginning of the path matches. */
     public OptionalInt index(String path) {
         try {

@@ -31,6 +31,15 @@ public final class CardMemory {
      * none of a model that has computed.
      */
     public static long toCome(Model model) {
+        return toCome(model, Set.of());
+    }
+
+    /**
+     * The same where an adapter has others in the place of some.
+     *
+     * @param replaced paths of tensors that nobody asks for
+     */
+    public static long toCome(Model model, Set<String> replaced) {
         if (COMPUTED.contains(model)) {
             return 0;
         }
@@ -39,9 +48,9 @@ public final class CardMemory {
         try (PointerScope scope = new PointerScope()) {
             for (TensorPoint point : model.points().tensors().values()) {
                 Tensor value = point.value();
-                if (Device.of(value).isCpu()) {
+                if (Device.of(value).isCpu() && !replaced.contains(point.path())) {
                     numbers.put(value.data_ptr().address(), value.numel());
-                } else {
+                } else if (!Device.of(value).isCpu()) {
                     element = value.element_size();
                 }
             }

@@ -39,11 +39,11 @@
  *     <td>{@link org.peft4j.nn.seam.InsertedRows} in front; {@link org.peft4j.nn.seam.PositionUpdate}s by place in the text,
  *     which add up</td><td>prompt tuning, multitask prompt tuning, P-tuning, CPT; DePT, EPT</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.TensorPoint tensor}: weight, bias, table as a whole</td>
- *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, modules_to_save, biases of LoRA</td></tr>
+ *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, full and half fine-tuning, modules_to_save, biases of LoRA</td></tr>
  * </table>
  *
  * <p>What a method asks of each training step beside that (a penalty, work before or behind the optimiser, state that has to be kept)
- * is a {@link org.peft4j.nn.seam.StepHook} of its adapter: AdaLoRA's budget of ranks.
+ * is a {@link org.peft4j.nn.seam.StepHook} of its adapter: AdaLoRA's budget of ranks, OSF's projections, HFT's rounds.
  */
 @NullMarked
 package org.peft4j.nn;

@@ -73,6 +73,9 @@ public interface Optimizer extends AutoCloseable {
      */
     void restore(OptimizerState state);
 
+    /** Begins anew: nothing is known of any parameter, and nothing takes memory until its next step. */
+    void forget();
+
     /**
      * Clips the gradients, changes the parameters, and takes the gradients away: they are undefined again. A parameter
      * without a gradient (no row of the batch reached it) stays as it is. Where the norm is not finite, nothing is changed but that

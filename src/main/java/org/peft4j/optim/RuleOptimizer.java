@@ -16,10 +16,21 @@ import org.peft4j.ops.Device;
 
 /** An optimiser of any rule: keeps for it what it knows of each parameter, on the parameter's device. Owns that, and the rule. */
 public class RuleOptimizer implements Optimizer {
-    /** What is known of a parameter, and the number of steps that it is made of. */
+    /** What is known of a parameter, from its first step on, and the number of steps that it is made of. */
     private static final class State {
+        final Parameter parameter;
         final Map<String, Tensor> kept = new LinkedHashMap<>();
         long steps;
+
+        State(Parameter parameter) {
+            this.parameter = parameter;
+        }
+
+        void forget() {
+            kept.values().forEach(Tensor::close);
+            kept.clear();
+            steps = 0;
+        }
     }
 
     private final UpdateRule rule;
@@ -39,13 +50,24 @@ public class RuleOptimizer implements Optimizer {
     }
 
     private void add(Parameter parameter) {
-        State state = new State();
-        if (states.putIfAbsent(parameter.path(), state) != null) {
+        if (states.putIfAbsent(parameter.path(), new State(parameter)) != null) {
             throw new IllegalArgumentException("parameter is in two groups: " + parameter.path());
         }
-        Device device = Device.of(parameter.value());
-        rule.keeps(parameter)
-                .forEach((name, shape) -> state.kept.put(name, Scopes.owned(() -> Tensors.zeros(device, shape))));
+    }
+
+    /** All 0 before the first step. */
+    private Map<String, Tensor> kept(State state) {
+        if (state.kept.isEmpty()) {
+            Device device = Device.of(state.parameter.value());
+            rule.keeps(state.parameter)
+                    .forEach((name, shape) -> state.kept.put(name, Scopes.owned(() -> Tensors.zeros(device, shape))));
+        }
+        return state.kept;
+    }
+
+    @Override
+    public void forget() {
+        states.values().forEach(State::forget);
     }
 
     @Override
@@ -83,7 +105,7 @@ public class RuleOptimizer implements Optimizer {
                     rate(one.group(), factor, state.steps),
                     one.group().decayOf(one.parameter()),
                     state.steps,
-                    state.kept));
+                    kept(state)));
         }
         try (NoGradGuard still = new NoGradGuard()) {
             rule.change(updates);
@@ -107,24 +129,30 @@ public class RuleOptimizer implements Optimizer {
         states.forEach((path, state) -> check(path, state, from.parameters().get(path)));
         states.forEach((path, state) -> {
             OptimizerState.OfParameter other = from.parameters().get(path);
+            state.forget();
             state.steps = other.steps();
-            try (NoGradGuard still = new NoGradGuard()) {
-                state.kept.forEach((name, tensor) ->
-                        Scopes.scoped(() -> tensor.copy_(other.tensors().get(name))));
+            if (other.steps() > 0) {
+                try (NoGradGuard still = new NoGradGuard()) {
+                    kept(state).forEach((name, tensor) ->
+                            Scopes.scoped(() -> tensor.copy_(other.tensors().get(name))));
+                }
             }
         });
     }
 
-    private static void check(String path, State state, OptimizerState.@Nullable OfParameter from) {
+    private void check(String path, State state, OptimizerState.@Nullable OfParameter from) {
         if (from == null) {
             throw new IllegalArgumentException("the optimiser's state has nothing of " + path);
         }
-        if (!from.tensors().keySet().equals(state.kept.keySet())) {
-            throw new IllegalArgumentException("the optimiser's state of " + path + " must be " + state.kept.keySet()
+        if (from.steps() == 0 && from.tensors().isEmpty()) {
+            return; // it had no step
+        }
+        Map<String, long[]> keeps = rule.keeps(state.parameter);
+        if (!from.tensors().keySet().equals(keeps.keySet())) {
+            throw new IllegalArgumentException("the optimiser's state of " + path + " must be " + keeps.keySet()
                     + ", got " + from.tensors().keySet() + "; choose its settings as before");
         }
-        state.kept.forEach((name, tensor) -> {
-            long[] expected = Tensors.shape(tensor);
+        keeps.forEach((name, expected) -> {
             Tensor other = from.tensors().get(name);
             long[] received = Tensors.shape(other);
             if (!Arrays.equals(expected, received) || other.scalar_type().intern() != ScalarType.Float) {
@@ -136,7 +164,7 @@ public class RuleOptimizer implements Optimizer {
     }
 
     private void free() {
-        states.values().forEach(state -> state.kept.values().forEach(Tensor::close));
+        forget();
         states.clear();
     }
 

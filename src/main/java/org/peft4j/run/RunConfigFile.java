@@ -29,6 +29,7 @@ import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.LayerReplication;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.ModelParts;
 import org.peft4j.method.Projection;
 import org.peft4j.method.PromptStart;
 import org.peft4j.method.Ranks;
@@ -133,6 +134,7 @@ public final class RunConfigFile {
             .form(ModelConfig.Dropout.class, RunConfigFile::readDropout, RunConfigFile::writeDropout)
             .choice(MethodConfig.class, "type", methodTypes())
             .flat(TargetLayers.class)
+            .flat(ModelParts.class)
             .flat(DataStart.class)
             .defaults(EvaConfig.defaults())
             .defaults(CordaConfig.defaults())

@@ -474,6 +474,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                     return FirstLook.attach(calibration, config, model, prepared, stop);
                 }
             }
+            MemoryCheck.ofAdapter(method.parameterCount(own, points), points);
             Adapter adapter = method.attach("default", own, points, seed);
             List<String> notes = method.inside(adapter).stream()
                     .flatMap(part -> part.notes().stream()
@@ -555,6 +556,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     /** Numbers of the whole model, adapter included. */
     public long modelParameters() {
         long replaced = adapter.replacements().values().stream()
+                .distinct() // one may stand in the place of a tensor of two names
                 .mapToLong(Parameter::elements)
                 .sum();
         return frozenNumbers() - replaced + adapter.elements();

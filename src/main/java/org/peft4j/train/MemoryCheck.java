@@ -1,6 +1,7 @@
 package org.peft4j.train;
 
 import java.util.List;
+import java.util.Locale;
 import java.util.function.ToLongFunction;
 import org.peft4j.config.RunConfig;
 import org.peft4j.config.TrainingConfig;
@@ -13,8 +14,10 @@ import org.peft4j.model.CardMemory;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
+import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.StepHook;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Devices;
 import org.peft4j.optim.UpdateRule;
@@ -71,10 +74,50 @@ final class MemoryCheck {
                 most(run, EpochBatches::longest),
                 training.batchTokens() > 0,
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
-        long free = Devices.freeBytes(device);
+        long free = Devices.freeBytes(device) + Float.BYTES * run.adapter.elements(); // the adapter is there, and in the need
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
             throw new DeviceException(
                     need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
+        }
+    }
+
+    /**
+     * Before an adapter is made: whether its numbers fit beside the model's, as those of a copy of the model may not.
+     *
+     * @param trained how many it has
+     * @throws DeviceException if they do not
+     */
+    static void ofAdapter(long trained, Points points) {
+        checkFiles(trained, Runtime.getRuntime().maxMemory());
+        Device device = points.device();
+        if (device.isCpu()) {
+            return;
+        }
+        long free = Devices.freeBytes(device);
+        if (Float.BYTES * trained > free) {
+            throw new DeviceException(
+                    "the adapter's " + String.format(Locale.ROOT, "%,d", trained) + " numbers alone need "
+                            + ByteCount.text(Float.BYTES * trained) + " on " + device + ", of which "
+                            + ByteCount.text(free)
+                            + " are free, and as much again for gradients and twice as much for the optimiser;"
+                            + " train less of the model, or choose another card",
+                    null);
+        }
+    }
+
+    /**
+     * Refuses an adapter that could be trained, but not saved: its files are put together in Java's memory.
+     *
+     * @param most bytes of it
+     */
+    static void checkFiles(long trained, long most) {
+        long bytes = Float.BYTES * trained;
+        if (bytes > most / 10 * 8) {
+            throw new DeviceException(
+                    "saving the adapter, " + ByteCount.text(bytes) + ", takes that much of Java's memory, of which there are "
+                            + ByteCount.text(most) + "; start Java with a larger -Xmx, at least "
+                            + ByteCount.text(bytes / 8 * 10 + 1) + ", or train less of the model",
+                    null);
         }
     }
 
@@ -122,7 +165,7 @@ final class MemoryCheck {
     private static MemoryNeed need(LoadedRun<?> run, int element, int narrower) {
         return MemoryNeed.of(
                 sizes(run.model.points()),
-                CardMemory.toCome(run.model.model()) / narrower,
+                CardMemory.toCome(run.model.model(), run.adapter.replacements().keySet()) / narrower,
                 numbers(run),
                 element,
                 run.task.headKind() == HeadKind.LANGUAGE);
@@ -131,7 +174,13 @@ final class MemoryCheck {
     private static MemoryNeed.Numbers numbers(LoadedRun<?> run) {
         try (UpdateRule rule = run.rule()) {
             long trained = run.trained();
-            return new MemoryNeed.Numbers(trained, rule.kept(run.groups), run.adapter.elements() - trained);
+            long atOnce = trained;
+            for (StepHook hook : run.adapter.hooks()) {
+                atOnce = hook.trainedAtOnce(atOnce);
+            }
+            double share = trained == 0 ? 1 : (double) atOnce / trained;
+            long kept = (long) Math.ceil(rule.kept(run.groups) * share);
+            return new MemoryNeed.Numbers(atOnce, kept, run.adapter.elements() - atOnce);
         }
     }
 

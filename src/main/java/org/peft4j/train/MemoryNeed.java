@@ -38,9 +38,9 @@ record MemoryNeed(long weights, long adapter, long perToken, long perTokenOfBloc
     /**
      * The numbers of an adapter.
      *
-     * @param trained those that are trained
+     * @param trained those that have a gradient at the same time
      * @param kept what the optimiser keeps of them, float32
-     * @param still those that stay as they are
+     * @param still the others
      */
     record Numbers(long trained, long kept, long still) {
         /** Of no adapter. */

@@ -225,6 +225,12 @@ public final class TrainingStep<E extends Example> {
                 });
             }
             still.forEach(parameter -> parameter.value().mutable_grad().reset());
+            for (StepHook hook : hooks) {
+                inStep(step, () -> {
+                    hook.beforeClipping();
+                    return true;
+                });
+            }
             return losses;
         } catch (RuntimeException e) {
             losses.forEach(Tensor::close);
@@ -281,6 +287,9 @@ public final class TrainingStep<E extends Example> {
             @Override
             public void after() {
                 hooks.forEach(hook -> hook.afterOptimizer(step));
+                if (hooks.stream().anyMatch(hook -> hook.startsAnew(step))) {
+                    optimizer.forget();
+                }
             }
         };
     }

@@ -48,8 +48,10 @@ import org.peft4j.method.dept.DeptConfig;
 import org.peft4j.method.ept.EptConfig;
 import org.peft4j.method.fourierft.FourierFtConfig;
 import org.peft4j.method.fourierft.Frequencies;
+import org.peft4j.method.full.FullConfig;
 import org.peft4j.method.gralora.GraloraConfig;
 import org.peft4j.method.gralora.GraloraRanks;
+import org.peft4j.method.hft.HftConfig;
 import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.hira.InitHira;
 import org.peft4j.method.hra.HraConfig;
@@ -73,6 +75,7 @@ import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.Cayley;
 import org.peft4j.method.oft.OftBlocks;
 import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.osf.OsfConfig;
 import org.peft4j.method.poly.PolyConfig;
 import org.peft4j.method.poly.Skills;
 import org.peft4j.method.prefix.InitPrefix;
@@ -408,6 +411,16 @@ class MethodContractTest {
                         new GraloraConfig(
                                 new GraloraRanks(8, 3, 4), 7, 0, TargetLayers.of("key", "intermediate.dense"), head),
                         true),
+                new Row("OSF", OsfConfig.defaults().withModulesToSave(head), Start.NEARLY, false),
+                new Row(
+                        "OSF of wide and tall layers",
+                        new OsfConfig(
+                                0.75,
+                                Map.of("layer.1.*output", 5.0),
+                                TargetLayers.of("intermediate.dense", "output.dense"),
+                                head),
+                        Start.NEARLY,
+                        false),
                 new Row(
                         "Poly",
                         PolyConfig.defaults()
@@ -449,6 +462,19 @@ class MethodContractTest {
                         false),
                 new Row("BitFit", BitFitConfig.defaults().withModulesToSave(head), true, false),
                 new Row("BitFit of queries", new BitFitConfig(List.of("query", "LayerNorm"), head), true, false),
+                new Row("full", FullConfig.defaults().withModulesToSave(head), Start.NEARLY, false),
+                new Row(
+                        "full, of the last block's attention and the embeddings",
+                        new FullConfig(
+                                new ModelParts(
+                                        List.of(ModelPart.EMBEDDINGS, ModelPart.BLOCKS),
+                                        List.of(-1),
+                                        null,
+                                        Targets.names("intermediate.dense", "output.dense")),
+                                head),
+                        Start.NEARLY,
+                        false),
+                new Row("HFT", HftConfig.defaults().withRoundSteps(2).withModulesToSave(head), Start.NEARLY, false),
                 new Row("bottleneck", new BottleneckConfig(4, BottleneckConfig.Activation.SWISH, 0, head), false),
                 new Row(
                         "double_seq_bn",

@@ -36,6 +36,7 @@ import org.peft4j.method.miss.MissConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
 import org.peft4j.method.multitask.PromptSource;
 import org.peft4j.method.oft.OftConfig;
+import org.peft4j.method.osf.OsfConfig;
 import org.peft4j.method.poly.PolyConfig;
 import org.peft4j.method.poly.Skills;
 import org.peft4j.method.prompt.PromptConfig;
@@ -168,6 +169,8 @@ class ParameterCountTest {
         assertThat(count(RandLoraConfig.defaults())).isEqualTo(460_800);
         assertThat(count(ShiraConfig.defaults())).isEqualTo(1_179_648);
         assertThat(count(VbLoraConfig.defaults())).isEqualTo(212_992);
+        assertThat(count(OsfConfig.defaults().withLayers(TargetLayers.of("query", "value"))))
+                .isEqualTo(14_164_992);
     }
 
     /** Of Llama 2 7B, 32 layers of 4,096: unshared generators of width 256 have 1 % of its numbers, of width 34 those of PARA. */

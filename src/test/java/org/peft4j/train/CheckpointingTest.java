@@ -28,6 +28,7 @@ import org.peft4j.config.TrainingConfig;
 import org.peft4j.config.TrainingConfig.Checkpointing;
 import org.peft4j.data.RowReader;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.ModelParts;
 import org.peft4j.method.PromptStart;
 import org.peft4j.method.Targets;
 import org.peft4j.method.adalora.AdaLoraConfig;
@@ -36,6 +37,8 @@ import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.cpt.CptConfig;
 import org.peft4j.method.dept.DeptConfig;
 import org.peft4j.method.ept.EptConfig;
+import org.peft4j.method.full.FullConfig;
+import org.peft4j.method.hft.HftConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.multitask.MultitaskPromptConfig;
@@ -92,6 +95,8 @@ class CheckpointingTest {
                 Arguments.of("bert", classes, tokens(215, 252, 296)),
                 Arguments.of("bert", classes, BitFitConfig.defaults()),
                 Arguments.of("bert", tags, lora),
+                Arguments.of("llama", texts, HftConfig.defaults().withRoundSteps(1)),
+                Arguments.of("llama", texts, FullConfig.of(ModelParts.layers(-1))),
                 Arguments.of("bert", pairs, lora),
                 Arguments.of("llama", texts, lora),
                 Arguments.of("llama", texts, AdaLoraConfig.defaults()),

@@ -13,7 +13,9 @@ import org.peft4j.method.spi.cpt.CptMethod;
 import org.peft4j.method.spi.dept.DeptMethod;
 import org.peft4j.method.spi.ept.EptMethod;
 import org.peft4j.method.spi.fourierft.FourierFtMethod;
+import org.peft4j.method.spi.full.FullMethod;
 import org.peft4j.method.spi.gralora.GraloraMethod;
+import org.peft4j.method.spi.hft.HftMethod;
 import org.peft4j.method.spi.hira.HiraMethod;
 import org.peft4j.method.spi.hra.HraMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
@@ -25,6 +27,7 @@ import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.method.spi.miss.MissMethod;
 import org.peft4j.method.spi.multitask.MultitaskMethod;
 import org.peft4j.method.spi.oft.OftMethod;
+import org.peft4j.method.spi.osf.OsfMethod;
 import org.peft4j.method.spi.poly.PolyMethod;
 import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
@@ -58,6 +61,7 @@ public final class Methods {
             new C3aMethod(),
             new FourierFtMethod(),
             new GraloraMethod(),
+            new OsfMethod(),
             new PolyMethod(),
             new LnTuningMethod(),
             new PrefixMethod(),
@@ -69,6 +73,8 @@ public final class Methods {
             new EptMethod(),
             new TrainableTokensMethod(),
             new BitFitMethod(),
+            new FullMethod(),
+            new HftMethod(),
             new BottleneckMethod(),
             new AdaptionPromptMethod(),
             new IaptMethod(),

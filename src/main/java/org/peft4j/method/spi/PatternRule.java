@@ -48,6 +48,28 @@ public enum PatternRule {
         public String whole(String path) {
             return path;
         }
+    },
+    /** That of OSF's {@code rank_pattern}: a key is a regular expression that is found somewhere in the path. */
+    SEARCH {
+        @Override
+        public <V> Function<String, Optional<V>> of(Map<String, V> patterns) {
+            Map<ModulePattern, V> compiled = new LinkedHashMap<>();
+            patterns.forEach((key, value) -> compiled.put(ModulePattern.of(key), value));
+            return path -> compiled.entrySet().stream()
+                    .filter(entry -> entry.getKey().isIn(path))
+                    .map(Map.Entry::getValue)
+                    .findFirst();
+        }
+
+        @Override
+        public String whole(String path) {
+            return "^" + path.replace(".", "\\.") + "$";
+        }
+
+        @Override
+        String where() {
+            return "is found in";
+        }
     };
 
     /** What is done to each map of patterns that settings have. */
@@ -72,6 +94,11 @@ public enum PatternRule {
 
     /** The pattern of one module. */
     public abstract String whole(String path);
+
+    /** How it is compared with a path, for messages. */
+    String where() {
+        return "matches the end of";
+    }
 
     /**
      * Patterns that mean the same in any order.
@@ -117,7 +144,7 @@ public enum PatternRule {
             Function<String, ?> matched = of(Map.of(one.getKey(), one.getValue()));
             if (adapted.stream().allMatch(path -> matched.apply(path).equals(Optional.empty()))) {
                 throw new IllegalArgumentException(setting + ": '" + one.getKey()
-                        + "' matches the end of none of the adapted modules, such as "
+                        + "' " + where() + " none of the adapted modules, such as "
                         + adapted.iterator().next());
             }
         }

@@ -286,6 +286,11 @@ public final class Adapter implements AutoCloseable {
             return this;
         }
 
+        /** What is trained so far, by path. */
+        public Map<String, Parameter> parameters() {
+            return Collections.unmodifiableMap(parameters);
+        }
+
         /** Frees what was added, if {@link #build} is not reached. */
         public void discard() {
             hooks.forEach(StepHook::close);

@@ -12,12 +12,13 @@ import org.bytedeco.pytorch.Tensor;
  * <pre>
  * forward and backward of each micro-batch
  * {@link #penalty}          once, however many micro-batches there are; its gradient is added to theirs
+ * {@link #beforeClipping}
  * gradients are unscaled (float16), then clipped together
- * {@link #beforeOptimizer}  the optimiser  {@link #afterOptimizer}
+ * {@link #beforeOptimizer}  the optimiser  {@link #afterOptimizer}  {@link #startsAnew}
  * gradients are taken away
  * </pre>
  *
- * <p>A step that is left out because its gradients overflowed in float16 calls neither of the last two; its number is not given again.
+ * <p>A step that is left out because its gradients overflowed in float16 calls none of the last three; its number is not given again.
  * Gradients are {@code parameter.value().grad()}, float32, undefined where no row of the step reached the parameter. Nothing here may wait
  * for a card, so that steps can be begun ahead: what is decided from gradients stays in tensors there. Whatever is made runs in a
  * scope that is closed behind the call; what is kept has to be taken out of it ({@link org.peft4j.nn.Scopes#owned}).
@@ -46,11 +47,31 @@ public interface StepHook extends AutoCloseable {
         return Optional.empty();
     }
 
+    /** Behind backward: gradients are whole, of float16 not unscaled; may change them in place. */
+    default void beforeClipping() {}
+
     /** Behind clipping; may change gradients in place. */
     default void beforeOptimizer(Step step) {}
 
     /** Behind the optimiser; the gradients that it used are still there. May change parameters in place. */
     default void afterOptimizer(Step step) {}
+
+    /**
+     * Whether the optimiser begins anew with the next step: moments and numbers of steps of all parameters are forgotten. Behind
+     * {@link #afterOptimizer}.
+     */
+    default boolean startsAnew(Step step) {
+        return false;
+    }
+
+    /**
+     * How many numbers have a gradient, and moments of the optimiser, at the same time.
+     *
+     * @param all that the adapter has
+     */
+    default long trainedAtOnce(long all) {
+        return all;
+    }
 
     /**
      * What has to be kept, beside parameters and the optimiser's moments, for a run to go on to the same bits: float32 tensors by

@@ -22,7 +22,13 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.Targets;
+import org.peft4j.method.ModelPart;
+import org.peft4j.method.ModelParts;
+import org.peft4j.method.TargetLayers;
 import org.peft4j.method.bitfit.BitFitConfig;
+import org.peft4j.method.full.FullConfig;
+import org.peft4j.method.hft.HftConfig;
+import org.peft4j.method.osf.OsfConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.PhmConfig;
@@ -183,6 +189,13 @@ class BareBackboneTest {
                         List.of(5, 7), Targets.regex("bert\\.embeddings\\.word_embeddings"), List.of()),
                 new PromptConfig(3, List.of("encoder.layer.2.output.LayerNorm")),
                 BitFitConfig.defaults(),
+                FullConfig.of(ModelParts.layers(-1)
+                        .withTargets(Targets.regex("bert\\.encoder\\..*"))
+                        .withoutModules(Targets.names("bert.encoder.layer.2.output.LayerNorm"))),
+                HftConfig.defaults().withChosen(ModelParts.of(ModelPart.EMBEDDINGS, ModelPart.BLOCKS)),
+                OsfConfig.defaults()
+                        .withRankPattern(Map.of("^bert\\.encoder\\.layer\\.1", 3.0))
+                        .withLayers(TargetLayers.of("bert.encoder.layer.1.output.dense", "key")),
                 BottleneckConfig.defaults(),
                 BottleneckConfig.doubleSeqBn().toBuilder()
                         .reductionFactor(ReductionFactor.of(4))

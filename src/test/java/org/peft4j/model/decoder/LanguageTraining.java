@@ -70,6 +70,7 @@ public final class LanguageTraining {
                 penalty.ifPresent(Tensor::backward);
                 sum += penalty.map(Tensor::item_float).orElse(0f);
             }
+            adapter.hooks().forEach(StepHook::beforeClipping);
             return sum;
         }
     }
