@@ -118,8 +118,9 @@ class ArchitectureTest {
             Map.entry("org.peft4j.run", names("RunConfigFile RunResult RunSummary StepMetrics TrainListener")),
             Map.entry(
                     "org.peft4j.method",
-                    names("InitRational LayerChoice LayerReplication LinearMethodConfig MethodConfig ModelPart ModelParts ModulePattern"
-                            + " Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
+                    names(
+                            "InitRational LayerChoice LayerReplication LinearMethodConfig MethodConfig ModelPart ModelParts ModulePattern"
+                                    + " Projection PromptInit PromptStart Ranks TargetLayers Targets UsualTargets")),
             Map.entry(
                     "org.peft4j.method.lora",
                     names("Bias Combination CordaConfig DataStart EvaConfig InitLora LoraConfig LoraGaConfig"

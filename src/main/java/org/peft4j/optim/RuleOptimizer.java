@@ -133,8 +133,9 @@ public class RuleOptimizer implements Optimizer {
             state.steps = other.steps();
             if (other.steps() > 0) {
                 try (NoGradGuard still = new NoGradGuard()) {
-                    kept(state).forEach((name, tensor) ->
-                            Scopes.scoped(() -> tensor.copy_(other.tensors().get(name))));
+                    kept(state)
+                            .forEach((name, tensor) -> Scopes.scoped(
+                                    () -> tensor.copy_(other.tensors().get(name))));
                 }
             }
         });

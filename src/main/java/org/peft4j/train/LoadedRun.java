@@ -296,8 +296,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                             + " learns from the labels in its prompt, which a language model alone tells: task.type must be"
                             + " causal-lm, got " + config.task().type());
         }
-        List<LowRankPair> pairs =
-                ChosenOptimizer.pairs(config.training().optimizer(), loaded.config(), adapter);
+        List<LowRankPair> pairs = ChosenOptimizer.pairs(config.training().optimizer(), loaded.config(), adapter);
         groups(config.training(), trained(adapter, pairs));
         InvokedTexts.check(head, adapter);
         InvokedTexts.note(adapter, prepared.train()).ifPresent(notes::add);

@@ -14,7 +14,6 @@ import org.peft4j.model.CardMemory;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.ModelOptions;
-import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.StepHook;
@@ -74,7 +73,8 @@ final class MemoryCheck {
                 most(run, EpochBatches::longest),
                 training.batchTokens() > 0,
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
-        long free = Devices.freeBytes(device) + Float.BYTES * run.adapter.elements(); // the adapter is there, and in the need
+        long free = Devices.freeBytes(device)
+                + Float.BYTES * run.adapter.elements(); // the adapter is there, and in the need
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
             throw new DeviceException(
                     need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
@@ -114,7 +114,8 @@ final class MemoryCheck {
         long bytes = Float.BYTES * trained;
         if (bytes > most / 10 * 8) {
             throw new DeviceException(
-                    "saving the adapter, " + ByteCount.text(bytes) + ", takes that much of Java's memory, of which there are "
+                    "saving the adapter, " + ByteCount.text(bytes)
+                            + ", takes that much of Java's memory, of which there are "
                             + ByteCount.text(most) + "; start Java with a larger -Xmx, at least "
                             + ByteCount.text(bytes / 8 * 10 + 1) + ", or train less of the model",
                     null);
