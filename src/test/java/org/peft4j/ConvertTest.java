@@ -84,7 +84,8 @@ class ConvertTest {
                 PointerScope scope = new PointerScope()) {
             adapter.parameters()
                     .values()
-                    .forEach(parameter -> parameter.value().detach().add_(Init.normal(7, parameter.path(), 0.05, parameter.shape())));
+                    .forEach(parameter ->
+                            parameter.value().detach().add_(Init.normal(7, parameter.path(), 0.05, parameter.shape())));
             AdapterStore.write(full, adapter, config, model.points(), "tiny-bert", "SEQ_CLS");
         }
         assertThat(Convert.toLora(Fixtures.TINY_BERT, full, dir.resolve("out"), 0, false)

@@ -83,7 +83,9 @@ class LeakTest {
             if (method instanceof OsfConfig) {
                 assertThat(live.get(59)).isEqualTo(live.get(9));
             } else {
-                assertThat(live.get(41)).as("the optimiser has moments of a half").isLessThan(live.get(9) * 5 / 4);
+                assertThat(live.get(41))
+                        .as("the optimiser has moments of a half")
+                        .isLessThan(live.get(9) * 5 / 4);
             }
         }
     }

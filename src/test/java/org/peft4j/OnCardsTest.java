@@ -276,7 +276,8 @@ class OnCardsTest {
         try {
             assertThatThrownBy(() -> trained(llama, PrefixConfig.of(3), new Way(CARD, Dtype.FLOAT32, FOR_ALL)))
                     .hasMessageContainingAll("the model's weights need", CARD.toString(), "free");
-            HostDevices.setMemory(CARD.card(), Ops.liveBytes(CARD) + 600_000); // the weights, but not a copy of four bytes each
+            HostDevices.setMemory(
+                    CARD.card(), Ops.liveBytes(CARD) + 600_000); // the weights, but not a copy of four bytes each
             assertThatThrownBy(() -> trained(llama, FullConfig.defaults(), new Way(CARD, Dtype.BFLOAT16, FOR_ALL)))
                     .hasMessageContainingAll("the adapter's ", "numbers alone need", CARD.toString(), "free");
         } finally {

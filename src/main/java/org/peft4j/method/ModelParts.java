@@ -24,12 +24,14 @@ public record ModelParts(
         parts = parts.stream().distinct().sorted().toList(); // same file for the same settings
         layers = layers.stream().distinct().sorted().toList();
         if (!layers.isEmpty() && !parts.isEmpty() && !parts.contains(ModelPart.BLOCKS)) {
-            throw new IllegalArgumentException("layers are numbers of blocks, and parts have none: add blocks to parts, or leave"
-                    + " layers out; got layers " + layers);
+            throw new IllegalArgumentException(
+                    "layers are numbers of blocks, and parts have none: add blocks to parts, or leave"
+                            + " layers out; got layers " + layers);
         }
         targets = targets instanceof Targets.ModelDefault ? null : targets;
         if (targets instanceof Targets.None) {
-            throw new IllegalArgumentException("targets must name at least one module, or be left out: nothing would be trained");
+            throw new IllegalArgumentException(
+                    "targets must name at least one module, or be left out: nothing would be trained");
         }
         if (excludeModules != null
                 && !(excludeModules instanceof Targets.Names || excludeModules instanceof Targets.Regex)) {

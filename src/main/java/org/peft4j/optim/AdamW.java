@@ -193,8 +193,12 @@ public final class AdamW implements AutoCloseable {
         Ops.adamw(
                 taking.values,
                 taking.gradients,
-                taking.states.stream().map(state -> Objects.requireNonNull(state.first)).toList(),
-                taking.states.stream().map(state -> Objects.requireNonNull(state.second)).toList(),
+                taking.states.stream()
+                        .map(state -> Objects.requireNonNull(state.first))
+                        .toList(),
+                taking.states.stream()
+                        .map(state -> Objects.requireNonNull(state.second))
+                        .toList(),
                 array(taking.rates),
                 array(taking.decays),
                 taking.states.stream().mapToLong(state -> state.steps).toArray(),

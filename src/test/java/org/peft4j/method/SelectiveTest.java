@@ -96,7 +96,8 @@ class SelectiveTest {
             }
             LanguageTraining.lossesEqualPefts(model, adapter, texts, expected);
             assertThat(maxDifference(
-                            logits(model, texts, adapter), expected.get("logits").toFloats()))
+                            logits(model, texts, adapter),
+                            expected.get("logits").toFloats()))
                     .isLessThan(5e-3);
         }
     }
@@ -162,7 +163,9 @@ class SelectiveTest {
                                 "model.layers.0.self_attn.q_proj.weight");
             }
             try (Adapter adapter = attach(FullConfig.of(ModelParts.ALL.withTargets(Targets.allLinear())), llama)) {
-                assertThat(paths(adapter)).hasSize(14).noneMatch(path -> path.contains("norm") || path.contains("head"));
+                assertThat(paths(adapter))
+                        .hasSize(14)
+                        .noneMatch(path -> path.contains("norm") || path.contains("head"));
             }
             try (Adapter adapter = attach(
                     FullConfig.of(ModelParts.layers(0).withoutModules(Targets.regex(".*norm|.*mlp.*"))), llama)) {
@@ -187,8 +190,7 @@ class SelectiveTest {
             table.value().detach().mul_(new org.bytedeco.pytorch.Scalar(1.5));
             float[] adapted = logits(gpt2, texts, adapter);
             assertThat(maxDifference(adapted, logits(gpt2, texts))).isGreaterThan(0.1);
-            try (HeadedModel merged =
-                    gpt2.withTensors(Methods.of(config).merged(adapter, gpt2.points()))) {
+            try (HeadedModel merged = gpt2.withTensors(Methods.of(config).merged(adapter, gpt2.points()))) {
                 assertThat(maxDifference(logits(merged, texts), adapted)).isLessThan(1e-5);
             }
             AdapterStore.write(directory, adapter, config, gpt2.points(), "gpt2", "CAUSAL_LM");
@@ -207,7 +209,9 @@ class SelectiveTest {
         try (HeadedModel gpt2 = language(GPT2);
                 Adapter adapter =
                         attach(FullConfig.of(ModelParts.of(FINAL)).withModulesToSave(List.of("lm_head")), gpt2)) {
-            assertThat(adapter.replacements()).containsKey("lm_head.weight").doesNotContainKey("transformer.wte.weight");
+            assertThat(adapter.replacements())
+                    .containsKey("lm_head.weight")
+                    .doesNotContainKey("transformer.wte.weight");
         }
     }
 
@@ -230,8 +234,8 @@ class SelectiveTest {
     private static void refuses(MethodConfig config, HeadedModel model, String... messages) {
         assertThatThrownBy(() -> attach(config, model).close())
                 .isInstanceOf(IllegalArgumentException.class)
-                .satisfies(e -> Stream.of(messages)
-                        .forEach(message -> assertThat(e).hasMessageContaining(message)));
+                .satisfies(e ->
+                        Stream.of(messages).forEach(message -> assertThat(e).hasMessageContaining(message)));
         assertThatThrownBy(() -> count(config, model)).isInstanceOf(IllegalArgumentException.class);
     }
 
@@ -243,7 +247,8 @@ class SelectiveTest {
                 refuses(
                         FullConfig.of(ModelParts.layers(0, layer)),
                         llama,
-                        "layers must be from 0 to 1, or from -1, the last one, to -2: the model has 2 blocks; got " + layer);
+                        "layers must be from 0 to 1, or from -1, the last one, to -2: the model has 2 blocks; got "
+                                + layer);
             }
             refuses(
                     FullConfig.of(ModelParts.ALL.withTargets(Targets.names("q_poj"))),
@@ -259,7 +264,10 @@ class SelectiveTest {
                     FullConfig.of(ModelParts.ALL.withoutModules(Targets.names("nrom"))),
                     llama,
                     "exclude_modules: no module is named nrom; did you mean 'norm'?");
-            refuses(FullConfig.of(ModelParts.of(EMBEDDINGS, HEAD)), alone, "parts: LlamaModel has nothing that is head");
+            refuses(
+                    FullConfig.of(ModelParts.of(EMBEDDINGS, HEAD)),
+                    alone,
+                    "parts: LlamaModel has nothing that is head");
         }
     }
 
@@ -267,9 +275,11 @@ class SelectiveTest {
     void expertsStayFrozenAndAreNamed() throws Exception {
         try (HeadedModel mixtral = language(Fixtures.ROOT.resolve("decoders/mixtral-fused"))) {
             refuses(FullConfig.defaults(), mixtral, "experts of a mixture stay frozen", "exclude_modules");
-            try (Adapter adapter = attach(
-                    FullConfig.of(ModelParts.ALL.withoutModules(Targets.regex(".*experts.*"))), mixtral)) {
-                assertThat(paths(adapter)).noneMatch(path -> path.contains("experts")).isNotEmpty();
+            try (Adapter adapter =
+                    attach(FullConfig.of(ModelParts.ALL.withoutModules(Targets.regex(".*experts.*"))), mixtral)) {
+                assertThat(paths(adapter))
+                        .noneMatch(path -> path.contains("experts"))
+                        .isNotEmpty();
             }
         }
     }
@@ -289,8 +299,9 @@ class SelectiveTest {
             for (FullConfig config : List.of(FullConfig.defaults(), FullConfig.of(ModelParts.of(EMBEDDINGS)))) {
                 assertThatThrownBy(() -> Methods.of(config).attach("it", config, wide, 0))
                         .isInstanceOf(IllegalArgumentException.class)
-                        .hasMessageContaining("parts: model.embed_tokens.weight has 536870912 numbers, and files of adapters"
-                                + " take at most 536870911 of a tensor");
+                        .hasMessageContaining(
+                                "parts: model.embed_tokens.weight has 536870912 numbers, and files of adapters"
+                                        + " take at most 536870911 of a tensor");
             }
         }
     }
@@ -317,9 +328,7 @@ class SelectiveTest {
 
     /** A rank that leaves a layer nothing to train, or takes nothing away, is refused; PEFT trains nothing there, and its files are read. */
     @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            textBlock = """
+    @CsvSource(delimiter = '|', textBlock = """
                     32   | q_proj          | effective_rank must leave singular values of model.layers.0.self_attn.q_proj, which has 32
                     16   | q_proj,v_proj   | v_proj, which has 16, on both sides: none would be trained, got 16
                     0.01 | q_proj          | q_proj, which has 32, on both sides: none would stay, got 0.01
@@ -339,8 +348,10 @@ class SelectiveTest {
     @Test
     void ranksOfFilesAreTakenAsPeftTakesThem() throws Exception {
         Path pefts = Fixtures.ROOT.resolve("methods/osf/tiny-llama");
-        List<TensorData> tensors = List.copyOf(AdapterFiles.read(pefts).tensors().values());
-        Map<String, Object> config = new java.util.LinkedHashMap<>(AdapterFiles.read(pefts).config());
+        List<TensorData> tensors =
+                List.copyOf(AdapterFiles.read(pefts).tensors().values());
+        Map<String, Object> config =
+                new java.util.LinkedHashMap<>(AdapterFiles.read(pefts).config());
         try (HeadedModel llama = language(Fixtures.TINY_LLAMA)) {
             for (Object rank : new Object[] {20, 20.9, 0.625}) { // 0.625 of 32 is 20, and of 16 10
                 config.put("effective_rank", rank);

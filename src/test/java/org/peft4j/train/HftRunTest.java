@@ -35,7 +35,6 @@ import org.peft4j.data.RowReader;
 import org.peft4j.error.DeviceException;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.ModelParts;
 import org.peft4j.method.full.FullConfig;
 import org.peft4j.method.hft.HftConfig;
 import org.peft4j.model.BlockRunner;
@@ -135,7 +134,8 @@ class HftRunTest {
             long[] mlp = new long[2];
             for (int layer = 0; layer < 2; layer++) {
                 String block = "model.layers." + layer + ".";
-                assertThat(count(round, path -> path.startsWith(block + "self_attn"))).isEqualTo(2);
+                assertThat(count(round, path -> path.startsWith(block + "self_attn")))
+                        .isEqualTo(2);
                 mlp[layer] = count(round, path -> path.startsWith(block + "mlp"));
             }
             assertThat(mlp).containsExactlyInAnyOrder(1, 2);
@@ -158,8 +158,7 @@ class HftRunTest {
     }
 
     private static List<int[]> micro() {
-        return List.of(
-                IntStream.range(0, 5).toArray(), IntStream.range(5, ROWS).toArray());
+        return List.of(IntStream.range(0, 5).toArray(), IntStream.range(5, ROWS).toArray());
     }
 
     /**
@@ -222,7 +221,9 @@ class HftRunTest {
                 if (number % ROUND == 0) {
                     begin = now;
                     for (String path : halves.get(0)) {
-                        assertThat(optimizer.steps(path)).as("the optimiser begins anew").isZero();
+                        assertThat(optimizer.steps(path))
+                                .as("the optimiser begins anew")
+                                .isZero();
                     }
                 } else {
                     assertThat(optimizer.steps("lm_head.weight")).isEqualTo(number % ROUND);
@@ -241,7 +242,9 @@ class HftRunTest {
             for (int number = 1; number <= STEPS; number++) {
                 step(one.model, one.adapter, number);
                 if (number == at) {
-                    values(one.adapter).forEach((path, own) -> two.adapter.parameters().get(path).set(own));
+                    values(one.adapter)
+                            .forEach((path, own) ->
+                                    two.adapter.parameters().get(path).set(own));
                     hook(one.adapter)
                             .state()
                             .forEach((name, tensor) -> state.put(name, Scopes.owned(() -> tensor.clone())));
@@ -255,8 +258,7 @@ class HftRunTest {
             }
             assertThat(trained(two.adapter)).isEqualTo(trained(one.adapter));
             Map<String, float[]> expected = values(one.adapter);
-            values(two.adapter)
-                    .forEach((path, own) -> assertThat(own).as(path).isEqualTo(expected.get(path)));
+            values(two.adapter).forEach((path, own) -> assertThat(own).as(path).isEqualTo(expected.get(path)));
             state.values().forEach(Tensor::close);
         }
     }
@@ -309,11 +311,11 @@ class HftRunTest {
             long always = 2 * 200 * 32;
             assertThat(atOnce).isBetween(always + (all - always) / 3, always + (all - always) * 2 / 3);
         }
-        assertThatThrownBy(() -> MemoryCheck.checkFiles(1_000_000_000L, 4_000_000_000L))
+        assertThatThrownBy(() -> MemoryCheck.checkFiles(1_000_000_000L, 100_000_000L, 4_000_000_000L))
                 .isInstanceOf(DeviceException.class)
-                .hasMessageContaining("saving the adapter, 4.0 GB, takes that much of Java's memory")
-                .hasMessageContaining("-Xmx, at least 5.0 GB");
-        MemoryCheck.checkFiles(1_000_000_000L, 5_100_000_000L);
+                .hasMessageContaining("saving the adapter of 4.0 GB takes 4.4 GB of Java's memory, which may be 4.0 GB")
+                .hasMessageContaining("-Xmx, at least 4.9 GB");
+        MemoryCheck.checkFiles(1_000_000_000L, 100_000_000L, 4_900_000_000L);
     }
 
     private RunConfig file(String name, String method, int steps) throws IOException {
@@ -330,7 +332,8 @@ class HftRunTest {
                 %s
                 training: {max_steps: %d, epochs: 9, batch_size: 4, optimizer: {learning_rate: 1e-3}}
                 output: %s
-                """.formatted(Fixtures.TINY_BERT.toAbsolutePath(), train, method, steps, dir.resolve(name)));
+                """.formatted(
+                        Fixtures.TINY_BERT.toAbsolutePath(), train, method, steps, dir.resolve(name)));
         return RunConfigFile.read(yaml, List.of());
     }
 
@@ -358,17 +361,17 @@ class HftRunTest {
                 .containsEntry("round", 2)
                 .containsEntry("round_steps", 3)
                 .containsEntry("seed", 5);
-        RunConfig second = file(
-                "second", "method: {type: hft, round_steps: 20, seed: 5}\nadapter: " + first.output(), 2);
-        assertThat(notes(second))
-                .contains("method.round_steps is 20, the run has 2 steps: one half alone is trained");
+        RunConfig second =
+                file("second", "method: {type: hft, round_steps: 20, seed: 5}\nadapter: " + first.output(), 2);
+        assertThat(notes(second)).contains("method.round_steps is 20, the run has 2 steps: one half alone is trained");
         assertThat(AdapterFiles.read(second.output()).config())
                 .containsEntry("round", 3)
                 .containsEntry("round_steps", 20);
         Map<String, float[]> before = new LinkedHashMap<>();
         AdapterFiles.read(first.output()).tensors().forEach((name, data) -> before.put(name, data.toFloats()));
         long still = AdapterFiles.read(second.output()).tensors().entrySet().stream()
-                .filter(entry -> java.util.Arrays.equals(before.get(entry.getKey()), entry.getValue().toFloats()))
+                .filter(entry -> java.util.Arrays.equals(
+                        before.get(entry.getKey()), entry.getValue().toFloats()))
                 .count();
         assertThat(still).as("about half of the modules stay").isBetween(15L, 32L);
     }
@@ -381,6 +384,5 @@ class HftRunTest {
                 .isInstanceOf(org.peft4j.error.ConfigException.class)
                 .hasMessageContaining("layers must be from 0 to 2");
         assertThat(config.output()).doesNotExist();
-        assertThat(ModelParts.ALL.parts()).isEmpty();
     }
 }

@@ -165,10 +165,7 @@ class StepHooksTest {
             TrainingStep.Outcome outcome = step.run(micro(3), 1, 1);
             assertThat(probe.calls)
                     .containsExactly(
-                            "penalty",
-                            "whole " + Math.round(2 * Math.sqrt(a.elements())),
-                            "before 1 of 3",
-                            "after 1");
+                            "penalty", "whole " + Math.round(2 * Math.sqrt(a.elements())), "before 1 of 3", "after 1");
             assertThat(outcome.loss()).as("with the penalty, once").isCloseTo(plain + 2 * sum, Offset.offset(1e-4));
             // B is zero, so that A has the gradient of the penalty alone: 2 for each element; nearly all of the norm.
             double unclipped = 2 * Math.sqrt(a.elements());

@@ -19,11 +19,7 @@ import org.peft4j.method.ModelParts;
  * @see <a href="https://arxiv.org/abs/2404.18466">HFT: Half Fine-Tuning for Large Language Models</a>
  */
 public record HftConfig(
-        ModelParts chosen,
-        @Nullable Integer roundSteps,
-        int round,
-        long seed,
-        List<String> modulesToSave)
+        ModelParts chosen, @Nullable Integer roundSteps, int round, long seed, List<String> modulesToSave)
         implements MethodConfig {
     public HftConfig {
         if (roundSteps != null && roundSteps < 1) {

@@ -43,8 +43,8 @@ public record OsfConfig(
 
     private static void check(String what, double rank) {
         if (!(rank > 0) || rank >= 1 && (rank != Math.rint(rank) || rank > Integer.MAX_VALUE)) {
-            throw new IllegalArgumentException(
-                    what + " a whole number from 1 on, or a share of the smaller side, above 0 and below 1, got " + rank);
+            throw new IllegalArgumentException(what
+                    + " a whole number from 1 on, or a share of the smaller side, above 0 and below 1, got " + rank);
         }
     }
 

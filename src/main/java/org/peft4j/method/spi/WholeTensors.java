@@ -110,8 +110,8 @@ public final class WholeTensors {
                 .toList();
         for (ModelPart part : chosen.parts()) {
             if (found.stream().noneMatch(point -> blocks.partOf(point.path()) == part)) {
-                throw new IllegalArgumentException("parts: " + points.architecture() + " has nothing that is "
-                        + name(part) + "; leave it out");
+                throw new IllegalArgumentException(
+                        "parts: " + points.architecture() + " has nothing that is " + name(part) + "; leave it out");
             }
         }
         return found;
@@ -132,9 +132,8 @@ public final class WholeTensors {
     }
 
     private Set<String> modules(ModelParts chosen, List<TensorPoint> among) {
-        Set<String> all = among.stream()
-                .map(point -> module(point.path()))
-                .collect(Collectors.toCollection(LinkedHashSet::new));
+        Set<String> all =
+                among.stream().map(point -> module(point.path())).collect(Collectors.toCollection(LinkedHashSet::new));
         if (chosen.targets() == null && chosen.excludeModules() == null) {
             return all;
         }
@@ -161,9 +160,10 @@ public final class WholeTensors {
                     + " or choose parts without them");
         }
         if (point.value().numel() > MOST) {
-            throw new IllegalArgumentException("parts: " + point.path() + " has " + point.value().numel()
-                    + " numbers, and files of adapters take at most " + MOST
-                    + " of a tensor; name its module in exclude_modules, or choose parts without it");
+            throw new IllegalArgumentException(
+                    "parts: " + point.path() + " has " + point.value().numel()
+                            + " numbers, and files of adapters take at most " + MOST
+                            + " of a tensor; name its module in exclude_modules, or choose parts without it");
         }
     }
 

@@ -79,8 +79,7 @@ public final class FullMethod implements Method<FullConfig> {
     @Override
     public FullConfig respelled(
             FullConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
-        return new FullConfig(
-                WholeTensors.respelled(config.chosen(), points, from, to), config.modulesToSave());
+        return new FullConfig(WholeTensors.respelled(config.chosen(), points, from, to), config.modulesToSave());
     }
 
     @Override

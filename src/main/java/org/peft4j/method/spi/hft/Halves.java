@@ -73,8 +73,9 @@ final class Halves {
 
     private void check() {
         if (drawn.isEmpty()) {
-            throw new IllegalArgumentException("parts: no module of the blocks and no norm is among what is chosen, so that a half"
-                    + " would be empty; choose more, or take method full");
+            throw new IllegalArgumentException(
+                    "parts: no module of the blocks and no norm is among what is chosen, so that a half"
+                            + " would be empty; choose more, or take method full");
         }
         drawn.forEach((kind, byBlock) -> {
             List<String> all = byBlock.values().stream().flatMap(List::stream).toList();

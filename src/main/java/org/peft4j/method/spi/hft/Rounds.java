@@ -125,8 +125,8 @@ final class Rounds implements StepHook {
         }
         float[] numbers = Tensors.toFloats(given);
         if (!(numbers[0] >= 0 && numbers[1] >= 0 && numbers[1] < length)) {
-            throw new IllegalArgumentException(PROGRESS + " must have rounds that are done, and less than "
-                    + length + " steps of the next one, got " + numbers[0] + " and " + numbers[1]);
+            throw new IllegalArgumentException(PROGRESS + " must have rounds that are done, and less than " + length
+                    + " steps of the next one, got " + numbers[0] + " and " + numbers[1]);
         }
         to((int) numbers[0], (long) numbers[1]);
     }

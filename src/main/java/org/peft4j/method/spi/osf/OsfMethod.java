@@ -108,11 +108,7 @@ public final class OsfMethod extends LinearMethod<OsfConfig> {
                 s,
                 v,
                 layer.constant(
-                        "osf_low",
-                        false,
-                        () -> low.mul(values.unsqueeze(0)).matmul(right),
-                        layer.out(),
-                        layer.in()),
+                        "osf_low", false, () -> low.mul(values.unsqueeze(0)).matmul(right), layer.out(), layer.in()),
                 layer.constant("osf_kept_U", false, () -> whole.u().narrow(1, 0, kept), layer.out(), kept),
                 layer.constant("osf_kept_V", false, () -> whole.vt().narrow(0, 0, kept), kept, layer.in()));
         all.add(subspace);
@@ -132,10 +128,12 @@ public final class OsfMethod extends LinearMethod<OsfConfig> {
         String setting = own.isPresent() ? "rank_pattern" : "effective_rank";
         long kept = rank == null ? side / 2 : (long) (rank < 1 ? side * rank : Math.min(side, rank));
         if (kept == 0 || kept == side && !whole) {
-            throw new IllegalArgumentException(setting + " must leave singular values of " + path + ", which has " + side
-                    + ", on both sides: " + (kept == 0 ? "none would stay" : "none would be trained") + ", got "
-                    + (rank == null ? "half of them" : LinearKeys.number(rank)) + "; choose another one, or name the layer"
-                    + " in rank_pattern or leave it out of targets");
+            throw new IllegalArgumentException(
+                    setting + " must leave singular values of " + path + ", which has " + side
+                            + ", on both sides: " + (kept == 0 ? "none would stay" : "none would be trained") + ", got "
+                            + (rank == null ? "half of them" : LinearKeys.number(rank))
+                            + "; choose another one, or name the layer"
+                            + " in rank_pattern or leave it out of targets");
         }
         return kept;
     }
@@ -206,7 +204,9 @@ public final class OsfMethod extends LinearMethod<OsfConfig> {
 
     @Override
     public String settings(OsfConfig config) {
-        return (config.effectiveRank() == null ? "half of the singular values" : "effective_rank " + config.effectiveRank())
+        return (config.effectiveRank() == null
+                        ? "half of the singular values"
+                        : "effective_rank " + config.effectiveRank())
                 + ", the model's usual targets";
     }
 }

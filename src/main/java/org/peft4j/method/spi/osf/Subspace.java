@@ -17,12 +17,10 @@ import org.peft4j.nn.seam.WeightDelta;
  * @param keptU vectors [out, k] of the singular values that stay
  * @param keptV the same [k, in]
  */
-record Subspace(Parameter u, Parameter s, Parameter v, Tensor low, Tensor keptU, Tensor keptV)
-        implements WeightDelta {
+record Subspace(Parameter u, Parameter s, Parameter v, Tensor low, Tensor keptU, Tensor keptV) implements WeightDelta {
     @Override
     public Tensor matrix() {
-        return torch.addmm(
-                low, u.value().mul(s.value().unsqueeze(0)), v.value(), new Scalar(-1.0), new Scalar(1.0));
+        return torch.addmm(low, u.value().mul(s.value().unsqueeze(0)), v.value(), new Scalar(-1.0), new Scalar(1.0));
     }
 
     /** Takes away from the gradients what lies in the space of the vectors that stay. */
