@@ -88,7 +88,11 @@ final class MemoryCheck {
      * @throws DeviceException if they do not
      */
     static void ofAdapter(long trained, Points points) {
-        checkFiles(trained, Runtime.getRuntime().maxMemory());
+        long largest = points.tensors().values().stream()
+                .mapToLong(point -> point.value().numel())
+                .max()
+                .orElse(0);
+        checkFiles(trained, Math.min(trained, largest), Runtime.getRuntime().maxMemory());
         Device device = points.device();
         if (device.isCpu()) {
             return;
@@ -108,16 +112,17 @@ final class MemoryCheck {
     /**
      * Refuses an adapter that could be trained, but not saved: its files are put together in Java's memory.
      *
+     * @param largest numbers of the largest tensor, which is there twice for a moment
      * @param most bytes of it
      */
-    static void checkFiles(long trained, long most) {
-        long bytes = Float.BYTES * trained;
-        if (bytes > most / 10 * 8) {
+    static void checkFiles(long trained, long largest, long most) {
+        long bytes = Float.BYTES * (trained + largest);
+        if (bytes > most / 10 * 9) {
             throw new DeviceException(
-                    "saving the adapter, " + ByteCount.text(bytes)
-                            + ", takes that much of Java's memory, of which there are "
+                    "saving the adapter of " + ByteCount.text(Float.BYTES * trained) + " takes "
+                            + ByteCount.text(bytes) + " of Java's memory, which may be "
                             + ByteCount.text(most) + "; start Java with a larger -Xmx, at least "
-                            + ByteCount.text(bytes / 8 * 10 + 1) + ", or train less of the model",
+                            + ByteCount.text(bytes / 9 * 10 + 10) + ", or train less of the model",
                     null);
         }
     }

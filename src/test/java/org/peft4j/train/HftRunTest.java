@@ -35,7 +35,6 @@ import org.peft4j.data.RowReader;
 import org.peft4j.error.DeviceException;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.MethodConfig;
-import org.peft4j.method.ModelParts;
 import org.peft4j.method.full.FullConfig;
 import org.peft4j.method.hft.HftConfig;
 import org.peft4j.model.BlockRunner;
@@ -312,11 +311,11 @@ class HftRunTest {
             long always = 2 * 200 * 32;
             assertThat(atOnce).isBetween(always + (all - always) / 3, always + (all - always) * 2 / 3);
         }
-        assertThatThrownBy(() -> MemoryCheck.checkFiles(1_000_000_000L, 4_000_000_000L))
+        assertThatThrownBy(() -> MemoryCheck.checkFiles(1_000_000_000L, 100_000_000L, 4_000_000_000L))
                 .isInstanceOf(DeviceException.class)
-                .hasMessageContaining("saving the adapter, 4.0 GB, takes that much of Java's memory")
-                .hasMessageContaining("-Xmx, at least 5.0 GB");
-        MemoryCheck.checkFiles(1_000_000_000L, 5_100_000_000L);
+                .hasMessageContaining("saving the adapter of 4.0 GB takes 4.4 GB of Java's memory, which may be 4.0 GB")
+                .hasMessageContaining("-Xmx, at least 4.9 GB");
+        MemoryCheck.checkFiles(1_000_000_000L, 100_000_000L, 4_900_000_000L);
     }
 
     private RunConfig file(String name, String method, int steps) throws IOException {
@@ -385,6 +384,5 @@ class HftRunTest {
                 .isInstanceOf(org.peft4j.error.ConfigException.class)
                 .hasMessageContaining("layers must be from 0 to 2");
         assertThat(config.output()).doesNotExist();
-        assertThat(ModelParts.ALL.parts()).isEmpty();
     }
 }

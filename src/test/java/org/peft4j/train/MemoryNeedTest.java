@@ -27,6 +27,13 @@ class MemoryNeedTest {
         assertThat(NEED.total(8192, true)).isEqualTo(fixed + 8192 * (32 * 2 * 4096 + 2 * BLOCK));
     }
 
+    /** All numbers are there, and read as a copy; gradients and moments are those of the half that is trained. */
+    @Test
+    void ofAHalfGradientsAndMomentsAreHalf() {
+        MemoryNeed half = MemoryNeed.of(SIZES, WEIGHTS, new MemoryNeed.Trained(TRAINED, TRAINED / 2), 2, true);
+        assertThat(half.adapter()).isEqualTo(TRAINED * (4 + 2) + TRAINED / 2 * 12);
+    }
+
     @Test
     void asManyTokensFitAsAreSaidToFit() {
         for (boolean recomputed : new boolean[] {false, true}) {
