@@ -30,7 +30,8 @@ class MemoryNeedTest {
     /** All numbers are there, and read as a copy; gradients and moments are those of the half that is trained. */
     @Test
     void ofAHalfGradientsAndMomentsAreHalf() {
-        MemoryNeed half = MemoryNeed.of(SIZES, WEIGHTS, new MemoryNeed.Trained(TRAINED, TRAINED / 2), 2, true);
+        MemoryNeed.Numbers numbers = new MemoryNeed.Numbers(TRAINED / 2, TRAINED, TRAINED / 2);
+        MemoryNeed half = MemoryNeed.of(SIZES, WEIGHTS, numbers, 2, true);
         assertThat(half.adapter()).isEqualTo(TRAINED * (4 + 2) + TRAINED / 2 * 12);
     }
 
