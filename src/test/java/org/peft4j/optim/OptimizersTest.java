@@ -274,6 +274,7 @@ class OptimizersTest {
                 Run other = new Run(adafactor);
                 Run withMoment = new Run(new Case("", 0.01, 0, new Adafactor(false, false, false, 1, -0.8, 0.9), 0))) {
             run.step(1);
+            other.step(1);
             OptimizerState state = run.optimizer.state();
             assertThatThrownBy(() -> other.optimizer.restore(state))
                     .isInstanceOf(IllegalArgumentException.class)
