@@ -13,6 +13,7 @@ import org.peft4j.config.CausalLmConfig;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.EmbeddingConfig;
 import org.peft4j.config.RunConfig;
+import org.peft4j.config.TaskId;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.metrics.Evaluation;
@@ -202,10 +203,11 @@ final class TrainOutput implements TrainListener {
             case CausalLmConfig.TYPE ->
                 print(
                         talks
-                                ? "  peft4j chat --model %s --adapter %s"
-                                : "  peft4j generate --model %s --adapter %s --prompt 'How a text begins'",
+                                ? "  peft4j chat --model %s --adapter %s%s"
+                                : "  peft4j generate --model %s --adapter %s%s --prompt 'How a text begins'",
                         model,
-                        adapter);
+                        adapter,
+                        ofTask());
             default ->
                 print(
                         "  peft4j predict --model %s --adapter %s --data %s --out predictions.jsonl",
@@ -229,5 +231,11 @@ final class TrainOutput implements TrainListener {
 
     private void print(String format, Object... values) {
         out.println(String.format(Locale.ROOT, format, values));
+    }
+
+    /** Of which task a text is that comes from no row: one of those that rows say by a column. */
+    private String ofTask() {
+        TaskId said = config.task().taskId();
+        return said != null && said.column() != null ? " --task-id 0" : "";
     }
 }

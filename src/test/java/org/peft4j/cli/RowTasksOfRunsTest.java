@@ -179,7 +179,9 @@ class RowTasksOfRunsTest {
     @Test
     void textsAreGeneratedByTheirTasks() throws Exception {
         TaskRuns run = TaskRuns.chats();
-        Path adapter = trained(ofTasks(run, 0, 1, 2), POLY, "domain");
+        Cli.Result result = train(ofTasks(run, 0, 1, 2), POLY, "domain");
+        assertThat(result.out()).as("what train suggests next").containsPattern("(chat|generate) .* --task-id 0");
+        Path adapter = dir.resolve("run");
         TextGenerator.Options options =
                 TextGenerator.Options.defaults().withMaxNewTokens(6).withLogProbs(true);
         try (BaseModel base = BaseModel.open(run.model())) {
