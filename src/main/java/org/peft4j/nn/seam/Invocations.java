@@ -13,9 +13,23 @@ import org.jspecify.annotations.Nullable;
  * for all layers that ask.
  */
 final class Invocations {
+    /** Texts [first, last) of those that lie one behind the other in ids. */
+    @SuppressWarnings("ArrayRecordComponent") // never compared
+    private record Texts(int[] ids, Packing packing, int first, int last) {
+        List<int[]> all() {
+            return IntStream.range(first, last)
+                    .mapToObj(s -> Arrays.copyOfRange(ids, (int) packing.begin(s), (int) packing.end(s)))
+                    .toList();
+        }
+
+        Texts slice(int from, int to) {
+            return new Texts(ids, packing, first + from, first + to);
+        }
+    }
+
     private final @Nullable List<int[]> prompts;
     private final Map<List<Integer>, long[]> counts = new HashMap<>();
-    private @Nullable List<int[]> texts;
+    private @Nullable Texts texts; // split when somebody asks: most calls have no such adapter
 
     /** @param prompts the tokens among which is looked, for each sequence; null: all of its text in this call */
     Invocations(@Nullable List<int[]> prompts) {
@@ -27,16 +41,14 @@ final class Invocations {
         if (ids.length != text.rows()) {
             return; // the model refuses them, and says so
         }
-        texts = IntStream.range(0, text.sequences())
-                .mapToObj(s -> Arrays.copyOfRange(ids, (int) text.begin(s), (int) text.end(s)))
-                .toList();
+        texts = new Texts(ids, text, 0, text.sequences());
         counts.clear();
     }
 
     /** Sequences [first, last) by themselves. */
     Invocations slice(int first, int last) {
         Invocations slice = new Invocations(prompts == null ? null : prompts.subList(first, last));
-        slice.texts = texts == null ? null : texts.subList(first, last);
+        slice.texts = texts == null ? null : texts.slice(first, last);
         return slice;
     }
 
@@ -57,7 +69,7 @@ final class Invocations {
      * @param continued whether rows of earlier calls belong to the text, so that it is not here as a whole
      */
     int[] starts(List<Integer> invocation, boolean continued) {
-        List<int[]> all = prompts != null ? prompts : continued ? null : texts;
+        List<int[]> all = prompts != null ? prompts : continued || texts == null ? null : texts.all();
         if (all == null) {
             throw new IllegalStateException(
                     "an adapter acts from certain tokens of a text on, but this call was not told "
