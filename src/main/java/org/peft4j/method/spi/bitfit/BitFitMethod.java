@@ -1,24 +1,19 @@
 package org.peft4j.method.spi.bitfit;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
-import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bitfit.BitFitConfig;
-import org.peft4j.method.spi.Merging;
-import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftConfigReader;
 import org.peft4j.method.spi.PeftKeys;
-import org.peft4j.method.spi.PeftTensorNames;
-import org.peft4j.method.spi.PeftTensors;
+import org.peft4j.method.spi.ReplacingMethod;
 import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.LinearPoint;
@@ -29,7 +24,7 @@ import org.peft4j.nn.seam.TensorPoint;
  * BitFit (Ben Zaken et al. 2021): a parameter in the place of each bias. Hugging Face PEFT has no such method; files are ours, named
  * as PEFT would name the tensors.
  */
-public final class BitFitMethod implements Method<BitFitConfig> {
+public final class BitFitMethod extends ReplacingMethod<BitFitConfig> {
     private static final String BIAS = ".bias";
     private static final String GROUP = "bias";
 
@@ -115,16 +110,9 @@ public final class BitFitMethod implements Method<BitFitConfig> {
     }
 
     @Override
-    public Adapter read(String name, BitFitConfig config, AdapterFile file, Points points, List<String> notes)
-            throws MalformedFileException {
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
-        Adapter.Builder builder = build(name, config, points);
-        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return PeftTensors.filled(builder.build(), file, byPath, BitFitMethod::key, notes);
-    }
-
-    private static String key(String path) {
-        return PeftKeys.MODEL + path;
+    protected Adapter.Builder claim(
+            String name, BitFitConfig config, Points points, Collection<String> paths, List<String> notes) {
+        return build(name, config, points);
     }
 
     @Override
@@ -132,21 +120,6 @@ public final class BitFitMethod implements Method<BitFitConfig> {
         Map<String, Object> file = new LinkedHashMap<>();
         file.put("terms", config.terms());
         return file;
-    }
-
-    @Override
-    public Map<String, TensorData> fileTensors(BitFitConfig config, Adapter adapter) {
-        return PeftTensors.of(adapter, BitFitMethod::key);
-    }
-
-    @Override
-    public Optional<String> mergeRefusal() {
-        return Optional.empty();
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        return Merging.replacements(adapter);
     }
 
     @Override

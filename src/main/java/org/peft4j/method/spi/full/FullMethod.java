@@ -1,25 +1,18 @@
 package org.peft4j.method.spi.full;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.UnaryOperator;
-import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.ModelParts;
 import org.peft4j.method.full.FullConfig;
-import org.peft4j.method.spi.Merging;
-import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftConfigReader;
-import org.peft4j.method.spi.PeftKeys;
-import org.peft4j.method.spi.PeftTensorNames;
-import org.peft4j.method.spi.PeftTensors;
-import org.peft4j.method.spi.SavedModules;
+import org.peft4j.method.spi.ReplacingMethod;
 import org.peft4j.method.spi.WholeTensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
@@ -28,7 +21,7 @@ import org.peft4j.nn.seam.Points;
  * Full tuning: a parameter in the place of each of the model's tensors, or of some. Hugging Face PEFT has no such method; files are ours,
  * named as PEFT would name the tensors.
  */
-public final class FullMethod implements Method<FullConfig> {
+public final class FullMethod extends ReplacingMethod<FullConfig> {
     @Override
     public String name() {
         return "full";
@@ -83,18 +76,9 @@ public final class FullMethod implements Method<FullConfig> {
     }
 
     @Override
-    public Adapter read(String name, FullConfig config, AdapterFile file, Points points, List<String> notes)
-            throws MalformedFileException {
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
-        Adapter.Builder builder = new WholeTensors(config.chosen(), points)
-                .of(byPath.keySet(), notes)
-                .claim(name, config.modulesToSave());
-        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return PeftTensors.filled(builder.build(), file, byPath, FullMethod::key, notes);
-    }
-
-    private static String key(String path) {
-        return PeftKeys.MODEL + path;
+    protected Adapter.Builder claim(
+            String name, FullConfig config, Points points, Collection<String> paths, List<String> notes) {
+        return new WholeTensors(config.chosen(), points).of(paths, notes).claim(name, config.modulesToSave());
     }
 
     @Override
@@ -102,21 +86,6 @@ public final class FullMethod implements Method<FullConfig> {
         Map<String, @Nullable Object> file = new LinkedHashMap<>();
         WholeTensors.put(config.chosen(), points, file);
         return file;
-    }
-
-    @Override
-    public Map<String, TensorData> fileTensors(FullConfig config, Adapter adapter) {
-        return PeftTensors.of(adapter, FullMethod::key);
-    }
-
-    @Override
-    public Optional<String> mergeRefusal() {
-        return Optional.empty();
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        return Merging.replacements(adapter);
     }
 
     @Override

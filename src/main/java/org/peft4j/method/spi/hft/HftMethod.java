@@ -1,24 +1,17 @@
 package org.peft4j.method.spi.hft;
 
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.function.UnaryOperator;
-import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
-import org.peft4j.io.safetensors.TensorData;
 import org.peft4j.method.hft.HftConfig;
-import org.peft4j.method.spi.Merging;
-import org.peft4j.method.spi.Method;
 import org.peft4j.method.spi.PeftConfigReader;
-import org.peft4j.method.spi.PeftKeys;
-import org.peft4j.method.spi.PeftTensorNames;
-import org.peft4j.method.spi.PeftTensors;
-import org.peft4j.method.spi.SavedModules;
+import org.peft4j.method.spi.ReplacingMethod;
 import org.peft4j.method.spi.WholeTensors;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
@@ -27,7 +20,7 @@ import org.peft4j.nn.seam.Points;
  * HFT (Hui et al. 2024): parameters in the place of the model's tensors, of which {@link Rounds} trains a half at a time. Hugging Face PEFT
  * has no such method; files are ours, named as PEFT would name the tensors.
  */
-public final class HftMethod implements Method<HftConfig> {
+public final class HftMethod extends ReplacingMethod<HftConfig> {
     private static final ConfigKeys KEYS = ConfigKeys.of("peft4j")
             .all(WholeTensors.KEYS)
             .obeyed("round_steps", "round", "seed")
@@ -113,17 +106,9 @@ public final class HftMethod implements Method<HftConfig> {
     }
 
     @Override
-    public Adapter read(String name, HftConfig config, AdapterFile file, Points points, List<String> notes)
-            throws MalformedFileException {
-        Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
-        WholeTensors tensors = new WholeTensors(config.chosen(), points).of(byPath.keySet(), notes);
-        Adapter.Builder builder = build(name, config, tensors, points);
-        SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
-        return PeftTensors.filled(builder.build(), file, byPath, HftMethod::key, notes);
-    }
-
-    private static String key(String path) {
-        return PeftKeys.MODEL + path;
+    protected Adapter.Builder claim(
+            String name, HftConfig config, Points points, Collection<String> paths, List<String> notes) {
+        return build(name, config, new WholeTensors(config.chosen(), points).of(paths, notes), points);
     }
 
     @Override
@@ -134,21 +119,6 @@ public final class HftMethod implements Method<HftConfig> {
         file.put("round_steps", config.roundSteps());
         file.put("seed", config.seed());
         return file;
-    }
-
-    @Override
-    public Map<String, TensorData> fileTensors(HftConfig config, Adapter adapter) {
-        return PeftTensors.of(adapter, HftMethod::key);
-    }
-
-    @Override
-    public Optional<String> mergeRefusal() {
-        return Optional.empty();
-    }
-
-    @Override
-    public Map<String, Tensor> merged(Adapter adapter, Points points) {
-        return Merging.replacements(adapter);
     }
 
     @Override
