@@ -32,7 +32,7 @@ public interface BlockRunner {
                         Tensor in = h;
                         Block block = blocks.get(i);
                         ReadRows behind = i + 1 < blocks.size() ? ReadRows.ALL : rows;
-                        h = Layers.forward(i, () -> block.forward(in, behind, context));
+                        h = Layers.forward(i, block, in, behind, context);
                         in.close();
                     }
                     Tensor finished = model.finish(h, rows.packing(context), context);

@@ -3,15 +3,31 @@ package org.peft4j.model;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.DeviceException;
+import org.peft4j.nn.Block;
+import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.ForwardContext;
+import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.ops.Ops;
 
 /** Says in which block a device failed. */
 final class Layers {
     private Layers() {}
 
-    /** Runs a block's forward. */
-    static Tensor forward(int layer, Supplier<Tensor> block) {
-        return named("layer " + layer + " forward", block);
+    /**
+     * Runs a block's forward.
+     *
+     * @param rows which are read behind it
+     * @return the read rows
+     */
+    static Tensor forward(int layer, Block block, Tensor h, ReadRows rows, ForwardContext context) {
+        return named("layer " + layer + " forward", () -> read(block, h, rows, context));
+    }
+
+    /** The same for a backward that names the layer itself. */
+    static Tensor read(Block block, Tensor h, ReadRows rows, ForwardContext context) {
+        return rows.isAll(context) || !context.readsAllRows()
+                ? block.forward(h, rows, context)
+                : Scopes.scoped(() -> rows.select(block.forward(h, ReadRows.ALL, context), context));
     }
 
     /** Runs a block's part of backward. */

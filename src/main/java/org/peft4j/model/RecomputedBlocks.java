@@ -41,7 +41,7 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
                 Block block = of.blocks().get(i);
                 ReadRows behind = i + 1 < of.blocks().size() ? ReadRows.ALL : read;
                 int layer = i;
-                inputs.add(Scopes.owned(() -> Layers.forward(layer, () -> block.forward(h, behind, context))));
+                inputs.add(Scopes.owned(() -> Layers.forward(layer, block, h, behind, context)));
             }
         }
         last = inputs.remove(inputs.size() - 1).set_requires_grad(true);
@@ -65,7 +65,7 @@ public final class RecomputedBlocks implements BlockRunner, AutoCloseable {
             Tensor input = inputs.get(i).set_requires_grad(needed);
             Layers.backward(i, () -> {
                 try (PointerScope scope = new PointerScope()) {
-                    Tensor output = block.forward(input, behind, context);
+                    Tensor output = Layers.read(block, input, behind, context);
                     if (output.requires_grad()) {
                         output.backward(g, new BoolOptional(), false, new TensorArrayRefOptional());
                     }

@@ -5,6 +5,7 @@ import org.bytedeco.pytorch.Tensor;
 import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
+import org.peft4j.nn.seam.SequenceRows;
 import org.peft4j.nn.seam.SublayerUpdate;
 
 /** What adapters make of a sublayer's output, one claim behind the other. */
@@ -35,9 +36,10 @@ final class SublayerClaims {
         return context.bySegment(output, rows, segment -> segment, (segment, part, firstRow) -> {
             Tensor in = input.narrow(0, firstRow, part.size(0));
             Tensor around = residual.narrow(0, firstRow, part.size(0));
+            SequenceRows own = new SequenceRows(rows, segment.first(), segment.last());
             Tensor y = part;
             for (SublayerUpdate claim : claims.of(segment)) {
-                y = claim.apply(new SublayerUpdate.Sublayer(in, y, around, norm.of(segment, around)), context);
+                y = claim.apply(new SublayerUpdate.Sublayer(in, y, around, norm.of(segment, around), own), context);
             }
             return y;
         });

@@ -25,6 +25,7 @@ public final class Adapter implements AutoCloseable {
     private final int positions;
     private final int tasks;
     private final int usualTask;
+    private final boolean readsAllRows;
     private final @Nullable SecondLevel secondLevel;
     private final @Nullable Routing routing;
     private final Map<Place, Claimed<?>> claims;
@@ -70,6 +71,7 @@ public final class Adapter implements AutoCloseable {
         positions = builder.positions + inserted();
         tasks = builder.tasks;
         usualTask = builder.usualTask;
+        readsAllRows = builder.readsAllRows;
     }
 
     /** @param device of the model: the parameters will be there */
@@ -114,6 +116,11 @@ public final class Adapter implements AutoCloseable {
     /** The task of rows that say none; {@link RowTasks#NONE}: each has to say it. */
     public int usualTask() {
         return usualTask;
+    }
+
+    /** Whether its claims need every row of their sequences, in each block, also where only some are read behind it. */
+    public boolean readsAllRows() {
+        return readsAllRows;
     }
 
     /** Number of trained elements. */
@@ -241,6 +248,7 @@ public final class Adapter implements AutoCloseable {
         private int positions;
         private int tasks;
         private int usualTask = RowTasks.NONE;
+        private boolean readsAllRows;
         private @Nullable SecondLevel secondLevel;
         private @Nullable Routing routing;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
@@ -335,6 +343,15 @@ public final class Adapter implements AutoCloseable {
         public Builder tasks(int count, int usual) {
             tasks = count;
             usualTask = usual;
+            return this;
+        }
+
+        /**
+         * Its claims need every row of their sequences: a mean over them, for instance. The last block, which else computes only rows
+         * that somebody reads, computes all of them then.
+         */
+        public Builder readsAllRows() {
+            readsAllRows = true;
             return this;
         }
 

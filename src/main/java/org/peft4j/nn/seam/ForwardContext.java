@@ -324,6 +324,13 @@ public final class ForwardContext implements AutoCloseable {
                 .anyMatch(adapter -> !adapter.invocations().isEmpty());
     }
 
+    /** Whether an adapter needs every row of its sequences in each block ({@link Adapter#readsAllRows}). */
+    public boolean readsAllRows() {
+        return segments.stream()
+                .flatMap(segment -> segment.adapters().stream())
+                .anyMatch(Adapter::readsAllRows);
+    }
+
     /** Rows [first, last) of a tensor. */
     public record Rows(long first, long last) {}
 

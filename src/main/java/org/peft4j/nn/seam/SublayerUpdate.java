@@ -13,8 +13,10 @@ public interface SublayerUpdate {
      * @param output what it gives (dropout done), or what the claims before this one made of it
      * @param residual what goes around it
      * @param norm the block's frozen norm of {@code x + residual}; where norms stand before the sublayers, the sum alone
+     * @param rows of which sequences these T are; all of them, if the adapter says so ({@link Adapter.Builder#readsAllRows})
      */
-    record Sublayer(Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm) {}
+    record Sublayer(
+            Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm, SequenceRows rows) {}
 
     /**
      * In place of the output, [T, C] of its type; the block adds the residual to it (and norms the sum) as ever, but see
