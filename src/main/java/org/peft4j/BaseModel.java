@@ -89,11 +89,54 @@ public final class BaseModel implements AutoCloseable {
         try (Lease.Held held = lease.take()) {
             LoadedTask<?> task = LoadedTask.load(opened, adapter, options.task(), options.settings());
             LoadedAdapter made = new LoadedAdapter(name, this, task);
-            synchronized (loaded) {
-                loaded.removeIf(LoadedAdapter::isClosed);
-                loaded.add(made);
-            }
+            add(made);
             return made;
+        }
+    }
+
+    /**
+     * Adapters together as one, which is used wherever a loaded one is: for a request, by {@link TextClassifier}, {@link TextGenerator}
+     * and the others. Task, head, labels and limits are those of its last adapter; of a mean, or of ranges of texts, whose adapters have
+     * heads that differ, the caller says whose. It owns nothing and ends with any of its adapters; closing it closes none of them.
+     *
+     * @param name what it is called in messages
+     * @param composition without {@link Composition.Parallel} and {@link Composition.BatchSplit}, see {@link #composeRows}
+     * @param parts the adapters by the names that the composition has; others are not looked at
+     * @param headOf the name of the adapter whose task, head and labels it has; none: the last one's
+     * @throws ConfigException if they cannot act together; names them and the place
+     */
+    public LoadedAdapter compose(
+            String name, Composition composition, Map<String, LoadedAdapter> parts, String... headOf) {
+        Objects.requireNonNull(name, "name");
+        try (Lease.Held held = lease.take()) {
+            LoadedAdapter made = new Composer(this, name, parts, List.of(headOf)).compose(composition);
+            add(made);
+            return made;
+        }
+    }
+
+    /**
+     * Adapters that share the rows of a call among them: branches that answer every row ({@link Composition.Parallel}), ranges of rows
+     * ({@link Composition.BatchSplit}), also with other blocks around and within them. Any composition is taken.
+     *
+     * @param name what it is called in messages
+     * @param parts the adapters by the names that the composition has
+     * @param headOf names of adapters whose task, head and labels a branch or range has, where {@link #compose} needs that said
+     * @throws ConfigException as for {@link #compose}
+     */
+    public RowComposition composeRows(
+            String name, Composition composition, Map<String, LoadedAdapter> parts, String... headOf) {
+        Objects.requireNonNull(name, "name");
+        try (Lease.Held held = lease.take()) {
+            return RowComposition.of(
+                    this, name, composition, new Composer(this, name, parts, List.of(headOf)), this::add);
+        }
+    }
+
+    private void add(LoadedAdapter made) {
+        synchronized (loaded) {
+            loaded.removeIf(LoadedAdapter::isClosed);
+            loaded.add(made);
         }
     }
 

@@ -3,6 +3,7 @@ package org.peft4j;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -75,6 +76,7 @@ public final class LoadedAdapter implements AutoCloseable {
     private final LoadedTask<?> loaded;
     private final Lease lease;
     private final @Nullable LoadedAdapter whole; // that this one shows one task of
+    private final List<LoadedAdapter> parts; // that this one is made of
     private volatile boolean closed;
 
     LoadedAdapter(String name, BaseModel base, LoadedTask<?> loaded) {
@@ -83,6 +85,17 @@ public final class LoadedAdapter implements AutoCloseable {
         this.loaded = loaded;
         lease = new Lease("adapter '" + name + "'", loaded::close);
         whole = null;
+        parts = List.of();
+    }
+
+    /** @param loaded made of the parts, which own all of it */
+    LoadedAdapter(String name, BaseModel base, LoadedTask<?> loaded, Collection<LoadedAdapter> parts) {
+        this.name = name;
+        this.base = base;
+        this.loaded = loaded;
+        lease = new Lease("composition '" + name + "'", () -> {});
+        whole = null;
+        this.parts = List.copyOf(parts);
     }
 
     private LoadedAdapter(LoadedAdapter of, int task) {
@@ -91,6 +104,7 @@ public final class LoadedAdapter implements AutoCloseable {
         loaded = of.loaded.ofTask(task);
         lease = of.lease;
         whole = of.whole == null ? of : of.whole;
+        parts = of.parts;
     }
 
     /**
@@ -157,7 +171,7 @@ public final class LoadedAdapter implements AutoCloseable {
      */
     public void answer(Path data, int batchSize, Receiver receiver) throws IOException {
         Objects.requireNonNull(data, "data");
-        try (Lease.Held held = lease.take();
+        try (Lease.Held held = take();
                 RowReader rows = RowReader.open(data, loaded.task().columns())) {
             answer(rows, batchSize, receiver);
         }
@@ -167,7 +181,7 @@ public final class LoadedAdapter implements AutoCloseable {
     public void answer(Stream<? extends Map<String, ? extends @Nullable Object>> data, int batchSize, Receiver receiver)
             throws IOException {
         Objects.requireNonNull(data, "data");
-        try (Lease.Held held = lease.take();
+        try (Lease.Held held = take();
                 RowReader rows = RowReader.of(data)) {
             answer(rows, batchSize, receiver);
         }
@@ -217,12 +231,13 @@ public final class LoadedAdapter implements AutoCloseable {
     private <E extends Example> Evaluation evaluate(LoadedTask<E> task, TaskType.Rows rows, int batchSize)
             throws IOException {
         try (Lease.Held model = base.take();
-                Lease.Held held = lease.take();
+                Lease.Held held = take();
                 RowReader reader = rows.open(task.task().answeredColumns())) {
             Dataset<E> data = task.task().read(reader, task.tokenizer());
             data.checkVocabulary(base.opened().model().info().vocabulary());
             if (task.adapter() != null) {
                 data.checkTasks(task.adapter());
+                data.checkLengths(task.adapter());
             }
             return Inference.evaluate(
                     base.opened().model(),
@@ -238,15 +253,39 @@ public final class LoadedAdapter implements AutoCloseable {
         return loaded;
     }
 
+    /** Keeps it, and what it is made of, from being freed. */
     Lease.Held take() {
-        return lease.take();
+        List<Lease.Held> held = new ArrayList<>();
+        try {
+            held.add(lease.take());
+            for (LoadedAdapter part : parts) {
+                held.add(takePart(part));
+            }
+        } catch (IllegalStateException e) {
+            held.forEach(Lease.Held::close);
+            throw e;
+        }
+        return () -> held.forEach(Lease.Held::close);
+    }
+
+    private Lease.Held takePart(LoadedAdapter part) {
+        try {
+            return part.take();
+        } catch (IllegalStateException e) {
+            throw new IllegalStateException(e.getMessage() + ", and composition '" + name + "' is made of it", e);
+        }
     }
 
     boolean isClosed() {
-        return whole == null ? closed : whole.isClosed();
+        return whole == null
+                ? closed || parts.stream().anyMatch(LoadedAdapter::isClosed)
+                : whole.isClosed();
     }
 
-    /** Waits for calls that use it and frees its memory; the model stays. Closing twice does nothing. */
+    /**
+     * Waits for calls that use it and frees its memory; the model stays, and of a composition the adapters that it is made of. Closing
+     * twice does nothing.
+     */
     @Override
     public void close() {
         if (whole == null) {

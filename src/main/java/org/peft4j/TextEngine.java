@@ -27,6 +27,7 @@ import org.peft4j.model.GenerationDefaults;
 import org.peft4j.model.LanguageHead;
 import org.peft4j.model.ModelInfo;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.TextLengths;
 import org.peft4j.task.Dataset;
 import org.peft4j.task.TaskOfRow;
 import org.peft4j.task.language.Prompts;
@@ -64,6 +65,10 @@ final class TextEngine implements AutoCloseable {
         if (adapter.base() != base) {
             throw new IllegalArgumentException(
                     "adapter '" + adapter.name() + "' is loaded on another model; load it on this one");
+        }
+        Adapter its = adapter.loaded().adapter();
+        if (its != null && its.textLength() > 0) {
+            throw TextLengths.growing(its);
         }
         if (!known.contains(adapter)) {
             held.add(adapter.take());

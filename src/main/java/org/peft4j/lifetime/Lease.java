@@ -12,13 +12,10 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 public final class Lease implements AutoCloseable {
     /** One call's hold; closing it gives it back. */
-    public final class Held implements AutoCloseable {
-        private Held() {}
-
+    @FunctionalInterface
+    public interface Held extends AutoCloseable {
         @Override
-        public void close() {
-            giveBack();
-        }
+        void close();
     }
 
     private final String what;
@@ -52,7 +49,7 @@ public final class Lease implements AutoCloseable {
             }
             out++;
             mine.set(mine.get() + 1);
-            return new Held();
+            return this::giveBack;
         } finally {
             lock.unlock();
         }

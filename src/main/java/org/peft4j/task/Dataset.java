@@ -13,6 +13,7 @@ import org.peft4j.data.Row;
 import org.peft4j.error.ConfigException;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.RowTasks;
+import org.peft4j.nn.seam.TextLengths;
 
 /**
  * Tokenised rows, in their order.
@@ -109,6 +110,22 @@ public record Dataset<E extends Example>(
     public static void checkTask(Example example, @Nullable Adapter adapter, IntFunction<String> where, int row) {
         for (int s = 0; adapter != null && s < example.sequences().size(); s++) {
             RowTasks.check(adapter, example.task(s), where.apply(row));
+        }
+    }
+
+    /** Refuses rows that an adapter cannot have because of their length ({@link Adapter#textLength}). */
+    public void checkLengths(Adapter adapter) {
+        for (int i = 0; i < size(); i++) {
+            checkLength(examples.get(i), adapter, this::where, i);
+        }
+    }
+
+    /** The same for one row, which {@code where} names for the message. */
+    public static void checkLength(Example example, @Nullable Adapter adapter, IntFunction<String> where, int row) {
+        if (adapter != null && adapter.textLength() > 0) {
+            for (var sequence : example.sequences()) {
+                TextLengths.check(adapter, sequence.tokens().length, where.apply(row));
+            }
         }
     }
 

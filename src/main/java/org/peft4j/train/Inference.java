@@ -69,6 +69,7 @@ public final class Inference {
             for (int i = 0; i < examples.size(); i++) {
                 Dataset.checkVocabulary(examples.get(i), vocabulary, where, i);
                 Dataset.checkTask(examples.get(i), loaded.adapter(), where, i);
+                Dataset.checkLength(examples.get(i), loaded.adapter(), where, i);
             }
             return new Part<>(loaded.task(), loaded.model().head(), loaded.adapter(), examples, where);
         }

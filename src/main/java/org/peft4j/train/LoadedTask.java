@@ -37,23 +37,44 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
 
     private final Task<E> task;
     private final HeadedModel model;
-    private final AdapterStore.@Nullable Loaded adapter;
+    private final AdapterStore.@Nullable Loaded stored;
+    private final @Nullable Adapter adapter;
     private final @Nullable TextTokenizer tokenizer;
-    private final OptionalInt askedLength;
+    private final Length length;
     private final List<String> notes;
+
+    /**
+     * Where the limit of tokens comes from.
+     *
+     * @param asked the caller's; empty: it was taken from files
+     * @param said whether anything said it, caller or files; else it is as many as model and tokenizer take
+     */
+    private record Length(OptionalInt asked, boolean said) {}
 
     private LoadedTask(
             Task<E> task,
             HeadedModel model,
-            AdapterStore.@Nullable Loaded adapter,
+            AdapterStore.@Nullable Loaded stored,
             @Nullable TextTokenizer tokenizer,
-            OptionalInt askedLength,
+            Length length,
             List<String> notes) {
         this.task = task;
         this.model = model;
+        this.stored = stored;
+        adapter = stored == null ? null : stored.adapter();
+        this.tokenizer = tokenizer;
+        this.length = length;
+        this.notes = List.copyOf(notes);
+    }
+
+    /** Of another one's head and settings, with an adapter that owns nothing. */
+    private LoadedTask(LoadedTask<E> of, Adapter adapter, TextTokenizer tokenizer, List<String> notes) {
+        task = of.task;
+        model = of.model;
+        stored = null;
         this.adapter = adapter;
         this.tokenizer = tokenizer;
-        this.askedLength = askedLength;
+        length = of.length;
         this.notes = List.copyOf(notes);
     }
 
@@ -144,7 +165,8 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
                 tokenizer = base.tokenizer(maxLength);
                 notes.addAll(tokenizer.notes());
             }
-            return new LoadedTask<>(task, model, loaded, tokenizer, lengthAsked ? length : OptionalInt.empty(), notes);
+            Length limit = new Length(lengthAsked ? length : OptionalInt.empty(), length.isPresent());
+            return new LoadedTask<>(task, model, loaded, tokenizer, limit, notes);
         } catch (IOException | RuntimeException e) {
             if (loaded != null) {
                 loaded.adapter().close();
@@ -191,7 +213,31 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
         TaskId id = TaskId.of(number);
         Task<E> own = task.withTaskId(id);
         checkTasks(own.config(), adapter());
-        return new LoadedTask<>(own, model, adapter, tokenizer, askedLength, notes);
+        return new LoadedTask<>(own, model, stored, tokenizer, length, notes);
+    }
+
+    /**
+     * This task, with its head and settings, for another adapter that is made of this one's and others'. It must not be closed: it ends
+     * with what it is made of.
+     *
+     * @param made claims without parameters of their own
+     * @throws ConfigException if it takes so many positions that texts of this task's limit do not fit any more
+     */
+    public LoadedTask<E> with(OpenedModel base, Adapter made, List<String> noted) throws IOException {
+        ModelInfo info = base.model().info();
+        TextTokenizer own = tokenizer();
+        int room = info.limited() ? info.maxPositions() - made.positions() : Integer.MAX_VALUE;
+        if (own.maxLength() > room) {
+            if (length.said()) {
+                throw new ConfigException("'" + made.name() + "' takes " + made.positions() + " of the model's "
+                        + info.maxPositions() + " positions, so that max_length must be at most " + room + ", got "
+                        + own.maxLength() + "; give a smaller one to the adapter whose task it has (--max-length,"
+                        + " Options.withMaxLength)");
+            }
+            own = base.tokenizer(room);
+        }
+        checkPlaces(model, made);
+        return new LoadedTask<>(this, made, own, noted);
     }
 
     private static int maxLength(OpenedModel base, @Nullable Adapter adapter, OptionalInt length, boolean asked)
@@ -223,12 +269,12 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
 
     /** The adapter, or null. */
     public @Nullable Adapter adapter() {
-        return adapter == null ? null : adapter.adapter();
+        return adapter;
     }
 
-    /** The adapter with its method's settings, or null. */
+    /** The adapter with its method's settings, or null; null, too, if it is made of others. */
     public AdapterStore.@Nullable Loaded stored() {
-        return adapter;
+        return stored;
     }
 
     public TextTokenizer tokenizer() {
@@ -237,7 +283,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
 
     /** The most tokens of a row, if the caller said it; empty where it was taken from files. */
     public OptionalInt askedLength() {
-        return askedLength;
+        return length.asked();
     }
 
     /** What a user should know about adapter, tokenizer and task. */
@@ -248,7 +294,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
     @Override
     public void close() {
         if (adapter != null) {
-            adapter.adapter().close();
+            adapter.close();
         }
         model.close();
     }

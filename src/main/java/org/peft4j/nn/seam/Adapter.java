@@ -26,6 +26,7 @@ public final class Adapter implements AutoCloseable {
     private final int tasks;
     private final int usualTask;
     private final boolean readsAllRows;
+    private final int textLength;
     private final @Nullable SecondLevel secondLevel;
     private final @Nullable Routing routing;
     private final Map<Place, Claimed<?>> claims;
@@ -72,6 +73,7 @@ public final class Adapter implements AutoCloseable {
         tasks = builder.tasks;
         usualTask = builder.usualTask;
         readsAllRows = builder.readsAllRows;
+        textLength = builder.textLength;
     }
 
     /** @param device of the model: the parameters will be there */
@@ -121,6 +123,11 @@ public final class Adapter implements AutoCloseable {
     /** Whether its claims need every row of their sequences, in each block, also where only some are read behind it. */
     public boolean readsAllRows() {
         return readsAllRows;
+    }
+
+    /** How many tokens each text must have, because its claims act on ranges of whole texts; 0: any number. */
+    public int textLength() {
+        return textLength;
     }
 
     /** Number of trained elements. */
@@ -199,6 +206,13 @@ public final class Adapter implements AutoCloseable {
         return found;
     }
 
+    /** The kinds of points that it claims, each with the path of the first. */
+    public Map<Class<?>, String> claimed() {
+        Map<Class<?>, String> kinds = new LinkedHashMap<>();
+        claims.keySet().forEach(place -> kinds.putIfAbsent(place.kind(), place.path()));
+        return kinds;
+    }
+
     /** Its low-rank updates of linear layers. */
     public List<LowRank> lowRanks() {
         return claims(LinearPoint.class).values().stream()
@@ -249,6 +263,7 @@ public final class Adapter implements AutoCloseable {
         private int tasks;
         private int usualTask = RowTasks.NONE;
         private boolean readsAllRows;
+        private int textLength;
         private @Nullable SecondLevel secondLevel;
         private @Nullable Routing routing;
         private final Map<Place, Claimed<?>> claims = new LinkedHashMap<>();
@@ -321,6 +336,12 @@ public final class Adapter implements AutoCloseable {
             return parameter(parameter);
         }
 
+        /** A claim whose parameters belong to another adapter, which has to live as long as this one: they are neither closed nor trained here. */
+        public <C> Builder borrow(Point<C> point, C claim) {
+            add(point, claim);
+            return this;
+        }
+
         @SuppressWarnings("unchecked") // the list under a point has claims of its kind
         private <C> void add(Point<C> point, C claim) {
             Claimed<?> claimed =
@@ -352,6 +373,12 @@ public final class Adapter implements AutoCloseable {
          */
         public Builder readsAllRows() {
             readsAllRows = true;
+            return this;
+        }
+
+        /** Each text must have so many tokens: its claims act on ranges of whole texts. */
+        public Builder textLength(int tokens) {
+            textLength = tokens;
             return this;
         }
 

@@ -135,6 +135,7 @@ public final class ForwardContext implements AutoCloseable {
         inserted = new int[text.sequences()];
         firstPositions = new long[text.sequences()];
         for (Segment segment : segments) {
+            TextLengths.check(text, segment, cache != null);
             int before = InsertedRowsOf.count(segment);
             if (begins()) { // inserted rows are among those of the first call
                 PositionUpdates.check(text, segment);
