@@ -202,7 +202,7 @@ final class Composer {
         if (chosen.size() == 1) {
             return chosen.get(0);
         }
-        List<String> owners = List.copyOf(owners(tree));
+        List<String> owners = List.copyOf(tree.heads());
         String last = owners.get(owners.size() - 1);
         for (String other : owners) {
             if (part(other) != part(last) && differ(part(other), part(last))) {
@@ -212,18 +212,6 @@ final class Composer {
             }
         }
         return last;
-    }
-
-    /** Those that are last, one of which has to give the head. */
-    private static Set<String> owners(Composition tree) {
-        if (tree instanceof Composition.Name || tree.children().isEmpty()) {
-            return tree.names();
-        }
-        Set<String> owners = new LinkedHashSet<>();
-        List<Composition> children = tree.children();
-        (tree instanceof Composition.Stack ? children.subList(children.size() - 1, children.size()) : children)
-                .forEach(child -> owners.addAll(owners(child)));
-        return owners;
     }
 
     private static boolean differ(LoadedAdapter one, LoadedAdapter other) {

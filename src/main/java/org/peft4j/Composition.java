@@ -257,6 +257,17 @@ public sealed interface Composition {
         return names;
     }
 
+    /** The names of the adapters that are last: one of them gives each row its task, head and labels. */
+    default Set<String> heads() {
+        if (children().isEmpty()) {
+            return names();
+        }
+        Set<String> heads = new LinkedHashSet<>();
+        (this instanceof Stack ? children().subList(children().size() - 1, children().size()) : children())
+                .forEach(child -> heads.addAll(child.heads()));
+        return heads;
+    }
+
     /** Whether it says which rows of a call an adapter has ({@link Parallel}, {@link BatchSplit}): for {@link BaseModel#composeRows}. */
     default boolean dividesRows() {
         return this instanceof Parallel

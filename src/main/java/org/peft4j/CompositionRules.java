@@ -31,11 +31,12 @@ final class CompositionRules {
         if (children.isEmpty()) {
             throw new IllegalArgumentException(block + " needs at least one child, got none");
         }
+        List<String> blocks = ALLOWED.getOrDefault(block, List.of());
         for (Composition child : children) {
             String kind = child.getClass().getSimpleName();
-            if (!kind.equals(NAME) && !ALLOWED.get(block).contains(kind)) {
+            if (!kind.equals(NAME) && !blocks.contains(kind)) {
                 throw new IllegalArgumentException(block + " takes names of adapters and "
-                        + String.join(", ", ALLOWED.get(block)) + ", got " + child
+                        + String.join(", ", blocks) + ", got " + child
                         + (block.equals("Stack") && kind.equals("Stack")
                                 ? "; write its children into the outer one"
                                 : ""));

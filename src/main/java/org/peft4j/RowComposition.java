@@ -215,6 +215,11 @@ public final class RowComposition implements AutoCloseable {
         return branches.stream().mapToInt(Branch::rows).max().orElse(0);
     }
 
+    /** The adapters of a branch, in the order of their rows; one where all rows have it. */
+    public List<LoadedAdapter> adapters(int branch) {
+        return branches.get(branch).ranges().stream().map(Range::adapter).toList();
+    }
+
     /**
      * For each row of a call its adapter in a branch, as {@link TextClassifier#predict(List, List)}, {@link TextGenerator} and requests
      * take them.

@@ -81,16 +81,16 @@ final class EmbedCommand implements Callable<Integer> {
         settings.put("pooling", pooling);
         settings.put("normalize", normalize);
         try (CleanStop stop = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(EmbeddingConfig.TYPE, settings, main.err())) {
+                Opened opened = use.open(EmbeddingConfig.TYPE, settings, main.err())) {
             RowsOutput.write(
                     out,
                     main.out(),
-                    to -> opened.adapter().answer(data, use.batchSize(), (row, said, wasCut) -> {
+                    to -> opened.answer(data, use.batchSize(), (row, said, wasCut) -> {
                         to.add(row, said);
                         rows++;
                         cut += wasCut ? 1 : 0;
                     }));
-            ModelUseOptions.tellCut(cut, rows, opened.adapter(), main.err());
+            ModelUseOptions.tellCut(cut, rows, opened.maxLength(), main.err());
         }
         main.err().println(rows + " rows");
         return 0;

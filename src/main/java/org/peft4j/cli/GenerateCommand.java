@@ -91,15 +91,15 @@ final class GenerateCommand implements Callable<Integer> {
         options.check(
                 out != null ? null : "needs --out, because without it the text alone is written; - is standard output");
         try (CleanStop clean = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, form.settings(), main.err())) {
-            TextGenerator generator = TextGenerator.of(opened.adapter());
+                Opened opened = use.open(CausalLmConfig.TYPE, form.settings(), main.err())) {
+            TextGenerator generator = TextGenerator.of(opened.adapter("generate"));
             TextGenerator.Options asked =
                     options.of(generator, use.batchSize(), note -> main.err().println("note: " + note));
             if (prompt != null && out == null) {
                 generator.generate(List.of(prompt), asked, listener(main.out(), main.err()));
                 main.out().println();
             } else {
-                rows(generator, (CausalLmConfig) opened.adapter().task(), asked);
+                rows(generator, (CausalLmConfig) opened.adapter("generate").task(), asked);
             }
         }
         return 0;

@@ -19,12 +19,8 @@ final class ModelUseOptions {
     @Option(names = "--model", paramLabel = "DIR", required = true, description = "The base model's directory.")
     private Path model;
 
-    @Option(
-            names = "--adapter",
-            paramLabel = "DIR",
-            description = "The adapter's directory: a run's output, or one that Hugging Face PEFT wrote. Without it the"
-                    + " model is used as it is; to predict it has to be a classifier itself.")
-    private @Nullable Path adapter;
+    @Mixin
+    private AdapterOptions adapters;
 
     @Option(
             names = "--max-length",
@@ -74,7 +70,7 @@ final class ModelUseOptions {
             throw new IllegalArgumentException("--batch-size must be at least 1, got " + batchSize);
         }
         Inputs.exists(model, "--model");
-        Inputs.exists(adapter, "--adapter");
+        adapters.check();
         LoadedAdapter.Options options = LoadedAdapter.Options.defaults().withTask(task);
         options = maxLength == null ? options : options.withMaxLength(maxLength);
         options = labels.isEmpty() ? options : options.withLabels(labels);
@@ -82,24 +78,14 @@ final class ModelUseOptions {
         for (Map.Entry<String, @Nullable Object> setting : more.entrySet()) {
             options = setting.getValue() == null ? options : options.with(setting.getKey(), setting.getValue());
         }
-        BaseModel base =
-                BaseModel.open(ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), adapter);
+        BaseModel base = BaseModel.open(
+                ModelConfig.of(model).withDtype(dtype.value()).withDevice(device.value()), adapters.first());
         try {
-            LoadedAdapter loaded = adapter == null ? base.plain(options) : base.load("--adapter", adapter, options);
             base.notes().forEach(note -> err.println("note: " + note));
-            loaded.notes().forEach(note -> err.println("note: " + note));
-            return new Opened(base, loaded);
+            return adapters.load(base, options, note -> err.println("note: " + note));
         } catch (IOException | RuntimeException e) {
             base.close();
             throw e;
-        }
-    }
-
-    /** A model with what is loaded on it. */
-    record Opened(BaseModel base, LoadedAdapter adapter) implements AutoCloseable {
-        @Override
-        public void close() {
-            base.close();
         }
     }
 
@@ -109,14 +95,14 @@ final class ModelUseOptions {
     }
 
     /** Says that texts were not read to their end, if any were. */
-    static void tellCut(long cut, long of, LoadedAdapter loaded, PrintStream err) {
+    static void tellCut(long cut, long of, int maxLength, PrintStream err) {
         if (cut > 0) {
             err.printf(
                     Locale.ROOT,
                     "note: %,d of %,d texts were cut to %,d tokens (--max-length)%n",
                     cut,
                     of,
-                    loaded.maxLength());
+                    maxLength);
         }
     }
 }

@@ -24,7 +24,8 @@ import picocli.CommandLine.ParentCommand;
             "Classifies rows. Writes JSONL: each row as it is, plus \"label\" (the class; a list of them for a multi-label"
                     + " model, a number for a regression), \"logits\" and \"probabilities\" (one number for each class), or"
                     + " plus \"tags\" (one for each word; null where a word was cut). A row's own column of such a name is"
-                    + " kept with \"input_\" before it.",
+                    + " kept with \"input_\" before it. Of a Parallel (--compose) each branch adds its own, with its name before them:"
+                    + " \"a.label\".",
             "",
             "The output file is whole or absent; a former one is replaced. Numbers that JSON does not have (NaN and Infinity in"
                     + " a row) are written as null."
@@ -77,30 +78,37 @@ final class PredictCommand implements Callable<Integer> {
         Map<String, @Nullable Object> columns = new HashMap<>();
         columns.put("text", text);
         try (CleanStop stop = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(null, columns, main.err())) {
-            LoadedAdapter adapter = opened.adapter();
-            if (!TASKS.contains(adapter.task().type())) {
-                throw new ConfigException("the adapter was trained for the task "
-                        + adapter.task().type() + ", not for one of " + TASKS
-                        + "; peft4j embed gives embeddings, generate and score are for language models");
+                Opened opened = use.open(null, columns, main.err())) {
+            for (LoadedAdapter adapter : opened.adapters()) {
+                if (!TASKS.contains(adapter.task().type())) {
+                    throw new ConfigException("the adapter was trained for the task "
+                            + adapter.task().type() + ", not for one of " + TASKS
+                            + "; peft4j embed gives embeddings, generate and score are for language models");
+                }
             }
-            adapter.labels().forEach(label -> counts.put(label, 0L));
+            LoadedAdapter one = opened.one();
+            if (one != null) {
+                one.labels().forEach(label -> counts.put(label, 0L));
+            }
             RowsOutput.write(
                     out,
                     main.out(),
-                    to -> adapter.answer(data, use.batchSize(), (row, said, wasCut) -> {
+                    to -> opened.answer(data, use.batchSize(), (row, said, wasCut) -> {
                         to.add(row, said);
                         count(said);
                         rows++;
                         cut += wasCut ? 1 : 0;
                     }));
-            ModelUseOptions.tellCut(cut, rows, adapter, main.err());
+            ModelUseOptions.tellCut(cut, rows, opened.maxLength(), main.err());
         }
         main.err().println(rows + " rows" + (counts.isEmpty() ? "" : ": " + counts));
         return 0;
     }
 
     private void count(Map<String, @Nullable Object> said) {
+        if (counts.isEmpty()) {
+            return;
+        }
         Object labels = said.getOrDefault("label", said.get("tags"));
         List<?> all = labels instanceof List<?> several ? several : List.of(String.valueOf(labels));
         all.forEach(label -> counts.computeIfPresent(String.valueOf(label), (name, n) -> n + 1));

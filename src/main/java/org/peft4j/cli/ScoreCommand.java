@@ -59,16 +59,16 @@ final class ScoreCommand implements Callable<Integer> {
         Inputs.isData(data, "--data");
         RowsOutput.check(out, data);
         try (CleanStop stop = new CleanStop();
-                ModelUseOptions.Opened opened = use.open(CausalLmConfig.TYPE, rowOptions.settings(), main.err())) {
+                Opened opened = use.open(CausalLmConfig.TYPE, rowOptions.settings(), main.err())) {
             RowsOutput.write(
                     out,
                     main.out(),
-                    to -> opened.adapter().answer(data, use.batchSize(), (row, said, wasCut) -> {
+                    to -> opened.answer(data, use.batchSize(), (row, said, wasCut) -> {
                         to.add(row, said);
                         rows++;
                         cut += wasCut ? 1 : 0;
                     }));
-            ModelUseOptions.tellCut(cut, rows, opened.adapter(), main.err());
+            ModelUseOptions.tellCut(cut, rows, opened.maxLength(), main.err());
         }
         main.err().println(rows + " rows");
         return 0;
