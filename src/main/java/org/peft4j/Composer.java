@@ -108,9 +108,9 @@ final class Composer {
         if (tree instanceof Composition.Name leaf) {
             return part(leaf.name()).loaded(); // whatever it does
         }
+        Adapter body = view(tree, null);
         String owner = owner(tree);
         LoadedTask<?> task = part(owner).loaded();
-        Adapter body = view(tree, null);
         Adapter whole = Composed.withHead(called, body, adapter(owner), head(task));
         List<String> notes = new ArrayList<>();
         notes.add("composition " + written + ": task, labels and head are those of '" + owner + "'");

@@ -99,7 +99,7 @@ class ArchitectureTest {
                     names("ConfigException DeviceException MalformedFileException Peft4jException TrainingException")),
             Map.entry(
                     "org.peft4j",
-                    names("BaseModel Chat Combine Convert LoadedAdapter Merge RowPreview TextClassifier TextEmbedder"
+                    names("BaseModel Chat Combine Composition Convert LoadedAdapter Merge RowComposition RowPreview TextClassifier TextEmbedder"
                             + " TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",

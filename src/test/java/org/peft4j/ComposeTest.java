@@ -337,6 +337,7 @@ class ComposeTest {
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
+            quoteCharacter = '`',
             value = {
                 "Stack(a, nobody)      | no adapter is given for 'nobody'",
                 "Fuse(a, b)            | no fusion of [a, b] is loaded",
@@ -363,6 +364,7 @@ class ComposeTest {
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
+            quoteCharacter = '`',
             value = {
                 "BatchSplit(a, BatchSplit(b, c; 1, 1); 1, 3) | its sizes must sum to 3, the rows that it has, got 2",
                 "Stack(BatchSplit(a, b; 1, 1), BatchSplit(a, b; 2, 1)) | its sizes must sum to 3",
@@ -472,6 +474,21 @@ class ComposeTest {
         } finally {
             threads.shutdownNow();
         }
+    }
+
+    @Test
+    void theModelClosesWhatIsMadeOnIt() throws IOException {
+        BaseModel own = BaseModel.open(Fixtures.TINY_BERT);
+        LoadedAdapter a = own.load("a", directory.resolve("a"));
+        LoadedAdapter stack = own.compose("stack", Composition.stack("a", "a"), Map.of("a", a));
+        assertThat(logits(stack)).hasSize(4);
+        own.close();
+        assertThatThrownBy(() -> logits(stack)).isInstanceOf(IllegalStateException.class);
+        assertThatThrownBy(() -> own.compose("x", Composition.of("a"), Map.of("a", a)))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("this model is closed");
+        stack.close();
+        a.close();
     }
 
     // A model that goes on with texts.

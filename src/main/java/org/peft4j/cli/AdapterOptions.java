@@ -23,7 +23,7 @@ final class AdapterOptions {
             description = "The adapter's directory: a run's output, or one that Hugging Face PEFT wrote. Without it the"
                     + " model is used as it is; to predict it has to be a classifier itself. With --compose NAME=DIR, once"
                     + " for each adapter.")
-    private List<String> given = List.of();
+    private List<Path> given = List.of();
 
     @Option(
             names = "--compose",
@@ -54,12 +54,13 @@ final class AdapterOptions {
             if (!headOf.isEmpty()) {
                 throw new ConfigException("--head-of goes with --compose, which is not given; leave it out");
             }
-            given.forEach(directory -> found.put("", Path.of(directory)));
+            given.forEach(directory -> found.put("", directory));
         } else {
             composition = compose.strip().startsWith("{")
                     ? Composition.ofSetupJson(compose)
                     : Composition.parse(compose);
-            for (String one : given) {
+            for (Path path : given) {
+                String one = path.toString();
                 int equals = one.indexOf('=');
                 if (equals < 1 || equals == one.length() - 1) {
                     throw new ConfigException("with --compose an adapter is --adapter NAME=DIR, got '" + one + "'");

@@ -100,6 +100,14 @@ class ReadmeTest {
     }
 
     @Test
+    void adaptersTogetherRun() throws Exception {
+        for (String name : List.of("lang", "task")) {
+            Trainer.train(config(directory.resolve(name), name.length()));
+        }
+        assertThat(printed(() -> Together.run(model, directory))).matches("(ham|spam)\\R(ham|spam)\\R");
+    }
+
+    @Test
     void generationRuns() throws Exception {
         Path adapter = directory.resolve("run");
         Trainer.train(RunConfig.builder()
