@@ -134,7 +134,8 @@ final class Composer {
     private Adapter view(Composition of, @Nullable Range range) {
         String text = of.toString();
         if (of instanceof Composition.Name leaf) {
-            return Composed.part(leaf.name(), adapter(leaf.name()), head(part(leaf.name()).loaded()));
+            return Composed.part(
+                    leaf.name(), adapter(leaf.name()), head(part(leaf.name()).loaded()));
         }
         if (of instanceof Composition.Split split) {
             return split(split, range);
@@ -144,7 +145,6 @@ final class Composer {
         }
         List<Adapter> children =
                 of.children().stream().map(child -> view(child, range)).toList();
-        checkLengths(text, children);
         return of instanceof Composition.Average average
                 ? Composed.average(text, children, average.weights())
                 : Composed.stack(text, children);
@@ -171,18 +171,6 @@ final class Composer {
     private Adapter fused(Composition.Fuse fuse) {
         throw new ConfigException("composition " + fuse + ": no fusion of " + fuse.children()
                 + " is loaded; Stack and Average need no trained weights");
-    }
-
-    private static void checkLengths(String text, List<Adapter> children) {
-        List<Integer> lengths = children.stream()
-                .map(Adapter::textLength)
-                .filter(length -> length > 0)
-                .distinct()
-                .toList();
-        if (lengths.size() > 1) {
-            throw new ConfigException("composition " + text + ": its Splits are for texts of " + lengths
-                    + " tokens, and a text has one length; give them sizes of one sum");
-        }
     }
 
     private static Set<String> head(LoadedTask<?> task) {

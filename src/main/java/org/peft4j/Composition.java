@@ -263,7 +263,9 @@ public sealed interface Composition {
             return names();
         }
         Set<String> heads = new LinkedHashSet<>();
-        (this instanceof Stack ? children().subList(children().size() - 1, children().size()) : children())
+        (this instanceof Stack
+                        ? children().subList(children().size() - 1, children().size())
+                        : children())
                 .forEach(child -> heads.addAll(child.heads()));
         return heads;
     }

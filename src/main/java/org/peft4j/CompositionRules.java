@@ -99,7 +99,8 @@ final class CompositionRules {
             scaled.add(weight / sum);
         }
         if (scaled.stream().anyMatch(weight -> weight == 0)) {
-            throw new IllegalArgumentException("Average needs weights that are above 0 beside each other, got " + weights);
+            throw new IllegalArgumentException(
+                    "Average needs weights that are above 0 beside each other, got " + weights);
         }
         return List.copyOf(scaled);
     }
@@ -108,8 +109,8 @@ final class CompositionRules {
     static void checkBranches(List<Composition> branches) {
         for (Composition branch : branches) {
             if (hasParallel(branch)) {
-                throw new IllegalArgumentException(
-                        "a Parallel cannot be within a Parallel, got " + branch + "; make each a branch of the outer one");
+                throw new IllegalArgumentException("a Parallel cannot be within a Parallel, got " + branch
+                        + "; make each a branch of the outer one");
             }
         }
         if (new HashSet<>(branches).size() < branches.size()) {

@@ -117,8 +117,8 @@ final class CompositionSetup {
                 only(type, kwargs, Set.of());
                 return new Composition.Parallel(parts);
             default:
-                throw new ConfigException(
-                        WHERE + "type must be Stack, Fuse, Split, BatchSplit, Average, Parallel or single, got " + type);
+                throw new ConfigException(WHERE
+                        + "type must be Stack, Fuse, Split, BatchSplit, Average, Parallel or single, got " + type);
         }
     }
 

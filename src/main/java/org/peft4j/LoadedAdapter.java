@@ -277,9 +277,7 @@ public final class LoadedAdapter implements AutoCloseable {
     }
 
     boolean isClosed() {
-        return whole == null
-                ? closed || parts.stream().anyMatch(LoadedAdapter::isClosed)
-                : whole.isClosed();
+        return whole == null ? closed || parts.stream().anyMatch(LoadedAdapter::isClosed) : whole.isClosed();
     }
 
     /**

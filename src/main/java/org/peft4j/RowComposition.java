@@ -8,6 +8,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.IntFunction;
@@ -118,8 +119,9 @@ public final class RowComposition implements AutoCloseable {
         for (Composition child : of.children()) {
             int inner = branches(child, whole);
             if (own > 0 && inner > 0 && own != inner) {
-                throw new ConfigException("composition " + whole + ": its Parallels must have as many branches each, got "
-                        + own + " and " + inner + "; the first of one goes with the first of the other");
+                throw new ConfigException(
+                        "composition " + whole + ": its Parallels must have as many branches each, got " + own + " and "
+                                + inner + "; the first of one goes with the first of the other");
             }
             own = Math.max(own, inner);
         }
@@ -131,7 +133,9 @@ public final class RowComposition implements AutoCloseable {
                 ? of.children().get(number)
                 : withChildren(
                         of,
-                        of.children().stream().map(child -> branch(child, number)).toList());
+                        of.children().stream()
+                                .map(child -> branch(child, number))
+                                .toList());
     }
 
     private static Composition withChildren(Composition of, List<Composition> children) {
@@ -157,7 +161,9 @@ public final class RowComposition implements AutoCloseable {
     /** A Stack in a Stack, which a branch of a Parallel brings, is its children. */
     private static List<Composition> flat(List<Composition> children) {
         return children.stream()
-                .flatMap(child -> child instanceof Composition.Stack ? child.children().stream() : java.util.stream.Stream.of(child))
+                .flatMap(child -> child instanceof Composition.Stack
+                        ? child.children().stream()
+                        : java.util.stream.Stream.of(child))
                 .toList();
     }
 
@@ -170,7 +176,7 @@ public final class RowComposition implements AutoCloseable {
     }
 
     /** @param count how many rows there are from {@code first} on */
-    private static void begins(Composition of, int first, int count, TreeSet<Integer> begins) {
+    private static void begins(Composition of, int first, int count, Set<Integer> begins) {
         if (of instanceof Composition.BatchSplit split) {
             int begin = first;
             for (int i = 0; i < split.sizes().size(); i++) {
@@ -188,8 +194,8 @@ public final class RowComposition implements AutoCloseable {
         if (of instanceof Composition.BatchSplit split) {
             int sum = rows(split);
             if (sum != count) {
-                throw new ConfigException(
-                        "composition " + split + ": its sizes must sum to " + count + ", the rows that it has, got " + sum);
+                throw new ConfigException("composition " + split + ": its sizes must sum to " + count
+                        + ", the rows that it has, got " + sum);
             }
             int begin = 0;
             for (int i = 0; ; i++) {
@@ -336,16 +342,17 @@ public final class RowComposition implements AutoCloseable {
             int number = i;
             receiver.accept(
                     kept.get(i).fields(),
-                    answers.stream()
-                            .map(branch -> branch.get(number).columns())
-                            .toList(),
+                    answers.stream().map(branch -> branch.get(number).columns()).toList(),
                     answers.stream().anyMatch(branch -> branch.get(number).cut()));
         }
     }
 
     /** What a user should know about what was put together. */
     public List<String> notes() {
-        return made.stream().flatMap(adapter -> adapter.notes().stream()).distinct().toList();
+        return made.stream()
+                .flatMap(adapter -> adapter.notes().stream())
+                .distinct()
+                .toList();
     }
 
     /** Ends it, once no call uses it; its adapters stay. Closing twice does nothing. */

@@ -99,8 +99,9 @@ class ArchitectureTest {
                     names("ConfigException DeviceException MalformedFileException Peft4jException TrainingException")),
             Map.entry(
                     "org.peft4j",
-                    names("BaseModel Chat Combine Composition Convert LoadedAdapter Merge RowComposition RowPreview TextClassifier TextEmbedder"
-                            + " TextGenerator TokenTagger Trainer TrainingHandle")),
+                    names(
+                            "BaseModel Chat Combine Composition Convert LoadedAdapter Merge RowComposition RowPreview TextClassifier TextEmbedder"
+                                    + " TextGenerator TokenTagger Trainer TrainingHandle")),
             Map.entry(
                     "org.peft4j.metrics",
                     names("ClassMetrics EntityScores Evaluation MetricNames MultiLabelMetrics RegressionMetrics"

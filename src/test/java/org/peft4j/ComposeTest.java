@@ -23,6 +23,8 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.peft4j.config.Dtype;
+import org.peft4j.config.ModelConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
@@ -81,7 +83,10 @@ class ComposeTest {
             files.write("prefix", PrefixConfig.of(2), 10);
             files.write("prefix2", PrefixConfig.of(3), 11);
             files.write("prompt", PromptConfig.of(2), 12);
-            files.write("biases", LoraConfig.builder().r(2).bias(Bias.ALL).targets("query").build(), 13);
+            files.write(
+                    "biases",
+                    LoraConfig.builder().r(2).bias(Bias.ALL).targets("query").build(),
+                    13);
             files.write("ia3", Ia3Config.defaults(), 14);
         }
         for (String name : List.of(
@@ -186,8 +191,8 @@ class ComposeTest {
                         Packing.of(5),
                         PARTS.get("a").loaded().adapter(),
                         PARTS.get("b").loaded().adapter());
-                ForwardContext made = ForwardContext.inference(
-                        Packing.of(5), stack.loaded().adapter())) {
+                ForwardContext made =
+                        ForwardContext.inference(Packing.of(5), stack.loaded().adapter())) {
             Tokens ids = Tokens.of(5, 6, 7, 8, 9);
             assertThat(Tensors.toFloats(task.model().outputs(ids, made)))
                     .isEqualTo(Tensors.toFloats(task.model().outputs(ids, context)));
@@ -218,7 +223,9 @@ class ComposeTest {
                         Composition.parse("Split(a, Split(a, b; 1, " + (tokens - 2) + "); 1, " + (tokens - 1) + ")"),
                         PARTS);
                 LoadedAdapter stacks = bert.compose(
-                        "stacks", Composition.parse("Stack(c, Split(Stack(a, b), Average(c, a)" + sizes + ")"), PARTS)) {
+                        "stacks",
+                        Composition.parse("Stack(c, Split(Stack(a, b), Average(c, a)" + sizes + ")"),
+                        PARTS)) {
             List<String> one = List.of(text, text);
             same(logits(List.of(twice, PARTS.get("a")), one), logits(List.of(PARTS.get("a"), twice), one));
             same(logits(List.of(split, split), one), logits(List.of(nested, nested), one));
@@ -237,9 +244,12 @@ class ComposeTest {
     @Test
     void taskHeadAndLabelsAreThoseOfTheLast() throws IOException {
         LoadedAdapter named = bert.load(
-                "named", directory.resolve("task"), LoadedAdapter.Options.defaults().withLabels(List.of("x", "y")));
+                "named",
+                directory.resolve("task"),
+                LoadedAdapter.Options.defaults().withLabels(List.of("x", "y")));
         try (named) {
-            Map<String, LoadedAdapter> parts = Map.of("lang", PARTS.get("lang"), "task", named, "zero", PARTS.get("zero"));
+            Map<String, LoadedAdapter> parts =
+                    Map.of("lang", PARTS.get("lang"), "task", named, "zero", PARTS.get("zero"));
             LoadedAdapter stack = bert.compose("madx", Composition.stack("lang", "task"), parts);
             assertThat(stack.labels()).containsExactly("x", "y");
             assertThat(stack.notes())
@@ -250,7 +260,8 @@ class ComposeTest {
             differ(logits(turned), logits(stack));
             assertThatThrownBy(() -> bert.compose("m", Composition.average("lang", "task"), parts))
                     .isInstanceOf(ConfigException.class)
-                    .hasMessageContainingAll("Average(lang, task)", "'lang' and 'task' have tasks or heads that differ");
+                    .hasMessageContainingAll(
+                            "Average(lang, task)", "'lang' and 'task' have tasks or heads that differ");
             assertThat(bert.compose("m", Composition.average("lang", "task"), parts, "lang")
                             .labels())
                     .containsExactly("ham", "spam");
@@ -260,6 +271,97 @@ class ComposeTest {
             assertThatThrownBy(() -> bert.compose("m", Composition.average("lang", "task"), parts, "tsk"))
                     .isInstanceOf(ConfigException.class)
                     .hasMessageContainingAll("has no 'tsk'", "did you mean 'task'?");
+        }
+    }
+
+    /** A tiny BERT has 64 positions, of which the prefixes take 5. */
+    @Test
+    void prefixesTogetherLeaveTextsLessRoom() throws IOException {
+        try (LoadedAdapter said = bert.load(
+                "said",
+                directory.resolve("prefix2"),
+                LoadedAdapter.Options.defaults().withMaxLength(61))) {
+            LoadedAdapter both = bert.compose("both", Composition.stack("prefix", "prefix2"), PARTS);
+            assertThat(PARTS.get("prefix2").maxLength()).isEqualTo(61);
+            assertThat(both.maxLength()).isEqualTo(59);
+            assertThat(TextClassifier.of(both).predict("you ".repeat(80)).cut()).isTrue();
+            assertThatThrownBy(() -> bert.compose(
+                            "both",
+                            Composition.stack("prefix", "said"),
+                            Map.of("prefix", PARTS.get("prefix"), "said", said)))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContainingAll("'both' takes 5 of the model's 64 positions", "at most 59, got 61");
+        }
+    }
+
+    @Test
+    void aCompositionIsAPartOfAnotherAsItsTreeWouldBe() {
+        try (LoadedAdapter mean = bert.compose("mean", Composition.average("b", "c"), PARTS);
+                LoadedAdapter split = bert.compose("split", Composition.parse("Split(a, b; 2, 2)"), PARTS)) {
+            Map<String, LoadedAdapter> parts = new HashMap<>(PARTS);
+            parts.put("mean", mean);
+            parts.put("split", split);
+            same(logits(bert.compose("x", Composition.stack("a", "mean"), parts)), logits("Stack(a, Average(b, c))"));
+            assertThatThrownBy(() -> bert.compose("x", Composition.parse("Split(c, split; 2, 3)"), parts))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining("its Splits are for texts of [5, 4] tokens");
+        }
+    }
+
+    /** Sums are taken in float32. */
+    @Test
+    void itWorksInBfloat16() throws IOException {
+        try (BaseModel half = BaseModel.open(
+                ModelConfig.of(Fixtures.TINY_BERT).withDtype(Dtype.BFLOAT16).withDevice("cpu"))) {
+            Map<String, LoadedAdapter> parts = new HashMap<>();
+            for (String name : List.of("a", "b", "lora", "lora2", "prefix", "prefix2")) {
+                parts.put(name, half.load(name, directory.resolve(name)));
+            }
+            for (String pair : List.of(
+                    "Average(a, a) = a",
+                    "Stack(a, Average(b, b)) = Stack(a, b)",
+                    "Average(lora, lora2) = Average(lora2, lora)",
+                    "Stack(prefix, prefix2) = Stack(prefix2, prefix)")) {
+                String[] both = pair.split(" = ", -1);
+                List<List<Float>> one = logits(half.compose("one", Composition.parse(both[0]), parts));
+                List<List<Float>> other = logits(half.compose("other", Composition.parse(both[1]), parts));
+                for (int i = 0; i < one.size(); i++) {
+                    assertThat(one.get(i).get(0))
+                            .as(pair)
+                            .isCloseTo(other.get(i).get(0), within(0.1f));
+                }
+            }
+            assertThat(logits(half.compose("s", Composition.stack("lora", "lora2"), parts)))
+                    .hasSize(4);
+        }
+    }
+
+    /** Vectors of texts are means over the rows of whole texts: each token's range counts there. */
+    @Test
+    void embeddersAreComposedToo() throws IOException {
+        Path root = directory.resolve("embedders");
+        try (ComposedAdapters files = new ComposedAdapters(Fixtures.TINY_BERT, root, "FEATURE_EXTRACTION")) {
+            LoadedAdapter.Options embedding = LoadedAdapter.Options.defaults().withTask("embedding");
+            Map<String, LoadedAdapter> parts = Map.of(
+                    "a", bert.load("a", files.write("a", bottleneck(), 1), embedding),
+                    "b", bert.load("b", files.write("b", bottleneck(), 2), embedding));
+            float[] a = TextEmbedder.of(parts.get("a")).embed("list number you");
+            float[] mean = TextEmbedder.of(bert.compose("m", Composition.average("a", "a"), parts))
+                    .embed("list number you");
+            assertThat(mean).containsExactly(a, within(1e-5f));
+            int tokens = parts.get("a").loaded().tokenizer().encode("list number you").length;
+            Composition split = Composition.split(List.of(2, tokens - 2), "a", "b");
+            float[] ranges = TextEmbedder.of(bert.compose("s", split, parts)).embed("list number you");
+            float[] nested = TextEmbedder.of(bert.compose(
+                            "n",
+                            Composition.split(
+                                    List.of(1, tokens - 1),
+                                    Composition.of("a"),
+                                    Composition.split(List.of(1, tokens - 2), "a", "b")),
+                            parts))
+                    .embed("list number you");
+            assertThat(ranges).containsExactly(nested, within(1e-5f));
+            assertThat(Fixtures.maxDifference(ranges, a)).isGreaterThan(1e-3);
         }
     }
 
@@ -278,8 +380,8 @@ class ComposeTest {
 
     @Test
     void branchesOfAParallelAreSingleRuns() {
-        try (RowComposition all = bert.composeRows(
-                "all", Composition.parse("Parallel(lang, task, prompt, Stack(a, b))"), PARTS)) {
+        try (RowComposition all =
+                bert.composeRows("all", Composition.parse("Parallel(lang, task, prompt, Stack(a, b))"), PARTS)) {
             assertThat(all.branches()).containsExactly("lang", "task", "prompt", "Stack(a, b)");
             assertThat(all.rows()).isZero();
             List<List<Map<String, Object>>> answers = all.answer(rows());
@@ -293,8 +395,8 @@ class ComposeTest {
 
     @Test
     void rangesOfABatchSplitAreSeparateRuns() {
-        try (RowComposition split = bert.composeRows(
-                "split", Composition.parse("BatchSplit(lang, Stack(a, b), task; 1, 2, 1)"), PARTS)) {
+        try (RowComposition split =
+                bert.composeRows("split", Composition.parse("BatchSplit(lang, Stack(a, b), task; 1, 2, 1)"), PARTS)) {
             assertThat(split.rows()).isEqualTo(4);
             List<List<Float>> stack = logits("Stack(a, b)");
             List<List<Float>> expected = List.of(
@@ -383,8 +485,8 @@ class ComposeTest {
         try (BaseModel other = BaseModel.open(Fixtures.TINY_BERT);
                 LoadedAdapter foreign = other.load("a", directory.resolve("a"));
                 LoadedAdapter plain = bert.plain(LoadedAdapter.Options.defaults())) {
-            assertThatThrownBy(() -> bert.compose(
-                            "it", Composition.stack("a", "b"), Map.of("a", foreign, "b", PARTS.get("b"))))
+            assertThatThrownBy(() ->
+                            bert.compose("it", Composition.stack("a", "b"), Map.of("a", foreign, "b", PARTS.get("b"))))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContainingAll("'a' of composition Stack(a, b)", "loaded on another model");
             Map<String, LoadedAdapter> parts = Map.of("model", plain, "a", PARTS.get("a"));
@@ -404,8 +506,8 @@ class ComposeTest {
         LoadedAdapter a = bert.load("a", directory.resolve("a"));
         LoadedAdapter b = bert.load("b", directory.resolve("b"));
         LoadedAdapter stack = bert.compose("pair", Composition.stack("a", "b"), Map.of("a", a, "b", b));
-        LoadedAdapter outer = bert.compose(
-                "outer", Composition.average("pair", "c"), Map.of("pair", stack, "c", PARTS.get("c")));
+        LoadedAdapter outer =
+                bert.compose("outer", Composition.average("pair", "c"), Map.of("pair", stack, "c", PARTS.get("c")));
         same(logits(outer), logits("Average(Stack(a, b), c)"));
         stack.close();
         stack.close();
@@ -508,7 +610,12 @@ class ComposeTest {
             for (Map.Entry<String, MethodConfig> method : methods.entrySet()) {
                 parts.put(
                         method.getKey(),
-                        llama.load(method.getKey(), files.write(method.getKey(), method.getValue(), method.getKey().hashCode())));
+                        llama.load(
+                                method.getKey(),
+                                files.write(
+                                        method.getKey(),
+                                        method.getValue(),
+                                        method.getKey().hashCode())));
             }
             List<List<Integer>> said = new ArrayList<>();
             for (String text : List.of(
@@ -526,11 +633,15 @@ class ComposeTest {
             LoadedAdapter split = llama.compose("split", Composition.parse("Split(a, b; 2, 2)"), parts);
             assertThatThrownBy(() -> TextGenerator.of(split).generate("you and"))
                     .isInstanceOf(ConfigException.class)
-                    .hasMessageContaining("'split' splits texts of 4 tokens into ranges, so it cannot go on with a text");
-            try (RowComposition both = llama.composeRows("both", Composition.parse("Parallel(a, Stack(a, b))"), parts)) {
+                    .hasMessageContaining(
+                            "'split' splits texts of 4 tokens into ranges, so it cannot go on with a text");
+            try (RowComposition both =
+                    llama.composeRows("both", Composition.parse("Parallel(a, Stack(a, b))"), parts)) {
                 assertThat(TextGenerator.generate(
                                         List.of("you and", "you and"),
-                                        List.of(both.adapters(0).get(0), both.adapters(1).get(0)),
+                                        List.of(
+                                                both.adapters(0).get(0),
+                                                both.adapters(1).get(0)),
                                         options(),
                                         (prompt, piece) -> {})
                                 .stream()
@@ -547,8 +658,10 @@ class ComposeTest {
 
     /** What is generated; each token of it is the likeliest behind the ones before, all of which are computed anew. */
     private static List<Integer> greedy(LoadedAdapter adapter, String prompt) {
-        List<Integer> ids =
-                TextGenerator.of(adapter).generate(List.of(prompt), options()).get(0).ids();
+        List<Integer> ids = TextGenerator.of(adapter)
+                .generate(List.of(prompt), options())
+                .get(0)
+                .ids();
         int[] begin = adapter.loaded().tokenizer().encode(prompt);
         for (int n = 0; n < ids.size(); n++) {
             int[] whole = java.util.Arrays.copyOf(begin, begin.length + n);

@@ -2,6 +2,7 @@ package org.peft4j;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Map;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.prefix.PrefixConfig;
@@ -23,12 +24,19 @@ public final class ComposedAdapters implements AutoCloseable {
     private final Path root;
     private final String taskType;
 
-    /** @param taskType Hugging Face's name, {@code SEQ_CLS} or {@code CAUSAL_LM} */
+    /** @param taskType Hugging Face's name, {@code SEQ_CLS}, {@code CAUSAL_LM} or {@code FEATURE_EXTRACTION} */
     public ComposedAdapters(Path model, Path root, String taskType) throws IOException {
         this.model = HeadedModel.open(
                 ModelDirectory.open(model),
                 ModelOptions.defaults(),
-                taskType.equals("CAUSAL_LM") ? HeadKind.LANGUAGE : HeadKind.SEQUENCE,
+                Map.of(
+                                "CAUSAL_LM",
+                                HeadKind.LANGUAGE,
+                                "SEQ_CLS",
+                                HeadKind.SEQUENCE,
+                                "FEATURE_EXTRACTION",
+                                HeadKind.NONE)
+                        .get(taskType),
                 HeadOptions.of(2));
         this.root = root;
         this.taskType = taskType;
@@ -60,14 +68,17 @@ public final class ComposedAdapters implements AutoCloseable {
     public Path join(String name, Path one, Path other) throws IOException {
         Path directory = root.resolve(name);
         try (Adapter first = AdapterStore.read(one, "one", model.points()).adapter();
-                Adapter second = AdapterStore.read(other, "other", model.points()).adapter()) {
+                Adapter second =
+                        AdapterStore.read(other, "other", model.points()).adapter()) {
             int rows = first.prefix() + second.prefix();
             PrefixConfig config = PrefixConfig.of(rows);
             try (Adapter both = attach(config, model, 1)) {
                 Parameter parameter = both.parameters().values().iterator().next();
                 float[] values = new float[Math.toIntExact(parameter.elements())];
-                float[] of = Tensors.toFloats(first.parameters().values().iterator().next().value());
-                float[] more = Tensors.toFloats(second.parameters().values().iterator().next().value());
+                float[] of = Tensors.toFloats(
+                        first.parameters().values().iterator().next().value());
+                float[] more = Tensors.toFloats(
+                        second.parameters().values().iterator().next().value());
                 System.arraycopy(of, 0, values, 0, of.length);
                 System.arraycopy(more, 0, values, of.length, more.length);
                 parameter.set(values);

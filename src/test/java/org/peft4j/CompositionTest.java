@@ -84,11 +84,9 @@ class CompositionTest {
                                                 Map.of("type", "single", "children", List.of("b"))),
                                         "kwargs",
                                         Map.of("weights", List.of(0.25, 0.75))))));
-        assertThat(Composition.ofSetupJson(
-                        """
+        assertThat(Composition.ofSetupJson("""
                         {"type": "Split", "kwargs": {"splits": 64}, "children": [
-                         {"type": "single", "children": ["a"]}, {"type": "single", "children": ["b"]}]}"""))
-                .hasToString("Split(a, b; 64, 64)");
+                         {"type": "single", "children": ["a"]}, {"type": "single", "children": ["b"]}]}""")).hasToString("Split(a, b; 64, 64)");
         assertThat(Composition.parse("BatchSplit(a, b; 1, 2)").setup())
                 .containsEntry("kwargs", Map.of("batch_sizes", List.of(1, 2)));
     }
@@ -180,7 +178,8 @@ class CompositionTest {
         }
         Map<String, Object> made = setup;
         assertThatThrownBy(() -> Composition.ofSetup(made)).isInstanceOf(ConfigException.class);
-        assertThat(Composition.parse("Split(".repeat(32) + "a" + "; 1)".repeat(32)).names())
+        assertThat(Composition.parse("Split(".repeat(32) + "a" + "; 1)".repeat(32))
+                        .names())
                 .containsExactly("a");
         assertThatThrownBy(() -> new Composition.Stack(Collections.emptyList()))
                 .isInstanceOf(IllegalArgumentException.class);

@@ -28,16 +28,18 @@ final class AdapterOptions {
     @Option(
             names = "--compose",
             paramLabel = "TREE",
-            description = "How the adapters act together: Stack(lang, task), Average(a, b; 0.3, 0.7), Split(a, b; 64, 64)"
-                    + " (tokens of each text), BatchSplit(a, b; 100, 50) (rows of the file), Parallel(a, b) (each answers every"
-                    + " row: columns a.label, b.label), and trees of them; or the JSON of AdapterHub's adapter_setup.json.")
+            description =
+                    "How the adapters act together: Stack(lang, task), Average(a, b; 0.3, 0.7), Split(a, b; 64, 64)"
+                            + " (tokens of each text), BatchSplit(a, b; 100, 50) (rows of the file), Parallel(a, b) (each answers every"
+                            + " row: columns a.label, b.label), and trees of them; or the JSON of AdapterHub's adapter_setup.json.")
     private @Nullable String compose;
 
     @Option(
             names = "--head-of",
             paramLabel = "NAME",
-            description = "Whose task, head and labels count in an Average or a Split (default: those of the last one; heads"
-                    + " that differ need it).")
+            description =
+                    "Whose task, head and labels count in an Average or a Split (default: those of the last one; heads"
+                            + " that differ need it).")
     private List<String> headOf = List.of();
 
     private Map<String, Path> directories = Map.of();
@@ -48,17 +50,17 @@ final class AdapterOptions {
         Map<String, Path> found = new LinkedHashMap<>();
         if (compose == null) {
             if (given.size() > 1) {
-                throw new ConfigException("--adapter is given " + given.size() + " times, but without --compose there is"
-                        + " one; say how they act together: --compose 'Stack(a, b)' --adapter a=DIR --adapter b=DIR");
+                throw new ConfigException(
+                        "--adapter is given " + given.size() + " times, but without --compose there is"
+                                + " one; say how they act together: --compose 'Stack(a, b)' --adapter a=DIR --adapter b=DIR");
             }
             if (!headOf.isEmpty()) {
                 throw new ConfigException("--head-of goes with --compose, which is not given; leave it out");
             }
             given.forEach(directory -> found.put("", directory));
         } else {
-            composition = compose.strip().startsWith("{")
-                    ? Composition.ofSetupJson(compose)
-                    : Composition.parse(compose);
+            composition =
+                    compose.strip().startsWith("{") ? Composition.ofSetupJson(compose) : Composition.parse(compose);
             for (Path path : given) {
                 String one = path.toString();
                 int equals = one.indexOf('=');
@@ -110,8 +112,7 @@ final class AdapterOptions {
         for (Map.Entry<String, Path> one : directories.entrySet()) {
             String name = one.getKey();
             boolean head = heads.contains(name) || headOf.contains(name);
-            LoadedAdapter part =
-                    base.load(name, one.getValue(), head ? options : LoadedAdapter.Options.defaults());
+            LoadedAdapter part = base.load(name, one.getValue(), head ? options : LoadedAdapter.Options.defaults());
             part.notes().forEach(note -> notes.accept(name + ": " + note));
             parts.put(name, part);
         }

@@ -78,7 +78,8 @@ final class EvaluateCommand implements Callable<Integer> {
     /** Of each branch its own, by its name. */
     private Map<String, Object> branches(RowComposition all) throws IOException {
         if (Streams.isStandardInput(data) && all.branches().size() > 1) {
-            throw new ConfigException("--data - can be read once, and each branch of " + all + " reads it; give a file");
+            throw new ConfigException(
+                    "--data - can be read once, and each branch of " + all + " reads it; give a file");
         }
         Map<String, Object> evaluations = new LinkedHashMap<>();
         for (int i = 0; i < all.branches().size(); i++) {

@@ -98,11 +98,7 @@ final class ModelUseOptions {
     static void tellCut(long cut, long of, int maxLength, PrintStream err) {
         if (cut > 0) {
             err.printf(
-                    Locale.ROOT,
-                    "note: %,d of %,d texts were cut to %,d tokens (--max-length)%n",
-                    cut,
-                    of,
-                    maxLength);
+                    Locale.ROOT, "note: %,d of %,d texts were cut to %,d tokens (--max-length)%n", cut, of, maxLength);
         }
     }
 }

@@ -44,7 +44,8 @@ record Opened(
      */
     LoadedAdapter adapter(String command) {
         if (one == null) {
-            throw new ConfigException(command + " takes one adapter for all rows, or a composition for the same rows (Stack,"
+            throw new ConfigException(command
+                    + " takes one adapter for all rows, or a composition for the same rows (Stack,"
                     + " Average, Split); --compose says " + shared + ". Parallel and BatchSplit are for predict, score"
                     + " and embed, Parallel for evaluate, too");
         }

@@ -44,6 +44,9 @@
  *
  * <p>What a method asks of each training step beside that (a penalty, work before or behind the optimiser, state that has to be kept)
  * is a {@link org.peft4j.nn.seam.StepHook} of its adapter: AdaLoRA's budget of ranks, OSF's projections, HFT's rounds.
+ *
+ * <p>Several adapters that act on the same rows as a tree of blocks are one adapter too, whose claims are made of theirs:
+ * {@link org.peft4j.nn.compose.Composed}.
  */
 @NullMarked
 package org.peft4j.nn;

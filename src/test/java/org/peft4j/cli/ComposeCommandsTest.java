@@ -88,7 +88,8 @@ class ComposeCommandsTest {
                 "-");
         assertThat(result.err())
                 .contains(
-                        "note: composition Stack(lang, task): task, labels and head are those of 'task'\n", "3 rows: {x=");
+                        "note: composition Stack(lang, task): task, labels and head are those of 'task'\n",
+                        "3 rows: {x=");
         assertThat(Cli.lines(result).get(0).fieldNames())
                 .toIterable()
                 .containsExactly("text", "input_label", "label", "logits", "probabilities");
@@ -132,8 +133,11 @@ class ComposeCommandsTest {
                 "--data",
                 rows.toString());
         assertThat(evaluated.status()).as(evaluated.err()).isZero();
-        assertThat(TaskRuns.JSON.readTree(evaluated.out()).at("/task/accuracy").isNumber()).isTrue();
-        assertThat(TaskRuns.JSON.readTree(evaluated.out()).fieldNames()).toIterable().containsExactly("lang", "task");
+        assertThat(TaskRuns.JSON.readTree(evaluated.out()).at("/task/accuracy").isNumber())
+                .isTrue();
+        assertThat(TaskRuns.JSON.readTree(evaluated.out()).fieldNames())
+                .toIterable()
+                .containsExactly("lang", "task");
     }
 
     @Test
@@ -170,14 +174,30 @@ class ComposeCommandsTest {
     void languageModelsGenerateAndScore() throws IOException {
         List<String> both = List.of(at("la"), at("lb"));
         Cli.Result generated = run(
-                Fixtures.TINY_LLAMA, both, "generate", "--compose", "Stack(la, lb)", "--prompt", "you", "--max-new-tokens", "3");
+                Fixtures.TINY_LLAMA,
+                both,
+                "generate",
+                "--compose",
+                "Stack(la, lb)",
+                "--prompt",
+                "you",
+                "--max-new-tokens",
+                "3");
         assertThat(generated.status()).as(generated.err()).isZero();
-        Cli.Result refused = run(
-                Fixtures.TINY_LLAMA, both, "generate", "--compose", "Parallel(la, lb)", "--prompt", "you");
+        Cli.Result refused =
+                run(Fixtures.TINY_LLAMA, both, "generate", "--compose", "Parallel(la, lb)", "--prompt", "you");
         assertThat(refused.status()).isEqualTo(2);
         assertThat(refused.err()).contains("generate takes one adapter for all rows", "predict, score and embed");
         List<JsonNode> scored = Cli.lines(run(
-                Fixtures.TINY_LLAMA, both, "score", "--compose", "Parallel(la, lb)", "--data", rows.toString(), "--out", "-"));
+                Fixtures.TINY_LLAMA,
+                both,
+                "score",
+                "--compose",
+                "Parallel(la, lb)",
+                "--data",
+                rows.toString(),
+                "--out",
+                "-"));
         assertThat(scored.get(0).get("la.log_prob").isNumber()).isTrue();
         assertThat(scored.get(0).has("lb.tokens")).isTrue();
         List<JsonNode> embedded = Cli.lines(run(

@@ -21,7 +21,8 @@ final class Together {
                     "task", base.load("task", runs.resolve("task")));
 
             LoadedAdapter stack = base.compose("mails", Composition.parse("Stack(lang, task)"), adapters);
-            System.out.println(TextClassifier.of(stack).predict("Dinner at eight?").label());
+            System.out.println(
+                    TextClassifier.of(stack).predict("Dinner at eight?").label());
 
             RowComposition both = base.composeRows("both", Composition.parallel("lang", "task"), adapters);
             var answers = both.answer(List.of(Map.of("text", "Dinner at eight?"), Map.of("text", "You have won!")));

@@ -18,7 +18,6 @@ import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
-import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.nn.seam.SublayerPoint;
@@ -36,8 +35,28 @@ import org.peft4j.ops.Device;
 public final class Composed {
     private Composed() {}
 
-    private static Adapter.Builder view(String name) {
-        return Adapter.builder(name, Device.CPU); // it has no tensor of its own
+    /** With what follows from the parts as wholes. */
+    private static Adapter.Builder view(String name, List<Adapter> parts) {
+        Adapter.Builder builder = Adapter.builder(name, Device.CPU); // it has no tensor of its own
+        builder.positions(parts.stream().mapToInt(Adapter::positions).sum());
+        List<Integer> lengths = parts.stream()
+                .map(Adapter::textLength)
+                .filter(length -> length > 0)
+                .distinct()
+                .toList();
+        if (lengths.size() > 1) {
+            throw lengths(name, lengths);
+        }
+        lengths.forEach(builder::textLength);
+        if (parts.stream().anyMatch(Adapter::readsAllRows)) {
+            builder.readsAllRows();
+        }
+        return builder;
+    }
+
+    private static ConfigException lengths(String name, List<Integer> lengths) {
+        return new ConfigException("composition '" + name + "': its Splits are for texts of " + lengths
+                + " tokens, and a text has one length; give them sizes of one sum");
     }
 
     /**
@@ -48,7 +67,7 @@ public final class Composed {
      */
     public static Adapter part(String name, Adapter of, Set<String> head) {
         Parts.check(name, of, head);
-        Adapter.Builder part = withSettings(view(name), List.of(of));
+        Adapter.Builder part = view(name, List.of(of));
         List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class)
                 .forEach(kind -> copy(part, of, kind, path -> !head.contains(path)));
         return part.build();
@@ -56,7 +75,7 @@ public final class Composed {
 
     /** What an adapter does to the head of its task alone; the parameters stay its own. */
     public static Adapter withHead(String name, Adapter body, Adapter ofHead, Set<String> head) {
-        Adapter.Builder all = withSettings(view(name), List.of(body));
+        Adapter.Builder all = view(name, List.of(body));
         List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class)
                 .forEach(kind -> copy(all, body, kind, path -> true));
         copy(all, ofHead, LinearPoint.class, head::contains);
@@ -78,7 +97,7 @@ public final class Composed {
     @SuppressWarnings({"unchecked", "rawtypes"}) // claims of a point are of its kind
     private static void copy(
             Adapter.Builder to, Adapter from, Class<?> kind, java.util.function.Predicate<String> paths) {
-        Map<Point<?>, List<?>> claims = (Map) from.claims((Class) kind);
+        Map<Point<?>, List<?>> claims = from.claims((Class) kind);
         claims.forEach((point, all) -> {
             if (paths.test(point.path())) {
                 all.forEach(claim -> to.borrow((Point<Object>) point, claim));
@@ -94,9 +113,11 @@ public final class Composed {
      * @throws ConfigException if two of them do at one place what cannot be done one behind the other
      */
     public static Adapter stack(String name, List<Adapter> parts) {
-        Adapter.Builder stack = withSettings(view(name), parts);
-        each(LinearPoint.class, parts, (point, claims) -> stacked(name, parts, point, claims)
-                .forEach(claim -> stack.borrow(point, claim)));
+        Adapter.Builder stack = view(name, parts);
+        each(
+                LinearPoint.class,
+                parts,
+                (point, claims) -> stacked(name, parts, point, claims).forEach(claim -> stack.borrow(point, claim)));
         each(SublayerPoint.class, parts, (point, claims) -> {
             List<SublayerUpdate> all = claims.stream().flatMap(List::stream).toList();
             if (all.size() > 1 && all.stream().anyMatch(SublayerUpdate::behindNorm)) {
@@ -121,8 +142,8 @@ public final class Composed {
                             .filter(part -> part.prefix() > 0)
                             .map(Adapter::name)
                             .toList(),
-                    "have prefixes of other blocks each, so that their number differs between blocks ("
-                            + counts + "), where every block has to have as many");
+                    "have prefixes of other blocks each, so that their number differs between blocks (" + counts
+                            + "), where every block has to have as many");
         }
         each(EmbeddingPoint.class, parts, (point, claims) -> {
             only(name, parts, claims, point.path()).forEach(claim -> stack.borrow(point, claim));
@@ -192,7 +213,7 @@ public final class Composed {
                 throw Parts.refused(name, List.of(part.name()), "has a prefix, of which there is no mean");
             }
         }
-        Adapter.Builder average = withSettings(view(name), parts);
+        Adapter.Builder average = view(name, parts);
         each(LinearPoint.class, parts, (point, claims) -> {
             for (int i = 0; i < claims.size(); i++) {
                 for (LinearClaim claim : claims.get(i)) {
@@ -209,7 +230,8 @@ public final class Composed {
                 throw Parts.refused(
                         name,
                         named(parts, claims),
-                        "act on " + point.path() + ", some behind the norm (original_ln_after false) and some before it:"
+                        "act on " + point.path()
+                                + ", some behind the norm (original_ln_after false) and some before it:"
                                 + " of which the mean is meant, nothing says");
             }
             average.borrow(point, new AveragedSublayer(chains, weights, behind));
@@ -274,7 +296,12 @@ public final class Composed {
             at += size;
         }
         int end = at;
-        Adapter.Builder split = withSettings(view(name), parts).textLength(whole);
+        for (Adapter part : parts) {
+            if (part.textLength() > 0 && part.textLength() != whole) {
+                throw lengths(name, List.of(whole, part.textLength()));
+            }
+        }
+        Adapter.Builder split = view(name, parts).textLength(whole);
         each(SublayerPoint.class, parts, (point, claims) -> {
             List<SublayerChain> chains = claims.stream().map(SublayerChain::new).toList();
             boolean behind = chains.stream().anyMatch(SublayerChain::behindNorm);
@@ -283,21 +310,12 @@ public final class Composed {
         return split.build();
     }
 
-    private static Adapter.Builder withSettings(Adapter.Builder builder, List<Adapter> parts) {
-        builder.positions(parts.stream().mapToInt(Adapter::positions).sum());
-        builder.textLength(
-                parts.stream().mapToInt(Adapter::textLength).max().orElse(0));
-        if (parts.stream().anyMatch(Adapter::readsAllRows)) {
-            builder.readsAllRows();
-        }
-        return builder;
-    }
-
     /** Every point of a kind that one of the parts claims, and what each of them claims there. */
     private static <C, P extends Point<C>> void each(
             Class<P> kind, List<Adapter> parts, BiConsumer<P, List<List<C>>> use) {
         Map<String, P> points = new LinkedHashMap<>();
-        parts.forEach(part -> part.<C, P>claims(kind).keySet().forEach(point -> points.putIfAbsent(point.path(), point)));
+        parts.forEach(
+                part -> part.<C, P>claims(kind).keySet().forEach(point -> points.putIfAbsent(point.path(), point)));
         Function<P, List<List<C>>> claims =
                 point -> parts.stream().map(part -> part.at(point)).toList();
         points.values().forEach(point -> use.accept(point, claims.apply(point)));

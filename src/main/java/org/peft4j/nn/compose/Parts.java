@@ -17,7 +17,10 @@ import org.peft4j.nn.seam.PrefixKeyValues;
 import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.nn.seam.TensorPoint;
 
-/** What an adapter may do that is a part of another for the same rows. What is not named here is refused. */
+/**
+ * What an adapter may do that is a part of another for the same rows. What is not named here is refused. What it asks of steps that train
+ * it ({@link Adapter#hooks}, {@link Adapter#secondLevel}) is left out: nothing trains a composition.
+ */
 final class Parts {
     private static final String WORKS =
             "; what works: in a Stack bottleneck adapters, prefixes, low-rank updates of square layers, and whatever one part"
@@ -78,7 +81,8 @@ final class Parts {
         for (Map.Entry<EmbeddingPoint, List<EmbeddingClaim>> point :
                 adapter.claims(EmbeddingPoint.class).entrySet()) {
             if (!point.getValue().stream().allMatch(EmbeddingUpdate.class::isInstance)) {
-                return Optional.of("has rows of its own in place of some of " + point.getKey().path());
+                return Optional.of("has rows of its own in place of some of "
+                        + point.getKey().path());
             }
         }
         return Optional.empty();

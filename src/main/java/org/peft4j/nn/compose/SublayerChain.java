@@ -19,8 +19,7 @@ record SublayerChain(List<SublayerUpdate> claims) {
     Tensor apply(SublayerUpdate.Sublayer at, ForwardContext context, boolean behind) {
         Tensor y = at.output();
         for (SublayerUpdate claim : claims) {
-            y = claim.apply(
-                    new SublayerUpdate.Sublayer(at.input(), y, at.residual(), at.norm(), at.rows()), context);
+            y = claim.apply(new SublayerUpdate.Sublayer(at.input(), y, at.residual(), at.norm(), at.rows()), context);
         }
         return behind && !behindNorm() ? at.norm().apply(y) : y;
     }

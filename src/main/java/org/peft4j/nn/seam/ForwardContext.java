@@ -327,9 +327,7 @@ public final class ForwardContext implements AutoCloseable {
 
     /** Whether an adapter needs every row of its sequences in each block ({@link Adapter#readsAllRows}). */
     public boolean readsAllRows() {
-        return segments.stream()
-                .flatMap(segment -> segment.adapters().stream())
-                .anyMatch(Adapter::readsAllRows);
+        return segments.stream().flatMap(segment -> segment.adapters().stream()).anyMatch(Adapter::readsAllRows);
     }
 
     /** Rows [first, last) of a tensor. */

@@ -25,9 +25,11 @@ public final class TextLengths {
      */
     public static void check(Adapter adapter, int tokens, String where) {
         if (adapter.textLength() > 0 && tokens != adapter.textLength()) {
-            throw new ConfigException(where + " has " + tokens + " tokens, special ones included, but '" + adapter.name()
-                    + "' splits texts of " + adapter.textLength() + " (the sum of its sizes); give texts of that length,"
-                    + " or other sizes");
+            throw new ConfigException(
+                    where + " has " + tokens + " tokens, special ones included, but '" + adapter.name()
+                            + "' splits texts of " + adapter.textLength()
+                            + " (the sum of its sizes); give texts of that length,"
+                            + " or other sizes");
         }
     }
 

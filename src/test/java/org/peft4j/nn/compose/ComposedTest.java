@@ -34,6 +34,7 @@ import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.ops.Device;
@@ -206,9 +207,29 @@ class ComposedTest {
             close(block(Composed.split("s", List.of(part(a), part(b)), List.of(1, 2), 0, 3), normBehind), expected);
             Adapter none = Adapter.builder("none", Device.CPU).build();
             Adapter inner = Composed.split("i", List.of(part(b), none), List.of(1, 1), 1, 3);
-            close(
-                    block(Composed.split("s", List.of(part(a), inner), List.of(1, 2), 0, 3), normBehind),
-                    nested);
+            close(block(Composed.split("s", List.of(part(a), inner), List.of(1, 2), 0, 3), normBehind), nested);
+        }
+    }
+
+    /** Where a block computes only rows that somebody reads, a row keeps its place in the whole text. */
+    @Test
+    void someRowsOfTextsAreThoseOfAll() {
+        try (Adapter a = bottleneck("a", OriginalNorms.AFTER, false, 1);
+                Adapter b = bottleneck("b", OriginalNorms.BOTH, false, 2)) {
+            Adapter split = Composed.split("s", List.of(part(a), part(b)), List.of(2, 1), 0, 3);
+            float[] all = block(split, false);
+            for (int count = 1; count < 3; count++) {
+                try (PointerScope scope = new PointerScope();
+                        ForwardContext context = ForwardContext.inference(Packing.of(LENGTHS), split)) {
+                    ReadRows last = ReadRows.last(count);
+                    Tensor h = last.select(Init.normal(1, "h", 1, ROWS, D), context);
+                    Tensor x = last.select(Init.normal(1, "x", 1, ROWS, D), context);
+                    Tensor some = new SublayerSum(point(false), null, 1, 0)
+                            .forward(() -> x, h, x, last.packing(context), context);
+                    Tensor expected = last.select(Tensors.ofFloats(all, ROWS, D), context);
+                    close(Tensors.toFloats(some), doubles(Tensors.toFloats(expected)));
+                }
+            }
         }
     }
 
@@ -218,7 +239,8 @@ class ComposedTest {
             Adapter split = Composed.split("halves", List.of(part(a), part(a)), List.of(1, 3), 0, 4);
             assertThatThrownBy(() -> ForwardContext.inference(Packing.of(4, 3), split))
                     .isInstanceOf(ConfigException.class)
-                    .hasMessageContaining("sequence 1 has 3 tokens, special ones included, but 'halves' splits texts of 4");
+                    .hasMessageContaining(
+                            "sequence 1 has 3 tokens, special ones included, but 'halves' splits texts of 4");
         }
     }
 
@@ -304,7 +326,9 @@ class ComposedTest {
             Adapter both = Composed.stack("s", List.of(part(a), part(b)));
             close(delta(both, SQUARE), product(ofB, ofA));
             assertThat(Composed.chains(both)).isTrue();
-            close(delta(Composed.stack("s", List.of(part(a), part(b), part(c))), SQUARE), product(ofC, product(ofB, ofA)));
+            close(
+                    delta(Composed.stack("s", List.of(part(a), part(b), part(c))), SQUARE),
+                    product(ofC, product(ofB, ofA)));
             Adapter mean = Composed.average("m", List.of(part(b), part(c)), List.of(0.4, 0.6));
             close(delta(Composed.stack("s", List.of(part(a), mean)), SQUARE), product(sum(0.4, ofB, 0.6, ofC), ofA));
             close(delta(Composed.stack("s", List.of(mean, part(a))), SQUARE), product(ofA, sum(0.4, ofB, 0.6, ofC)));
@@ -318,7 +342,8 @@ class ComposedTest {
                 Adapter square = lowRank("square", SQUARE, 3, 2, 2)) {
             assertThatThrownBy(() -> Composed.stack("Stack(a, b)", List.of(part(a), part(b))))
                     .isInstanceOf(ConfigException.class)
-                    .hasMessageContainingAll("Stack(a, b)", "'a', 'b'", "wide, which has 6 inputs and 4 outputs", "Average");
+                    .hasMessageContainingAll(
+                            "Stack(a, b)", "'a', 'b'", "wide, which has 6 inputs and 4 outputs", "Average");
             Adapter delta = claims("delta", SQUARE, (WeightDelta) () -> Init.ones(6, 6));
             assertThatThrownBy(() -> Composed.stack("s", List.of(part(square), delta)))
                     .isInstanceOf(ConfigException.class)
