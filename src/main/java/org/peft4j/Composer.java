@@ -113,7 +113,12 @@ final class Composer {
         LoadedTask<?> task = part(owner).loaded();
         Adapter whole = Composed.withHead(called, body, adapter(owner), head(task));
         List<String> notes = new ArrayList<>();
-        notes.add("composition " + written + ": task, labels and head are those of '" + owner + "'");
+        List<String> left = tree.names().stream()
+                .filter(other -> part(other) != part(owner) && changesHead(part(other)))
+                .map(other -> "'" + other + "'")
+                .toList();
+        notes.add("composition " + written + ": task, labels and head are those of '" + owner + "'"
+                + (left.isEmpty() ? "" : "; what " + String.join(", ", left) + " learned for the head is left out"));
         if (Composed.chains(whole)) {
             notes.add("composition " + written + ": where several low-rank updates stand in a Stack, the second reads"
                     + " what the first adds, and only what the last gives is added (Average adds them up)");

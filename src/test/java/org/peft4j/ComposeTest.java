@@ -253,7 +253,12 @@ class ComposeTest {
             LoadedAdapter stack = bert.compose("madx", Composition.stack("lang", "task"), parts);
             assertThat(stack.labels()).containsExactly("x", "y");
             assertThat(stack.notes())
-                    .containsExactly("composition Stack(lang, task): task, labels and head are those of 'task'");
+                    .containsExactly(
+                            "composition Stack(lang, task): task, labels and head are those of 'task'; what 'lang' learned"
+                                    + " for the head is left out");
+            assertThat(bert.compose("z", Composition.stack("zero", "task"), parts)
+                            .notes())
+                    .containsExactly("composition Stack(zero, task): task, labels and head are those of 'task'");
             same(logits(bert.compose("z", Composition.stack("zero", "task"), parts)), logits(named));
             LoadedAdapter turned = bert.compose("turned", Composition.stack("lang", "task"), parts, "lang");
             assertThat(turned.labels()).containsExactly("ham", "spam");

@@ -88,7 +88,7 @@ class ComposeCommandsTest {
                 "-");
         assertThat(result.err())
                 .contains(
-                        "note: composition Stack(lang, task): task, labels and head are those of 'task'\n",
+                        "note: composition Stack(lang, task): task, labels and head are those of 'task'; what 'lang' learned",
                         "3 rows: {x=");
         assertThat(Cli.lines(result).get(0).fieldNames())
                 .toIterable()

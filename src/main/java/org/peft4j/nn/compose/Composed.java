@@ -33,6 +33,10 @@ import org.peft4j.ops.Device;
  * @see Parts what may be a part of which
  */
 public final class Composed {
+    /** The kinds of points that parts may act on, head aside; {@link Parts} refuses the others. A further one needs its rule in each block. */
+    static final List<Class<? extends Point<?>>> KINDS =
+            List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class);
+
     private Composed() {}
 
     /** With what follows from the parts as wholes. */
@@ -68,16 +72,14 @@ public final class Composed {
     public static Adapter part(String name, Adapter of, Set<String> head) {
         Parts.check(name, of, head);
         Adapter.Builder part = view(name, List.of(of));
-        List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class)
-                .forEach(kind -> copy(part, of, kind, path -> !head.contains(path)));
+        KINDS.forEach(kind -> copy(part, of, kind, path -> !head.contains(path)));
         return part.build();
     }
 
     /** What an adapter does to the head of its task alone; the parameters stay its own. */
     public static Adapter withHead(String name, Adapter body, Adapter ofHead, Set<String> head) {
         Adapter.Builder all = view(name, List.of(body));
-        List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class)
-                .forEach(kind -> copy(all, body, kind, path -> true));
+        KINDS.forEach(kind -> copy(all, body, kind, path -> true));
         copy(all, ofHead, LinearPoint.class, head::contains);
         copy(all, ofHead, TensorPoint.class, head::contains);
         return all.build();

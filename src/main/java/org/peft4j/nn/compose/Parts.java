@@ -12,9 +12,7 @@ import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.EmbeddingUpdate;
 import org.peft4j.nn.seam.KeyValueClaim;
 import org.peft4j.nn.seam.KeyValuePoint;
-import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.PrefixKeyValues;
-import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.nn.seam.TensorPoint;
 
 /**
@@ -62,10 +60,7 @@ final class Parts {
                     return Optional.of("has a tensor of its own in place of the model's " + own.get()
                             + " (modules_to_save, biases, norms)");
                 }
-            } else if (kind != LinearPoint.class
-                    && kind != SublayerPoint.class
-                    && kind != KeyValuePoint.class
-                    && kind != EmbeddingPoint.class) {
+            } else if (Composed.KINDS.stream().noneMatch(kind::equals)) {
                 return Optional.of("acts on " + points.getValue() + " ("
                         + kind.getSimpleName().replace("Point", "").toLowerCase(java.util.Locale.ROOT)
                         + ": rows before a text or added to its words, or experts)");
