@@ -23,7 +23,7 @@ import org.peft4j.ops.Ops;
  * The bottleneck of one sublayer, {@code u = dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
  * ({@link OriginalNorms}). u is computed in float32, whatever the type of the activations.
  */
-record Bottleneck(
+public record Bottleneck(
         SublayerPoint point,
         BottleneckConfig config,
         BottleneckLayer down,
@@ -156,11 +156,16 @@ record Bottleneck(
     @Override
     public Tensor apply(Sublayer at, ForwardContext context) {
         Tensor read = read(at);
-        Tensor added = scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
+        Tensor added = up(read);
         double p = context.training() ? config.dropout() : 0;
         Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(point.path() + ".adapter_up.weight"));
         Tensor around = around(at, read);
         return around.add(dropped.to(around.scalar_type()));
+    }
+
+    /** u of the rows that it reads, without dropout: [T, C], float32. */
+    public Tensor up(Tensor read) {
+        return scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
     }
 
     @Override
@@ -168,15 +173,20 @@ record Bottleneck(
         return !config.norms().originalLnAfter() && point.normBehind();
     }
 
-    private Tensor read(Sublayer at) {
+    /** The rows that it reads, r: [T, C] of the activations' type. */
+    public Tensor read(Sublayer at) {
         if (config.parallel()) {
             return at.residual();
         }
         return config.norms().originalLnBefore() ? at.norm().apply(at.output()) : at.output();
     }
 
-    /** What u is added to. */
-    private Tensor around(Sublayer at, Tensor read) {
+    /**
+     * What u is added to.
+     *
+     * @param read what {@link #read} gave
+     */
+    public Tensor around(Sublayer at, Tensor read) {
         OriginalNorms norms = config.norms();
         if (!norms.originalLnAfter() && !point.normBehind()) {
             return at.output(); // the sum with what goes around the sublayer is the block's last step, also without u
