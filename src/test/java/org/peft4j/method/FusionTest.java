@@ -35,7 +35,9 @@ import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.OriginalNorms.Residual;
+import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
+import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
@@ -575,6 +577,63 @@ class FusionTest extends WithTinyBert {
         AdapterStore.Loaded again = AdapterStore.read(there, "again", model.points());
         assertThat(again.notes()).isEmpty();
         again.adapter().close();
+    }
+
+    /** Whose layers share a rule, or whose activation is learned. */
+    @Test
+    void anyActivationAndAnyLayersAreFused() throws Exception {
+        Map<String, Path> mixed = new LinkedHashMap<>();
+        mixed.put(
+                "compacter",
+                expert(BottleneckConfig.compacterPlusPlus().toBuilder()
+                        .reductionFactor(ReductionFactor.of(4))
+                        .build()));
+        mixed.put(
+                "one W",
+                expert(seqBn().reductionFactor(ReductionFactor.of(2))
+                        .phm(new PhmConfig(
+                                4,
+                                new PhmConfig.Rule(true, true, PhmConfig.RuleInit.UNIFORM, 0.1),
+                                new PhmConfig.Weights(1, false, true),
+                                false))
+                        .build()));
+        mixed.put(
+                "rational",
+                expert(seqBn().activation(BottleneckConfig.Activation.RATIONAL)
+                        .scaling(Scaling.LEARNED)
+                        .build()));
+        FusionConfig config = of(1).adapters(mixed).build();
+        List<float[]> before = new ArrayList<>();
+        Path there = written(config, adapter -> before.add(logits(model, adapter)));
+        try (Adapter again =
+                AdapterStore.read(there, "again", model.points()).adapter()) {
+            assertThat(logits(model, again)).isEqualTo(before.get(0));
+        }
+        for (String name : mixed.keySet()) {
+            Map<String, Path> one = Map.of(name, mixed.get(name));
+            try (Adapter fused = attach(withoutValue(1).adapters(one).build());
+                    Adapter alone = AdapterStore.read(one.get(name), "alone", model.points())
+                            .adapter()) {
+                assertThat(maxDifference(logits(model, fused), logits(model, alone)))
+                        .as(name)
+                        .isLessThan(1e-6);
+            }
+        }
+    }
+
+    /** An adapter of the same places may stand before or behind, as bottlenecks stand one behind the other. */
+    @Test
+    void otherAdaptersStandBesideIt() throws Exception {
+        try (Adapter fused = attach(withoutValue(1).build());
+                Adapter alone = AdapterStore.read(experts().get("mails"), "alone", model.points())
+                        .adapter();
+                Adapter other = AdapterStore.read(experts().get("others"), "other", model.points())
+                        .adapter()) {
+            assertThat(maxDifference(logits(model, fused, other), logits(model, alone, other)))
+                    .isLessThan(1e-5);
+            assertThat(maxDifference(logits(model, other, fused), logits(model, other, alone)))
+                    .isLessThan(1e-5);
+        }
     }
 
     private void expertIsRefused(Path expert, String... messages) {
