@@ -41,8 +41,6 @@ import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.AdapterStore;
 import org.peft4j.method.spi.Methods;
-import org.peft4j.method.spi.bottleneck.Fused;
-import org.peft4j.method.spi.bottleneck.Fusion;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
 import org.peft4j.model.HeadedModel;
@@ -58,6 +56,9 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.StepHook;
+import org.peft4j.nn.seam.SublayerAddition;
+import org.peft4j.nn.seam.SublayerFusion;
 import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.nn.seam.SublayerUpdate;
 
@@ -82,6 +83,10 @@ class FusionTest extends WithTinyBert {
 
     private static FusionConfig.Builder withoutValue(int n) {
         return of(n).value(false).regularization(false);
+    }
+
+    private static List<AdapterStore.Loaded> inside(Adapter adapter) {
+        return Methods.of(FusionConfig.defaults()).inside(adapter);
     }
 
     private Adapter attach(FusionConfig config) {
@@ -336,7 +341,7 @@ class FusionTest extends WithTinyBert {
                 Adapter adapter = attach(of(2).build());
                 Adapter without = attach(of(2).regularization(false).build());
                 Adapter plain = attach(withoutValue(2).build())) {
-            Fusion fusion = Fusion.of(adapter).orElseThrow();
+            StepHook fusion = adapter.hooks().get(0);
             assertThat(fusion.penalty().orElseThrow().item_double())
                     .isCloseTo(3 * 0.01 * 32 * 31 * 1e-12, within(1e-15));
             double expected = 0;
@@ -365,8 +370,8 @@ class FusionTest extends WithTinyBert {
                     assertThat((double) gradient[i]).isCloseTo(0.02 * (w[i] - identity(32)[i]), within(1e-6));
                 }
             }
-            assertThat(Fusion.of(without).orElseThrow().penalty()).isEmpty();
-            assertThat(Fusion.of(plain).orElseThrow().penalty()).isEmpty();
+            assertThat(without.hooks().get(0).penalty()).isEmpty();
+            assertThat(plain.hooks().get(0).penalty()).isEmpty();
         }
     }
 
@@ -382,7 +387,7 @@ class FusionTest extends WithTinyBert {
             context.backward();
             assertThat(adapter.parameters().values())
                     .allMatch(parameter -> parameter.value().grad().defined());
-            Fusion.of(adapter).orElseThrow().experts().forEach(expert -> expert.adapter()
+            inside(adapter).forEach(expert -> expert.adapter()
                     .parameters()
                     .forEach((path, parameter) -> {
                         assertThat(parameter.value().requires_grad()).as(path).isFalse();
@@ -427,32 +432,39 @@ class FusionTest extends WithTinyBert {
         }
     }
 
-    /** The attention knows neither names nor numbers of experts. */
+    /** As a composition puts loaded adapters in place of those that the fusion was trained with. */
     @Test
     void othersMayStandInPlaceOfTheExperts() throws Exception {
-        FusionConfig turned = FusionConfig.builder()
-                .adapters(Map.of("reviews", experts().get("reviews")))
-                .build();
         try (Adapter two = attach(of(2).build());
-                Adapter other = attach(turned)) {
-            assertThat(Fusion.of(two).orElseThrow().names()).containsExactly("mails", "reviews");
+                Adapter alone = AdapterStore.read(experts().get("others"), "alone", model.points())
+                        .adapter();
+                Adapter after = Methods.of(BottleneckConfig.seqBn())
+                        .attach("after", seqBn().norms(OriginalNorms.AFTER).build(), model.points(), 1)) {
+            assertThat(SublayerFusion.namesOf(two)).containsExactly("mails", "reviews");
+            assertThat(SublayerFusion.namesOf(alone)).isEmpty();
             Adapter.Builder mixed = Adapter.builder("mixed", model.points().device());
             for (Map.Entry<SublayerPoint, List<SublayerUpdate>> entry :
                     two.claims(SublayerPoint.class).entrySet()) {
-                Fused mine = (Fused) entry.getValue().get(0);
-                Fused theirs = (Fused) other.at(entry.getKey()).get(0);
-                mixed.claim(entry.getKey(), mine.withExperts(theirs.experts()));
+                SublayerFusion mine = (SublayerFusion) entry.getValue().get(0);
+                SublayerAddition other =
+                        (SublayerAddition) alone.at(entry.getKey()).get(0);
+                mixed.claim(entry.getKey(), mine.withExperts(List.of(other, other)));
+                assertThatThrownBy(() -> mine.withExperts(List.of(other)))
+                        .isInstanceOf(IllegalArgumentException.class)
+                        .hasMessage("experts must be [mails, reviews], got 1");
+                SublayerAddition elsewhere =
+                        (SublayerAddition) after.at(entry.getKey()).get(0);
+                for (List<SublayerAddition> wrong :
+                        List.of(List.of(other, elsewhere), List.of(elsewhere, elsewhere))) {
+                    assertThatThrownBy(() -> mine.withExperts(wrong))
+                            .isInstanceOf(IllegalArgumentException.class)
+                            .hasMessageStartingWith("experts must read the same rows and be added to the same");
+                }
             }
-            try (Adapter replaced = mixed.build();
-                    Adapter alone = AdapterStore.read(experts().get("reviews"), "alone", model.points())
-                            .adapter()) {
+            try (Adapter replaced = mixed.build()) { // shares of two that are the same sum to 1
                 assertThat(maxDifference(logits(model, replaced), logits(model, alone)))
                         .isLessThan(1e-4);
             }
-            Fused any = (Fused) two.claims(SublayerPoint.class).values().iterator().next().get(0);
-            assertThatThrownBy(() -> any.withExperts(List.of()))
-                    .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessageContaining("at least one");
         }
     }
 
@@ -482,7 +494,7 @@ class FusionTest extends WithTinyBert {
             FusionConfig read = (FusionConfig) loaded.config();
             assertThat(new ArrayList<>(read.adapters().keySet())).containsExactly("mails", "reviews", "others");
             assertThat(read.toBuilder().adapters(config.adapters()).build()).isEqualTo(config);
-            assertThat(Fusion.of(again).orElseThrow().names()).containsExactly("mails", "reviews", "others");
+            assertThat(SublayerFusion.namesOf(again)).containsExactly("mails", "reviews", "others");
         }
         assertThat(AdapterFiles.read(moved).tensors().keySet())
                 .hasSize(15)
@@ -566,7 +578,7 @@ class FusionTest extends WithTinyBert {
                 .build();
         Path there = written(fused, adapter -> {
             assertThat(adapter.parameters().get("classifier.weight").shape()).containsExactly(2, 32);
-            assertThat(Fusion.of(adapter).orElseThrow().experts().get(0).notes())
+            assertThat(inside(adapter).get(0).notes())
                     .singleElement()
                     .asString()
                     .contains("head is left out (", "classifier.weight", "bert.pooler.dense.bias");

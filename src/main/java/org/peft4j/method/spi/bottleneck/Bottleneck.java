@@ -15,22 +15,22 @@ import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerPoint;
-import org.peft4j.nn.seam.SublayerUpdate;
 import org.peft4j.ops.Ops;
 
 /**
  * The bottleneck of one sublayer, {@code u = dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
  * ({@link OriginalNorms}). u is computed in float32, whatever the type of the activations.
  */
-public record Bottleneck(
+record Bottleneck(
         SublayerPoint point,
         BottleneckConfig config,
         BottleneckLayer down,
         BottleneckLayer up,
         @Nullable Rational rational,
         @Nullable Parameter scale)
-        implements SublayerUpdate {
+        implements SublayerAddition {
     /** Coefficients of activations. */
     static final String ACTIVATION = "activation";
 
@@ -156,15 +156,15 @@ public record Bottleneck(
     @Override
     public Tensor apply(Sublayer at, ForwardContext context) {
         Tensor read = read(at);
-        Tensor added = up(read);
+        Tensor added = added(at, read);
         double p = context.training() ? config.dropout() : 0;
         Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(point.path() + ".adapter_up.weight"));
         Tensor around = around(at, read);
         return around.add(dropped.to(around.scalar_type()));
     }
 
-    /** u of the rows that it reads, without dropout: [T, C], float32. */
-    public Tensor up(Tensor read) {
+    @Override
+    public Tensor added(Sublayer at, Tensor read) {
         return scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
     }
 
@@ -173,7 +173,7 @@ public record Bottleneck(
         return !config.norms().originalLnAfter() && point.normBehind();
     }
 
-    /** The rows that it reads, r: [T, C] of the activations' type. */
+    @Override
     public Tensor read(Sublayer at) {
         if (config.parallel()) {
             return at.residual();
@@ -181,11 +181,7 @@ public record Bottleneck(
         return config.norms().originalLnBefore() ? at.norm().apply(at.output()) : at.output();
     }
 
-    /**
-     * What u is added to.
-     *
-     * @param read what {@link #read} gave
-     */
+    @Override
     public Tensor around(Sublayer at, Tensor read) {
         OriginalNorms norms = config.norms();
         if (!norms.originalLnAfter() && !point.normBehind()) {
@@ -196,6 +192,13 @@ public record Bottleneck(
             case INPUT -> read;
             case POST_ADD -> at.output().add(at.residual());
         };
+    }
+
+    private record Place(OriginalNorms norms, boolean parallel) {}
+
+    @Override
+    public Object place() {
+        return new Place(config.norms(), config.parallel());
     }
 
     private Tensor scaled(Tensor u) {

@@ -9,7 +9,7 @@ import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.StepHook;
 
 /** What an adapter of AdapterFusion has beside its claims: the experts, which it owns, and the regularization of its layers. */
-public final class Fusion implements StepHook {
+final class Fusion implements StepHook {
     private final FusionExperts experts;
     private final List<FusionLayer> regularized;
 
@@ -20,20 +20,15 @@ public final class Fusion implements StepHook {
     }
 
     /** That of an adapter; empty if it is none of AdapterFusion. */
-    public static Optional<Fusion> of(Adapter adapter) {
+    static Optional<Fusion> of(Adapter adapter) {
         return adapter.hooks().stream()
                 .filter(Fusion.class::isInstance)
                 .map(Fusion.class::cast)
                 .findFirst();
     }
 
-    /** Names of the experts, in the order in which each {@link Fused} has them. */
-    public List<String> names() {
-        return experts.all().stream().map(one -> one.adapter().name()).toList();
-    }
-
-    /** The experts, in that order; they are the adapter's. */
-    public List<AdapterStore.Loaded> experts() {
+    /** The experts, in the order of the attention; they are the adapter's. */
+    List<AdapterStore.Loaded> experts() {
         return experts.all();
     }
 

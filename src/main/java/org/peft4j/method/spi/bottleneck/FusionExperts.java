@@ -26,6 +26,7 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerPoint;
 
 /**
@@ -222,10 +223,14 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
         return List.copyOf(all.get(0).adapter().claims(SublayerPoint.class).keySet());
     }
 
+    List<String> names() {
+        return all.stream().map(one -> one.adapter().name()).toList();
+    }
+
     /** Their bottlenecks at one of these. */
-    List<Bottleneck> at(SublayerPoint point) {
+    List<SublayerAddition> at(SublayerPoint point) {
         return all.stream()
-                .map(one -> (Bottleneck) one.adapter().at(point).get(0))
+                .map(one -> (SublayerAddition) one.adapter().at(point).get(0))
                 .toList();
     }
 

@@ -30,7 +30,7 @@ import org.peft4j.ops.Ops;
  * @param value W_v; null: the identity
  * @param dropout of the scores, while training
  */
-public record FusionLayer(
+record FusionLayer(
         String path,
         BottleneckLayer.Plain query,
         BottleneckLayer.Plain key,
@@ -87,7 +87,7 @@ public record FusionLayer(
      * @param ups what each of them adds, [T, C], float32
      * @return [T, number of ups]; each row sums to 1
      */
-    public Tensor shares(Tensor asking, List<Tensor> ups, ForwardContext context) {
+    Tensor shares(Tensor asking, List<Tensor> ups, ForwardContext context) {
         Tensor q = query.of(asking);
         Tensor byUp = q.matmul(key.weight().value());
         Tensor same = q.matmul(key.bias().value().unsqueeze(1));
@@ -102,7 +102,7 @@ public record FusionLayer(
     }
 
     /** What is added in place of what each of them adds, as {@link #shares} has it, [T, C], float32. */
-    public Tensor mixed(Tensor asking, List<Tensor> ups, ForwardContext context) {
+    Tensor mixed(Tensor asking, List<Tensor> ups, ForwardContext context) {
         Tensor shares = shares(asking, ups, context);
         List<Tensor> parts = new ArrayList<>();
         for (int a = 0; a < ups.size(); a++) {

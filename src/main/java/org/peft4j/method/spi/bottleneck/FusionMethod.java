@@ -85,7 +85,7 @@ public final class FusionMethod implements Method<FusionConfig> {
             for (SublayerPoint point : experts.sites()) {
                 FusionLayer layer = FusionLayer.fresh(point, config, seed);
                 layer.parameters().forEach(builder::parameter);
-                builder.claim(point, new Fused(experts.at(point), layer, config.queryBeforeLn()));
+                builder.claim(point, new Fused(experts.names(), experts.at(point), layer, config.queryBeforeLn()));
                 layers.add(layer);
             }
             builder.hook(new Fusion(experts, config.regularization() ? layers : List.of()));
