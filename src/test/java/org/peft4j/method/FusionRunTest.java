@@ -51,25 +51,30 @@ class FusionRunTest {
                 dir.resolve("rows.jsonl"),
                 IntStream.range(0, 9)
                         .mapToObj(i -> "{\"text\": \"you have a mail %s\", \"kind\": \"%s\", \"label\": \"%s\"}"
-                                .formatted("now ".repeat(i % 4), List.of("a", "b", "c").get(i % 3), i % 2))
+                                .formatted(
+                                        "now ".repeat(i % 4),
+                                        List.of("a", "b", "c").get(i % 3),
+                                        i % 2))
                         .toList());
     }
 
     private RunConfig config(String task, String method, String output, String... more) throws Exception {
-        Path file = Files.writeString(dir.resolve("run.yaml"), """
-                model: {path: %s, dropout: 0}
-                data: {train: %s}
-                task: %s
-                method: %s
-                training: {epochs: 2, batch_size: 4, optimizer: {learning_rate: 0.01}}
-                output: %s
-                """.formatted(Fixtures.TINY_BERT, rows, task, method, dir.resolve(output)));
+        Path file = Files.writeString(
+                dir.resolve("run.yaml"), """
+                    model: {path: %s, dropout: 0}
+                    data: {train: %s}
+                    task: %s
+                    method: %s
+                    training: {epochs: 2, batch_size: 4, optimizer: {learning_rate: 0.01}}
+                    output: %s
+                    """.formatted(Fixtures.TINY_BERT, rows, task, method, dir.resolve(output)));
         return RunConfigFile.read(file, List.of(more));
     }
 
     /** Three labels and two, of which the fusion has neither's head. */
     private void trainExperts() throws Exception {
-        String three = "{type: sequence-classification, label: kind, labels: [a, b, c], new_head: true, max_length: 16}";
+        String three =
+                "{type: sequence-classification, label: kind, labels: [a, b, c], new_head: true, max_length: 16}";
         Trainer.train(config(three, "{type: bottleneck, reduction_factor: 4}", "kinds"));
         Trainer.train(config(two(), "{type: bottleneck, activation: gelu, scaling: learned}", "spam"));
     }
@@ -79,7 +84,8 @@ class FusionRunTest {
     }
 
     private String fusion(String more) {
-        return "{type: fusion, adapters: {kinds: %s, spam: %s}%s}".formatted(dir.resolve("kinds"), dir.resolve("spam"), more);
+        return "{type: fusion, adapters: {kinds: %s, spam: %s}%s}"
+                .formatted(dir.resolve("kinds"), dir.resolve("spam"), more);
     }
 
     private static Map<String, byte[]> bytes(Path directory) throws Exception {
@@ -108,7 +114,8 @@ class FusionRunTest {
         FusionConfig method = (FusionConfig) config.method();
         assertThat(new ArrayList<>(method.adapters().keySet())).containsExactly("kinds", "spam");
         assertThat(method.value()).isTrue();
-        assertThat(RunConfigFile.of(RunConfigFile.toMap(config), "again", List.of())).isEqualTo(config);
+        assertThat(RunConfigFile.of(RunConfigFile.toMap(config), "again", List.of()))
+                .isEqualTo(config);
         List<String> notes = new ArrayList<>();
         List<Double> losses = new ArrayList<>();
         Trainer.train(config, false, new TrainListener() {
@@ -188,8 +195,7 @@ class FusionRunTest {
                 FusionExpertsOf.model(Fixtures.TINY_LLAMA, HeadKind.LANGUAGE, BottleneckConfig.doubleSeqBn());
         String method = "{type: fusion, config: static, query_before_ln: true, dropout: 0.1, adapters: {a: %s, b: %s}}"
                 .formatted(experts.get("mails"), experts.get("others"));
-        Trainer.train(config(
-                "{type: causal-lm, max_length: 16}", method, "out", "model.path=" + Fixtures.TINY_LLAMA));
+        Trainer.train(config("{type: causal-lm, max_length: 16}", method, "out", "model.path=" + Fixtures.TINY_LLAMA));
         assertThat(AdapterFiles.read(dir.resolve("out")).tensors().keySet())
                 .hasSize(2 * 2 * 4)
                 .contains("base_model.model.model.layers.0.mlp.down_proj.adapter_fusion_layer.key.bias");
@@ -213,8 +219,8 @@ class FusionRunTest {
 
     @Test
     void wrongRunFilesAreNamed() throws Exception {
-        Map<String, Path> experts = FusionExpertsOf.model(
-                Fixtures.TINY_BERT, HeadKind.SEQUENCE, BottleneckConfig.seqBn());
+        Map<String, Path> experts =
+                FusionExpertsOf.model(Fixtures.TINY_BERT, HeadKind.SEQUENCE, BottleneckConfig.seqBn());
         String mails = String.valueOf(experts.get("mails"));
         isRefused("{type: fusion}", "adapters must name at least one bottleneck adapter");
         isRefused("{type: fusion, adapters: {a: %s/nothing}}".formatted(mails), "adapters: 'a': ");
@@ -229,7 +235,9 @@ class FusionRunTest {
         for (String name : List.of(AdapterFiles.CONFIG, AdapterFiles.TENSORS)) {
             Files.copy(experts.get("mails").resolve(name), copy.resolve(name));
         }
-        new AdapterSettings(SequenceClassificationConfig.builder().labels("0", "1").build(), "ab".repeat(32)).write(copy);
+        new AdapterSettings(
+                        SequenceClassificationConfig.builder().labels("0", "1").build(), "ab".repeat(32))
+                .write(copy);
         isRefused("{type: fusion, adapters: {a: %s}}".formatted(copy), "method.adapters: " + copy);
     }
 

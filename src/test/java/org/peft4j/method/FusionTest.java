@@ -73,8 +73,7 @@ class FusionTest extends WithTinyBert {
     Path dir;
 
     private static Map<String, Path> experts() {
-        return FusionExpertsOf.model(
-                Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, BottleneckConfig.seqBn());
+        return FusionExpertsOf.model(Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, BottleneckConfig.seqBn());
     }
 
     private static FusionConfig.Builder of(int n) {
@@ -111,10 +110,10 @@ class FusionTest extends WithTinyBert {
     @MethodSource("formulas")
     void itIsItsFormula(OriginalNorms norms, boolean behind, boolean value, boolean beforeLn) throws Exception {
         SublayerPoint point = new SublayerPoint(PATH, 0, SublayerPoint.Kind.MLP, D, behind);
-        Points points = new Points("small", "Small", D, 1, 2, List.of(), List.of(), Map.of(), List.of())
-                .and(List.of(point));
-        Map<String, Path> experts = FusionExpertsOf.in(
-                dir, BottleneckConfig.builder().norms(norms).build(), points);
+        Points points =
+                new Points("small", "Small", D, 1, 2, List.of(), List.of(), Map.of(), List.of()).and(List.of(point));
+        Map<String, Path> experts =
+                FusionExpertsOf.in(dir, BottleneckConfig.builder().norms(norms).build(), points);
         FusionConfig config = new FusionConfig(experts, value, value, beforeLn, 0.5, List.of());
         try (PointerScope scope = new PointerScope();
                 Adapter adapter = Methods.of(config).attach("fused", config, points, 7);
@@ -326,12 +325,14 @@ class FusionTest extends WithTinyBert {
             for (int i = 0; i < value.length; i++) {
                 assertThat(value[i]).isEqualTo(i % 33 == 0 ? 1f : 1e-6f);
             }
-            assertThat(Tensors.toFloats(adapter.parameters().get(layer + "query.weight").value()))
+            assertThat(Tensors.toFloats(
+                            adapter.parameters().get(layer + "query.weight").value()))
                     .isEqualTo(Tensors.toFloats(Init.normal(5, layer + "query.weight", 0.02, 32, 32)));
-            assertThat(Tensors.toFloats(adapter.parameters().get(layer + "key.bias").value()))
+            assertThat(Tensors.toFloats(
+                            adapter.parameters().get(layer + "key.bias").value()))
                     .containsOnly(0);
-            assertThat(adapter.parameters().values()).allMatch(parameter -> parameter.group()
-                    .equals("fusion"));
+            assertThat(adapter.parameters().values())
+                    .allMatch(parameter -> parameter.group().equals("fusion"));
         }
     }
 
@@ -362,7 +363,9 @@ class FusionTest extends WithTinyBert {
             for (Parameter parameter : adapter.parameters().values()) {
                 float[] w = values.get(parameter.path());
                 if (w == null) {
-                    assertThat(parameter.value().grad().defined()).as(parameter.path()).isFalse();
+                    assertThat(parameter.value().grad().defined())
+                            .as(parameter.path())
+                            .isFalse();
                     continue;
                 }
                 float[] gradient = Tensors.toFloats(parameter.value().grad());
@@ -378,7 +381,8 @@ class FusionTest extends WithTinyBert {
     @Test
     void expertsStayFrozen() {
         try (PointerScope scope = new PointerScope();
-                Adapter adapter = attach(of(3).modulesToSave(List.of("classifier")).build());
+                Adapter adapter =
+                        attach(of(3).modulesToSave(List.of("classifier")).build());
                 ForwardContext context = ForwardContext.training(sentences.packing(), 1, adapter)) {
             assertThat(adapter.parameters().keySet())
                     .hasSize(3 * 5 + 2)
@@ -387,9 +391,8 @@ class FusionTest extends WithTinyBert {
             context.backward();
             assertThat(adapter.parameters().values())
                     .allMatch(parameter -> parameter.value().grad().defined());
-            inside(adapter).forEach(expert -> expert.adapter()
-                    .parameters()
-                    .forEach((path, parameter) -> {
+            inside(adapter)
+                    .forEach(expert -> expert.adapter().parameters().forEach((path, parameter) -> {
                         assertThat(parameter.value().requires_grad()).as(path).isFalse();
                         assertThat(parameter.value().grad().defined()).as(path).isFalse();
                     }));
@@ -454,8 +457,7 @@ class FusionTest extends WithTinyBert {
                         .hasMessage("experts must be [mails, reviews], got 1");
                 SublayerAddition elsewhere =
                         (SublayerAddition) after.at(entry.getKey()).get(0);
-                for (List<SublayerAddition> wrong :
-                        List.of(List.of(other, elsewhere), List.of(elsewhere, elsewhere))) {
+                for (List<SublayerAddition> wrong : List.of(List.of(other, elsewhere), List.of(elsewhere, elsewhere))) {
                     assertThatThrownBy(() -> mine.withExperts(wrong))
                             .isInstanceOf(IllegalArgumentException.class)
                             .hasMessageStartingWith("experts must read the same rows and be added to the same");
@@ -482,8 +484,10 @@ class FusionTest extends WithTinyBert {
                 of(3).queryBeforeLn(true).regularization(false).dropout(0.25).build();
         List<float[]> before = new ArrayList<>();
         Path there = written(config, adapter -> {
-            adapter.parameters().values().forEach(parameter -> parameter.set(Tensors.toFloats(
-                    Init.normal(4, parameter.path(), 0.3, parameter.shape()))));
+            adapter.parameters()
+                    .values()
+                    .forEach(parameter ->
+                            parameter.set(Tensors.toFloats(Init.normal(4, parameter.path(), 0.3, parameter.shape()))));
             before.add(logits(model, adapter));
         });
         Path moved = java.nio.file.Files.move(there, dir.resolve("moved"));
@@ -526,7 +530,8 @@ class FusionTest extends WithTinyBert {
             delimiter = '|',
             quoteCharacter = '\'',
             value = {
-                "{\"adapter_names\": [\"a\"]} | adapter_names must have a name of its own for each of the 2 experts, got",
+                "{\"adapter_names\": [\"a\"]} | adapter_names must have a name of its own for each of the 2 experts,"
+                        + " got",
                 "{\"adapter_names\": [\"a\", \"a\"]} | adapter_names must have a name of its own for each of the 2",
                 "{\"adapter_names\": [\"a\", \" \"]} | adapters must have names that are not blank",
                 "{\"adapters\": {\"a\": \"0\", \"b\": \"1\"}} | adapters must name the places of the experts",
@@ -572,8 +577,7 @@ class FusionTest extends WithTinyBert {
             XLoraExperts.write(five, config, other.points(), 3);
         }
         assertThat(AdapterFiles.read(five).tensors().keySet()).anyMatch(name -> name.contains("classifier"));
-        FusionConfig fused = of(1)
-                .adapters(Map.of("five", five))
+        FusionConfig fused = of(1).adapters(Map.of("five", five))
                 .modulesToSave(List.of("classifier"))
                 .build();
         Path there = written(fused, adapter -> {
@@ -617,8 +621,7 @@ class FusionTest extends WithTinyBert {
         FusionConfig config = of(1).adapters(mixed).build();
         List<float[]> before = new ArrayList<>();
         Path there = written(config, adapter -> before.add(logits(model, adapter)));
-        try (Adapter again =
-                AdapterStore.read(there, "again", model.points()).adapter()) {
+        try (Adapter again = AdapterStore.read(there, "again", model.points()).adapter()) {
             assertThat(logits(model, again)).isEqualTo(before.get(0));
         }
         for (String name : mixed.keySet()) {
@@ -669,12 +672,10 @@ class FusionTest extends WithTinyBert {
     void whatIsNotFusedIsRefused() throws Exception {
         expertIsRefused(dir.resolve("nothing"), "nothing");
         expertIsRefused(expert(LoraConfig.defaults()), "must be a bottleneck adapter, is LORA");
-        expertIsRefused(
-                written(of(1).build(), adapter -> {}), "must be a bottleneck adapter, is ADAPTER_FUSION");
+        expertIsRefused(written(of(1).build(), adapter -> {}), "must be a bottleneck adapter, is ADAPTER_FUSION");
         expertIsRefused(
                 expert(BottleneckConfig.parBn()), "stands beside the sublayer (parallel)", "seq_bn, double_seq_bn");
-        expertIsRefused(
-                expert(seqBn().prefix(new BottleneckPrefix(2, 4)).build()), "has a prefix (mam)", "without");
+        expertIsRefused(expert(seqBn().prefix(new BottleneckPrefix(2, 4)).build()), "has a prefix (mam)", "without");
         expertIsRefused(
                 expert(seqBn().modulesToSave(List.of("output.LayerNorm")).build()),
                 "must leave the model as it is, has bert.encoder.layer.0.attention.output.LayerNorm.",
@@ -703,9 +704,10 @@ class FusionTest extends WithTinyBert {
                 other.tensors().values().stream()
                         .map(data -> TensorData.ofFloats(
                                 data.name(),
-                                data.shape().stream().map(size -> size == 32 ? 64 : size).toList(),
-                                new float[data.toFloats().length
-                                        * (data.shape().contains(32L) ? 2 : 1)]))
+                                data.shape().stream()
+                                        .map(size -> size == 32 ? 64 : size)
+                                        .toList(),
+                                new float[data.toFloats().length * (data.shape().contains(32L) ? 2 : 1)]))
                         .toList());
         expertIsRefused(dir.resolve("wide"), "must have shape", "for this model, has");
     }

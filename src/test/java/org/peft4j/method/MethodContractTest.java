@@ -524,7 +524,10 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
-                new Row("AdapterFusion", fusion(BottleneckConfig.seqBn()).modulesToSave(head).build(), false),
+                new Row(
+                        "AdapterFusion",
+                        fusion(BottleneckConfig.seqBn()).modulesToSave(head).build(),
+                        false),
                 new Row(
                         "AdapterFusion, static, of two places",
                         fusion(BottleneckConfig.doubleSeqBn())

@@ -151,8 +151,8 @@ class MethodsOnDecodersTest {
         }
         if (bare instanceof FusionConfig fusion) {
             return fusion.toBuilder()
-                    .adapters(FusionExpertsOf.model(
-                            MODELS.get(model), HeadKind.LANGUAGE, BottleneckConfig.doubleSeqBn()))
+                    .adapters(
+                            FusionExpertsOf.model(MODELS.get(model), HeadKind.LANGUAGE, BottleneckConfig.doubleSeqBn()))
                     .build();
         }
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;

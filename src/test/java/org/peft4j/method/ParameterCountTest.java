@@ -245,7 +245,9 @@ class ParameterCountTest {
         AdapterFiles.write(experts.get("a"), Map.of("peft_type", "BOTTLENECK"), List.of()); // of seq_bn
         FusionConfig dynamic = FusionConfig.builder().adapters(experts).build();
         assertThat(count(dynamic)).isEqualTo(21_252_096).isEqualTo(12 * (3 * WIDTH * WIDTH + 2 * WIDTH));
-        assertThat(count(FusionConfig.withoutValue().toBuilder().adapters(experts).build()))
+        assertThat(count(FusionConfig.withoutValue().toBuilder()
+                        .adapters(experts)
+                        .build()))
                 .isEqualTo(12 * (2 * WIDTH * WIDTH + 2 * WIDTH));
     }
 

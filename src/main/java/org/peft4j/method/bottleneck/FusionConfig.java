@@ -51,8 +51,9 @@ public record FusionConfig(
             throw new IllegalArgumentException("adapters must have names that are not blank, got " + adapters.keySet());
         }
         if (regularization && !value) {
-            throw new IllegalArgumentException("regularization must be false where value is: without W_v nothing is near"
-                    + " to or far from the identity (config: static has both)");
+            throw new IllegalArgumentException(
+                    "regularization must be false where value is: without W_v there is nothing"
+                            + " to keep near the identity (config: static has both)");
         }
         if (!(dropout >= 0 && dropout < 1)) { // also refuses NaN
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);

@@ -15,7 +15,6 @@ import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.safetensors.TensorData;
-import org.peft4j.method.ModelPart;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.spi.AdaptedLayers;
 import org.peft4j.method.spi.AdapterStore;
@@ -40,9 +39,8 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
     private static final String WHOLE = "modules_to_save";
 
     /** What bottlenecks are made of. */
-    private static final Pattern OWN =
-            Pattern.compile(".*\\.adapter_(down|up|act)\\.[^.]+|.*\\.adapter_scaling|" + Pattern.quote(AdaptedLayers.SHARED)
-                    + "(phm_rule|W_).*");
+    private static final Pattern OWN = Pattern.compile(".*\\.adapter_(down|up|act)\\.[^.]+|.*\\.adapter_scaling|"
+            + Pattern.quote(AdaptedLayers.SHARED) + "(phm_rule|W_).*");
 
     /** The files of a run's experts, by name. */
     static Map<String, AdapterFile> files(Map<String, Path> directories) {
@@ -98,8 +96,8 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
 
     private static void checkType(String which, AdapterFile file) {
         if (!TYPE.equals(file.config().get("peft_type"))) {
-            throw new ConfigException(which + " must be a bottleneck adapter, is "
-                    + file.config().get("peft_type"));
+            throw new ConfigException(
+                    which + " must be a bottleneck adapter, is " + file.config().get("peft_type"));
         }
     }
 
@@ -162,8 +160,8 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
         }
         return switch (blocks.partOf(path)) {
             case HEAD -> true;
-            case FINAL -> !points.tensors().containsKey(path)
-                    || points.linear(path.substring(0, path.lastIndexOf('.'))) != null;
+            case FINAL ->
+                !points.tensors().containsKey(path) || points.linear(path.substring(0, path.lastIndexOf('.'))) != null;
             case EMBEDDINGS, BLOCKS -> false;
         };
     }
@@ -172,18 +170,19 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
     private static void checkPlain(String which, AdapterStore.Loaded expert) {
         BottleneckConfig config = (BottleneckConfig) expert.config();
         if (config.prefix() != null) {
-            throw new ConfigException(which + " has a prefix (mam): what it does to keys and values is not fused; train it"
-                    + " without");
+            throw new ConfigException(
+                    which + " has a prefix (mam): what it does to keys and values is not fused; train it" + " without");
         }
         if (config.parallel()) {
-            throw new ConfigException(which + " stands beside the sublayer (parallel): AdapterHub's fusion of such adapters"
-                    + " adds what goes around the sublayer once more, so that one of them alone is another; fuse adapters"
-                    + " behind sublayers (seq_bn, double_seq_bn)");
+            throw new ConfigException(
+                    which + " stands beside the sublayer (parallel): AdapterHub's fusion of such adapters adds what"
+                            + " goes around the sublayer once more, so that one of them alone is another; fuse adapters"
+                            + " behind sublayers (seq_bn, double_seq_bn)");
         }
         for (String path : expert.adapter().parameters().keySet()) {
             if (!OWN.matcher(path).matches()) {
-                throw new ConfigException(which + " has " + path
-                        + ": only what bottlenecks add is fused; train it without");
+                throw new ConfigException(
+                        which + " has " + path + ": only what bottlenecks add is fused; train it without");
             }
         }
     }
@@ -206,9 +205,10 @@ record FusionExperts(List<AdapterStore.Loaded> all) implements AutoCloseable {
         BottleneckConfig mine = (BottleneckConfig) expert.config();
         BottleneckConfig theirs = (BottleneckConfig) first.config();
         if (!mine.norms().equals(theirs.norms())) {
-            throw new ConfigException(which + " must have original_ln_before, original_ln_after and residual_before_ln of "
-                    + name + ": " + theirs.norms() + ", has " + mine.norms()
-                    + "; all experts read the same rows and are added to the same");
+            throw new ConfigException(
+                    which + " must have original_ln_before, original_ln_after and residual_before_ln of "
+                            + name + ": " + theirs.norms() + ", has " + mine.norms()
+                            + "; all experts read the same rows and are added to the same");
         }
     }
 

@@ -67,7 +67,9 @@ final class FusionFiles {
         List<String> names = config.texts(NAMES); // without doubles
         if (names.size() != file.inside().size()) {
             throw config.wrong(
-                    NAMES, "must have a name of its own for each of the " + file.inside().size() + " experts",
+                    NAMES,
+                    "must have a name of its own for each of the "
+                            + file.inside().size() + " experts",
                     config.get(NAMES));
         }
         Map<String, AdapterFile> named = new LinkedHashMap<>();

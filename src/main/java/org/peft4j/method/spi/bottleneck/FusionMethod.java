@@ -113,8 +113,9 @@ public final class FusionMethod implements Method<FusionConfig> {
             throws MalformedFileException {
         Map<String, TensorData> byPath = PeftTensorNames.byPath(file, PeftKeys.MODEL, points);
         FusionExperts experts = experts(file, points);
-        experts.all().forEach(one -> one.notes()
-                .forEach(note -> notes.add("expert '" + one.adapter().name() + "': " + note)));
+        experts.all()
+                .forEach(one -> one.notes()
+                        .forEach(note -> notes.add("expert '" + one.adapter().name() + "': " + note)));
         Adapter.Builder builder = build(name, config, experts, points, 0);
         try {
             SavedModules.claimWhole(builder, points, byPath.keySet(), notes);
