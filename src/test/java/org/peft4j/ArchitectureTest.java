@@ -132,7 +132,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry(
                     "org.peft4j.method.bottleneck",
-                    names("BottleneckConfig BottleneckPrefix InitBottleneck OriginalNorms PhmConfig ReductionFactor"
+                    names("BottleneckConfig BottleneckPrefix FusionConfig InitBottleneck OriginalNorms PhmConfig ReductionFactor"
                             + " Scaling")),
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),

@@ -30,8 +30,9 @@
  *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm, in place of the output or of
- *     what stands behind the norm</td>
- *     <td>bottleneck adapters</td></tr>
+ *     what stands behind the norm; {@link org.peft4j.nn.seam.SublayerAddition}, which adds to a residual, and
+ *     {@link org.peft4j.nn.seam.SublayerFusion}, which mixes several of those</td>
+ *     <td>bottleneck adapters; AdapterFusion</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>

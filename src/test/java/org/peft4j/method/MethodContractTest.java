@@ -35,6 +35,7 @@ import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
@@ -523,6 +524,19 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
+                new Row(
+                        "AdapterFusion",
+                        fusion(BottleneckConfig.seqBn()).modulesToSave(head).build(),
+                        false),
+                new Row(
+                        "AdapterFusion, static, of two places",
+                        fusion(BottleneckConfig.doubleSeqBn())
+                                .value(false)
+                                .regularization(false)
+                                .queryBeforeLn(true)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
@@ -553,6 +567,11 @@ class MethodContractTest {
         return XLoraConfig.builder()
                 .adapters(XLoraExperts.of(
                         Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "output.dense", 0));
+    }
+
+    private static FusionConfig.Builder fusion(BottleneckConfig like) {
+        return FusionConfig.builder()
+                .adapters(FusionExpertsOf.model(Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, like));
     }
 
     private static BottleneckConfig.Builder compacter() {
@@ -617,6 +636,10 @@ class MethodContractTest {
                                         .size(8)
                                         .dropout(0.3)
                                         .build(),
+                                false),
+                        new Row(
+                                "AdapterFusion with dropout",
+                                fusion(BottleneckConfig.seqBn()).dropout(0.3).build(),
                                 false),
                         new Row(
                                 "HiRA with dropout",

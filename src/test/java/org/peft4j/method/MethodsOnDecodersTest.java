@@ -31,6 +31,8 @@ import org.peft4j.generate.Sampling;
 import org.peft4j.io.ModelDirectory;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
+import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.c3a.BlockSizes;
 import org.peft4j.method.c3a.C3aConfig;
 import org.peft4j.method.fourierft.FourierFtConfig;
@@ -145,6 +147,12 @@ class MethodsOnDecodersTest {
         if (bare instanceof XLoraConfig xlora) {
             return xlora.toBuilder()
                     .adapters(XLoraExperts.of(MODELS.get(model), HeadKind.LANGUAGE, layers.get(0), layers.get(1), 0))
+                    .build();
+        }
+        if (bare instanceof FusionConfig fusion) {
+            return fusion.toBuilder()
+                    .adapters(
+                            FusionExpertsOf.model(MODELS.get(model), HeadKind.LANGUAGE, BottleneckConfig.doubleSeqBn()))
                     .build();
         }
         return bare instanceof LinearMethodConfig linear ? linear.withLayers(TargetLayers.of(targets)) : bare;

@@ -12,12 +12,15 @@ import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.peft4j.io.AdapterFiles;
 import org.peft4j.method.adalora.AdaLoraConfig;
 import org.peft4j.method.adaption.AdaptionPromptConfig;
 import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.c3a.C3aConfig;
 import org.peft4j.method.cpt.CptConfig;
@@ -233,6 +236,19 @@ class ParameterCountTest {
         assertThat(count(three)).isEqualTo(3 * (WIDTH + 1));
         assertThat(count(three.toBuilder().depth(3).size(100).build()))
                 .isEqualTo(100 * (WIDTH + 1) + 100 * 101 + 3 * 101);
+    }
+
+    /** Whose experts are frozen: of their files nothing counts but where they stand. */
+    @Test
+    void ofFusions(@TempDir Path directory) throws Exception {
+        Map<String, Path> experts = Map.of("a", directory.resolve("a"));
+        AdapterFiles.write(experts.get("a"), Map.of("peft_type", "BOTTLENECK"), List.of()); // of seq_bn
+        FusionConfig dynamic = FusionConfig.builder().adapters(experts).build();
+        assertThat(count(dynamic)).isEqualTo(21_252_096).isEqualTo(12 * (3 * WIDTH * WIDTH + 2 * WIDTH));
+        assertThat(count(FusionConfig.withoutValue().toBuilder()
+                        .adapters(experts)
+                        .build()))
+                .isEqualTo(12 * (2 * WIDTH * WIDTH + 2 * WIDTH));
     }
 
     @Test

@@ -8,6 +8,7 @@ import org.peft4j.method.spi.adaption.AdaptionPromptMethod;
 import org.peft4j.method.spi.bitfit.BitFitMethod;
 import org.peft4j.method.spi.boft.BoftMethod;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
+import org.peft4j.method.spi.bottleneck.FusionMethod;
 import org.peft4j.method.spi.c3a.C3aMethod;
 import org.peft4j.method.spi.cpt.CptMethod;
 import org.peft4j.method.spi.dept.DeptMethod;
@@ -76,6 +77,7 @@ public final class Methods {
             new FullMethod(),
             new HftMethod(),
             new BottleneckMethod(),
+            new FusionMethod(),
             new AdaptionPromptMethod(),
             new IaptMethod(),
             new XLoraMethod());

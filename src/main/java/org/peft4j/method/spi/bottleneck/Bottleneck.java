@@ -15,8 +15,8 @@ import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerPoint;
-import org.peft4j.nn.seam.SublayerUpdate;
 import org.peft4j.ops.Ops;
 
 /**
@@ -30,7 +30,7 @@ record Bottleneck(
         BottleneckLayer up,
         @Nullable Rational rational,
         @Nullable Parameter scale)
-        implements SublayerUpdate {
+        implements SublayerAddition {
     /** Coefficients of activations. */
     static final String ACTIVATION = "activation";
 
@@ -156,7 +156,7 @@ record Bottleneck(
     @Override
     public Tensor apply(Sublayer at, ForwardContext context) {
         Tensor read = read(at);
-        Tensor added = scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
+        Tensor added = added(at, read);
         double p = context.training() ? config.dropout() : 0;
         Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(point.path() + ".adapter_up.weight"));
         Tensor around = around(at, read);
@@ -164,19 +164,25 @@ record Bottleneck(
     }
 
     @Override
+    public Tensor added(Sublayer at, Tensor read) {
+        return scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
+    }
+
+    @Override
     public boolean behindNorm() {
         return !config.norms().originalLnAfter() && point.normBehind();
     }
 
-    private Tensor read(Sublayer at) {
+    @Override
+    public Tensor read(Sublayer at) {
         if (config.parallel()) {
             return at.residual();
         }
         return config.norms().originalLnBefore() ? at.norm().apply(at.output()) : at.output();
     }
 
-    /** What u is added to. */
-    private Tensor around(Sublayer at, Tensor read) {
+    @Override
+    public Tensor around(Sublayer at, Tensor read) {
         OriginalNorms norms = config.norms();
         if (!norms.originalLnAfter() && !point.normBehind()) {
             return at.output(); // the sum with what goes around the sublayer is the block's last step, also without u
@@ -186,6 +192,13 @@ record Bottleneck(
             case INPUT -> read;
             case POST_ADD -> at.output().add(at.residual());
         };
+    }
+
+    private record Place(OriginalNorms norms, boolean parallel) {}
+
+    @Override
+    public Object place() {
+        return new Place(config.norms(), config.parallel());
     }
 
     private Tensor scaled(Tensor u) {

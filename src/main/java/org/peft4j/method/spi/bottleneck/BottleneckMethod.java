@@ -110,7 +110,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     }
 
     /** Where there is a bottleneck, in the model's order; each has a size that can be. */
-    private static List<SublayerPoint> sites(BottleneckConfig config, Points points) {
+    static List<SublayerPoint> sites(BottleneckConfig config, Points points) {
         List<SublayerPoint> all = points.all(SublayerPoint.class);
         if (all.isEmpty()) {
             throw new IllegalArgumentException(
