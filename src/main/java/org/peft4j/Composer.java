@@ -8,6 +8,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.ConfigException;
 import org.peft4j.io.NearestName;
@@ -15,6 +16,7 @@ import org.peft4j.lifetime.Lease;
 import org.peft4j.nn.compose.Composed;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.Points;
+import org.peft4j.nn.seam.SublayerFusion;
 import org.peft4j.task.Task;
 import org.peft4j.train.LoadedTask;
 
@@ -46,26 +48,29 @@ final class Composer {
                     + " says which rows of a call an adapter has; give it to BaseModel.composeRows");
         }
         check(composition);
-        for (String named : headOf) {
-            if (!composition.names().contains(named)) {
-                throw new ConfigException("composition " + composition + " has no '" + named
-                        + "' whose head it could have" + NearestName.hint(named, composition.names()));
-            }
-        }
         return made(composition, name);
     }
 
-    /** Refuses names that no adapter has, and adapters of another model. */
+    /** Refuses names that no adapter has, adapters of another model, and heads of adapters that take no part. */
     void check(Composition composition) {
         for (String each : composition.names()) {
-            LoadedAdapter part = parts.get(each);
-            if (part == null) {
+            if (!parts.containsKey(each)) {
                 throw new ConfigException("composition " + composition + ": no adapter is given for '" + each + "'"
                         + NearestName.hint(each, parts.keySet()));
             }
+        }
+        Set<String> used = used(composition);
+        for (String each : used) {
+            LoadedAdapter part = part(each);
             if (part.base() != base) {
                 throw new IllegalArgumentException("adapter '" + part.name() + "', '" + each + "' of composition "
                         + composition + ", is loaded on another model; load it on this one");
+            }
+        }
+        for (String named : headOf) {
+            if (!used.contains(named)) {
+                throw new ConfigException("composition " + composition + " has no '" + named
+                        + "' whose head it could have" + NearestName.hint(named, used));
             }
         }
     }
@@ -81,7 +86,7 @@ final class Composer {
     /** @param tree without blocks that divide rows, checked */
     LoadedAdapter made(Composition tree, String called) {
         Map<String, LoadedAdapter> used = new LinkedHashMap<>();
-        tree.names().forEach(each -> used.put(each, part(each)));
+        used(tree).forEach(each -> used.put(each, part(each)));
         Set<LoadedAdapter> distinct = new LinkedHashSet<>(used.values());
         List<Lease.Held> held = new ArrayList<>();
         try {
@@ -113,7 +118,7 @@ final class Composer {
         LoadedTask<?> task = part(owner).loaded();
         Adapter whole = Composed.withHead(called, body, adapter(owner), head(task));
         List<String> notes = new ArrayList<>();
-        List<String> left = tree.names().stream()
+        List<String> left = used(tree).stream()
                 .filter(other -> part(other) != part(owner) && changesHead(part(other)))
                 .map(other -> "'" + other + "'")
                 .toList();
@@ -172,10 +177,76 @@ final class Composer {
         return Composed.split(split.toString(), children, split.sizes(), own.begin(), own.whole());
     }
 
-    /** The place where a trained fusion of these adapters is looked up. */
     private Adapter fused(Composition.Fuse fuse) {
-        throw new ConfigException("composition " + fuse + ": no fusion of " + fuse.children()
-                + " is loaded; Stack and Average need no trained weights");
+        String fusion = fusion(fuse);
+        List<Adapter> children =
+                fuse.children().stream().map(child -> view(child, null)).toList();
+        return Composed.fuse(
+                fuse.toString(),
+                Composed.part(fusion, adapter(fusion), head(part(fusion).loaded())),
+                children);
+    }
+
+    /** The name of the adapter that was trained to mix those of a Fuse: of all that were given, the one whose experts have their names. */
+    private String fusion(Composition.Fuse fuse) {
+        List<String> names = new ArrayList<>();
+        for (Composition child : fuse.children()) {
+            if (!(child instanceof Composition.Name leaf)) {
+                throw new ConfigException("composition " + fuse + ": a fusion is trained over single adapters, got "
+                        + child + "; put the Stack around the Fuse");
+            }
+            names.add(leaf.name());
+        }
+        Map<String, List<String>> fusions = new TreeMap<>();
+        parts.forEach((each, part) -> {
+            Adapter adapter = part.loaded().adapter();
+            List<String> experts = adapter == null ? List.of() : SublayerFusion.namesOf(adapter);
+            if (!experts.isEmpty()) {
+                fusions.put(each, experts);
+            }
+        });
+        List<String> found = fusions.keySet().stream()
+                .filter(each -> names.equals(fusions.get(each)))
+                .toList();
+        if (found.size() == 1) {
+            return found.get(0);
+        }
+        throw new ConfigException("composition " + fuse + ": "
+                + (found.isEmpty()
+                        ? "no fusion of " + names + " is given"
+                                + (fusions.isEmpty() ? "" : ", there are those of " + fusions.values())
+                                + "; train one (method fusion, with adapters of these names in this order) and give it"
+                                + " beside them; Stack and Average need no trained weights"
+                        : found + " are fusions of " + names + "; give one of them"));
+    }
+
+    /** The names of all adapters that take part: those of the tree, and the fusions of its Fuse blocks. */
+    private Set<String> used(Composition tree) {
+        Set<String> used = new LinkedHashSet<>(tree.names());
+        collectFusions(tree, used);
+        return used;
+    }
+
+    private void collectFusions(Composition tree, Set<String> names) {
+        if (tree instanceof Composition.Fuse fuse) {
+            names.add(fusion(fuse));
+        }
+        tree.children().forEach(child -> collectFusions(child, names));
+    }
+
+    /** Whose head the whole may have; of a Fuse that is the fusion, which was trained with it. */
+    private Set<String> heads(Composition tree) {
+        if (tree instanceof Composition.Fuse fuse) {
+            return Set.of(fusion(fuse));
+        }
+        Set<String> heads = new LinkedHashSet<>();
+        List<Composition> children = tree.children();
+        if (children.isEmpty()) {
+            return tree.names();
+        }
+        (tree instanceof Composition.Stack ? children.subList(children.size() - 1, children.size()) : children)
+                .forEach(child -> heads.addAll(heads(child)));
+        return heads;
     }
 
     private static Set<String> head(LoadedTask<?> task) {
@@ -188,14 +259,14 @@ final class Composer {
     /** The name of the adapter whose task and head the tree has. */
     private String owner(Composition tree) {
         List<String> chosen =
-                headOf.stream().filter(tree.names()::contains).distinct().toList();
+                headOf.stream().filter(used(tree)::contains).distinct().toList();
         if (chosen.size() > 1) {
             throw new ConfigException("composition " + tree + " has one head, asked for are those of " + chosen);
         }
         if (chosen.size() == 1) {
             return chosen.get(0);
         }
-        List<String> owners = List.copyOf(tree.heads());
+        List<String> owners = List.copyOf(heads(tree));
         String last = owners.get(owners.size() - 1);
         for (String other : owners) {
             if (part(other) != part(last) && differ(part(other), part(last))) {

@@ -53,7 +53,11 @@ public sealed interface Composition {
         }
     }
 
-    /** AdapterFusion (2005.00247): attention over what the children give at each place, with weights that were trained for them. */
+    /**
+     * AdapterFusion (2005.00247): attention over what the children give at each place, with weights that were trained for them: those of
+     * an adapter of the method {@code fusion} that is given beside them, whose experts have their names in this order. Task and head are
+     * the fusion's.
+     */
     record Fuse(List<Composition> children) implements Composition {
         public Fuse {
             children = CompositionRules.children("Fuse", children);
@@ -268,6 +272,11 @@ public sealed interface Composition {
                         : children())
                 .forEach(child -> heads.addAll(child.heads()));
         return heads;
+    }
+
+    /** Whether there is a {@link Fuse} in it, which needs a fusion beside the adapters that it names. */
+    default boolean fuses() {
+        return this instanceof Fuse || children().stream().anyMatch(Composition::fuses);
     }
 
     /** Whether it says which rows of a call an adapter has ({@link Parallel}, {@link BatchSplit}): for {@link BaseModel#composeRows}. */

@@ -68,12 +68,6 @@ public final class RowComposition implements AutoCloseable {
     static RowComposition of(
             BaseModel base, String name, Composition composition, Composer composer, Consumer<LoadedAdapter> made) {
         composer.check(composition);
-        for (String head : composer.headOf()) {
-            if (!composition.names().contains(head)) {
-                throw new ConfigException("composition " + composition + " has no '" + head
-                        + "' whose head it could have" + NearestName.hint(head, composition.names()));
-            }
-        }
         Map<Composition, LoadedAdapter> byTree = new LinkedHashMap<>();
         List<LoadedAdapter> own = new ArrayList<>();
         List<Branch> branches = new ArrayList<>();

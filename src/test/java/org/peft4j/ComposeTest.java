@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -28,6 +29,7 @@ import org.peft4j.config.ModelConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.MethodConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.Bias;
@@ -89,9 +91,24 @@ class ComposeTest {
                     13);
             files.write("ia3", Ia3Config.defaults(), 14);
         }
+        try (ComposedAdapters files = new ComposedAdapters(Fixtures.TINY_BERT, directory, "SEQ_CLS")) {
+            files.write(
+                    "mix",
+                    FusionConfig.builder()
+                            .adapters(new TreeMap<>(
+                                    Map.of("a", directory.resolve("a"), "b", directory.resolve("b"))))
+                            .build(),
+                    15);
+            files.write(
+                    "same",
+                    FusionConfig.withoutValue().toBuilder()
+                            .adapters(Map.of("a", directory.resolve("a")))
+                            .build(),
+                    16);
+        }
         for (String name : List.of(
                 "a", "b", "c", "zero", "lang", "task", "lora", "lora2", "wide", "prefix", "prefix2", "prompt", "biases",
-                "ia3")) {
+                "ia3", "mix", "same")) {
             PARTS.put(name, bert.load(name, directory.resolve(name)));
         }
     }
@@ -200,6 +217,33 @@ class ComposeTest {
     }
 
     /** Two prefixes are one with the rows of both. */
+    @Test
+    void aFusionOfTheSameAdaptersIsThatFusion() {
+        same(logits("Fuse(a, b)"), logits(PARTS.get("mix")));
+        same(logits("Fuse(a)"), logits(PARTS.get("a")));
+    }
+
+    @Test
+    void aFusionTakesOthersOfTheSameNames() {
+        Map<String, LoadedAdapter> others = new HashMap<>(PARTS);
+        others.put("b", PARTS.get("c"));
+        try (LoadedAdapter fused = bert.compose("it", Composition.parse("Fuse(a, b)"), others)) {
+            differ(logits(fused), logits(PARTS.get("mix")));
+        }
+        try (LoadedAdapter stacked = bert.compose("it", Composition.parse("Stack(zero, Fuse(a, b))"), PARTS)) {
+            same(logits(stacked), logits(PARTS.get("mix")));
+            assertThat(stacked.notes()).anyMatch(note -> note.contains("are those of 'mix'"));
+        }
+        others.put("b", PARTS.get("lora"));
+        assertThatThrownBy(() -> bert.compose("it", Composition.parse("Fuse(a, b)"), others))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("where the fusion 'mix' mixes nothing");
+        others.put("mix2", PARTS.get("mix"));
+        assertThatThrownBy(() -> bert.compose("it", Composition.parse("Fuse(a, b)"), others))
+                .isInstanceOf(ConfigException.class)
+                .hasMessageContaining("[mix, mix2] are fusions of [a, b]");
+    }
+
     @Test
     void prefixesStandSideBySide() throws IOException {
         try (ComposedAdapters files = new ComposedAdapters(Fixtures.TINY_BERT, directory, "SEQ_CLS")) {
@@ -447,8 +491,9 @@ class ComposeTest {
             quoteCharacter = '`',
             value = {
                 "Stack(a, nobody)      | no adapter is given for 'nobody'",
-                "Fuse(a, b)            | no fusion of [a, b] is loaded",
-                "Stack(a, Fuse(b, c))  | composition Fuse(b, c): no fusion of [b, c] is loaded",
+                "Fuse(b, a)            | no fusion of [b, a] is given, there are those of [[a, b], [a]]",
+                "Stack(a, Fuse(b, c))  | composition Fuse(b, c): no fusion of [b, c] is given",
+                "Fuse(a, Stack(b, c))  | a fusion is trained over single adapters, got Stack(b, c)",
                 "Stack(prompt, a)      | 'prompt' acts on bert.embeddings (sequence",
                 "Average(a, prompt)    | cannot be a part of a composition; what works",
                 "Stack(biases, a)      | 'biases' has a tensor of its own in place of the model's bert.",

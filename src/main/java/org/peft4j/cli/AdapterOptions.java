@@ -68,7 +68,7 @@ final class AdapterOptions {
                     throw new ConfigException("with --compose an adapter is --adapter NAME=DIR, got '" + one + "'");
                 }
                 String name = one.substring(0, equals);
-                if (!composition.names().contains(name)) {
+                if (!composition.names().contains(name) && !composition.fuses()) {
                     throw new ConfigException(
                             "--adapter " + name + " has no place in --compose " + composition + "; leave it out");
                 }
@@ -111,7 +111,8 @@ final class AdapterOptions {
         Map<String, LoadedAdapter> parts = new LinkedHashMap<>();
         for (Map.Entry<String, Path> one : directories.entrySet()) {
             String name = one.getKey();
-            boolean head = heads.contains(name) || headOf.contains(name);
+            boolean fusion = !composition.names().contains(name); // a Fuse has the head of the fusion beside its adapters
+            boolean head = fusion || heads.contains(name) || headOf.contains(name);
             LoadedAdapter part = base.load(name, one.getValue(), head ? options : LoadedAdapter.Options.defaults());
             part.notes().forEach(note -> notes.accept(name + ": " + note));
             parts.put(name, part);

@@ -20,6 +20,8 @@ import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.PrefixKeyValues;
+import org.peft4j.nn.seam.SublayerAddition;
+import org.peft4j.nn.seam.SublayerFusion;
 import org.peft4j.nn.seam.SublayerPoint;
 import org.peft4j.nn.seam.SublayerUpdate;
 import org.peft4j.nn.seam.TensorPoint;
@@ -263,6 +265,56 @@ public final class Composed {
                 name,
                 List.of(part.name()),
                 "scales or turns " + point.path() + ", and of that there is no mean as of what is added");
+    }
+
+    /**
+     * What a trained fusion makes of parts: at each sublayer that it mixes at, a mixture of what they add there.
+     *
+     * @param fusion as a part, see {@link #part}
+     * @param parts in the order of its experts, whose places they take
+     * @throws ConfigException if they do anything else than add to these sublayers
+     */
+    public static Adapter fuse(String name, Adapter fusion, List<Adapter> parts) {
+        Map<SublayerPoint, List<SublayerUpdate>> mixed = fusion.claims(SublayerPoint.class);
+        Adapter.Builder fuse = view(name, parts);
+        for (Adapter part : parts) {
+            List<String> elsewhere = part.claimed().values().stream()
+                    .filter(path -> part.claims(SublayerPoint.class).keySet().stream()
+                            .noneMatch(point -> point.path().equals(path)))
+                    .toList();
+            List<String> unmixed = part.claims(SublayerPoint.class).keySet().stream()
+                    .map(SublayerPoint::path)
+                    .filter(path -> mixed.keySet().stream().noneMatch(point -> point.path().equals(path)))
+                    .toList();
+            List<String> others = elsewhere.isEmpty() ? unmixed : elsewhere;
+            if (!others.isEmpty()) {
+                throw Parts.refused(
+                        name,
+                        List.of(part.name()),
+                        "acts on " + others.get(0) + ", where the fusion '" + fusion.name() + "' mixes nothing");
+            }
+        }
+        mixed.forEach((point, claims) -> {
+            List<SublayerAddition> experts = new ArrayList<>();
+            for (Adapter part : parts) {
+                List<SublayerUpdate> own = part.at(point);
+                if (own.size() != 1 || !(own.get(0) instanceof SublayerAddition addition)) {
+                    throw Parts.refused(
+                            name,
+                            List.of(part.name()),
+                            "must be one bottleneck at " + point.path() + ", where the fusion '" + fusion.name()
+                                    + "' mixes what they add");
+                }
+                experts.add(addition);
+            }
+            try {
+                claims.forEach(claim -> fuse.borrow(point, ((SublayerFusion) claim).withExperts(experts)));
+            } catch (IllegalArgumentException e) {
+                throw new ConfigException(
+                        "composition '" + name + "': " + point.path() + ": " + e.getMessage(), e);
+            }
+        });
+        return fuse.build();
     }
 
     /**
