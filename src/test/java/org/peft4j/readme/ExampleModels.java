@@ -49,14 +49,12 @@ final class ExampleModels implements AutoCloseable {
         for (String name : List.of("tokenizer.json", "tokenizer_config.json")) {
             Files.copy(Fixtures.TINY_BERT.resolve(name), to.resolve(name));
         }
-        Files.writeString(
-                to.resolve("config.json"),
-                """
-                {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 384, "intermediate_size": 1536,
-                 "num_attention_heads": 12, "num_hidden_layers": 6, "max_position_embeddings": 512, "type_vocab_size": 2,
-                 "vocab_size": 30522, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0,
-                 "attention_probs_dropout_prob": 0.1, "hidden_dropout_prob": 0.1, "initializer_range": 0.02}
-                """);
+        Files.writeString(to.resolve("config.json"), """
+            {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 384, "intermediate_size": 1536,
+             "num_attention_heads": 12, "num_hidden_layers": 6, "max_position_embeddings": 512, "type_vocab_size": 2,
+             "vocab_size": 30522, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "pad_token_id": 0,
+             "attention_probs_dropout_prob": 0.1, "hidden_dropout_prob": 0.1, "initializer_range": 0.02}
+            """);
         Map<String, long[]> shapes = new LinkedHashMap<>();
         shapes.put("embeddings.word_embeddings.weight", new long[] {30522, HIDDEN});
         shapes.put("embeddings.position_embeddings.weight", new long[] {512, HIDDEN});
