@@ -131,7 +131,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry(
                     "org.peft4j.method.bottleneck",
-                    names("BottleneckConfig BottleneckPrefix InitBottleneck OriginalNorms PhmConfig ReductionFactor"
+                    names("BottleneckConfig BottleneckLora BottleneckPrefix InitBottleneck OriginalNorms PhmConfig ReductionFactor"
                             + " Scaling")),
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
@@ -162,6 +162,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.full", names("FullConfig")),
             Map.entry("org.peft4j.method.hft", names("HftConfig")),
             Map.entry("org.peft4j.method.osf", names("OsfConfig")),
+            Map.entry("org.peft4j.method.list", names("ListConfig")),
             Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")),
             Map.entry("org.peft4j.method.xlora", names("XLoraConfig")));
