@@ -29,6 +29,7 @@ import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.ReductionFactor;
+import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
@@ -224,6 +225,53 @@ class GatesTest {
                     assertThat(row[token])
                             .isGreaterThan(Arrays.stream(row).max().orElseThrow() - 1e-3);
                     rows = reference.llama(token);
+                }
+            }
+        }
+    }
+
+    /**
+     * With gates that are the same for every text a cache changes nothing: of models with windows, too, which never hide a prefix, beside
+     * a ready prefix and the plain model in one batch.
+     */
+    @ParameterizedTest
+    @ValueSource(strings = {"mistral", "gemma2", "gpt2", "qwen3"})
+    void theCacheHasNoPrefixAndMissesNone(String name) throws Exception {
+        try (HeadedModel model = HeadedModel.open(
+                        ModelDirectory.open(Fixtures.ROOT.resolve("decoders").resolve(name)),
+                        new ModelOptions(false, false, 0),
+                        HeadKind.LANGUAGE,
+                        HeadOptions.of(0));
+                Adapter gated = random(TWO_GATES, model);
+                Adapter ready = Methods.of(PrefixConfig.of(3)).attach("ready", PrefixConfig.of(3), model.points(), 1)) {
+            setGates(gated, 1);
+            assertThat(gated.prefix()).as("keys in the cache").isZero();
+            List<@Nullable Adapter> adapterOf = Arrays.asList(gated, ready, null, gated);
+            List<Prompt> prompts = new ArrayList<>();
+            int[][] texts = {TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[2]};
+            for (int s = 0; s < texts.length; s++) {
+                prompts.add(new Prompt(texts[s], adapterOf.get(s), s));
+            }
+            var written = new Generator(model.model(), (LanguageHead) model.head())
+                    .generate(
+                            prompts,
+                            new GenerationSettings(8, Sampling.GREEDY, List.of(), List.of()),
+                            null,
+                            GenerationListener.NONE);
+            for (int s = 0; s < texts.length; s++) {
+                int[] text = texts[s];
+                for (int token : written.get(s).ids()) {
+                    try (PointerScope scope = new PointerScope();
+                            ForwardContext context = ForwardContext.inference(
+                                    Packing.of(text.length), Arrays.asList(adapterOf.get(s)))) {
+                        float[] row = logits(model, context, text, ReadRows.last(1));
+                        double best = IntStream.range(0, row.length).mapToDouble(i -> row[i]).max().orElseThrow();
+                        assertThat((double) row[token])
+                                .as("text %s, token %s", s, text.length)
+                                .isGreaterThan(best - 1e-3);
+                    }
+                    text = Arrays.copyOf(text, text.length + 1);
+                    text[text.length - 1] = token;
                 }
             }
         }
