@@ -44,8 +44,7 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
      * @param hidden of {@link PromptRows#hidden}
      * @param gated of {@link PromptRows#gated}
      */
-    public record Prompts(
-            Tensor read, PromptRows.@Nullable KeyValues hidden, PromptRows.@Nullable KeyValues gated) {}
+    public record Prompts(Tensor read, PromptRows.@Nullable KeyValues hidden, PromptRows.@Nullable KeyValues gated) {}
 
     /**
      * What attention gives.

@@ -40,8 +40,9 @@ public final class SequenceValues {
             }
             return Tensors.ofFloats(device, values, values.length, 1);
         });
-        Tensor sums = byGroup(rows, group -> ofWhich(group, context, device)
-                .matmul(x.narrow(0, rows.begin(group.first()), group.rows())));
+        Tensor sums = byGroup(
+                rows,
+                group -> ofWhich(group, context, device).matmul(x.narrow(0, rows.begin(group.first()), group.rows())));
         return sums.mul(shares);
     }
 
@@ -52,9 +53,11 @@ public final class SequenceValues {
      * @return [T, n]
      */
     public static Tensor ofRows(Tensor values, SequenceRows rows, ForwardContext context) {
-        return byGroup(rows, group -> ofWhich(group, context, Device.of(values))
-                .t()
-                .matmul(values.narrow(0, (long) group.first() - rows.first(), group.sequences())));
+        return byGroup(
+                rows,
+                group -> ofWhich(group, context, Device.of(values))
+                        .t()
+                        .matmul(values.narrow(0, (long) group.first() - rows.first(), group.sequences())));
     }
 
     private static Tensor byGroup(SequenceRows rows, OfGroup f) {

@@ -520,7 +520,8 @@ class BottlenecksTest extends WithTinyBert {
                 "{\"rational_init\": \"gelu\"} | rational_init has no meaning for other activations",
                 "{\"num_virtual_tokens\": 0} | must be 1 to",
                 "{\"use_gating\": 1} | use_gating must be true or false",
-                "{\"num_virtual_tokens\": 2, \"encoder_hidden_size\": 3, \"shared_gating\": false} | shared_gating has no meaning without use_gating",
+                "{\"num_virtual_tokens\": 2, \"encoder_hidden_size\": 3, \"shared_gating\": false} | shared_gating has"
+                        + " no meaning without use_gating",
                 "{\"target_modules\": [\"query\"]} | target_modules must not be given without r",
                 "{\"lora_dropout\": 0.5} | lora_dropout must not be given without r",
                 "{\"r\": 0} | r must be at least 1",

@@ -108,9 +108,10 @@ class GatesTest {
 
     private static float[] logits(HeadedModel model, @Nullable Adapter adapter) {
         try (PointerScope scope = new PointerScope();
-                ForwardContext context =
-                        ForwardContext.inference(Packing.of(lengths(TEXTS)), Arrays.asList(adapter, adapter, adapter))) {
-            return logits(model, context, joined(TEXTS), model == bert ? bert.head().reads() : ReadRows.TEXT);
+                ForwardContext context = ForwardContext.inference(
+                        Packing.of(lengths(TEXTS)), Arrays.asList(adapter, adapter, adapter))) {
+            return logits(
+                    model, context, joined(TEXTS), model == bert ? bert.head().reads() : ReadRows.TEXT);
         }
     }
 
@@ -120,8 +121,8 @@ class GatesTest {
     void bertIsItsFormula(boolean sharedGate) {
         try (PointerScope scope = new PointerScope();
                 Adapter adapter = random(sharedGate ? CONFIG : TWO_GATES, bert);
-                ForwardContext context = ForwardContext.inference(
-                        Packing.of(lengths(TEXTS)), Arrays.asList(adapter, null, adapter))) {
+                ForwardContext context =
+                        ForwardContext.inference(Packing.of(lengths(TEXTS)), Arrays.asList(adapter, null, adapter))) {
             Tensor h = bert.model().embed(Tokens.of(joined(TEXTS)), context);
             float[] first = Tensors.toFloats(h);
             for (var block : bert.model().blocks()) {
@@ -146,7 +147,8 @@ class GatesTest {
         try (Adapter adapter = random(sharedGate ? CONFIG : TWO_GATES, llama)) {
             float[] is = logits(llama, adapter);
             for (int s = 0; s < TEXTS.length; s++) {
-                int begin = Arrays.stream(TEXTS, 0, s).mapToInt(text -> text.length).sum();
+                int begin =
+                        Arrays.stream(TEXTS, 0, s).mapToInt(text -> text.length).sum();
                 double[][] expected = new UniPeltInDouble(llama, adapter).llama(TEXTS[s]);
                 assertClose(rows(is, begin, TEXTS[s].length, 200), expected, "text " + s);
             }
@@ -183,16 +185,14 @@ class GatesTest {
                 int[] counts = c == 0 ? lengths(TEXTS) : new int[] {1, 1, 1};
                 try (PointerScope scope = new PointerScope();
                         var noGrad = new org.bytedeco.pytorch.NoGradGuard();
-                        ForwardContext context =
-                                ForwardContext.continued(Packing.of(counts), adapterOf, cache, null)) {
+                        ForwardContext context = ForwardContext.continued(Packing.of(counts), adapterOf, cache, null)) {
                     cache.begin(counts);
                     float[] is = logits(llama, context, calls[c], ReadRows.last(1));
                     cache.end();
                     int begin = 0;
                     for (int s = 0; s < 3; s++) {
-                        double[][] expected = references
-                                .get(s)
-                                .llama(Arrays.copyOfRange(calls[c], begin, begin + counts[s]));
+                        double[][] expected =
+                                references.get(s).llama(Arrays.copyOfRange(calls[c], begin, begin + counts[s]));
                         assertClose(
                                 rows(is, s, 1, 200),
                                 new double[][] {expected[counts[s] - 1]},
@@ -265,7 +265,10 @@ class GatesTest {
                             ForwardContext context = ForwardContext.inference(
                                     Packing.of(text.length), Arrays.asList(adapterOf.get(s)))) {
                         float[] row = logits(model, context, text, ReadRows.last(1));
-                        double best = IntStream.range(0, row.length).mapToDouble(i -> row[i]).max().orElseThrow();
+                        double best = IntStream.range(0, row.length)
+                                .mapToDouble(i -> row[i])
+                                .max()
+                                .orElseThrow();
                         assertThat((double) row[token])
                                 .as("text %s, token %s", s, text.length)
                                 .isGreaterThan(best - 1e-3);
@@ -282,9 +285,9 @@ class GatesTest {
         for (HeadedModel model : List.of(bert, llama)) {
             try (Adapter gated = random(TWO_GATES, model);
                     Adapter plain = random(CONFIG.toBuilder().gate(false).build(), model)) {
-                plain.parameters().forEach((path, parameter) -> gated.parameters()
-                        .get(path)
-                        .set(Tensors.toFloats(parameter.value())));
+                plain.parameters()
+                        .forEach((path, parameter) ->
+                                gated.parameters().get(path).set(Tensors.toFloats(parameter.value())));
                 assertThat(maxDifference(logits(model, gated), logits(model, plain)))
                         .isGreaterThan(1e-2);
                 setGates(gated, 40);
@@ -321,11 +324,13 @@ class GatesTest {
         for (HeadedModel model : List.of(bert, llama)) {
             try (Adapter adapter = random(TWO_GATES, model)) {
                 try (PointerScope scope = new PointerScope();
-                        ForwardContext context =
-                                ForwardContext.training(Packing.of(lengths(TEXTS)), 1, adapter)) {
+                        ForwardContext context = ForwardContext.training(Packing.of(lengths(TEXTS)), 1, adapter)) {
                     ReadRows reads = model == bert ? bert.head().reads() : ReadRows.TEXT;
                     Tensor h = BlockRunner.plain().forward(model.model(), Tokens.of(joined(TEXTS)), reads, context);
-                    model.head().forward(h, reads.packing(context), context).sum().backward();
+                    model.head()
+                            .forward(h, reads.packing(context), context)
+                            .sum()
+                            .backward();
                     context.backward();
                 }
                 for (Parameter gate : adapter.parameters().values()) {
@@ -394,7 +399,9 @@ class GatesTest {
                     }
                 }
                 away += share < 1e-3 ? 1 : 0;
-                assertThat(Math.min(Math.abs(share), Math.abs(share - 2))).as("text " + s).isLessThan(1e-3);
+                assertThat(Math.min(Math.abs(share), Math.abs(share - 2)))
+                        .as("text " + s)
+                        .isLessThan(1e-3);
             }
             assertThat(away).isBetween(4, 20);
         }
@@ -414,14 +421,15 @@ class GatesTest {
                         .prefix(new BottleneckPrefix(2, 2, false))
                         .build())
                 .hasMessageContaining("prefix must not have shared_gate: false without gate");
-        assertThat(Methods.mergeRefusal(CONFIG)).hasValueSatisfying(reason -> assertThat(reason)
-                .contains("its gates are made of each text"));
+        assertThat(Methods.mergeRefusal(CONFIG))
+                .hasValueSatisfying(reason -> assertThat(reason).contains("its gates are made of each text"));
     }
 
     private static void refuses(BottleneckLora lora, String message) {
         BottleneckConfig config = CONFIG.toBuilder().lora(lora).build();
-        assertThatThrownBy(
-                        () -> Methods.of(config).attach("it", config, bert.points(), 1).close())
+        assertThatThrownBy(() -> Methods.of(config)
+                        .attach("it", config, bert.points(), 1)
+                        .close())
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageStartingWith(message);
     }
@@ -511,7 +519,8 @@ class GatesTest {
         public Rows read(int layer) {
             int[] all = new int[counts.length];
             Arrays.setAll(all, s -> lengths[s] + counts[s]);
-            Tensor table = Tensors.ofInts(org.peft4j.ops.Device.CPU, IntStream.range(0, all.length).toArray());
+            Tensor table = Tensors.ofInts(
+                    org.peft4j.ops.Device.CPU, IntStream.range(0, all.length).toArray());
             return new Rows(
                     keys[layer],
                     values[layer],

@@ -72,8 +72,10 @@ class ListAdapterTest extends WithTinyBert {
             Tensor w = model.points().tensors().get(LAYER + ".weight").value();
             Tensor b = model.points().tensors().get(LAYER + ".bias").value();
             Tensor x = Init.normal(1, "x", 1, 3, 64);
-            float[] down = values(adapter.parameters().get(LAYER + ".adapter_down.weight").value());
-            float[] up = values(adapter.parameters().get(LAYER + ".adapter_up.weight").value());
+            float[] down = values(
+                    adapter.parameters().get(LAYER + ".adapter_down.weight").value());
+            float[] up = values(
+                    adapter.parameters().get(LAYER + ".adapter_up.weight").value());
             double[][] matrix = new double[32][32]; // I + W_2 W_1
             for (int i = 0; i < 32; i++) {
                 for (int j = 0; j < 32; j++) {
@@ -129,7 +131,8 @@ class ListAdapterTest extends WithTinyBert {
     void itBeginsAlmostAsTheModel() {
         try (Adapter adapter = Methods.of(ListConfig.defaults().withR(32))
                 .attach("it", ListConfig.defaults().withR(32), model.points(), 2)) {
-            float[] first = values(adapter.parameters().get(LAYER + ".adapter_up.weight").value());
+            float[] first = values(
+                    adapter.parameters().get(LAYER + ".adapter_up.weight").value());
             double squares = 0;
             for (float value : first) {
                 squares += value * value / first.length;
@@ -146,8 +149,7 @@ class ListAdapterTest extends WithTinyBert {
         Path files = directory.resolve("list");
         try (Adapter adapter = random(config, model)) {
             AdapterStore.write(files, adapter, config, model.points(), "tiny-bert", "SEQ_CLS");
-            Convert.Result result =
-                    Convert.toLora(Fixtures.TINY_BERT, files, directory.resolve("lora"), 0, false);
+            Convert.Result result = Convert.toLora(Fixtures.TINY_BERT, files, directory.resolve("lora"), 0, false);
             assertThat(result.r()).isEqualTo(3);
             assertThat(result.error()).isLessThan(1e-5);
             try (Adapter lora = AdapterStore.read(directory.resolve("lora"), "lora", model.points())
@@ -160,8 +162,7 @@ class ListAdapterTest extends WithTinyBert {
 
     @Test
     void itsFileHasItsSettings() throws Exception {
-        ListConfig config = new ListConfig(
-                5, 0.25, TargetLayers.of("output.dense"), List.of("classifier"));
+        ListConfig config = new ListConfig(5, 0.25, TargetLayers.of("output.dense"), List.of("classifier"));
         try (Adapter adapter = random(config, model)) {
             AdapterStore.write(directory, adapter, config, model.points(), "tiny-bert", "SEQ_CLS");
             AdapterFile file = AdapterFiles.read(directory);
@@ -223,7 +224,8 @@ class ListAdapterTest extends WithTinyBert {
     }
 
     private void refuses(ListConfig config, Points points, String message) {
-        assertThatThrownBy(() -> Methods.of(config).attach("it", config, points, 1).close())
+        assertThatThrownBy(
+                        () -> Methods.of(config).attach("it", config, points, 1).close())
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageStartingWith(message);
     }

@@ -547,11 +547,7 @@ class MethodContractTest {
                                 .build(),
                         Start.SOMETHING,
                         true),
-                new Row(
-                        "LiST",
-                        ListConfig.defaults().withR(4).withModulesToSave(head),
-                        Start.NEARLY,
-                        true),
+                new Row("LiST", ListConfig.defaults().withR(4).withModulesToSave(head), Start.NEARLY, true),
                 new Row(
                         "LiST of other layers",
                         ListConfig.defaults()

@@ -109,7 +109,8 @@ class MethodsOnDecodersTest {
         MethodContractTest.rows().forEach(row -> {
             boolean other = row.name().equals("DoRA")
                     || List.of("aLoRA", "PiSSA", "EVA", "CorDA", "LoRA-GA").contains(row.name())
-                    || List.of("double_seq_bn", "par_bn", "compacter", "mam", "unipelt").contains(row.name())
+                    || List.of("double_seq_bn", "par_bn", "compacter", "mam", "unipelt")
+                            .contains(row.name())
                     || row.name().contains("bat")
                     || row.name().startsWith("seq_bn");
             if (first.putIfAbsent(Methods.of(row.config()), row.name()) == null || other) {

@@ -82,8 +82,8 @@ final class UniPeltInDouble {
             double[][] q = turned(withLora(self + "q_proj", x), first);
             keys.get(layer).addAll(List.of(turned(linear(self + "k_proj", x), first)));
             vs.get(layer).addAll(List.of(withLora(self + "v_proj", x)));
-            double[][] o = attention(
-                    q, keys.get(layer), vs.get(layer), prefix(layer, path + "self_attn", x, 2), 2, before);
+            double[][] o =
+                    attention(q, keys.get(layer), vs.get(layer), prefix(layer, path + "self_attn", x, 2), 2, before);
             double[][] a = plus(linear(self + "o_proj", o), h);
             double[][] z = rmsNorm(path + "post_attention_layernorm", a);
             double[][] gate = each(linear(path + "mlp.gate_proj", z), y -> y / (1 + Math.exp(-y)));

@@ -13,6 +13,7 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.InitRational;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.TargetLayers;
 import org.peft4j.method.Targets;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
@@ -23,6 +24,7 @@ import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
 import org.peft4j.method.bottleneck.Scaling;
+import org.peft4j.method.list.ListConfig;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 
 /** Bottleneck adapters in run files: configurations by name, and settings that are no single values. */
@@ -120,13 +122,34 @@ class BottleneckRunFilesTest {
                 .isEqualTo(BottleneckConfig.adapterPlus());
     }
 
+    @Test
+    void linearAdaptersOfTheDocumentationAreRead() {
+        assertThat(read("method={type: list, r: 128, init_std: 2e-4, modules_to_save: [lm_head]}")
+                        .method())
+                .isEqualTo(ListConfig.defaults().withModulesToSave(List.of("lm_head")));
+        assertThat(read("method={type: list, r: 8, init_std: 0.1, targets: [value], layers_to_transform: [1]}")
+                        .method())
+                .isEqualTo(new ListConfig(
+                        8, 0.1, new TargetLayers(Targets.names("value"), null, List.of(1), List.of()), List.of()));
+        for (String[] wrong : new String[][] {
+            {"r: 0", "r must be at least 1, got 0 in method"},
+            {"init_std: 0", "init_std must be above 0"},
+            {"adapter_init_std: 1", "it is called 'init_std' here"},
+            {"alpha: 8", "unknown key 'alpha' in method"}
+        }) {
+            assertThatThrownBy(() -> read("method={type: list, " + wrong[0] + "}"))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining(wrong[1]);
+        }
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
             quoteCharacter = '"',
             value = {
                 "config: seq_bn_inv | expected one of seq_bn, double_seq_bn, par_bn, scaled_par_bn, compacter,"
-                        + " compacter++, mam, unipelt, adapter_plus, pfeiffer, houlsby, parallel for 'config' in method",
+                    + " compacter++, mam, unipelt, adapter_plus, pfeiffer, houlsby, parallel for 'config' in method",
                 "non_linearity: relu | it is called 'activation' here",
                 "is_parallel: true | it is called 'parallel' here",
                 "phm_dim: 4 | it is called 'phm.dim' here",

@@ -23,8 +23,8 @@ public record ListConfig(int r, double initStd, TargetLayers layers, List<String
             throw new IllegalArgumentException("r must be at least 1, got " + r);
         }
         if (!(initStd > 0 && initStd < Double.POSITIVE_INFINITY)) { // also refuses NaN
-            throw new IllegalArgumentException("initStd must be above 0: of two matrices of zeros none is ever trained, got "
-                    + initStd);
+            throw new IllegalArgumentException(
+                    "initStd must be above 0: of two matrices of zeros none is ever trained, got " + initStd);
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList();
     }

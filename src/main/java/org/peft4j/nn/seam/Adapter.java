@@ -168,7 +168,11 @@ public final class Adapter implements AutoCloseable {
 
     /** Keys that stand before each sequence's own in a cache, the same number at every block. */
     public int prefix() {
-        return keyValueClaims().filter(KeyValueClaim::cached).mapToInt(KeyValueClaim::count).max().orElse(0);
+        return keyValueClaims()
+                .filter(KeyValueClaim::cached)
+                .mapToInt(KeyValueClaim::count)
+                .max()
+                .orElse(0);
     }
 
     /** Whether those keys are the same for every sequence. */

@@ -25,7 +25,8 @@ import org.peft4j.ops.Ops;
 
 /**
  * The bottleneck of one sublayer, {@code u = g dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
- * ({@link OriginalNorms}). g is the gate of the text, if there are gates. While training, stochastic depth leaves some texts' u away. u is computed in float32, whatever the type of the activations.
+ * ({@link OriginalNorms}). g is the gate of the text, if there are gates. While training, stochastic depth leaves some texts' u
+ * away. u is computed in float32, whatever the type of the activations.
  */
 record Bottleneck(
         SublayerPoint point,
@@ -41,7 +42,10 @@ record Bottleneck(
     private static final int DENOMINATOR = 4;
 
     /** Both layers and what is between them, where that is trained. */
-    record Network(BottleneckLayer down, BottleneckLayer up, @Nullable Rational rational) {}
+    record Network(
+            BottleneckLayer down,
+            BottleneckLayer up,
+            @Nullable Rational rational) {}
 
     /** A rational function: a_0 to a_5 and b_1 to b_4, of version A. */
     record Rational(Parameter numerator, Parameter denominator) {
@@ -74,11 +78,7 @@ record Bottleneck(
 
     /** @param phm makes both layers; null: plain ones */
     static Bottleneck fresh(
-            Adapter.Builder builder,
-            SublayerPoint point,
-            BottleneckConfig config,
-            @Nullable PhmLayers phm,
-            long seed) {
+            Adapter.Builder builder, SublayerPoint point, BottleneckConfig config, @Nullable PhmLayers phm, long seed) {
         long width = point.width();
         long inner = inner(point, config);
         String down = point.path() + ".adapter_down";
@@ -183,8 +183,8 @@ record Bottleneck(
     /** Without that of the texts that stochastic depth leaves away. */
     private Tensor thinned(Tensor u, Sublayer at, ForwardContext context) {
         String place = point.path() + ".stochastic_depth#" + at.rows().first();
-        Tensor ones = torch.ones(
-                new long[] {at.rows().sequences(), 1}, Device.of(u).options(ScalarType.Float));
+        Tensor ones =
+                torch.ones(new long[] {at.rows().sequences(), 1}, Device.of(u).options(ScalarType.Float));
         Tensor kept = Ops.dropout(ones, config.stochasticDepth(), context.seed(place));
         return u.mul(SequenceValues.ofRows(kept, at.rows(), context));
     }

@@ -124,8 +124,8 @@ final class BottleneckFiles {
         if (config.get("r") == null) {
             for (String key : List.of("target_modules", "lora_dropout")) {
                 if (config.get(key) != null) {
-                    throw config.wrong(key, "must not be given without r, the rank of the LoRA that it is about",
-                            config.get(key));
+                    throw config.wrong(
+                            key, "must not be given without r, the rank of the LoRA that it is about", config.get(key));
                 }
             }
             return null;

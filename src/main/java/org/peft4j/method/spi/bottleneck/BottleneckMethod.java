@@ -24,8 +24,8 @@ import org.peft4j.nn.seam.SublayerPoint;
 
 /**
  * Bottlenecks behind, or beside, sublayers of each block (Houlsby et al. 2019, Pfeiffer et al. 2020, He et al. 2021; Compacter, Karimi
- * Mahabadi et al. 2021), with a prefix and LoRA beside them and gates for all three if wanted (UniPELT, Mao et al. 2021). AdapterHub's files keep settings, head and adapter apart and pickle
- * them by default; ours are the two files that all methods here have, with tensors named {@code ….output.adapter_down.weight}.
+ * Mahabadi et al. 2021), with a prefix and LoRA beside them and gates for all three if wanted (UniPELT, Mao et al. 2021). AdapterHub's
+ * files keep settings, head and adapter apart and pickle them by default; ours are the two files that all methods here have, with tensors named {@code ….output.adapter_down.weight}.
  */
 public final class BottleneckMethod implements Method<BottleneckConfig> {
     private static final String REFUSAL =

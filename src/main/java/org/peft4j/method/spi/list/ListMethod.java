@@ -108,8 +108,8 @@ public final class ListMethod extends LinearMethod<ListConfig> {
     protected void adapt(ListConfig config, AdaptedLayers layers) {
         for (AdaptedLayers.Layer layer : layers.all()) {
             if (config.r() > layer.out()) {
-                throw new IllegalArgumentException("r must be at most the " + layer.out() + " outputs of "
-                        + layer.path() + ", got " + config.r());
+                throw new IllegalArgumentException(
+                        "r must be at most the " + layer.out() + " outputs of " + layer.path() + ", got " + config.r());
             }
             Parameter down = layer.trained(
                     DOWN, (seed, path) -> Init.normal(seed, path, config.initStd(), config.r(), layer.out()));
@@ -121,7 +121,7 @@ public final class ListMethod extends LinearMethod<ListConfig> {
 
     @Override
     protected long elements(ListConfig config, List<LinearPoint> layers) {
-        return layers.stream().mapToLong(layer -> 2 * config.r() * layer.out()).sum();
+        return layers.stream().mapToLong(layer -> 2L * config.r() * layer.out()).sum();
     }
 
     @Override
