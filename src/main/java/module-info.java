@@ -51,6 +51,7 @@ module org.peft4j {
     exports org.peft4j.method.full;
     exports org.peft4j.method.hft;
     exports org.peft4j.method.osf;
+    exports org.peft4j.method.list;
     exports org.peft4j.method.lntuning;
     exports org.peft4j.method.vera;
     exports org.peft4j.method.xlora;

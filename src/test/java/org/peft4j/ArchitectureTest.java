@@ -132,8 +132,8 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry(
                     "org.peft4j.method.bottleneck",
-                    names("BottleneckConfig BottleneckPrefix FusionConfig InitBottleneck OriginalNorms PhmConfig ReductionFactor"
-                            + " Scaling")),
+                    names("BottleneckConfig BottleneckLora BottleneckPrefix FusionConfig InitBottleneck OriginalNorms"
+                            + " PhmConfig ReductionFactor Scaling")),
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
             Map.entry("org.peft4j.method.ept", names("EptConfig")),
@@ -163,6 +163,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.full", names("FullConfig")),
             Map.entry("org.peft4j.method.hft", names("HftConfig")),
             Map.entry("org.peft4j.method.osf", names("OsfConfig")),
+            Map.entry("org.peft4j.method.list", names("ListConfig")),
             Map.entry("org.peft4j.method.lntuning", names("LnTuningConfig")),
             Map.entry("org.peft4j.method.vera", names("VeraConfig")),
             Map.entry("org.peft4j.method.xlora", names("XLoraConfig")));

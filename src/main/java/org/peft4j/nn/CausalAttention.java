@@ -38,12 +38,13 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
     public record Scores(double scale, long window, double softcap, double dropout) {}
 
     /**
-     * Keys and values of prompts, not turned yet; null: there are none.
+     * What prompts are made of: keys and values, not turned yet, null where there are none; and what attention reads.
      *
+     * @param read normed rows of all sequences, [T, C]
      * @param hidden of {@link PromptRows#hidden}
      * @param gated of {@link PromptRows#gated}
      */
-    public record Prompts(PromptRows.@Nullable KeyValues hidden, PromptRows.@Nullable KeyValues gated) {}
+    public record Prompts(Tensor read, PromptRows.@Nullable KeyValues hidden, PromptRows.@Nullable KeyValues gated) {}
 
     /**
      * What attention gives.
@@ -63,13 +64,13 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         Ops.Rotated turned = turned(q, k, rows, context);
         Tensor o = Scopes.scoped(() -> {
             KeyValueCache cache = context.cache();
-            Prefixes prefixes = new Prefixes(point, turned(prompts.hidden(), context));
+            Prefixes prefixes = new Prefixes(point, prompts.read(), turned(prompts.hidden(), context));
             if (cache == null) {
                 return sequences(turned.q(), turned.k(), v, prefixes, read, context, null);
             }
             cache.write(point.layer(), turned.k(), v);
             return cache.filled()
-                    ? decode(turned.q(), cache.read(point.layer()), context)
+                    ? decode(turned.q(), cache.read(point.layer()), prefixes, context)
                     : sequences(turned.q(), turned.k(), v, prefixes, read, context, cache);
         });
         if (prompts.gated() == null) {
@@ -139,7 +140,10 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
             PrefixKeyValues.KeyValues prefix = prefixes.of(segment, context);
             Tensor prefixKeys = prefix == null ? null : prefix.keys().to(type);
             Tensor prefixValues = prefix == null ? null : prefix.values().to(type);
-            if (cache != null && prefixKeys != null && prefixValues != null) {
+            if (cache != null
+                    && prefixKeys != null
+                    && prefixValues != null
+                    && context.at(point).one(segment, KeyValueClaim::cached, false)) {
                 boolean each = prefixKeys.dim() == 4;
                 for (int s = segment.first(); s < segment.last(); s++) {
                     long own = s - segment.first();
@@ -173,17 +177,31 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
         });
     }
 
-    private Tensor decode(Tensor q, KeyValueCache.Rows rows, ForwardContext context) {
+    private Tensor decode(Tensor q, KeyValueCache.Rows rows, Prefixes prefixes, ForwardContext context) {
         Claims<KeyValueClaim> claims = context.at(point);
-        boolean none = context.segments().stream().allMatch(segment -> count(claims, segment) == 0);
-        if (scores.window() == 0 || none) {
+        if (context.segments().stream()
+                .allMatch(segment -> count(claims, segment) == 0 || scores.window() == 0 && cached(claims, segment))) {
             return decode(q, rows.packing(), rows.blockTable(), rows, null, scores.window());
         }
-        // The cache has a prefix among a sequence's rows, where a window would hide it.
         TensorVector parts = new TensorVector();
         long each = q.size(0) / rows.packing().sequences();
         for (ForwardContext.Segment segment : context.segments()) {
+            if (segment.first() == segment.last()) {
+                continue;
+            }
             int before = count(claims, segment);
+            if (before == 0 || scores.window() == 0 || !cached(claims, segment)) {
+                long sequences = (long) segment.last() - segment.first();
+                parts.push_back(decode(
+                        q.narrow(0, segment.first() * each, sequences * each),
+                        rows.packing().slice(segment.first(), segment.last()),
+                        rows.blockTable().narrow(0, segment.first(), sequences),
+                        rows,
+                        cached(claims, segment) ? null : prefixes.of(segment, context),
+                        scores.window()));
+                continue;
+            }
+            // The cache has a prefix among a sequence's rows, where a window would hide it.
             for (int s = segment.first(); s < segment.last(); s++) {
                 Packing own = Packing.of(rows.packing().length(s));
                 boolean hides = before > 0 && own.rows() - before > scores.window();
@@ -202,6 +220,10 @@ public record CausalAttention(KeyValuePoint point, @Nullable Rotary rotary, Scor
 
     private static int count(Claims<KeyValueClaim> claims, ForwardContext.Segment segment) {
         return claims.one(segment, KeyValueClaim::count, 0);
+    }
+
+    private static boolean cached(Claims<KeyValueClaim> claims, ForwardContext.Segment segment) {
+        return claims.one(segment, KeyValueClaim::cached, true);
     }
 
     /** The first n rows of a sequence in the cache. */

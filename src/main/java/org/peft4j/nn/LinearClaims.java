@@ -20,6 +20,7 @@ import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputUpdate;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
+import org.peft4j.nn.seam.SequenceRows;
 import org.peft4j.nn.seam.TaskLowRank;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.nn.seam.WeightDelta;
@@ -322,7 +323,7 @@ final class LinearClaims {
         }
         Tensor sum = product;
         for (LowRankMixture mixture : layers.get(part).all(LowRankMixture.class)) {
-            Tensor weights = mixture.weights(context.weights(mixture.routing(), first, last, rows));
+            Tensor weights = mixture.weights(x, new SequenceRows(rows, first, last), context);
             sum = sum.add(Mixtures.of(mixture.parts(), x, weights, context.training(), seed));
         }
         return sum;

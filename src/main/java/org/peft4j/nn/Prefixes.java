@@ -1,5 +1,6 @@
 package org.peft4j.nn;
 
+import org.bytedeco.pytorch.Tensor;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.Claims;
 import org.peft4j.nn.seam.ForwardContext;
@@ -7,13 +8,16 @@ import org.peft4j.nn.seam.HiddenPrefix;
 import org.peft4j.nn.seam.KeyValueClaim;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.PrefixKeyValues;
+import org.peft4j.nn.seam.SequenceKeyValues;
+import org.peft4j.nn.seam.SequenceRows;
 
 /**
  * Keys and values in front of those of sequences, in one softmax with them.
  *
+ * @param read what attention reads of all rows of the call, [T, C]
  * @param hidden those of {@link PromptRows#hidden}, as attention takes them; null: there are none
  */
-public record Prefixes(KeyValuePoint point, PromptRows.@Nullable KeyValues hidden) {
+public record Prefixes(KeyValuePoint point, Tensor read, PromptRows.@Nullable KeyValues hidden) {
     /**
      * Of neighbouring sequences with the same claims.
      *
@@ -24,6 +28,11 @@ public record Prefixes(KeyValuePoint point, PromptRows.@Nullable KeyValues hidde
         KeyValueClaim claim = claims.one(segment, found -> found, null);
         if (claim instanceof PrefixKeyValues ready) {
             return ready.keyValues(context);
+        }
+        if (claim instanceof SequenceKeyValues ofEach && segment.first() < segment.last()) {
+            SequenceRows rows = new SequenceRows(context.packing(), segment.first(), segment.last());
+            long begin = context.packing().begin(segment.first());
+            return ofEach.keyValues(read.narrow(0, begin, rows.rows()), rows, context);
         }
         if (!(claim instanceof HiddenPrefix) || hidden == null || segment.first() == segment.last()) {
             return null;

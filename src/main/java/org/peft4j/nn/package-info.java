@@ -17,17 +17,18 @@
  *     <td>{@link org.peft4j.nn.seam.LinearClaim} has the formula: {@link org.peft4j.nn.seam.LowRank},
  *     {@link org.peft4j.nn.seam.TaskLowRank} (of each row's task its own), {@link org.peft4j.nn.seam.WeightDelta}, {@link org.peft4j.nn.seam.BiasDelta} add up, and so does
  *     {@link org.peft4j.nn.seam.LowRankMixture}, whose weights for each row a {@link org.peft4j.nn.seam.Routing} finds in a first
- *     pass before the call;
+ *     pass before the call, or the adapter makes of what the layer reads;
  *     {@link org.peft4j.nn.seam.InputUpdate} (and {@link org.peft4j.nn.seam.InputScale}), {@link org.peft4j.nn.seam.Magnitude},
  *     {@link org.peft4j.nn.seam.OutputUpdate} (and {@link org.peft4j.nn.seam.OutputScale}) multiply</td>
- *     <td>LoRA and its kin; X-LoRA; Poly; (IA)³; orthogonal methods</td></tr>
+ *     <td>LoRA and its kin; X-LoRA, UniPELT; Poly; (IA)³; orthogonal methods, LiST</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.ExpertsPoint experts}: y = W_e x of each expert of a mixture</td>
  *     <td>{@link org.peft4j.nn.seam.ExpertsUpdate}s add up</td><td>LoRA on parameters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.KeyValuePoint keys and values} of a block's attention</td>
  *     <td>one for each sequence: {@link org.peft4j.nn.seam.PrefixKeyValues}, ready ones;
+ *     {@link org.peft4j.nn.seam.SequenceKeyValues}, of each sequence its own, by what attention reads of it;
  *     {@link org.peft4j.nn.seam.HiddenPrefix}, of which the block makes them, of each sequence its own;
  *     {@link org.peft4j.nn.seam.GatedPrompt}, with a softmax of their own and a gate</td>
- *     <td>prefix tuning, P-tuning v2; IAPT; LLaMA-Adapter</td></tr>
+ *     <td>prefix tuning, P-tuning v2; UniPELT; IAPT; LLaMA-Adapter</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SublayerPoint sublayer}: attention or MLP of a block</td>
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm, in place of the output or of
  *     what stands behind the norm; {@link org.peft4j.nn.seam.SublayerAddition}, which adds to a residual, and

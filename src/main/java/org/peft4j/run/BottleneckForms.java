@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
+import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
@@ -22,7 +23,8 @@ final class BottleneckForms {
                 .form(ReductionFactor.class, BottleneckForms::readReductionFactor, ReductionFactor::toTree)
                 .form(Scaling.class, BottleneckForms::readScaling, Scaling::toTree)
                 .defaults(PhmConfig.defaults())
-                .defaults(BottleneckPrefix.defaults());
+                .defaults(BottleneckPrefix.defaults())
+                .defaults(BottleneckLora.defaults());
     }
 
     private static ReductionFactor readReductionFactor(YamlNode node) {

@@ -27,6 +27,7 @@ import org.peft4j.io.AdapterFiles;
 import org.peft4j.io.Json;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
+import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.InitBottleneck;
 import org.peft4j.method.bottleneck.OriginalNorms;
@@ -423,6 +424,9 @@ class BottlenecksTest extends WithTinyBert {
                         .norms(OriginalNorms.BEFORE)
                         .dropout(0.25)
                         .prefix(new BottleneckPrefix(2, 3))
+                        .lora(new BottleneckLora(3, 0.5, Targets.names("key")))
+                        .gate(true)
+                        .stochasticDepth(0.5)
                         .modulesToSave(List.of("classifier"))
                         .build());
         configs.put(
@@ -445,7 +449,13 @@ class BottlenecksTest extends WithTinyBert {
             fitting.reductionFactor(ReductionFactor.of(4));
         }
         if (named.prefix() != null) {
-            fitting.prefix(new BottleneckPrefix(3, 5));
+            fitting.prefix(new BottleneckPrefix(3, 5, !name.equals("all else")));
+        }
+        if (named.lora() != null) { // files name the layers
+            fitting.lora(named.lora().withTargets(Targets.names("query", "value")));
+        }
+        if (name.equals("adapter_plus")) {
+            fitting.reductionFactor(ReductionFactor.of(8));
         }
         BottleneckConfig config = fitting.build();
         try (Adapter adapter = attach(config)) {
@@ -509,6 +519,14 @@ class BottlenecksTest extends WithTinyBert {
                 "{\"init_weights\": \"xavier\"} | init_weights must be one of [bert, mam_adapter, houlsby]",
                 "{\"rational_init\": \"gelu\"} | rational_init has no meaning for other activations",
                 "{\"num_virtual_tokens\": 0} | must be 1 to",
+                "{\"use_gating\": 1} | use_gating must be true or false",
+                "{\"num_virtual_tokens\": 2, \"encoder_hidden_size\": 3, \"shared_gating\": false} | shared_gating has"
+                        + " no meaning without use_gating",
+                "{\"target_modules\": [\"query\"]} | target_modules must not be given without r",
+                "{\"lora_dropout\": 0.5} | lora_dropout must not be given without r",
+                "{\"r\": 0} | r must be at least 1",
+                "{\"r\": 2, \"lora_dropout\": 1} | dropout must be in [0, 1)",
+                "{\"stochastic_depth\": 1} | stochastic_depth must be in [0, 1)",
             })
     void aWrongKeyOfAFileIsOneClearError(String settings, String message) throws Exception {
         try (Adapter adapter = attach(BottleneckConfig.defaults())) {

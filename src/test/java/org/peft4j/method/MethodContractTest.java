@@ -34,6 +34,7 @@ import org.peft4j.method.bitfit.BitFitConfig;
 import org.peft4j.method.boft.BoftBlocks;
 import org.peft4j.method.boft.BoftConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.bottleneck.OriginalNorms;
@@ -60,6 +61,7 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.iapt.IaptConfig;
 import org.peft4j.method.iapt.PromptInsertion;
 import org.peft4j.method.iapt.RationalVersion;
+import org.peft4j.method.list.ListConfig;
 import org.peft4j.method.lntuning.LnTuningConfig;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.InitLoKr;
@@ -537,6 +539,37 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
+                new Row("unipelt", unipelt(BottleneckConfig.unipelt().toBuilder(), true), false),
+                new Row(
+                        "gates of two places, keys and values",
+                        unipelt(
+                                BottleneckConfig.builder()
+                                        .mhAdapter(true)
+                                        .activation(BottleneckConfig.Activation.TANH)
+                                        .norms(OriginalNorms.BEFORE)
+                                        .gate(true)
+                                        .lora(new BottleneckLora(
+                                                3, 0, Targets.names("key", "intermediate.dense", "output.dense"))),
+                                false),
+                        false),
+                new Row(
+                        "adapter_plus",
+                        BottleneckConfig.adapterPlus().toBuilder()
+                                .reductionFactor(ReductionFactor.of(8))
+                                .stochasticDepth(0)
+                                .modulesToSave(head)
+                                .build(),
+                        Start.SOMETHING,
+                        true),
+                new Row("LiST", ListConfig.defaults().withR(4).withModulesToSave(head), Start.NEARLY, true),
+                new Row(
+                        "LiST of other layers",
+                        ListConfig.defaults()
+                                .withR(6)
+                                .withInitStd(0.3)
+                                .withLayers(TargetLayers.of("value", "intermediate.dense"))
+                                .withModulesToSave(head),
+                        false),
                 new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
@@ -572,6 +605,13 @@ class MethodContractTest {
     private static FusionConfig.Builder fusion(BottleneckConfig like) {
         return FusionConfig.builder()
                 .adapters(FusionExpertsOf.model(Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, like));
+    }
+
+    private static BottleneckConfig unipelt(BottleneckConfig.Builder config, boolean sharedGate) {
+        return config.reductionFactor(ReductionFactor.of(4))
+                .prefix(new BottleneckPrefix(3, 6, sharedGate))
+                .modulesToSave(List.of("classifier"))
+                .build();
     }
 
     private static BottleneckConfig.Builder compacter() {
@@ -662,6 +702,21 @@ class MethodContractTest {
                                 new GraloraConfig(
                                         new GraloraRanks(4, 2, 2), 8, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
+                        new Row(
+                                "adapter_plus with stochastic depth",
+                                BottleneckConfig.adapterPlus().toBuilder()
+                                        .reductionFactor(ReductionFactor.of(8))
+                                        .stochasticDepth(0.4)
+                                        .build(),
+                                false),
+                        new Row(
+                                "unipelt with dropout",
+                                unipelt(
+                                        BottleneckConfig.unipelt().toBuilder()
+                                                .lora(new BottleneckLora(2, 0.3, Targets.names("key", "query")))
+                                                .dropout(0.2),
+                                        false),
+                                false),
                         new Row(
                                 "bottleneck with dropout",
                                 new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.3, List.of()),

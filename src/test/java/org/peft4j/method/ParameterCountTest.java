@@ -32,6 +32,7 @@ import org.peft4j.method.hira.HiraConfig;
 import org.peft4j.method.hra.HraConfig;
 import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.iapt.IaptConfig;
+import org.peft4j.method.list.ListConfig;
 import org.peft4j.method.loha.LoHaConfig;
 import org.peft4j.method.lokr.LoKrConfig;
 import org.peft4j.method.lora.LoraConfig;
@@ -140,6 +141,45 @@ class ParameterCountTest {
         assertThat(count(ten)).isEqualTo(894_528 + 9_857_024);
         assertThat(count(BottleneckConfig.mam()))
                 .isEqualTo(7_091_712 + 30 * WIDTH + 800 * WIDTH + 800 + 24 * WIDTH * 800 + 24 * WIDTH);
+    }
+
+    /** 9,857,024 of the prefix, 9,228 of its gates, 903,756 of the bottlenecks and theirs, 313,368 of LoRA and its (Mao et al. 2021). */
+    @Test
+    void ofUniPelt() {
+        BottleneckConfig unipelt = BottleneckConfig.unipelt();
+        assertThat(count(unipelt)).isEqualTo(11_083_376);
+        assertThat(count(unipelt.toBuilder().lora(null).build())).isEqualTo(11_083_376 - 313_368);
+        assertThat(count(unipelt.toBuilder().lora(null).prefix(null).build())).isEqualTo(903_756);
+        assertThat(count(unipelt.toBuilder()
+                        .prefix(new BottleneckPrefix(10, 512, false))
+                        .build()))
+                .isEqualTo(11_083_376 + 9_228);
+        assertThat(count(unipelt.toBuilder().gate(false).build()))
+                .isEqualTo(9_857_024 + 894_528 + 12 * 2 * 8 * 2 * WIDTH);
+    }
+
+    @Test
+    void ofAdapterPlus() {
+        assertThat(count(BottleneckConfig.adapterPlus())).isEqualTo(12 * (2 * 8 * WIDTH + 8 + WIDTH + WIDTH));
+    }
+
+    /** LiST's own number is of RoBERTa-large: 24 layers, 1024 wide. */
+    @Test
+    void ofLinearAdapters() {
+        assertThat(count(ListConfig.defaults())).isEqualTo(12 * 2 * 2 * 128 * WIDTH);
+        List<LinearPoint> linears = new ArrayList<>();
+        List<Point<?>> ends = new ArrayList<>();
+        for (int layer = 0; layer < 24; layer++) {
+            String path = "roberta.encoder.layer." + layer + ".";
+            linears.add(new LinearPoint(path + "attention.self.value", 1024, 1024, false));
+            linears.add(new LinearPoint(path + "attention.output.dense", 1024, 1024, false));
+            linears.add(new LinearPoint(path + "intermediate.dense", 1024, 4096, false));
+            linears.add(new LinearPoint(path + "output.dense", 4096, 1024, false));
+            ends.add(new SublayerPoint(path + "attention.output", layer, SublayerPoint.Kind.ATTENTION, 1024, true));
+            ends.add(new SublayerPoint(path + "output", layer, SublayerPoint.Kind.MLP, 1024, true));
+        }
+        Points large = new Points("roberta", "RobertaModel", 1024, 24, 16, linears, List.of(), Map.of(), List.of());
+        assertThat(count(ListConfig.defaults(), large.and(ends))).isEqualTo(12_582_912);
     }
 
     @Test

@@ -13,14 +13,18 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.error.ConfigException;
 import org.peft4j.method.InitRational;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.TargetLayers;
+import org.peft4j.method.Targets;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
+import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.InitBottleneck;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
 import org.peft4j.method.bottleneck.Scaling;
+import org.peft4j.method.list.ListConfig;
 import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 
 /** Bottleneck adapters in run files: configurations by name, and settings that are no single values. */
@@ -65,6 +69,19 @@ class BottleneckRunFilesTest {
                 .isEqualTo(BottleneckConfig.mam().toBuilder()
                         .prefix(new BottleneckPrefix(5, 800))
                         .build());
+        assertThat(method("config: unipelt, lora: {r: 2, targets: [key]}, prefix: {shared_gate: false}"))
+                .isEqualTo(BottleneckConfig.unipelt().toBuilder()
+                        .lora(new BottleneckLora(2, 0, Targets.names("key")))
+                        .prefix(new BottleneckPrefix(10, 512, false))
+                        .build());
+        assertThat(method("config: unipelt, lora: null, prefix: null"))
+                .isEqualTo(BottleneckConfig.builder().gate(true).build());
+        assertThat(method("gate: true, lora: {dropout: 0.5}, stochastic_depth: 0.25"))
+                .isEqualTo(BottleneckConfig.builder()
+                        .gate(true)
+                        .lora(new BottleneckLora(8, 0.5, Targets.modelDefault()))
+                        .stochasticDepth(0.25)
+                        .build());
         assertThat(read("method.config=houlsby", "method.config=null").method()).isEqualTo(BottleneckConfig.seqBn());
     }
 
@@ -101,14 +118,29 @@ class BottleneckRunFilesTest {
                         + " factorized_w: true, shared_w: false, rule_init: normal, init_range: 1e-4, bias: true}"))
                 .isEqualTo(BottleneckConfig.compacter());
         assertThat(method("original_ln_after: false, residual_before_ln: false, scaling: channel, init: houlsby,"
-                        + " reduction_factor: 96, activation: gelu"))
-                .isEqualTo(BottleneckConfig.builder()
-                        .norms(OriginalNorms.BEFORE)
-                        .scaling(Scaling.CHANNEL)
-                        .init(InitBottleneck.HOULSBY)
-                        .reductionFactor(ReductionFactor.of(96))
-                        .activation(Activation.GELU)
-                        .build());
+                        + " reduction_factor: 96, activation: gelu, stochastic_depth: 0.1"))
+                .isEqualTo(BottleneckConfig.adapterPlus());
+    }
+
+    @Test
+    void linearAdaptersOfTheDocumentationAreRead() {
+        assertThat(read("method={type: list, r: 128, init_std: 2e-4, modules_to_save: [lm_head]}")
+                        .method())
+                .isEqualTo(ListConfig.defaults().withModulesToSave(List.of("lm_head")));
+        assertThat(read("method={type: list, r: 8, init_std: 0.1, targets: [value], layers_to_transform: [1]}")
+                        .method())
+                .isEqualTo(new ListConfig(
+                        8, 0.1, new TargetLayers(Targets.names("value"), null, List.of(1), List.of()), List.of()));
+        for (String[] wrong : new String[][] {
+            {"r: 0", "r must be at least 1, got 0 in method"},
+            {"init_std: 0", "init_std must be above 0"},
+            {"adapter_init_std: 1", "it is called 'init_std' here"},
+            {"alpha: 8", "unknown key 'alpha' in method"}
+        }) {
+            assertThatThrownBy(() -> read("method={type: list, " + wrong[0] + "}"))
+                    .isInstanceOf(ConfigException.class)
+                    .hasMessageContaining(wrong[1]);
+        }
     }
 
     @ParameterizedTest
@@ -116,8 +148,8 @@ class BottleneckRunFilesTest {
             delimiter = '|',
             quoteCharacter = '"',
             value = {
-                "config: unipelt | expected one of seq_bn, double_seq_bn, par_bn, scaled_par_bn, compacter,"
-                        + " compacter++, mam, pfeiffer, houlsby, parallel for 'config' in method",
+                "config: seq_bn_inv | expected one of seq_bn, double_seq_bn, par_bn, scaled_par_bn, compacter,"
+                    + " compacter++, mam, unipelt, adapter_plus, pfeiffer, houlsby, parallel for 'config' in method",
                 "non_linearity: relu | it is called 'activation' here",
                 "is_parallel: true | it is called 'parallel' here",
                 "phm_dim: 4 | it is called 'phm.dim' here",
@@ -139,6 +171,13 @@ class BottleneckRunFilesTest {
                 "phm: {factorized_w: false, rank: 2} | rank has no meaning without factorized_w",
                 "phm: {}, init: houlsby | init has no meaning with phm",
                 "prefix: {virtual_tokens: 0} | virtual_tokens must be 1 to 65536",
+                "use_gating: true | it is called 'gate' here",
+                "config: unipelt, lora: {r: 0} | r must be at least 1, got 0 in method.lora",
+                "lora: {dropout: 1} | dropout must be in [0, 1), got 1.0 in method.lora",
+                "lora: {alpha: 2} | unknown key 'alpha' in method.lora",
+                "lora: {targets: []} | targets must name at least one module",
+                "prefix: {shared_gate: false} | prefix must not have shared_gate: false without gate",
+                "stochastic_depth: 1 | stochastic_depth must be in [0, 1), got 1.0",
                 "confg: par_bn | did you mean 'config'?",
             })
     void wrongSettingsAreOneClearError(String settings, String message) {

@@ -63,9 +63,9 @@ class BottleneckRunTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"double_seq_bn", "scaled_par_bn", "compacter++", "mam"})
+    @ValueSource(strings = {"double_seq_bn", "scaled_par_bn", "compacter++", "mam", "unipelt"})
     void aNamedConfigurationTrainsAndAnswers(String config) throws IOException {
-        Path output = config.equals("mam")
+        Path output = List.of("mam", "unipelt").contains(config)
                 ? train(config, "method.config=" + config, "method.prefix={virtual_tokens: 4, encoder_hidden_size: 8}")
                 : train(config, "method.config=" + config);
         try (LoadedAdapter adapter = bert.load("it", output);

@@ -24,11 +24,18 @@ import org.peft4j.method.MethodConfig;
  * @param norms how it stands to the block's own norm
  * @param phm both layers as Compacter has them; null: plain linear layers
  * @param prefix a prefix beside them; null: none
+ * @param lora LoRA beside them; null: none
+ * @param gate whether u, the keys and values of the prefix, and what LoRA adds are multiplied with gates, numbers between 0 and 1 of each
+ *     text: means over its rows of {@code σ(w x + c)}, where x is what the part reads
+ * @param stochasticDepth probability of leaving a text's u away as a whole, while training, 0 to below 1; what is left is divided by
+ *     1 minus it
  * @param dropout probability of dropping an element of u, while training, 0 to below 1
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/1902.00751">Parameter-Efficient Transfer Learning for NLP (double_seq_bn)</a>
  * @see <a href="https://arxiv.org/abs/2005.00247">AdapterFusion: Non-Destructive Task Composition for Transfer Learning (seq_bn)</a>
  * @see <a href="https://arxiv.org/abs/2110.04366">Towards a Unified View of Parameter-Efficient Transfer Learning (par_bn, mam)</a>
+ * @see <a href="https://arxiv.org/abs/2110.07577">UniPELT: A Unified Framework for Parameter-Efficient Language Model Tuning</a>
+ * @see <a href="https://arxiv.org/abs/2406.06820">Adapters Strike Back (adapter_plus)</a>
  * @see <a href="https://arxiv.org/abs/2205.01549">Adaptable Adapters (the rational activation)</a>
  */
 public record BottleneckConfig(
@@ -44,7 +51,10 @@ public record BottleneckConfig(
         OriginalNorms norms,
         @Nullable PhmConfig phm,
         @Nullable BottleneckPrefix prefix,
+        @Nullable BottleneckLora lora,
+        boolean gate,
         double dropout,
+        double stochasticDepth,
         List<String> modulesToSave)
         implements MethodConfig {
     /** Functions between the two layers. */
@@ -87,8 +97,8 @@ public record BottleneckConfig(
         Objects.requireNonNull(scaling, "scaling");
         if (parallel && !norms.equals(OriginalNorms.AFTER)) {
             throw new IllegalArgumentException("parallel needs original_ln_before: false, original_ln_after: true and"
-                    + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
-                    + " all of them)");
+                + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
+                + " all of them)");
         }
         if (phm != null && init != InitBottleneck.BERT) {
             throw new IllegalArgumentException("init has no meaning with phm, got " + word(init) + "; leave it out");
@@ -99,6 +109,12 @@ public record BottleneckConfig(
         }
         if (!(dropout >= 0 && dropout < 1)) { // also refuses NaN
             throw new IllegalArgumentException("dropout must be in [0, 1), got " + dropout);
+        }
+        if (!(stochasticDepth >= 0 && stochasticDepth < 1)) {
+            throw new IllegalArgumentException("stochasticDepth must be in [0, 1), got " + stochasticDepth);
+        }
+        if (!gate && prefix != null && !prefix.sharedGate()) {
+            throw new IllegalArgumentException("prefix must not have shared_gate: false without gate");
         }
         modulesToSave = modulesToSave.stream().distinct().sorted().toList(); // same file for the same settings
     }
@@ -118,7 +134,10 @@ public record BottleneckConfig(
                 OriginalNorms.BOTH,
                 null,
                 null,
+                null,
+                false,
                 dropout,
+                0,
                 modulesToSave);
     }
 
@@ -184,6 +203,27 @@ public record BottleneckConfig(
         return parBn().toBuilder().prefix(BottleneckPrefix.defaults()).build();
     }
 
+    /** {@link #seqBn}, a prefix and LoRA, each with gates (Mao et al. 2021). */
+    public static BottleneckConfig unipelt() {
+        return seqBn().toBuilder()
+                .prefix(new BottleneckPrefix(10, 512))
+                .lora(BottleneckLora.defaults())
+                .gate(true)
+                .build();
+    }
+
+    /** One behind each MLP and its norm, a ninety-sixth of the width, GELU, a scale for each element (Steitz and Roth 2024). */
+    public static BottleneckConfig adapterPlus() {
+        return builder()
+                .reductionFactor(ReductionFactor.of(96))
+                .activation(Activation.GELU)
+                .init(InitBottleneck.HOULSBY)
+                .scaling(Scaling.CHANNEL)
+                .norms(OriginalNorms.BEFORE)
+                .stochasticDepth(0.1)
+                .build();
+    }
+
     /** A builder that has the defaults. */
     public static Builder builder() {
         return seqBn().toBuilder();
@@ -213,7 +253,10 @@ public record BottleneckConfig(
         private OriginalNorms norms;
         private @Nullable PhmConfig phm;
         private @Nullable BottleneckPrefix prefix;
+        private @Nullable BottleneckLora lora;
+        private boolean gate;
         private double dropout;
+        private double stochasticDepth;
         private List<String> modulesToSave;
 
         private Builder(BottleneckConfig config) {
@@ -229,7 +272,10 @@ public record BottleneckConfig(
             norms = config.norms;
             phm = config.phm;
             prefix = config.prefix;
+            lora = config.lora;
+            gate = config.gate;
             dropout = config.dropout;
+            stochasticDepth = config.stochasticDepth;
             modulesToSave = config.modulesToSave;
         }
 
@@ -293,8 +339,23 @@ public record BottleneckConfig(
             return this;
         }
 
+        public Builder lora(@Nullable BottleneckLora value) {
+            lora = value;
+            return this;
+        }
+
+        public Builder gate(boolean value) {
+            gate = value;
+            return this;
+        }
+
         public Builder dropout(double value) {
             dropout = value;
+            return this;
+        }
+
+        public Builder stochasticDepth(double value) {
+            stochasticDepth = value;
             return this;
         }
 
@@ -322,7 +383,10 @@ public record BottleneckConfig(
                     norms,
                     phm,
                     prefix,
+                    lora,
+                    gate,
                     dropout,
+                    stochasticDepth,
                     modulesToSave);
         }
     }

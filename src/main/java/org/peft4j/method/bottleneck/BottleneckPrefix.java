@@ -6,13 +6,19 @@ package org.peft4j.method.bottleneck;
  *
  * @param virtualTokens length of the prefix; a text has at most (the model's positions - virtualTokens) tokens
  * @param encoderHiddenSize width between the two layers
+ * @param sharedGate with gates, whether a layer's keys and values have one, or one each
  */
-public record BottleneckPrefix(int virtualTokens, int encoderHiddenSize) {
+public record BottleneckPrefix(int virtualTokens, int encoderHiddenSize, boolean sharedGate) {
     private static final int MOST = 1 << 16;
 
     public BottleneckPrefix {
         check("virtualTokens", virtualTokens);
         check("encoderHiddenSize", encoderHiddenSize);
+    }
+
+    /** With gates, keys and values of a layer have one. */
+    public BottleneckPrefix(int virtualTokens, int encoderHiddenSize) {
+        this(virtualTokens, encoderHiddenSize, true);
     }
 
     private static void check(String name, int value) {

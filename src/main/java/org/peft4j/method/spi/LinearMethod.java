@@ -59,6 +59,11 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
         return UsualTargets.resolve(targets, modelType);
     }
 
+    /** The same, for methods that find them by the model's points. */
+    protected Targets usual(Targets targets, Points points) {
+        return usual(targets, points.modelType());
+    }
+
     @Override
     public Map<String, String> renamedSettings() {
         return Map.of("target_modules", "targets");
@@ -66,7 +71,7 @@ public abstract class LinearMethod<C extends LinearMethodConfig> implements Meth
 
     private TargetLayers resolved(C config, Points points) {
         TargetLayers layers = config.layers();
-        return layers.withTargets(usual(layers.targets(), points.modelType()));
+        return layers.withTargets(usual(layers.targets(), points));
     }
 
     private TargetModules modules(C config, Points points) {

@@ -21,6 +21,7 @@ import org.peft4j.method.spi.hira.HiraMethod;
 import org.peft4j.method.spi.hra.HraMethod;
 import org.peft4j.method.spi.ia3.Ia3Method;
 import org.peft4j.method.spi.iapt.IaptMethod;
+import org.peft4j.method.spi.list.ListMethod;
 import org.peft4j.method.spi.lntuning.LnTuningMethod;
 import org.peft4j.method.spi.loha.LoHaMethod;
 import org.peft4j.method.spi.lokr.LoKrMethod;
@@ -63,6 +64,7 @@ public final class Methods {
             new FourierFtMethod(),
             new GraloraMethod(),
             new OsfMethod(),
+            new ListMethod(),
             new PolyMethod(),
             new LnTuningMethod(),
             new PrefixMethod(),

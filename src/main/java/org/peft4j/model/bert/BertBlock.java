@@ -163,10 +163,10 @@ final class BertBlock implements Block, AutoCloseable {
         }
         PromptRows prompts = PromptRows.hidden(keyValuePoint, h, context);
         if (prompts == null) {
-            return new Prefixes(keyValuePoint, null);
+            return new Prefixes(keyValuePoint, h, null);
         }
         Tensor[] kv = keyValue.forward(prompts.rows(), prompts.packing(), context);
-        return new Prefixes(keyValuePoint, new PromptRows.KeyValues(heads(kv[0]), heads(kv[1]), prompts.packing()));
+        return new Prefixes(keyValuePoint, h, new PromptRows.KeyValues(heads(kv[0]), heads(kv[1]), prompts.packing()));
     }
 
     private Tensor attention(

@@ -114,7 +114,7 @@ final class DecoderAttention implements AutoCloseable {
             Tensor q = queryNorm == null ? qkv[0] : queryNorm.heads(qkv[0], rows.packing(context), context);
             Tensor k = keyNorm == null ? qkv[1] : keyNorm.heads(qkv[1], context.packing(), context);
             CausalAttention.Prompts prompts = new CausalAttention.Prompts(
-                    keyValues(hidden, context), keyValues(PromptRows.gated(attention.point(), x, context), context));
+                    x, keyValues(hidden, context), keyValues(PromptRows.gated(attention.point(), x, context), context));
             CausalAttention.Attended attended = attention.forward(q, k, qkv[2], prompts, rows, context);
             Tensor o = attended.o();
             Tensor y = output.forwardOne(o.flatten(1, 2), rows.packing(context), context);

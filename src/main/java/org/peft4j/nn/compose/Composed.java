@@ -278,6 +278,10 @@ public final class Composed {
         Map<SublayerPoint, List<SublayerUpdate>> mixed = fusion.claims(SublayerPoint.class);
         Adapter.Builder fuse = view(name, parts);
         for (Adapter part : parts) {
+            if (part.readsAllRows()) {
+                throw Parts.refused(
+                        name, List.of(part.name()), "has gates, which are no part of what a fusion is trained over");
+            }
             List<String> elsewhere = part.claimed().values().stream()
                     .filter(path -> part.claims(SublayerPoint.class).keySet().stream()
                             .noneMatch(point -> point.path().equals(path)))

@@ -173,9 +173,13 @@ public final class Adapter implements AutoCloseable {
                 .map(kind::cast);
     }
 
-    /** Keys that stand before each sequence's own, the same number at every block. */
+    /** Keys that stand before each sequence's own in a cache, the same number at every block. */
     public int prefix() {
-        return keyValueClaims().mapToInt(KeyValueClaim::count).max().orElse(0);
+        return keyValueClaims()
+                .filter(KeyValueClaim::cached)
+                .mapToInt(KeyValueClaim::count)
+                .max()
+                .orElse(0);
     }
 
     /** Whether those keys are the same for every sequence. */

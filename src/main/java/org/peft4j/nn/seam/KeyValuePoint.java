@@ -2,7 +2,7 @@ package org.peft4j.nn.seam;
 
 /**
  * The keys and values of one block's attention, before those of the sequence. Claimed by {@link PrefixKeyValues}, to which no rotary
- * rotation is applied, by {@link HiddenPrefix} or by {@link GatedPrompt}; at most one for each sequence.
+ * rotation is applied, by {@link SequenceKeyValues}, by {@link HiddenPrefix} or by {@link GatedPrompt}; at most one for each sequence.
  *
  * @param path the attention module, such as {@code bert.encoder.layer.0.attention.self}
  * @param layer number of the block, from 0

@@ -4,8 +4,8 @@ import java.util.List;
 import org.bytedeco.pytorch.Tensor;
 
 /**
- * Claim of a {@link LinearPoint}: {@code y += Σ_e w_e ∘ (scale_e B_e A_e dropout_e(x))}, where the routing gives each row its weights
- * w.
+ * Claim of a {@link LinearPoint}: {@code y += Σ_e w_e ∘ (scale_e B_e A_e dropout_e(x))}, with weights w of each row: those
+ * that the adapter's {@link Routing} gives, or what it makes of x itself, such as a gate.
  */
 public non-sealed interface LowRankMixture extends LinearClaim {
     /**
@@ -15,17 +15,15 @@ public non-sealed interface LowRankMixture extends LinearClaim {
      */
     record Part(int expert, LowRank update) {}
 
-    /** What gives the weights; the adapter's own. */
-    Routing routing();
-
     /** The updates of this layer; not every expert needs to have one. */
     List<Part> parts();
 
     /**
-     * This layer's weights.
+     * The rows' weights.
      *
-     * @param all the routing's, [T, weights]
-     * @return [T, experts]
+     * @param x what the layer reads of some sequences, [T, in]
+     * @param rows which of these T are of which sequence
+     * @return [T, experts], float32
      */
-    Tensor weights(Tensor all);
+    Tensor weights(Tensor x, SequenceRows rows, ForwardContext context);
 }

@@ -7,7 +7,7 @@ public non-sealed interface PrefixKeyValues extends KeyValueClaim {
     /**
      * Keys and values in front of the sequence.
      *
-     * @param keys [P, heads, head size], float32; values alike
+     * @param keys [P, heads, head size], or of each sequence its own ({@link SequenceKeyValues}); float32; values alike
      */
     record KeyValues(Tensor keys, Tensor values) {}
 

@@ -11,7 +11,7 @@ public interface SublayerAddition extends SublayerUpdate {
     Tensor read(Sublayer at);
 
     /**
-     * What it adds, without what acts while training alone, [T, C], float32.
+     * What it adds, without a gate and what acts while training alone, [T, C], float32.
      *
      * @param read what {@link #read} gave, of this one or of one with the same {@link #place}
      */

@@ -11,31 +11,42 @@ import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.Scaling;
 import org.peft4j.method.spi.RationalStarts;
+import org.peft4j.method.spi.SequenceGate;
 import org.peft4j.nn.Init;
+import org.peft4j.nn.SequenceValues;
 import org.peft4j.nn.Tensors;
+import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerPoint;
+import org.peft4j.nn.seam.SublayerAddition;
+import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
 /**
- * The bottleneck of one sublayer, {@code u = dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
- * ({@link OriginalNorms}). u is computed in float32, whatever the type of the activations.
+ * The bottleneck of one sublayer, {@code u = g dropout(s (W_up act(W_down r + c_down) + c_up))}, and what it is added to
+ * ({@link OriginalNorms}). g is the gate of the text, if there are gates. While training, stochastic depth leaves some texts' u
+ * away. u is computed in float32, whatever the type of the activations.
  */
 record Bottleneck(
         SublayerPoint point,
         BottleneckConfig config,
-        BottleneckLayer down,
-        BottleneckLayer up,
-        @Nullable Rational rational,
-        @Nullable Parameter scale)
+        Network network,
+        @Nullable Parameter scale,
+        @Nullable SequenceGate gate)
         implements SublayerAddition {
     /** Coefficients of activations. */
     static final String ACTIVATION = "activation";
 
     private static final int NUMERATOR = 5;
     private static final int DENOMINATOR = 4;
+
+    /** Both layers and what is between them, where that is trained. */
+    record Network(
+            BottleneckLayer down,
+            BottleneckLayer up,
+            @Nullable Rational rational) {}
 
     /** A rational function: a_0 to a_5 and b_1 to b_4, of version A. */
     record Rational(Parameter numerator, Parameter denominator) {
@@ -67,15 +78,14 @@ record Bottleneck(
     }
 
     /** @param phm makes both layers; null: plain ones */
-    static Bottleneck fresh(SublayerPoint point, BottleneckConfig config, @Nullable PhmLayers phm, long seed) {
+    static Bottleneck fresh(
+            Adapter.Builder builder, SublayerPoint point, BottleneckConfig config, @Nullable PhmLayers phm, long seed) {
         long width = point.width();
         long inner = inner(point, config);
         String down = point.path() + ".adapter_down";
         String up = point.path() + ".adapter_up";
         String scaling = point.path() + ".adapter_scaling";
-        return new Bottleneck(
-                point,
-                config,
+        Network network = new Network(
                 phm == null
                         ? BottleneckLayer.Plain.fresh(down, inner, width, false, config.init(), seed)
                         : phm.layer(down, inner, width, "down"),
@@ -84,10 +94,15 @@ record Bottleneck(
                         : phm.layer(up, width, inner, "up"),
                 config.activation() == BottleneckConfig.Activation.RATIONAL
                         ? Rational.fresh(point.path() + ".adapter_act", config)
-                        : null,
+                        : null);
+        return new Bottleneck(
+                point,
+                config,
+                network,
                 config.scaling().kind() == Scaling.Kind.FIXED
                         ? null
-                        : Parameter.of(scaling, BottleneckLayer.GROUP, () -> Init.ones(scales(point, config))));
+                        : Parameter.of(scaling, BottleneckLayer.GROUP, () -> Init.ones(scales(point, config))),
+                config.gate() ? SequenceGate.fresh(builder, point.path() + ".adapter_gate", 1, width, seed) : null);
     }
 
     /**
@@ -129,7 +144,7 @@ record Bottleneck(
         long inner = inner(point, config);
         long width = point.width();
         long rational = config.activation() == BottleneckConfig.Activation.RATIONAL ? NUMERATOR + 1 + DENOMINATOR : 0;
-        long others = scales(point, config) + rational;
+        long others = scales(point, config) + rational + (config.gate() ? SequenceGate.elements(1, width) : 0);
         if (config.phm() == null) {
             return others + 2 * width * inner + inner + width;
         }
@@ -139,10 +154,11 @@ record Bottleneck(
                 + (config.phm().bias() ? inner + width : 0);
     }
 
-    /** What is its own. */
+    /** What is its own, but for its gate's. */
     List<Parameter> parameters() {
-        List<Parameter> parameters = new ArrayList<>(down.parameters());
-        parameters.addAll(up.parameters());
+        List<Parameter> parameters = new ArrayList<>(network.down.parameters());
+        parameters.addAll(network.up.parameters());
+        Rational rational = network.rational;
         if (rational != null) {
             parameters.add(rational.numerator);
             parameters.add(rational.denominator);
@@ -159,13 +175,24 @@ record Bottleneck(
         Tensor added = added(at, read);
         double p = context.training() ? config.dropout() : 0;
         Tensor dropped = p == 0 ? added : Ops.dropout(added, p, context.seed(point.path() + ".adapter_up.weight"));
+        Tensor gated = gate == null ? dropped : dropped.mul(gate.ofRows(read, at.rows(), context));
+        Tensor left = config.stochasticDepth() == 0 || !context.training() ? gated : thinned(gated, at, context);
         Tensor around = around(at, read);
-        return around.add(dropped.to(around.scalar_type()));
+        return around.add(left.to(around.scalar_type()));
+    }
+
+    /** Without that of the texts that stochastic depth leaves away. */
+    private Tensor thinned(Tensor u, Sublayer at, ForwardContext context) {
+        String place = point.path() + ".stochastic_depth#" + at.rows().first();
+        Tensor ones =
+                torch.ones(new long[] {at.rows().sequences(), 1}, Device.of(u).options(ScalarType.Float));
+        Tensor kept = Ops.dropout(ones, config.stochasticDepth(), context.seed(place));
+        return u.mul(SequenceValues.ofRows(kept, at.rows(), context));
     }
 
     @Override
     public Tensor added(Sublayer at, Tensor read) {
-        return scaled(up.of(activated(down.of(read.to(ScalarType.Float)))));
+        return scaled(network.up.of(activated(network.down.of(read.to(ScalarType.Float)))));
     }
 
     @Override
@@ -215,7 +242,7 @@ record Bottleneck(
             case GELU -> Ops.gelu(x);
             case SWISH -> torch.silu(x);
             case TANH -> x.tanh();
-            case RATIONAL -> java.util.Objects.requireNonNull(rational).of(x);
+            case RATIONAL -> java.util.Objects.requireNonNull(network.rational).of(x);
         };
     }
 }

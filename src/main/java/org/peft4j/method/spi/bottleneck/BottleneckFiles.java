@@ -2,13 +2,16 @@ package org.peft4j.method.spi.bottleneck;
 
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
+import org.peft4j.method.Targets;
 import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
@@ -31,6 +34,7 @@ final class BottleneckFiles {
             .obeyed("phm_layer", "phm_dim", "phm_rank", "shared_phm_rule", "factorized_phm_rule", "factorized_phm_W")
             .obeyed("shared_W_phm", "phm_init_range", "phm_c_init", "phm_bias")
             .obeyed("num_virtual_tokens", "encoder_hidden_size")
+            .obeyed("use_gating", "shared_gating", "r", "lora_dropout", "target_modules", "stochastic_depth")
             .build();
 
     private BottleneckFiles() {}
@@ -55,7 +59,10 @@ final class BottleneckFiles {
                             residual(config)),
                     config.flag("phm_layer") ? phm(config) : null,
                     prefix(config),
+                    lora(config),
+                    config.flag("use_gating", false),
                     config.number("dropout", 0),
+                    config.number("stochastic_depth", 0),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
             throw config.wrong(e);
@@ -102,9 +109,32 @@ final class BottleneckFiles {
     }
 
     private static @Nullable BottleneckPrefix prefix(PeftConfigReader config) throws MalformedFileException {
+        if (!config.flag("shared_gating", true) && !config.flag("use_gating", false)) {
+            throw config.wrong("shared_gating", "has no meaning without use_gating", false);
+        }
         return config.get("num_virtual_tokens") == null
                 ? null
-                : new BottleneckPrefix(config.count("num_virtual_tokens", 0), config.count("encoder_hidden_size", 0));
+                : new BottleneckPrefix(
+                        config.count("num_virtual_tokens", 0),
+                        config.count("encoder_hidden_size", 0),
+                        config.flag("shared_gating", true));
+    }
+
+    private static @Nullable BottleneckLora lora(PeftConfigReader config) throws MalformedFileException {
+        if (config.get("r") == null) {
+            for (String key : List.of("target_modules", "lora_dropout")) {
+                if (config.get(key) != null) {
+                    throw config.wrong(
+                            key, "must not be given without r, the rank of the LoRA that it is about", config.get(key));
+                }
+            }
+            return null;
+        }
+        Targets targets = config.targets("target_modules");
+        return new BottleneckLora(
+                config.count("r", 0),
+                config.number("lora_dropout", 0),
+                targets == null ? Targets.modelDefault() : targets);
     }
 
     private static <E extends Enum<E>> E word(PeftConfigReader config, String key, E usual)
@@ -148,6 +178,8 @@ final class BottleneckFiles {
                     case POST_ADD -> "post_add";
                 });
         file.put("scaling", config.scaling().toTree());
+        file.put("stochastic_depth", config.stochasticDepth());
+        file.put("use_gating", config.gate());
         if (config.activation() == BottleneckConfig.Activation.RATIONAL) {
             file.put("rational_init", word(config.rationalInit()));
         }
@@ -157,6 +189,12 @@ final class BottleneckFiles {
         if (config.prefix() != null) {
             file.put("num_virtual_tokens", config.prefix().virtualTokens());
             file.put("encoder_hidden_size", config.prefix().encoderHiddenSize());
+            file.put("shared_gating", config.prefix().sharedGate());
+        }
+        if (config.lora() != null) {
+            file.put("r", config.lora().r());
+            file.put("lora_dropout", config.lora().dropout());
+            file.put("target_modules", config.lora().targets().toTree());
         }
         return file;
     }

@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import org.peft4j.error.MalformedFileException;
 import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
@@ -23,12 +24,13 @@ import org.peft4j.nn.seam.SublayerPoint;
 
 /**
  * Bottlenecks behind, or beside, sublayers of each block (Houlsby et al. 2019, Pfeiffer et al. 2020, He et al. 2021; Compacter, Karimi
- * Mahabadi et al. 2021). AdapterHub's files keep settings, head and adapter apart and pickle
- * them by default; ours are the two files that all methods here have, with tensors named {@code ….output.adapter_down.weight}.
+ * Mahabadi et al. 2021), with a prefix and LoRA beside them and gates for all three if wanted (UniPELT, Mao et al. 2021). AdapterHub's
+ * files keep settings, head and adapter apart and pickle them by default; ours are the two files that all methods here have, with tensors named {@code ….output.adapter_down.weight}.
  */
 public final class BottleneckMethod implements Method<BottleneckConfig> {
     private static final String REFUSAL =
             "there is an activation between its two layers: no frozen weight has that effect";
+    private static final String GATED = "its gates are made of each text, and " + REFUSAL;
 
     @Override
     public String name() {
@@ -59,7 +61,9 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
                 Map.entry("phm_layer", "phm"),
                 Map.entry("phm_dim", "phm.dim"),
                 Map.entry("phm_rank", "phm.rank"),
-                Map.entry("prefix_length", "prefix.virtual_tokens"));
+                Map.entry("prefix_length", "prefix.virtual_tokens"),
+                Map.entry("use_gating", "gate"),
+                Map.entry("shared_gating", "prefix.shared_gate"));
     }
 
     @Override
@@ -72,6 +76,8 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         named.put("compacter", BottleneckConfig.compacter());
         named.put("compacter++", BottleneckConfig.compacterPlusPlus());
         named.put("mam", BottleneckConfig.mam());
+        named.put("unipelt", BottleneckConfig.unipelt());
+        named.put("adapter_plus", BottleneckConfig.adapterPlus());
         named.put("pfeiffer", BottleneckConfig.seqBn());
         named.put("houlsby", BottleneckConfig.doubleSeqBn());
         named.put("parallel", BottleneckConfig.parBn());
@@ -89,7 +95,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         try {
             PhmLayers phm = config.phm() == null ? null : new PhmLayers(config.phm(), seed);
             List<Bottleneck> bottlenecks = sites.stream()
-                    .map(point -> Bottleneck.fresh(point, config, phm, seed))
+                    .map(point -> Bottleneck.fresh(builder, point, config, phm, seed))
                     .toList();
             if (phm != null) {
                 phm.shared().forEach(builder::parameter);
@@ -99,7 +105,11 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
                 builder.claim(bottleneck.point(), bottleneck);
             }
             if (config.prefix() != null) {
-                PrefixBeside.claim(builder, config.prefix(), points, seed);
+                PrefixBeside.claim(builder, config.prefix(), config.gate(), points, seed);
+            }
+            LoraBeside lora = LoraBeside.of(config, points);
+            if (lora != null) {
+                lora.claim(builder, seed);
             }
             SavedModules.claim(builder, points, config.modulesToSave());
             return builder;
@@ -107,6 +117,13 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
             builder.discard();
             throw e;
         }
+    }
+
+    @Override
+    public BottleneckConfig respelled(
+            BottleneckConfig config, Points points, UnaryOperator<String> from, UnaryOperator<String> to) {
+        LoraBeside lora = LoraBeside.of(config, points);
+        return lora == null ? config : lora.respelled(from, to);
     }
 
     /** Where there is a bottleneck, in the model's order; each has a size that can be. */
@@ -165,7 +182,8 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public Map<String, Object> fileConfig(BottleneckConfig config, Points points) {
-        return BottleneckFiles.write(config);
+        LoraBeside lora = LoraBeside.of(config, points);
+        return BottleneckFiles.write(lora == null ? config : lora.resolved());
     }
 
     @Override
@@ -176,6 +194,11 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     @Override
     public Optional<String> mergeRefusal() {
         return Optional.of(REFUSAL);
+    }
+
+    @Override
+    public Optional<String> mergeRefusal(BottleneckConfig config) {
+        return Optional.of(config.gate() ? GATED : REFUSAL);
     }
 
     @Override
@@ -190,10 +213,12 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         long w = phm != null && phm.weights().sharedW()
                 ? 2 * PhmLayers.wElements(phm, Bottleneck.inner(one, config), one.width())
                 : 0;
+        LoraBeside lora = LoraBeside.of(config, points);
         return own
                 + rule
                 + w
-                + (config.prefix() == null ? 0 : PrefixBeside.elements(config.prefix(), points))
+                + (config.prefix() == null ? 0 : PrefixBeside.elements(config.prefix(), config.gate(), points))
+                + (lora == null ? 0 : lora.elements())
                 + SavedModules.elements(points, config.modulesToSave());
     }
 

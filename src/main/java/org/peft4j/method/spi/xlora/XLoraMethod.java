@@ -26,12 +26,14 @@ import org.peft4j.method.spi.SavedModules;
 import org.peft4j.method.xlora.XLoraConfig;
 import org.peft4j.nn.Dropout;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.LowRankMixture;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.Routing;
+import org.peft4j.nn.seam.SequenceRows;
 
 /**
  * X-LoRA (Buehler and Buehler 2024; Hugging Face PEFT): a classifier reads the last hidden states of a pass without adapters and mixes
@@ -180,8 +182,8 @@ public final class XLoraMethod implements Method<XLoraConfig> {
     /** What the experts add at one of the adapted layers. */
     private record Mixture(Classifier routing, int layer, List<LowRankMixture.Part> parts) implements LowRankMixture {
         @Override
-        public Tensor weights(Tensor all) {
-            return routing.ofLayer(all, layer);
+        public Tensor weights(Tensor x, SequenceRows rows, ForwardContext context) {
+            return routing.ofLayer(context.weights(routing, rows.first(), rows.last(), rows.packing()), layer);
         }
     }
 
