@@ -32,6 +32,8 @@
  *     <td>{@link org.peft4j.nn.seam.SublayerUpdate}: a function of input, output, residual and norm, in place of the output or of
  *     what stands behind the norm</td>
  *     <td>bottleneck adapters</td></tr>
+ * <tr><td>{@link org.peft4j.nn.seam.BlockPoint block}: what a block as a whole gives</td>
+ *     <td>{@link org.peft4j.nn.seam.BlockUpdate}s, one behind the other: rows in place of it</td><td>ReFT</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>

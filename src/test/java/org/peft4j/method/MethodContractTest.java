@@ -86,6 +86,7 @@ import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.randlora.Sparsity;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.road.RoadVariant;
 import org.peft4j.method.shira.ShiraConfig;
@@ -523,6 +524,25 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
+                new Row("LoReFT", reft(ReftConfig.loreft()).build(), false),
+                new Row( // the last layer's last rows are read by nobody
+                        "LoReFT of last tokens, too",
+                        reft(ReftConfig.loreft())
+                                .r(3)
+                                .positions(2, 2)
+                                .nonLinearity(ReftConfig.NonLinearity.TANH)
+                                .layers(0, 1)
+                                .build(),
+                        false),
+                new Row(
+                        "NoReFT with tied weights",
+                        reft(ReftConfig.noreft())
+                                .r(2)
+                                .positions(1, 1)
+                                .tiedWeights(true)
+                                .build(),
+                        false),
+                new Row("DiReFT", reft(ReftConfig.direft()).r(4).build(), false),
                 new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
@@ -553,6 +573,10 @@ class MethodContractTest {
         return XLoraConfig.builder()
                 .adapters(XLoraExperts.of(
                         Fixtures.tinyBert().directory(), HeadKind.SEQUENCE, "query", "output.dense", 0));
+    }
+
+    private static ReftConfig.Builder reft(ReftConfig config) {
+        return config.toBuilder().dropout(0).modulesToSave(List.of("classifier"));
     }
 
     private static BottleneckConfig.Builder compacter() {
@@ -639,6 +663,7 @@ class MethodContractTest {
                                 new GraloraConfig(
                                         new GraloraRanks(4, 2, 2), 8, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
+                        new Row("LoReFT with dropout", ReftConfig.builder().dropout(0.3).build(), false),
                         new Row(
                                 "bottleneck with dropout",
                                 new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.3, List.of()),

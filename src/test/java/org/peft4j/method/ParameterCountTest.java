@@ -43,11 +43,13 @@ import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.RandLoraConfig;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.method.xlora.XLoraConfig;
+import org.peft4j.nn.seam.BlockPoint;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -87,6 +89,7 @@ class ParameterCountTest {
             tensor(tensors, path + "output.LayerNorm.bias", WIDTH);
             keyValues.add(new KeyValuePoint(path + "attention.self", layer, 12, 64));
             others.add(new SublayerPoint(path + "attention.output", layer, SublayerPoint.Kind.ATTENTION, WIDTH, true));
+            others.add(new BlockPoint("bert.encoder.layer." + layer, layer, WIDTH));
             others.add(new SublayerPoint(path + "output", layer, SublayerPoint.Kind.MLP, WIDTH, true));
         }
         return new Points("bert", "BertModel", WIDTH, 12, 12, linears, keyValues, tensors, List.of()).and(others);
@@ -137,6 +140,21 @@ class ParameterCountTest {
         assertThat(count(ten)).isEqualTo(894_528 + 9_857_024);
         assertThat(count(BottleneckConfig.mam()))
                 .isEqualTo(7_091_712 + 30 * WIDTH + 800 * WIDTH + 800 + 24 * WIDTH * 800 + 24 * WIDTH);
+    }
+
+    /** The library's 36,888 are two units; the one of last tokens is there only where last tokens are edited. */
+    @Test
+    void ofReft() {
+        for (ReftConfig config : List.of(ReftConfig.loreft(), ReftConfig.noreft(), ReftConfig.direft())) {
+            assertThat(count(config.toBuilder().positions(3, 3).build())).isEqualTo(36_888);
+            assertThat(count(config)).isEqualTo(36_888 / 2);
+            assertThat(count(config.toBuilder()
+                            .positions(3, 3)
+                            .tiedWeights(true)
+                            .build()))
+                    .isEqualTo(36_888 / 2);
+        }
+        assertThat(count(ReftConfig.builder().r(4).layers(0, 11).build())).isEqualTo(2 * (2 * 4 * WIDTH + 4));
     }
 
     @Test

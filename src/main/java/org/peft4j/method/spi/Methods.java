@@ -33,6 +33,7 @@ import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
 import org.peft4j.method.spi.randlora.RandLoraMethod;
+import org.peft4j.method.spi.reft.ReftMethod;
 import org.peft4j.method.spi.road.RoadMethod;
 import org.peft4j.method.spi.shira.ShiraMethod;
 import org.peft4j.method.spi.tokens.TrainableTokensMethod;
@@ -76,6 +77,7 @@ public final class Methods {
             new FullMethod(),
             new HftMethod(),
             new BottleneckMethod(),
+            new ReftMethod(),
             new AdaptionPromptMethod(),
             new IaptMethod(),
             new XLoraMethod());
