@@ -13,7 +13,7 @@ import org.peft4j.ops.Device;
  * reflections. {@code Rᵀ = B Q}, where Q is the first r columns of {@code H_1 … H_r}, times signs, {@code H_j = I - 2 v_j v_jᵀ / |v_j|²};
  * v_j is 1 at place j, 0 before, and behind it row j of {@code original}, whose diagonal says the signs and is not trained. B is
  * orthogonal and frozen. torch keeps it as [width, width], its last columns random; here it is the product of r such reflections
- * itself, and kept by their vectors: r rows in place of the whole.
+ * itself, and kept by their vectors: r rows in place of the whole. Where r is the width torch takes another map; here it is the same.
  *
  * <p>The sign is that of the diagonal's element. torch rounds it towards 0, and makes R's row 0 as soon as weight decay has brought the
  * element below 1.
