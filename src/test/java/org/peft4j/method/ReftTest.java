@@ -15,7 +15,9 @@ import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
@@ -61,6 +63,7 @@ import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.ops.Device;
 
 /** ReFT: its formula in double and with torch's R, which rows it edits, its files, what it refuses. */
 class ReftTest extends WithTinyBert {
@@ -324,10 +327,7 @@ class ReftTest extends WithTinyBert {
             Tensor read = rows.select(h, context);
             Tensor out = applied(h, rows, context);
             float[] numbers = Tensors.toFloats(rows.select(
-                    Tensors.ofLongs(
-                                    LongRange.of((int) context.packing().rows()),
-                                    (int) context.packing().rows())
-                            .to(ScalarType.Float),
+                    torch.arange(new Scalar((double) context.packing().rows())).to(ScalarType.Float),
                     context));
             List<Integer> found = new ArrayList<>();
             for (int i = 0; i < numbers.length; i++) {
@@ -336,13 +336,6 @@ class ReftTest extends WithTinyBert {
                 }
             }
             return found;
-        }
-    }
-
-    /** 0, 1, …. */
-    private static final class LongRange {
-        static long[] of(int n) {
-            return java.util.stream.LongStream.range(0, n).toArray();
         }
     }
 
@@ -369,6 +362,28 @@ class ReftTest extends WithTinyBert {
             assertThat(edited(context, ReadRows.last(1))).containsExactly(5, 8);
             assertThat(edited(context, ReadRows.token(List.of(2, 1)))).containsExactly(7);
             assertThat(edited(context, ReadRows.token(List.of(2, 2)))).containsExactly(8);
+        }
+    }
+
+    /** An adapter that asks for all rows sees them behind the last block, too; others beside it change nothing. */
+    @Test
+    void whoReadsAllRowsSeesThemBehindABlock() {
+        List<Long> seen = new ArrayList<>();
+        BlockUpdate counts = (h, rows, context) -> {
+            seen.add(h.size(0));
+            return h;
+        };
+        try (Adapter some = Adapter.builder("some", Device.CPU).claim(POINT, counts).build();
+                Adapter all = Adapter.builder("all", Device.CPU)
+                        .claim(POINT, counts)
+                        .readsAllRows()
+                        .build();
+                Adapter adapter = places(2, 2);
+                ForwardContext few = ForwardContext.inference(Packing.of(6, 3), some, adapter);
+                ForwardContext whole = ForwardContext.inference(Packing.of(6, 3), all, adapter)) {
+            assertThat(edited(few, ReadRows.last(2))).containsExactly(4, 5, 7, 8);
+            assertThat(edited(whole, ReadRows.last(2))).containsExactly(4, 5, 7, 8);
+            assertThat(seen).containsExactly(4L, 9L);
         }
     }
 
