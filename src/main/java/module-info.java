@@ -42,6 +42,7 @@ module org.peft4j {
     exports org.peft4j.method.oft;
     exports org.peft4j.method.boft;
     exports org.peft4j.method.hra;
+    exports org.peft4j.method.reft;
     exports org.peft4j.method.road;
     exports org.peft4j.method.miss;
     exports org.peft4j.method.c3a;

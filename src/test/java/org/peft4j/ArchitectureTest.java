@@ -154,6 +154,7 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.oft", names("Cayley OftBlocks OftConfig")),
             Map.entry("org.peft4j.method.boft", names("BoftBlocks BoftConfig")),
             Map.entry("org.peft4j.method.hra", names("HraConfig")),
+            Map.entry("org.peft4j.method.reft", names("ReftConfig ReftLayers")),
             Map.entry("org.peft4j.method.road", names("RoadConfig RoadVariant")),
             Map.entry("org.peft4j.method.miss", names("MissConfig MissVariant")),
             Map.entry("org.peft4j.method.c3a", names("BlockSizes C3aConfig InitC3a")),

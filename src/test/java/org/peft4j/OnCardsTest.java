@@ -42,6 +42,7 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.nn.Init;
 import org.peft4j.nn.Tensors;
 import org.peft4j.nn.seam.Packing;
@@ -181,6 +182,7 @@ class OnCardsTest {
         methods.put("ia3", Ia3Config.defaults());
         methods.put("prompt", PromptConfig.of(3));
         methods.put("bottleneck", new BottleneckConfig(8, BottleneckConfig.Activation.RELU, 0.1, List.of()));
+        methods.put("reft", ReftConfig.builder().r(2).positions(2, 1).dropout(0.1).build());
         return Stream.of("llama", "bert")
                 .flatMap(model -> methods.entrySet().stream()
                         .flatMap(method -> Stream.of(Dtype.FLOAT32, Dtype.BFLOAT16)

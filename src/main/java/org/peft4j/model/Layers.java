@@ -4,17 +4,17 @@ import java.util.function.Supplier;
 import org.bytedeco.pytorch.Tensor;
 import org.peft4j.error.DeviceException;
 import org.peft4j.nn.Block;
-import org.peft4j.nn.Scopes;
+import org.peft4j.nn.BlockClaims;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.ops.Ops;
 
-/** Says in which block a device failed. */
+/** Runs blocks, and says in which one a device failed. */
 final class Layers {
     private Layers() {}
 
     /**
-     * Runs a block's forward.
+     * Runs a block's forward, and what adapters claim behind it.
      *
      * @param rows which are read behind it
      * @return the read rows
@@ -25,9 +25,7 @@ final class Layers {
 
     /** The same for a backward that names the layer itself. */
     static Tensor read(Block block, Tensor h, ReadRows rows, ForwardContext context) {
-        return rows.isAll(context) || !context.readsAllRows()
-                ? block.forward(h, rows, context)
-                : Scopes.scoped(() -> rows.select(block.forward(h, ReadRows.ALL, context), context));
+        return BlockClaims.forward(block, h, rows, context);
     }
 
     /** Runs a block's part of backward. */

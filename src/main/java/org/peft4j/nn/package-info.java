@@ -34,6 +34,8 @@
  *     what stands behind the norm; {@link org.peft4j.nn.seam.SublayerAddition}, which adds to a residual, and
  *     {@link org.peft4j.nn.seam.SublayerFusion}, which mixes several of those</td>
  *     <td>bottleneck adapters; AdapterFusion</td></tr>
+ * <tr><td>{@link org.peft4j.nn.seam.BlockPoint block}: what a block as a whole gives</td>
+ *     <td>{@link org.peft4j.nn.seam.BlockUpdate}s, one behind the other: rows in place of it</td><td>ReFT</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.EmbeddingPoint embedding}: rows of a table by index</td>
  *     <td>{@link org.peft4j.nn.seam.TokenRows} in place of some of the table's;
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>

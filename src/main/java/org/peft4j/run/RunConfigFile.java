@@ -94,7 +94,8 @@ public final class RunConfigFile {
             "training.warmup_steps", "training.schedule.warmup_steps",
             "training.dtype", "model.dtype");
 
-    private static final YamlSchema SCHEMA = BottleneckForms.addTo(methods(YamlSchema.builder()))
+    private static final YamlSchema SCHEMA = ReftForms.addTo(
+                    BottleneckForms.addTo(methods(YamlSchema.builder())))
             .moved(MOVED)
             .defaults(
                     RunConfig.class,

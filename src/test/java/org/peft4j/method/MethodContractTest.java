@@ -89,6 +89,7 @@ import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.Bases;
 import org.peft4j.method.randlora.RandLoraConfig;
 import org.peft4j.method.randlora.Sparsity;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.road.RoadVariant;
 import org.peft4j.method.shira.ShiraConfig;
@@ -570,6 +571,25 @@ class MethodContractTest {
                                 .withLayers(TargetLayers.of("value", "intermediate.dense"))
                                 .withModulesToSave(head),
                         false),
+                new Row("LoReFT", reft(ReftConfig.loreft()).build(), false),
+                new Row( // the last layer's last rows are read by nobody
+                        "LoReFT of last tokens, too",
+                        reft(ReftConfig.loreft())
+                                .r(3)
+                                .positions(2, 2)
+                                .nonLinearity(ReftConfig.NonLinearity.TANH)
+                                .layers(0, 1)
+                                .build(),
+                        false),
+                new Row(
+                        "NoReFT with tied weights",
+                        reft(ReftConfig.noreft())
+                                .r(2)
+                                .positions(1, 1)
+                                .tiedWeights(true)
+                                .build(),
+                        false),
+                new Row("DiReFT", reft(ReftConfig.direft()).r(4).build(), false),
                 new Row("IAPT", iapt(4, 8, 2).modulesToSave(head).build(), false),
                 new Row(
                         "IAPT through the layers",
@@ -612,6 +632,10 @@ class MethodContractTest {
                 .prefix(new BottleneckPrefix(3, 6, sharedGate))
                 .modulesToSave(List.of("classifier"))
                 .build();
+    }
+
+    private static ReftConfig.Builder reft(ReftConfig config) {
+        return config.toBuilder().dropout(0).modulesToSave(List.of("classifier"));
     }
 
     private static BottleneckConfig.Builder compacter() {
@@ -702,6 +726,7 @@ class MethodContractTest {
                                 new GraloraConfig(
                                         new GraloraRanks(4, 2, 2), 8, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
+                        new Row("LoReFT with dropout", ReftConfig.builder().dropout(0.3).build(), false),
                         new Row(
                                 "adapter_plus with stochastic depth",
                                 BottleneckConfig.adapterPlus().toBuilder()

@@ -47,11 +47,13 @@ import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
 import org.peft4j.method.randlora.RandLoraConfig;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.road.RoadConfig;
 import org.peft4j.method.shira.ShiraConfig;
 import org.peft4j.method.spi.Methods;
 import org.peft4j.method.vblora.VbLoraConfig;
 import org.peft4j.method.xlora.XLoraConfig;
+import org.peft4j.nn.seam.BlockPoint;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -91,6 +93,7 @@ class ParameterCountTest {
             tensor(tensors, path + "output.LayerNorm.bias", WIDTH);
             keyValues.add(new KeyValuePoint(path + "attention.self", layer, 12, 64));
             others.add(new SublayerPoint(path + "attention.output", layer, SublayerPoint.Kind.ATTENTION, WIDTH, true));
+            others.add(new BlockPoint("bert.encoder.layer." + layer, layer, WIDTH));
             others.add(new SublayerPoint(path + "output", layer, SublayerPoint.Kind.MLP, WIDTH, true));
         }
         return new Points("bert", "BertModel", WIDTH, 12, 12, linears, keyValues, tensors, List.of()).and(others);
@@ -180,6 +183,21 @@ class ParameterCountTest {
         }
         Points large = new Points("roberta", "RobertaModel", 1024, 24, 16, linears, List.of(), Map.of(), List.of());
         assertThat(count(ListConfig.defaults(), large.and(ends))).isEqualTo(12_582_912);
+    }
+
+    /** The library's 36,888 are two units; the one of last tokens is there only where last tokens are edited. */
+    @Test
+    void ofReft() {
+        for (ReftConfig config : List.of(ReftConfig.loreft(), ReftConfig.noreft(), ReftConfig.direft())) {
+            assertThat(count(config.toBuilder().positions(3, 3).build())).isEqualTo(36_888);
+            assertThat(count(config)).isEqualTo(36_888 / 2);
+            assertThat(count(config.toBuilder()
+                            .positions(3, 3)
+                            .tiedWeights(true)
+                            .build()))
+                    .isEqualTo(36_888 / 2);
+        }
+        assertThat(count(ReftConfig.builder().r(4).layers(0, 11).build())).isEqualTo(2 * (2 * 4 * WIDTH + 4));
     }
 
     @Test

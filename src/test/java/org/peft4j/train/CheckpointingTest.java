@@ -47,6 +47,7 @@ import org.peft4j.method.prefix.PrefixConfig;
 import org.peft4j.method.prompt.PromptConfig;
 import org.peft4j.method.ptuning.Encoder;
 import org.peft4j.method.ptuning.PTuningConfig;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.tokens.TrainableTokensConfig;
 import org.peft4j.nn.Tensors;
 import org.peft4j.optim.AdamW;
@@ -90,6 +91,7 @@ class CheckpointingTest {
                 Arguments.of(
                         "bert", classes, new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.2, List.of())),
                 Arguments.of("bert", classes, Ia3Config.defaults()),
+                Arguments.of("bert", classes, ReftConfig.builder().r(2).dropout(0.2).build()),
                 Arguments.of("bert", classes, PromptConfig.of(2)),
                 Arguments.of("bert", classes, new DeptConfig(2, PromptStart.text("you"), 2, 8, 64, List.of())),
                 Arguments.of("bert", classes, tokens(215, 252, 296)),
@@ -102,6 +104,7 @@ class CheckpointingTest {
                 Arguments.of("llama", texts, AdaLoraConfig.defaults()),
                 Arguments.of("llama", texts, prefix),
                 Arguments.of("llama", texts, Ia3Config.defaults()),
+                Arguments.of("llama", texts, ReftConfig.builder().positions(2, 3).build()),
                 Arguments.of("llama", texts, PromptConfig.of(2)),
                 Arguments.of("llama", texts, PromptConfig.of(2).withStart(PromptStart.text("you"))),
                 Arguments.of("llama", texts, new PTuningConfig(2, Encoder.LSTM, 4, 3, 0.2, List.of())),

@@ -35,6 +35,7 @@ import org.peft4j.method.spi.prefix.PrefixMethod;
 import org.peft4j.method.spi.prompt.PromptMethod;
 import org.peft4j.method.spi.ptuning.PTuningMethod;
 import org.peft4j.method.spi.randlora.RandLoraMethod;
+import org.peft4j.method.spi.reft.ReftMethod;
 import org.peft4j.method.spi.road.RoadMethod;
 import org.peft4j.method.spi.shira.ShiraMethod;
 import org.peft4j.method.spi.tokens.TrainableTokensMethod;
@@ -80,6 +81,7 @@ public final class Methods {
             new HftMethod(),
             new BottleneckMethod(),
             new FusionMethod(),
+            new ReftMethod(),
             new AdaptionPromptMethod(),
             new IaptMethod(),
             new XLoraMethod());

@@ -202,6 +202,26 @@ public final class PeftTensors {
         });
     }
 
+    /**
+     * The values of a tensor that nobody trains.
+     *
+     * @param shape that it must have
+     * @throws MalformedFileException if it is missing, or of another shape, or has a value that is not finite
+     */
+    public static float[] fixed(
+            AdapterFile file, Map<String, TensorData> byPath, String path, UnaryOperator<String> key, long... shape)
+            throws MalformedFileException {
+        TensorData data = byPath.get(path);
+        if (data == null) {
+            throw malformed(file, "adapter lacks the tensor " + key.apply(path) + has(file));
+        }
+        List<Long> expected = Arrays.stream(shape).boxed().toList();
+        if (!data.shape().equals(expected)) {
+            throw malformed(file, "tensor " + data.name() + " must have shape " + expected + ", has " + data.shape());
+        }
+        return floats(file, data);
+    }
+
     /** The values of a tensor of finite numbers. */
     static float[] floats(AdapterFile file, TensorData data) throws MalformedFileException {
         float[] values;

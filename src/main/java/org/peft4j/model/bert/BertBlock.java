@@ -15,6 +15,7 @@ import org.peft4j.nn.Prefixes;
 import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.Sublayer;
+import org.peft4j.nn.seam.BlockPoint;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.LinearPoint;
@@ -35,6 +36,7 @@ import org.peft4j.ops.Ops;
  */
 final class BertBlock implements Block, AutoCloseable {
     private final BertConfig config;
+    private final BlockPoint point;
     private final String attention;
     private final LinearGroup queryKeyValue;
     private final LinearGroup query;
@@ -49,6 +51,8 @@ final class BertBlock implements Block, AutoCloseable {
     BertBlock(BertConfig config, int layer, FrozenTensors tensors) throws IOException {
         this.config = config;
         String path = path(layer);
+        point = new BlockPoint(
+                path.substring(0, path.length() - 1), layer, config.sizes().hidden());
         attention = path + "attention.self";
         int h = config.sizes().hidden();
         Linear q = linear(tensors, attention + ".query", h, h);
@@ -105,6 +109,11 @@ final class BertBlock implements Block, AutoCloseable {
 
     List<SublayerPoint> sublayerPoints() {
         return List.of(attentionEnd.point(), outputEnd.point());
+    }
+
+    @Override
+    public BlockPoint point() {
+        return point;
     }
 
     @Override

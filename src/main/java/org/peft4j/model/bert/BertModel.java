@@ -94,7 +94,8 @@ final class BertModel implements Model {
                 .and(List.of(words.point(), positions.point(), tokenTypes.point(), front))
                 .and(blocks.stream()
                         .flatMap(block -> block.sublayerPoints().stream())
-                        .toList());
+                        .toList())
+                .and(blocks.stream().map(BertBlock::point).toList());
     }
 
     private Embedding embedding(String name, long rows, long columns) throws IOException {

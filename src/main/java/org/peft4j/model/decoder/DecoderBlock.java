@@ -11,6 +11,7 @@ import org.peft4j.nn.PromptRows;
 import org.peft4j.nn.Rotary;
 import org.peft4j.nn.Scopes;
 import org.peft4j.nn.SublayerSum;
+import org.peft4j.nn.seam.BlockPoint;
 import org.peft4j.nn.seam.ExpertsPoint;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.KeyValuePoint;
@@ -30,6 +31,7 @@ import org.peft4j.ops.Ops;
  * behind it alone; keys and values always for all rows.
  */
 final class DecoderBlock implements Block, AutoCloseable {
+    private final BlockPoint point;
     private final boolean parallel;
     private final @Nullable Norm attentionNorm;
     private final DecoderAttention attention;
@@ -41,6 +43,8 @@ final class DecoderBlock implements Block, AutoCloseable {
     DecoderBlock(int layer, @Nullable Rotary rotary, DecoderTensors tensors) throws IOException {
         DecoderConfig config = tensors.config();
         String path = tensors.names().block(layer);
+        point = new BlockPoint(
+                path.substring(0, path.length() - 1), layer, config.stack().hiddenSize());
         DecoderNames.Norms norms = tensors.names().block().norms();
         parallel = config.residual().parallel();
         attentionNorm = tensors.norm(path, norms.beforeAttention());
@@ -84,6 +88,11 @@ final class DecoderBlock implements Block, AutoCloseable {
 
     List<SublayerPoint> sublayerPoints() {
         return List.of(attentionSum.point(), mlpSum.point());
+    }
+
+    @Override
+    public BlockPoint point() {
+        return point;
     }
 
     @Override

@@ -102,6 +102,7 @@ final class DecoderModel implements Model {
     private Points offered() {
         List<Point<?>> more = new ArrayList<>(List.of(words.point(), front));
         blocks.forEach(block -> more.addAll(block.sublayerPoints()));
+        blocks.forEach(block -> more.add(block.point()));
         blocks.forEach(block -> more.addAll(block.expertsPoints()));
         ModelInfo.Stack stack = config.stack();
         return new Points(

@@ -7,6 +7,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.OptionalInt;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.bytedeco.pytorch.AutoGradMode;
@@ -318,11 +319,38 @@ public final class ForwardContext implements AutoCloseable {
         return Invocations.last(invocation, text) >= 0;
     }
 
-    /** Whether an adapter waits for certain tokens, which no text may have. */
+    /** Whether an adapter waits for certain tokens, which no text may have, or acts on rows behind blocks, which nobody may read. */
     public boolean mayActOnNoRow() {
         return segments.stream()
                 .flatMap(segment -> segment.adapters().stream())
-                .anyMatch(adapter -> !adapter.invocations().isEmpty());
+                .anyMatch(adapter -> !adapter.invocations().isEmpty()
+                        || !adapter.claims(BlockPoint.class).isEmpty());
+    }
+
+    /**
+     * How many tokens the prompt has with which a text begins: that of {@link #withPrompts}, or the instruction of
+     * {@link #withInstructions}. Where nothing was said, and where the first token alone is the instruction (of a text all of which
+     * is learnt), it is the text as a whole.
+     *
+     * @throws IllegalStateException if the rows of this call continue those of earlier ones and nobody said the prompts
+     */
+    public int promptLength(int sequence) {
+        OptionalInt said = invocations.promptLength(sequence);
+        if (said.isPresent()) {
+            return said.getAsInt();
+        }
+        if (!begins()) {
+            throw new IllegalStateException("an adapter acts on places of a text's prompt, but this call, whose rows continue"
+                    + " those of earlier ones, was not told the prompts");
+        }
+        return instructions == null || instructions[sequence] <= 1 ? text.length(sequence) : instructions[sequence];
+    }
+
+    /** How many tokens of a text stand in earlier calls. */
+    public int tokensBefore(int sequence) {
+        return cache == null || begins()
+                ? 0
+                : cache.length(sequence) - InsertedRowsOf.count(segmentOf(sequence));
     }
 
     /** Whether an adapter needs every row of its sequences in each block ({@link Adapter#readsAllRows}). */

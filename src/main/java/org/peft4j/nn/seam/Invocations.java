@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalInt;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -34,6 +35,11 @@ final class Invocations {
     /** @param prompts the tokens among which is looked, for each sequence; null: all of its text in this call */
     Invocations(@Nullable List<int[]> prompts) {
         this.prompts = prompts;
+    }
+
+    /** How many tokens the prompt of a sequence has; empty: nobody said it. */
+    OptionalInt promptLength(int sequence) {
+        return prompts == null ? OptionalInt.empty() : OptionalInt.of(prompts.get(sequence).length);
     }
 
     /** Says the texts of the call, one behind the other. */

@@ -6,6 +6,13 @@ package org.peft4j.nn.seam;
  * @param <C> what may be claimed there
  */
 public sealed interface Point<C>
-        permits LinearPoint, KeyValuePoint, SublayerPoint, EmbeddingPoint, SequencePoint, TensorPoint, ExpertsPoint {
+        permits LinearPoint,
+                KeyValuePoint,
+                SublayerPoint,
+                BlockPoint,
+                EmbeddingPoint,
+                SequencePoint,
+                TensorPoint,
+                ExpertsPoint {
     String path();
 }

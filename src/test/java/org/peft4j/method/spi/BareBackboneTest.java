@@ -36,6 +36,7 @@ import org.peft4j.method.ia3.Ia3Config;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.osf.OsfConfig;
 import org.peft4j.method.prompt.PromptConfig;
+import org.peft4j.method.reft.ReftConfig;
 import org.peft4j.method.tokens.TrainableTokensConfig;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
@@ -197,6 +198,7 @@ class BareBackboneTest {
                         .withRankPattern(Map.of("^bert\\.encoder\\.layer\\.1", 3.0))
                         .withLayers(TargetLayers.of("bert.encoder.layer.1.output.dense", "key")),
                 BottleneckConfig.defaults(),
+                ReftConfig.builder().positions(2, 1).layers(0, 2).build(),
                 BottleneckConfig.doubleSeqBn().toBuilder()
                         .reductionFactor(ReductionFactor.of(4))
                         .phm(PhmConfig.defaults())
