@@ -132,7 +132,7 @@ public final class Benchmark {
 
     /**
      * Trains some steps of several methods, each by turns with LoRA on the same model and batches. Methods that choose layers get
-     * LoRA's. What a method cannot do here (a task, a width, settings that it lacks) leaves its row out with the reason; what goes
+     * LoRA's; sizes that do not divide the model's widths become smaller ones, {@code changed} in a row. What a method cannot do here (a task, a width, settings that it lacks) leaves its row out with the reason; what goes
      * wrong while it trains is told in its place. Nothing is written.
      *
      * @param lora the run that the others are compared with: LoRA, with data in a file; all take its model, data, task and training

@@ -68,8 +68,10 @@ final class MethodBenchmark {
             for (int round = 0; round < work.rounds(); round++) {
                 alone.add(lora.steps(round * work.steps(), work.steps()));
             }
-            MethodRow row = new MethodRow(MethodRow.LORA, MethodRow.LORA, true, () -> reference);
-            measured.add(row(row, lora.run(), new Pair(alone, alone), Ops.liveBytes(device) - before));
+            MethodRow row = new MethodRow(MethodRow.LORA, MethodRow.LORA, false, true, List.of());
+            Map<String, Object> reached = row(row, lora.run(), new Pair(alone, alone), Ops.liveBytes(device) - before);
+            reached.put("changed", Map.of());
+            measured.add(reached);
             listener.accept(measured.get(0));
             for (MethodRow other : rows) {
                 Map<String, Object> result = beside(lora, other);
@@ -93,20 +95,27 @@ final class MethodBenchmark {
 
     /** A row with numbers, or with the reason why there are none, or the error that ended them. */
     private Map<String, Object> beside(MethodTrial<?> lora, MethodRow row) throws IOException {
-        long before = Ops.liveBytes(device);
-        MethodTrial<?> trial;
-        try {
-            trial = MethodTrial.load(row.run().get(), data, opened);
-        } catch (RuntimeException e) { // of what the settings, the model, the task and the rows have together
-            return without(row, "reason", e);
+        RuntimeException why = null;
+        for (MethodRow.Try own : row.runs()) {
+            long before = Ops.liveBytes(device);
+            MethodTrial<?> trial;
+            try {
+                trial = MethodTrial.load(own.run().get(), data, opened);
+            } catch (RuntimeException e) { // of what the settings, the model, the task and the rows have together
+                why = e;
+                continue;
+            }
+            try (trial) {
+                trial.steps(0, work.warmup());
+                Pair pair = pair(lora, trial);
+                Map<String, Object> result = row(row, trial.run(), pair, Ops.liveBytes(device) - before);
+                result.put("changed", own.changed());
+                return result;
+            } catch (RuntimeException e) {
+                return without(row, "error", e);
+            }
         }
-        try (trial) {
-            trial.steps(0, work.warmup());
-            Pair pair = pair(lora, trial);
-            return row(row, trial.run(), pair, Ops.liveBytes(device) - before);
-        } catch (RuntimeException e) {
-            return without(row, "error", e);
-        }
+        return without(row, "reason", Objects.requireNonNull(why, "a row has a run"));
     }
 
     private Pair pair(MethodTrial<?> lora, MethodTrial<?> own) {

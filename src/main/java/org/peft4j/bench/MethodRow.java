@@ -29,10 +29,18 @@ import org.peft4j.method.spi.Methods;
  *
  * @param name of the row
  * @param method its {@code type}; empty for a run that goes on from an adapter
+ * @param alias another name of an earlier row's settings, which is measured only where it is asked for
  * @param equalTargets whether it adapts LoRA's layers because it was told to; else its own
- * @param run what is trained; fails if settings do not go together
+ * @param runs what is trained, the first of them that fits the model; each fails if settings do not go together
  */
-record MethodRow(String name, String method, boolean equalTargets, Supplier<RunConfig> run) {
+record MethodRow(String name, String method, boolean alias, boolean equalTargets, List<Try> runs) {
+    /**
+     * A run that may fit.
+     *
+     * @param changed settings that are not the row's own, because those do not fit every model
+     */
+    record Try(Map<String, Object> changed, Supplier<RunConfig> run) {}
+
     /** The row that all others are compared with. */
     static final String LORA = "lora";
 
@@ -86,14 +94,16 @@ record MethodRow(String name, String method, boolean equalTargets, Supplier<RunC
 
     private static List<MethodRow> chosen(List<MethodRow> all, List<String> names) {
         if (names.isEmpty()) {
-            return all;
+            return all.stream().filter(row -> !row.alias()).toList();
         }
         Set<MethodRow> chosen = new LinkedHashSet<>();
         for (String name : names) {
             List<MethodRow> named =
                     all.stream().filter(row -> row.name().equals(name)).toList();
             if (named.isEmpty() && !name.equals(LORA)) {
-                named = all.stream().filter(row -> row.method().equals(name)).toList();
+                named = all.stream()
+                        .filter(row -> row.method().equals(name) && !row.alias())
+                        .toList();
             }
             if (named.isEmpty() && !name.equals(LORA)) {
                 Stream<String> known = Stream.concat(
@@ -109,14 +119,18 @@ record MethodRow(String name, String method, boolean equalTargets, Supplier<RunC
     private static List<MethodRow> all(RunConfig reference, LoraConfig lora) {
         List<MethodRow> rows = new ArrayList<>();
         LORA_VARIANTS.forEach((name, variant) ->
-                rows.add(new MethodRow(name, LORA, true, () -> reference.withMethod(variant.apply(lora)))));
-        rows.add(new MethodRow(LORA_FA, LORA, true, () -> loraFa(reference)));
+                rows.add(plain(name, LORA, true, () -> reference.withMethod(variant.apply(lora)))));
+        rows.add(plain(LORA_FA, LORA, true, () -> loraFa(reference)));
         for (Method<?> method : Methods.all()) {
             if (!method.name().equals(LORA)) {
                 rows.addAll(of(method, reference, lora.layers()));
             }
         }
         return rows;
+    }
+
+    private static MethodRow plain(String name, String method, boolean equalTargets, Supplier<RunConfig> run) {
+        return new MethodRow(name, method, false, equalTargets, List.of(new Try(Map.of(), run)));
     }
 
     private static RunConfig loraFa(RunConfig reference) {
@@ -141,16 +155,25 @@ record MethodRow(String name, String method, boolean equalTargets, Supplier<RunC
         Collection<String> methods = Methods.all().stream().map(Method::name).toList();
         named.forEach((name, config) -> all.put(methods.contains(name) ? method.name() + ":" + name : name, config));
         List<MethodRow> rows = new ArrayList<>();
+        List<C> before = new ArrayList<>();
         all.forEach((name, config) -> {
-            boolean equal = config instanceof LinearMethodConfig;
+            List<Try> runs = new ArrayList<>();
+            runs.add(new Try(Map.of(), () -> reference.withMethod(at(layers, config))));
+            for (Map<String, Object> changed : FittingSettings.of(name)) {
+                runs.add(new Try(
+                        changed,
+                        () -> reference.withMethod(
+                                at(layers, FittingSettings.changed(reference, config, changed)))));
+            }
             rows.add(new MethodRow(
-                    name,
-                    method.name(),
-                    equal,
-                    () -> reference.withMethod(
-                            config instanceof LinearMethodConfig linear ? linear.withLayers(layers) : config)));
+                    name, method.name(), before.contains(config), config instanceof LinearMethodConfig, runs));
+            before.add(config);
         });
         return rows;
+    }
+
+    private static MethodConfig at(TargetLayers layers, MethodConfig config) {
+        return config instanceof LinearMethodConfig linear ? linear.withLayers(layers) : config;
     }
 
     /** A run file's method, adapter, optimiser, groups and task, on the reference's model, data and batches. */
@@ -167,7 +190,7 @@ record MethodRow(String name, String method, boolean equalTargets, Supplier<RunC
                         .training()
                         .withOptimizer(run.training().optimizer(), run.training().groups()))
                 .build();
-        return new MethodRow(name, method == null ? "" : Methods.of(method).name(), false, () -> own);
+        return plain(name, method == null ? "" : Methods.of(method).name(), false, () -> own);
     }
 
     private static void same(String name, String setting, Object wanted, Object got) {

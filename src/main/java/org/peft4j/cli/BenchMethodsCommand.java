@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.bench.Benchmark;
 import org.peft4j.config.CausalLmConfig;
@@ -227,7 +228,15 @@ final class BenchMethodsCommand implements Callable<Integer> {
     /** The row's name, and its method's where it is called otherwise. */
     private static String named(Map<String, Object> row) {
         Object method = row.get("method");
-        return row.get("name") + (row.get("name").equals(method) || "".equals(method) ? "" : " (" + method + ")");
+        Object changed = row.get("changed");
+        return row.get("name")
+                + (row.get("name").equals(method) || "".equals(method) ? "" : " (" + method + ")")
+                + (changed instanceof Map<?, ?> settings && !settings.isEmpty()
+                        ? " with " + BenchOutput.keyed(settings).entrySet().stream()
+                                .map(entry -> entry.getKey()
+                                        + (entry.getValue() instanceof Number size ? " " + size : ""))
+                                .collect(Collectors.joining(", "))
+                        : "");
     }
 
     private static List<Map<String, Object>> rows(Map<String, Object> result, String name) {
