@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs all tests: `mvn -B verify` (which builds the natives; with nvcc also -Pcuda: the CUDA kernels are compiled for sm_80 and
-# sm_90a and held against their budgets; `mvn -Pcuda package` compiles for every card), the cases of the field on the built command
-# line, the native tests, once more with sanitizers, Java on cards that the host plays, the CUDA kernels on the CPU, a pack for a
-# machine with a card, the formatters. Its first line names the processor and its instruction sets, which decide what runs. Installs
-# what is missing as root through apt-get, else prints the command to run. Where the tools are present, `mvn -B verify` alone is all
-# that Java needs.
+# sm_90a and held against their budgets; `mvn -Pcuda package` compiles for every card), the writer of compare-methods.sh, the cases
+# of the field on the built command line, the native tests, once more with sanitizers, Java on cards that the host plays, the CUDA
+# kernels on the CPU, a pack for a machine with a card, the formatters. Its first line names the processor and its instruction sets,
+# which decide what runs. Installs what is missing as root through apt-get, else prints the command to run. Where the tools are
+# present, `mvn -B verify` alone is all that Java needs.
 #
 #   build-scripts/test.sh
 set -euo pipefail
@@ -28,6 +28,7 @@ if has_nvcc; then
 else
   stage mvn -B -ntp verify
 fi
+stage python3 build-scripts/compare/test_compare.py
 stage build-scripts/cases.sh
 stage build-scripts/native-tests.sh
 stage build-scripts/native-tests.sh address,undefined

@@ -5,10 +5,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import org.peft4j.config.DataConfig;
 import org.peft4j.config.ModelConfig;
@@ -105,6 +107,46 @@ public final class Benchmark {
      */
     public static Map<String, Object> generate(ModelConfig model, Generation work) throws IOException {
         return GenerationBenchmark.run(model, work);
+    }
+
+    /**
+     * What is compared with LoRA.
+     *
+     * @param methods names of rows: methods, their named configurations ({@code seq_bn}), variants of LoRA ({@code dora}); a
+     *     method's name where it has named configurations means all of them; empty: every one
+     * @param added more rows by their names: of each run its method, optimiser, groups and task count; model, type and length
+     *     of the task must be those of the others
+     * @param rounds of LoRA and of the method in turn, at least 1
+     * @param steps of a round, at least 1
+     * @param warmup steps before them
+     */
+    public record Comparison(List<String> methods, Map<String, RunConfig> added, int rounds, int steps, int warmup) {
+        public Comparison {
+            methods = List.copyOf(methods);
+            added = Collections.unmodifiableMap(new LinkedHashMap<>(added));
+            Generation.atLeast(1, rounds, "rounds");
+            Generation.atLeast(1, steps, "steps");
+            Generation.atLeast(0, warmup, "warmup");
+        }
+    }
+
+    /**
+     * Trains some steps of several methods, each by turns with LoRA on the same model and batches. Methods that choose layers get
+     * LoRA's; sizes that do not divide the model's widths become smaller ones, {@code changed} in a row. What a method cannot do here (a task, a width, settings that it lacks) leaves its row out with the reason; what goes
+     * wrong while it trains is told in its place. Nothing is written.
+     *
+     * @param lora the run that the others are compared with: LoRA, with data in a file; all take its model, data, task and training
+     * @param listener hears of each row as soon as it is measured or left out
+     * @return {@code rows}, LoRA's first; {@code left_out}, each with a {@code reason}; {@code failed}, each with an {@code error}; and
+     *     the machine. In a row: {@code trained} numbers and their share of the model, head included; real tokens a second, medians of
+     *     the rounds, of the method and of LoRA beside it; {@code ratio}, the median of the rounds' ratios, and the extremes;
+     *     {@code peak_of_a_step_mb}, the most that a step takes beyond what is there before, and its ratio to LoRA's;
+     *     {@code stored_mb}, what is there between steps for the method: parameters, gradients, the optimiser's moments
+     * @throws org.peft4j.error.ConfigException if a name is unknown, or LoRA itself cannot be trained
+     */
+    public static Map<String, Object> methods(
+            RunConfig lora, Comparison work, Consumer<Map<String, Object>> listener) throws IOException {
+        return MethodBenchmark.run(lora, work, listener);
     }
 
     private static <E extends Example> Map<String, Object> measure(

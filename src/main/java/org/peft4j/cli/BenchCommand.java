@@ -14,9 +14,10 @@ import picocli.CommandLine.Spec;
         footer = {
             "  peft4j bench kernels",
             "  peft4j bench train --model models/all-MiniLM-L6-v2 --data src/examples/data/spamassassin/train.jsonl",
-            "  peft4j bench generate --model src/examples/data/stories260k --adapters 16"
+            "  peft4j bench generate --model src/examples/data/stories260k --adapters 16",
+            "  peft4j bench methods --model models/all-MiniLM-L6-v2 --data src/examples/data/spamassassin/train.jsonl"
         },
-        subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class, BenchGenerateCommand.class})
+        subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class, BenchGenerateCommand.class, BenchMethodsCommand.class})
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class BenchCommand implements Callable<Integer> {
     @ParentCommand
@@ -27,7 +28,7 @@ final class BenchCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        throw new ParameterException(spec.commandLine(), "bench what? kernels, train or generate");
+        throw new ParameterException(spec.commandLine(), "bench what? kernels, train, generate or methods");
     }
 
     Main main() {

@@ -118,6 +118,25 @@ public record TrainingConfig(
         return builder().build();
     }
 
+    /** The same training with another optimiser, and what its groups do differently. */
+    public TrainingConfig withOptimizer(OptimizerConfig other, Map<String, GroupOverride> itsGroups) {
+        return new TrainingConfig(
+                epochs,
+                maxSteps,
+                batch,
+                other,
+                schedule,
+                maxGradNorm,
+                gradientAccumulation,
+                checkpointing,
+                seed,
+                shuffle,
+                logEvery,
+                saveEvery,
+                evaluateEvery,
+                itsGroups);
+    }
+
     /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();

@@ -320,7 +320,7 @@ class BadInputTest {
                 "train --config x --device cpu --set model.device=auto | --device cpu and --set model.device=auto are the same",
                 "predict --model m --data d --out o --dtype float8 | float32, bfloat16, float16",
                 "predict --model m --data d --out o --batch-size x | --batch-size",
-                "bench | kernels, train or generate",
+                "bench | kernels, train, generate or methods",
                 "bench generate --model m --prompts 0 | prompts must be at least 1, got 0",
                 "bench generate --model m --new-tokens 1 | new-tokens must be at least 2, got 1",
                 "bench serve | unknown command 'serve'",
