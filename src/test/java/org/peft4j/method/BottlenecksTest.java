@@ -29,6 +29,7 @@ import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.InitBottleneck;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.OriginalNorms.Residual;
 import org.peft4j.method.bottleneck.PhmConfig;
@@ -424,6 +425,11 @@ class BottlenecksTest extends WithTinyBert {
                         .dropout(0.25)
                         .prefix(new BottleneckPrefix(2, 3))
                         .modulesToSave(List.of("classifier"))
+                        .build());
+        configs.put(
+                "invertible, rational",
+                small().invertible(new InvertibleAdapter(InvertibleAdapter.InvAdapter.NICE, 5))
+                        .activation(Activation.RATIONAL)
                         .build());
         configs.put(
                 "phm",

@@ -24,11 +24,13 @@ import org.peft4j.method.MethodConfig;
  * @param norms how it stands to the block's own norm
  * @param phm both layers as Compacter has them; null: plain linear layers
  * @param prefix a prefix beside them; null: none
+ * @param invertible an invertible adapter behind the embeddings, or none
  * @param dropout probability of dropping an element of u, while training, 0 to below 1
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/1902.00751">Parameter-Efficient Transfer Learning for NLP (double_seq_bn)</a>
  * @see <a href="https://arxiv.org/abs/2005.00247">AdapterFusion: Non-Destructive Task Composition for Transfer Learning (seq_bn)</a>
  * @see <a href="https://arxiv.org/abs/2110.04366">Towards a Unified View of Parameter-Efficient Transfer Learning (par_bn, mam)</a>
+ * @see <a href="https://arxiv.org/abs/2005.00052">MAD-X (seq_bn_inv)</a>
  * @see <a href="https://arxiv.org/abs/2205.01549">Adaptable Adapters (the rational activation)</a>
  */
 public record BottleneckConfig(
@@ -44,6 +46,7 @@ public record BottleneckConfig(
         OriginalNorms norms,
         @Nullable PhmConfig phm,
         @Nullable BottleneckPrefix prefix,
+        InvertibleAdapter invertible,
         double dropout,
         List<String> modulesToSave)
         implements MethodConfig {
@@ -85,6 +88,7 @@ public record BottleneckConfig(
                     + word(rationalInit) + " beside " + word(activation));
         }
         Objects.requireNonNull(scaling, "scaling");
+        Objects.requireNonNull(invertible, "invertible");
         if (parallel && !norms.equals(OriginalNorms.AFTER)) {
             throw new IllegalArgumentException("parallel needs original_ln_before: false, original_ln_after: true and"
                     + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
@@ -118,6 +122,7 @@ public record BottleneckConfig(
                 OriginalNorms.BOTH,
                 null,
                 null,
+                InvertibleAdapter.NONE,
                 dropout,
                 modulesToSave);
     }
@@ -143,6 +148,16 @@ public record BottleneckConfig(
                 .activation(Activation.SWISH)
                 .norms(OriginalNorms.AFTER)
                 .build();
+    }
+
+    /** {@link #seqBn} and an invertible adapter: language adapters of MAD-X (Pfeiffer et al. 2020). */
+    public static BottleneckConfig seqBnInv() {
+        return seqBn().toBuilder().invertible(InvertibleAdapter.NICE).build();
+    }
+
+    /** {@link #doubleSeqBn} and an invertible adapter. */
+    public static BottleneckConfig doubleSeqBnInv() {
+        return doubleSeqBn().toBuilder().invertible(InvertibleAdapter.NICE).build();
     }
 
     /** One beside each MLP, half of the width, ReLU, times 4; no change at the start (He et al. 2021). */
@@ -213,6 +228,7 @@ public record BottleneckConfig(
         private OriginalNorms norms;
         private @Nullable PhmConfig phm;
         private @Nullable BottleneckPrefix prefix;
+        private InvertibleAdapter invertible;
         private double dropout;
         private List<String> modulesToSave;
 
@@ -229,6 +245,7 @@ public record BottleneckConfig(
             norms = config.norms;
             phm = config.phm;
             prefix = config.prefix;
+            invertible = config.invertible;
             dropout = config.dropout;
             modulesToSave = config.modulesToSave;
         }
@@ -293,6 +310,11 @@ public record BottleneckConfig(
             return this;
         }
 
+        public Builder invertible(InvertibleAdapter value) {
+            invertible = value;
+            return this;
+        }
+
         public Builder dropout(double value) {
             dropout = value;
             return this;
@@ -322,6 +344,7 @@ public record BottleneckConfig(
                     norms,
                     phm,
                     prefix,
+                    invertible,
                     dropout,
                     modulesToSave);
         }

@@ -61,6 +61,10 @@ final class Conflicts {
                 return Optional.of("both replace " + point.path());
             }
         }
+        if (one.changesEmbedded() && other.changesEmbedded()) {
+            return Optional.of("both have an invertible adapter: of a stack the first one's alone acts (Adapter.stack),"
+                    + " elsewhere nothing says which does");
+        }
         for (KeyValuePoint point : one.claims(KeyValuePoint.class).keySet()) {
             if (!other.at(point).isEmpty()) {
                 return Optional.of("both act on keys and values of " + point.path());

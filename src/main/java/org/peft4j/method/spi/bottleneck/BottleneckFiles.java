@@ -10,6 +10,7 @@ import org.peft4j.io.AdapterFile;
 import org.peft4j.io.ConfigKeys;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
@@ -30,6 +31,7 @@ final class BottleneckFiles {
             .obeyed("scaling", "original_ln_before", "original_ln_after", "residual_before_ln")
             .obeyed("phm_layer", "phm_dim", "phm_rank", "shared_phm_rule", "factorized_phm_rule", "factorized_phm_W")
             .obeyed("shared_W_phm", "phm_init_range", "phm_c_init", "phm_bias")
+            .obeyed("inv_adapter", "inv_adapter_reduction_factor")
             .obeyed("num_virtual_tokens", "encoder_hidden_size")
             .build();
 
@@ -55,6 +57,7 @@ final class BottleneckFiles {
                             residual(config)),
                     config.flag("phm_layer") ? phm(config) : null,
                     prefix(config),
+                    invertible(config),
                     config.number("dropout", 0),
                     config.texts("modules_to_save"));
         } catch (IllegalArgumentException e) {
@@ -107,6 +110,15 @@ final class BottleneckFiles {
                 : new BottleneckPrefix(config.count("num_virtual_tokens", 0), config.count("encoder_hidden_size", 0));
     }
 
+    /** Where inv_adapter is null the factor means nothing, as in the library. */
+    private static InvertibleAdapter invertible(PeftConfigReader config) throws MalformedFileException {
+        return config.get("inv_adapter") == null
+                ? InvertibleAdapter.NONE
+                : new InvertibleAdapter(
+                        InvertibleAdapter.InvAdapter.parse(config.text("inv_adapter")),
+                        config.number("inv_adapter_reduction_factor", 2));
+    }
+
     private static <E extends Enum<E>> E word(PeftConfigReader config, String key, E usual)
             throws MalformedFileException {
         String text = config.text(key);
@@ -153,6 +165,12 @@ final class BottleneckFiles {
         }
         if (config.phm() != null) {
             write(config.phm(), file);
+        }
+        InvertibleAdapter.InvAdapter invertible = config.invertible().invAdapter();
+        if (invertible != null) {
+            file.put("inv_adapter", invertible.fileName());
+            file.put(
+                    "inv_adapter_reduction_factor", config.invertible().invAdapterReductionFactor());
         }
         if (config.prefix() != null) {
             file.put("num_virtual_tokens", config.prefix().virtualTokens());
