@@ -251,7 +251,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             AdapterFile start = origin.adapter();
             if (start == null) {
-                checkBaseOfParts(config.chosenMethod().madeFrom(), opened.hash());
+                checkBaseOfParts(config.chosenMethod().madeFrom(), opened.hash(), notes);
             }
             adapter = start == null
                     ? attach(Methods.of(config.chosenMethod()), config, model, prepared, frozen, stop)
@@ -346,9 +346,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     /** Refuses adapters to be mixed that were trained on another base. */
-    private static void checkBaseOfParts(List<Path> directories, String hash) throws IOException {
+    private static void checkBaseOfParts(List<Path> directories, String hash, List<String> notes) throws IOException {
         for (Path directory : directories) {
-            Optional<String> other = AdapterSettings.read(directory).flatMap(settings -> settings.otherBase(hash));
+            Optional<AdapterSettings> beside = AdapterSettings.read(directory);
+            beside.flatMap(AdapterSettings::trainedOnTop).ifPresent(note -> notes.add(directory + ": " + note));
+            Optional<String> other = beside.flatMap(settings -> settings.otherBase(hash));
             if (other.isPresent()) {
                 throw new ConfigException("method.adapters: " + directory + ": " + other.get()
                         + "; experts must be adapters of the model that mixes them");
