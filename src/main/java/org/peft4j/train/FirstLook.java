@@ -77,6 +77,7 @@ final class FirstLook<E extends Example> {
                     "dtype must be float32 or bfloat16 for a method that begins with gradients,"
                             + " which are too small for float16, got float16");
         }
+        frozen.checkRowsOfTexts();
         FirstLook<E> look = new FirstLook<>(calibration, config.training(), model, prepared, frozen);
         MemoryCheck.ofFirstLook(
                 calibration, config, model, look.batches, prepared.task().headKind() == HeadKind.LANGUAGE);

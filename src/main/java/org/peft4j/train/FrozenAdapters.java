@@ -191,6 +191,20 @@ final class FrozenAdapters implements AutoCloseable {
         return stack;
     }
 
+    /**
+     * For a method that looks at the rows of texts before it begins.
+     *
+     * @throws ConfigException if one adds rows to them
+     */
+    void checkRowsOfTexts() {
+        for (Adapter adapter : adapters) {
+            if (adapter.inserted() > 0 || adapter.prefix() > 0) {
+                throw new ConfigException(SETTING + "'" + adapter.name() + "' puts rows before each text, and a start from"
+                        + " data (method.init) is not offered on top of that; choose another init");
+            }
+        }
+    }
+
     /** Which they are. */
     List<AdapterSettings.Under> files() {
         return List.copyOf(files);

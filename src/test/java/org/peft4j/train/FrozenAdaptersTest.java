@@ -19,6 +19,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.peft4j.Fixtures;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.config.RunConfig;
@@ -310,8 +312,43 @@ class FrozenAdaptersTest {
         Path eva = train(task("eva", lang, "method={type: lora, r: 2, targets: [q_proj], init: eva}"));
         Path plain = train(plainTask("plain", "method={type: lora, r: 2, targets: [q_proj], init: eva}"));
         assertThat(tensors(eva)).as("it has seen the rows of the stack").isNotEqualTo(tensors(plain));
-        assertThatThrownBy(() -> load(task("task", below, "task.max_length=200000000")))
-                .isInstanceOf(ConfigException.class);
+        refuses(
+                task("task", below, "method={type: lora, r: 2, targets: [q_proj], init: eva}"),
+                "puts rows before each text, and a start from data (method.init) is not offered on top of that");
+    }
+
+    /** Methods that look at rows first see what the frozen adapters make of them, LoRA at the same layers among these. */
+    @ParameterizedTest
+    @ValueSource(strings = {"eva", "corda", "lora_ga"})
+    void startsFromDataSeeTheStack(String init) throws Exception {
+        Path lora = train(plainTask("lora", "method={type: lora, targets: [q_proj, v_proj], r: 2}"));
+        String method = "method={type: lora, r: 2, targets: [q_proj], init: " + init + "}";
+        try (LoadedRun<?> run = load(task("task", lora, method));
+                LoadedRun<?> plain = load(plainTask("plain", method))) {
+            assertThat(values(List.of(run.adapter)).get("0 model.layers.1.self_attn.q_proj.lora_A.weight"))
+                    .isNotEqualTo(values(List.of(plain.adapter)).get("0 model.layers.1.self_attn.q_proj.lora_A.weight"));
+            step(run);
+        }
+    }
+
+    /** Of two language models the head is the same thing: what the frozen one has for it acts. */
+    @Test
+    void theHeadOfALanguageModelActsUnderAnother() throws Exception {
+        Path under = train(
+                language(directory.resolve("under"), "method={type: lora, targets: [q_proj], modules_to_save: [lm_head]}"));
+        RunConfig upper = language(
+                directory.resolve("upper"), "method={type: lora, targets: [q_proj]}", "frozen_adapters=[" + under + "]");
+        try (LoadedRun<?> run = load(upper)) {
+            assertThat(run.stack.get(0).replacements()).containsOnlyKeys("lm_head.weight");
+            assertThat(run.notes).noneMatch(note -> note.contains("does not act"));
+            step(run);
+        }
+        refuses(
+                language(
+                        directory.resolve("upper"),
+                        "method={type: lora, targets: [q_proj], modules_to_save: [lm_head]}",
+                        "frozen_adapters=[" + under + "]"),
+                "both replace lm_head.weight");
     }
 
     @Test

@@ -110,6 +110,7 @@ final class Conflicts {
         return one.claims(LinearPoint.class).entrySet().stream()
                 .filter(entry -> entry.getValue().stream()
                         .anyMatch(mine -> !mine.adds()
+                                && !(mine instanceof InputUpdate input && input.watches())
                                 && other.at(entry.getKey()).stream()
                                         .anyMatch(theirs -> theirs.adds()
                                                 || mine instanceof Magnitude && theirs instanceof Magnitude)))

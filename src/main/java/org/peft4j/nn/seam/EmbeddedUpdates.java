@@ -25,7 +25,7 @@ final class EmbeddedUpdates {
         }
         return context.bySegment(h, context.packing(), segment -> of(claims, segment), (segment, part, firstRow) -> {
             EmbeddedUpdate update = of(claims, segment);
-            return update == null ? part : ofTexts(update, part, firstRow, segment, context);
+            return update == null || part.size(0) == 0 ? part : ofTexts(update, part, firstRow, segment, context);
         });
     }
 
@@ -36,7 +36,7 @@ final class EmbeddedUpdates {
         }
         return context.bySegment(h, rows, segment -> of(claims, segment), (segment, part, firstRow) -> {
             EmbeddedUpdate update = of(claims, segment);
-            return update == null ? part : update.inverse(part, context);
+            return update == null || part.size(0) == 0 ? part : update.inverse(part, context);
         });
     }
 
