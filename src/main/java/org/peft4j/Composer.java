@@ -15,7 +15,6 @@ import org.peft4j.io.NearestName;
 import org.peft4j.lifetime.Lease;
 import org.peft4j.nn.compose.Composed;
 import org.peft4j.nn.seam.Adapter;
-import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.SublayerFusion;
 import org.peft4j.task.Task;
 import org.peft4j.train.LoadedTask;
@@ -124,6 +123,15 @@ final class Composer {
                 .toList();
         notes.add("composition " + written + ": task, labels and head are those of '" + owner + "'"
                 + (left.isEmpty() ? "" : "; what " + String.join(", ", left) + " learned for the head is left out"));
+        List<String> embedded = used(tree).stream()
+                .filter(other -> adapter(other).changesEmbedded())
+                .filter(other -> !whole.changesEmbedded() || !other.equals(undermost(tree)))
+                .map(other -> "'" + other + "'")
+                .toList();
+        if (!embedded.isEmpty()) {
+            notes.add("composition " + written + ": the invertible adapter of " + String.join(", ", embedded)
+                    + " does not act: of a Stack that of the first adapter does alone");
+        }
         if (Composed.chains(whole)) {
             notes.add("composition " + written + ": where several low-rank updates stand in a Stack, the second reads"
                     + " what the first adds, and only what the last gives is added (Average adds them up)");
@@ -249,11 +257,12 @@ final class Composer {
         return heads;
     }
 
+    private static String undermost(Composition tree) {
+        return tree.names().iterator().next();
+    }
+
     private static Set<String> head(LoadedTask<?> task) {
-        Points points = task.model().head().points();
-        Set<String> paths = new LinkedHashSet<>(points.tensors().keySet());
-        points.linears().forEach(point -> paths.add(point.path()));
-        return paths;
+        return task.model().head().points().places();
     }
 
     /** The name of the adapter whose task and head the tree has. */

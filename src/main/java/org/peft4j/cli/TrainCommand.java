@@ -82,6 +82,7 @@ final class TrainCommand implements Callable<Integer> {
         Inputs.isData(files.train(), "data.train");
         Inputs.isData(files.validation(), "data.validation");
         Inputs.exists(run.adapter(), "adapter");
+        run.frozenAdapters().forEach(frozen -> Inputs.exists(frozen, "frozen_adapters"));
         main.out().print(SettingsText.of(RunConfigFile.toMap(run), ""));
         main.out().println();
         try (GracefulStop stop = new GracefulStop(main.err())) {

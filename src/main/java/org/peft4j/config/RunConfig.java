@@ -1,7 +1,10 @@
 package org.peft4j.config;
 
 import java.nio.file.Path;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Objects;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.method.MethodConfig;
 
@@ -14,6 +17,8 @@ import org.peft4j.method.MethodConfig;
  * @param method the adapter method and its settings; may be null where there is an adapter to start from, whose method it
  *     is then
  * @param adapter an adapter directory to start from, or null for fresh weights
+ * @param frozenAdapters adapter directories that apply to every row before the one that is trained, in order, and stay as they are:
+ *     a language adapter under a task adapter (MAD-X)
  * @param training how it is trained
  * @param output the run directory to make
  */
@@ -23,6 +28,7 @@ public record RunConfig(
         @Nullable DataConfig data,
         @Nullable MethodConfig method,
         @Nullable Path adapter,
+        List<Path> frozenAdapters,
         TrainingConfig training,
         Path output) {
     public RunConfig {
@@ -30,10 +36,34 @@ public record RunConfig(
         Objects.requireNonNull(task, "task");
         Objects.requireNonNull(training, "training");
         Objects.requireNonNull(output, "output");
+        frozenAdapters = List.copyOf(frozenAdapters);
+        checkFrozen(frozenAdapters, adapter, output);
         if (method == null && adapter == null) {
             throw new IllegalArgumentException(
                     "missing 'method': give one, such as {type: lora}, or an adapter to start from");
         }
+    }
+
+    private static void checkFrozen(List<Path> frozen, @Nullable Path adapter, Path output) {
+        Set<Path> seen = new HashSet<>();
+        for (Path directory : frozen) {
+            Path place = place(directory);
+            if (!seen.add(place)) {
+                throw new IllegalArgumentException("frozenAdapters must name each adapter once, got " + directory + " twice");
+            }
+            if (place.equals(place(output))) {
+                throw new IllegalArgumentException("frozenAdapters must not name the output " + output
+                        + ", which the run writes; choose another output");
+            }
+            if (adapter != null && place.equals(place(adapter))) {
+                throw new IllegalArgumentException("frozenAdapters must not name the adapter " + adapter
+                        + " that the run goes on from: it is trained, or it is frozen");
+            }
+        }
+    }
+
+    private static Path place(Path path) {
+        return path.toAbsolutePath().normalize();
     }
 
     /** A builder that has these settings. */
@@ -44,6 +74,7 @@ public record RunConfig(
         builder.data = data;
         builder.method = method;
         builder.adapter = adapter;
+        builder.frozenAdapters = frozenAdapters;
         builder.training = training;
         builder.output = output;
         return builder;
@@ -79,6 +110,7 @@ public record RunConfig(
         private @Nullable DataConfig data;
         private @Nullable MethodConfig method;
         private @Nullable Path adapter;
+        private List<Path> frozenAdapters = List.of();
         private TrainingConfig training = TrainingConfig.defaults();
         private @Nullable Path output;
 
@@ -114,6 +146,11 @@ public record RunConfig(
             return this;
         }
 
+        public Builder frozenAdapters(List<Path> directories) {
+            frozenAdapters = directories;
+            return this;
+        }
+
         public Builder training(TrainingConfig value) {
             training = value;
             return this;
@@ -136,6 +173,7 @@ public record RunConfig(
                     data,
                     adapter == null ? given(method, "method") : method,
                     adapter,
+                    frozenAdapters,
                     training,
                     given(output, "output"));
         }

@@ -19,6 +19,7 @@ import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.Points;
 import org.peft4j.nn.seam.ReadRows;
+import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.nn.seam.TensorPoint;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
@@ -44,6 +45,7 @@ public final class LinearLanguageHead implements LanguageHead {
     private final TensorPoint matrix;
     private final FrozenTensors owned;
     private final Points points;
+    private final List<SequencePoint> fronts;
 
     /**
      * @param architecture its class in transformers, such as {@code LlamaForCausalLM}
@@ -58,6 +60,7 @@ public final class LinearLanguageHead implements LanguageHead {
         output = LinearGroup.of(layer);
         linear = output.points(true).get(0);
         matrix = new TensorPoint(layer.weightPath(), layer.weight());
+        fronts = base.all(SequencePoint.class);
         points = new Points(
                         base.modelType(),
                         architecture,
@@ -93,11 +96,22 @@ public final class LinearLanguageHead implements LanguageHead {
 
     @Override
     public Tensor forward(Tensor h, Packing rows, ForwardContext context) {
-        return Scopes.scoped(() -> {
-            Tensor z = output.forwardOne(scaled(h), rows, context).to(ScalarType.Float);
-            Scalar cap = new Scalar(logits.softcap());
-            return logits.softcap() == 0 ? z : z.div(cap).tanh().mul(cap);
-        });
+        return Scopes.scoped(() -> logits(unembedded(h, rows, context), rows, context));
+    }
+
+    private Tensor logits(Tensor h, Packing rows, ForwardContext context) {
+        Tensor z = output.forwardOne(scaled(h), rows, context).to(ScalarType.Float);
+        Scalar cap = new Scalar(logits.softcap());
+        return logits.softcap() == 0 ? z : z.div(cap).tanh().mul(cap);
+    }
+
+    /** In the space of the model's words, which adapters may have left. */
+    private Tensor unembedded(Tensor h, Packing rows, ForwardContext context) {
+        Tensor restored = h;
+        for (SequencePoint front : fronts) {
+            restored = context.unembedded(front, restored, rows);
+        }
+        return restored;
     }
 
     private Tensor scaled(Tensor h) {
@@ -106,14 +120,18 @@ public final class LinearLanguageHead implements LanguageHead {
 
     @Override
     public Tensor losses(Tensor h, Tensor labels, Packing rows, ForwardContext context) {
-        Claims<Parameter> weights = context.at(matrix);
-        Ops.LossSettings settings = new Ops.LossSettings(logits.softcap(), 0);
         if (context.segments().stream()
                 .anyMatch(segment ->
                         context.at(linear).of(segment).stream().anyMatch(claim -> !(claim instanceof LowRank)))) {
-            return Scopes.scoped(() -> losses(forward(h, rows, context), labels));
+            return Scopes.scoped(() -> losses(logits(unembedded(h, rows, context), rows, context), labels));
         }
-        return Scopes.scoped(() -> context.bySegment(scaled(h), rows, segment -> segment, (segment, part, firstRow) -> {
+        return Scopes.scoped(() -> tokenLosses(unembedded(h, rows, context), labels, rows, context));
+    }
+
+    private Tensor tokenLosses(Tensor h, Tensor labels, Packing rows, ForwardContext context) {
+        Claims<Parameter> weights = context.at(matrix);
+        Ops.LossSettings settings = new Ops.LossSettings(logits.softcap(), 0);
+        return context.bySegment(scaled(h), rows, segment -> segment, (segment, part, firstRow) -> {
             Tensor own = labels.narrow(0, firstRow, part.size(0));
             Tensor trained = weights.one(segment, parameter -> parameter.value().to(part.scalar_type()), null);
             if (trained != null) {
@@ -122,7 +140,7 @@ public final class LinearLanguageHead implements LanguageHead {
             long seed = context.seed(layer.path() + "#" + firstRow);
             return Ops.tokenLosses(
                     part, output.weight(), null, updates(segment, part.size(0), context), seed, own, settings);
-        }));
+        });
     }
 
     /** Of all logits in memory, where the matrix alone does not say what they are. */

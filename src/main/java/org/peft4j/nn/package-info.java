@@ -41,7 +41,8 @@
  *     {@link org.peft4j.nn.seam.EmbeddingUpdate}, which add up</td><td>trainable tokens; LoRA of tables</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.SequencePoint sequence}: the embedded words of each text</td>
  *     <td>{@link org.peft4j.nn.seam.InsertedRows} in front; {@link org.peft4j.nn.seam.PositionUpdate}s by place in the text,
- *     which add up</td><td>prompt tuning, multitask prompt tuning, P-tuning, CPT; DePT, EPT</td></tr>
+ *     which add up; {@link org.peft4j.nn.seam.EmbeddedUpdate}, one for each sequence, behind all of that, whose inverse a language head
+ *     applies</td><td>prompt tuning, multitask prompt tuning, P-tuning, CPT; DePT, EPT; invertible adapters</td></tr>
  * <tr><td>{@link org.peft4j.nn.seam.TensorPoint tensor}: weight, bias, table as a whole</td>
  *     <td>a {@link org.peft4j.nn.seam.Parameter} in its place</td><td>BitFit, full and half fine-tuning, modules_to_save, biases of LoRA</td></tr>
  * </table>

@@ -6,6 +6,7 @@ import org.peft4j.io.yaml.YamlNode;
 import org.peft4j.io.yaml.YamlSchema;
 import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
@@ -17,6 +18,11 @@ final class BottleneckForms {
 
     static YamlSchema.Builder addTo(YamlSchema.Builder schema) {
         return schema.flat(OriginalNorms.class)
+                .flat(InvertibleAdapter.class)
+                .form(
+                        InvertibleAdapter.InvAdapter.class,
+                        BottleneckForms::readInvAdapter,
+                        InvertibleAdapter.InvAdapter::fileName)
                 .flat(PhmConfig.Rule.class)
                 .flat(PhmConfig.Weights.class)
                 .names(OriginalNorms.Residual.class, OriginalNorms.Residual::fileName)
@@ -54,6 +60,13 @@ final class BottleneckForms {
             return Double.parseDouble(scalar.text());
         }
         throw new NumberFormatException("no number");
+    }
+
+    private static InvertibleAdapter.InvAdapter readInvAdapter(YamlNode node) {
+        if (node instanceof YamlNode.Scalar scalar && scalar.text() != null) {
+            return InvertibleAdapter.InvAdapter.parse(scalar.text());
+        }
+        throw new IllegalArgumentException("inv_adapter must be nice, received " + node.received());
     }
 
     private static Scaling readScaling(YamlNode node) {

@@ -99,7 +99,10 @@ public final class RunConfigFile {
             .moved(MOVED)
             .defaults(
                     RunConfig.class,
-                    Map.of("task", SequenceClassificationConfig.defaults(), "training", TrainingConfig.defaults()))
+                    Map.of(
+                            "task", SequenceClassificationConfig.defaults(),
+                            "frozen_adapters", List.of(),
+                            "training", TrainingConfig.defaults()))
             .choice(TaskConfig.class, "type", TASKS)
             .scalarKey(TaskConfig.class, "type")
             .defaults(SequenceClassificationConfig.defaults())

@@ -19,6 +19,7 @@ import org.peft4j.model.BlockRunner;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadedModel;
 import org.peft4j.model.RecomputedBlocks;
+import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.ReadRows;
 import org.peft4j.nn.seam.Seeds;
@@ -30,7 +31,7 @@ import org.peft4j.task.Task;
 import org.peft4j.task.TaskType;
 
 /**
- * Takes the first rows of a run through the frozen model, in the batches and the order of its first epoch, for a method that wants to
+ * Takes the first rows of a run through the frozen model, with the frozen adapters of the run, in the batches and the order of its first epoch, for a method that wants to
  * see them before it begins.
  */
 final class FirstLook<E extends Example> {
@@ -40,9 +41,15 @@ final class FirstLook<E extends Example> {
     private final Task<E> task;
     private final Dataset<E> rows;
     private final EpochBatches batches;
+    private final List<Adapter> adapters;
 
     private FirstLook(
-            Calibration<?> calibration, TrainingConfig training, HeadedModel model, TaskType.Prepared<E> prepared) {
+            Calibration<?> calibration,
+            TrainingConfig training,
+            HeadedModel model,
+            TaskType.Prepared<E> prepared,
+            FrozenAdapters frozen) {
+        adapters = frozen.under(calibration.observer());
         this.calibration = calibration;
         this.training = training;
         this.model = model;
@@ -63,13 +70,15 @@ final class FirstLook<E extends Example> {
             RunConfig config,
             HeadedModel model,
             TaskType.Prepared<E> prepared,
+            FrozenAdapters frozen,
             BooleanSupplier stop) {
         if (calibration.needsGradient() && config.model().dtype() == Dtype.FLOAT16) {
             throw new IllegalArgumentException(
                     "dtype must be float32 or bfloat16 for a method that begins with gradients,"
                             + " which are too small for float16, got float16");
         }
-        FirstLook<E> look = new FirstLook<>(calibration, config.training(), model, prepared);
+        frozen.checkRowsOfTexts();
+        FirstLook<E> look = new FirstLook<>(calibration, config.training(), model, prepared, frozen);
         MemoryCheck.ofFirstLook(
                 calibration, config, model, look.batches, prepared.task().headKind() == HeadKind.LANGUAGE);
         look.look(stop);
@@ -117,7 +126,7 @@ final class FirstLook<E extends Example> {
     /** Every row through every block: the last one, too, which would leave out what nobody reads. */
     private void forward(Batch<E> batch) {
         try (NoGradGuard noGrad = new NoGradGuard();
-                ForwardContext context = ForwardContext.inference(batch.packing(), calibration.observer())
+                ForwardContext context = ForwardContext.inference(batch.packing(), adapters.toArray(Adapter[]::new))
                         .withInstructions(task.instructions(batch))) {
             BlockRunner.plain().forward(model.model(), batch.inputs(), ReadRows.ALL, context);
         }
@@ -125,7 +134,8 @@ final class FirstLook<E extends Example> {
 
     private void forwardAndBack(Batch<E> batch, int number) {
         long seed = Seeds.of(Seeds.mix(training.seed(), "first look"), number, 0);
-        try (ForwardContext context = ForwardContext.training(batch.packing(), seed, calibration.observer())
+        try (ForwardContext context = ForwardContext.training(
+                        batch.packing(), seed, adapters.toArray(Adapter[]::new))
                 .withInstructions(task.instructions(batch))) {
             if (training.checkpointing() == TrainingConfig.Checkpointing.BLOCK) {
                 try (RecomputedBlocks blocks = new RecomputedBlocks()) {
@@ -142,7 +152,8 @@ final class FirstLook<E extends Example> {
         ReadRows reads = task.reads(model.head(), batch);
         Tensor h = blocks.forward(model.model(), batch.inputs(), reads, context);
         double weight = batch.examples().stream()
-                .mapToDouble(example -> task.weight(example, 0))
+                .mapToDouble(example -> task.weight(
+                        example, adapters.stream().mapToInt(Adapter::inserted).sum()))
                 .sum();
         Tensor loss = task.loss(model.head(), h, batch, context).div(new Scalar(weight == 0 ? 1 : weight));
         double value = loss.item_double();

@@ -33,11 +33,17 @@ public final class Inference {
     /** Evaluates a task on rows with answers, in batches of these numbers of rows. */
     public static <E extends Example> Evaluation evaluate(
             Model model, Task<E> task, Head head, @Nullable Adapter adapter, Dataset<E> data, List<int[]> batches) {
+        return evaluate(model, task, head, adapter == null ? List.of() : List.of(adapter), data, batches);
+    }
+
+    /** The same with several adapters, in order, that all apply to each row. */
+    public static <E extends Example> Evaluation evaluate(
+            Model model, Task<E> task, Head head, List<Adapter> adapters, Dataset<E> data, List<int[]> batches) {
         Evaluator<E> evaluator = task.evaluator();
         for (int[] numbers : batches) {
             List<E> examples =
                     Arrays.stream(numbers).mapToObj(data.examples()::get).toList();
-            Part<E> part = new Part<>(task, head, adapter, examples, i -> data.where(numbers[i]));
+            Part<E> part = new Part<>(task, head, adapters, examples, i -> data.where(numbers[i]));
             try (PointerScope scope = new PointerScope()) {
                 Bound<E> bound = part.bound();
                 forward(model, List.of(bound), (ignored, h, context) -> evaluator.add(head, h, bound.batch(), context));
@@ -46,18 +52,18 @@ public final class Inference {
         return evaluator.evaluation();
     }
 
-    /** Neighbouring rows of one task and adapter. */
+    /** Neighbouring rows of one task and its adapters. */
     public static final class Part<E extends Example> {
         private final Task<E> task;
         private final Head head;
-        private final @Nullable Adapter adapter;
+        private final List<Adapter> adapters;
         private final List<E> examples;
         private final IntFunction<String> where;
 
-        private Part(Task<E> task, Head head, @Nullable Adapter adapter, List<E> examples, IntFunction<String> where) {
+        private Part(Task<E> task, Head head, List<Adapter> adapters, List<E> examples, IntFunction<String> where) {
             this.task = task;
             this.head = head;
-            this.adapter = adapter;
+            this.adapters = adapters;
             this.examples = examples;
             this.where = where;
         }
@@ -71,7 +77,9 @@ public final class Inference {
                 Dataset.checkTask(examples.get(i), loaded.adapter(), where, i);
                 Dataset.checkLength(examples.get(i), loaded.adapter(), where, i);
             }
-            return new Part<>(loaded.task(), loaded.model().head(), loaded.adapter(), examples, where);
+            Adapter adapter = loaded.adapter();
+            List<Adapter> adapters = adapter == null ? List.of() : List.of(adapter);
+            return new Part<>(loaded.task(), loaded.model().head(), adapters, examples, where);
         }
 
         /** For each row whether it was longer than the limit. */
@@ -104,9 +112,8 @@ public final class Inference {
             return batch.tasks();
         }
 
-        @Nullable
-        Adapter adapter() {
-            return part.adapter;
+        List<Adapter> adapters() {
+            return part.adapters;
         }
     }
 
@@ -166,18 +173,18 @@ public final class Inference {
 
     private static ForwardContext context(List<? extends Bound<?>> parts) {
         List<Integer> lengths = new ArrayList<>();
-        List<@Nullable Adapter> adapterOf = new ArrayList<>();
+        List<List<Adapter>> adaptersOf = new ArrayList<>();
         for (Bound<?> part : parts) {
             for (int s = 0; s < part.batch().packing().sequences(); s++) {
                 lengths.add(part.batch().packing().length(s));
-                adapterOf.add(part.adapter());
+                adaptersOf.add(part.adapters());
             }
         }
         int[] instructions = parts.stream()
                 .flatMapToInt(part -> Arrays.stream(part.instructions()))
                 .toArray();
-        return ForwardContext.inference(
-                        Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adapterOf)
+        return ForwardContext.inferenceOfSeveral(
+                        Packing.of(lengths.stream().mapToInt(Integer::intValue).toArray()), adaptersOf)
                 .withInstructions(instructions)
                 .withTasks(parts.stream()
                         .flatMapToInt(part -> Arrays.stream(part.tasks()))

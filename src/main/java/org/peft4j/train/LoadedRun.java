@@ -12,6 +12,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.config.GroupOverride;
@@ -63,6 +64,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final @Nullable Dataset<E> validation;
     public final HeadedModel model;
     public final Adapter adapter;
+
+    /** What applies to each row, in order: the frozen adapters of the run, and the one that is trained. */
+    public final List<Adapter> stack;
+
     public final MethodConfig method;
     public final List<ParameterGroup> groups;
     public final EpochBatches batches;
@@ -73,6 +78,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     public final String baseHash;
     public final List<String> notes;
     private final Base base;
+    private final FrozenAdapters frozen;
     private final List<LowRankPair> pairs;
 
     private LoadedRun(
@@ -80,6 +86,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             TaskType.Prepared<E> prepared,
             HeadedModel model,
             AdapterStore.Loaded adapter,
+            FrozenAdapters frozen,
             Base base,
             List<String> notes) {
         this.config = config;
@@ -89,6 +96,8 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         this.model = model;
         this.adapter = adapter.adapter();
         this.base = base;
+        this.frozen = frozen;
+        stack = frozen.under(this.adapter);
         baseHash = base.opened().hash();
         this.notes = notes;
         method = adapter.config();
@@ -188,7 +197,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             }
             prepared = prepare(TaskTypes.of(config.task()), config.task(), origin, rows, tokenizer);
         }
-        return load(told, base, origin, prepared, stop);
+        return load(told, base, origin, settings, prepared, stop);
     }
 
     private static <C extends MethodConfig> C inTokens(Method<C> method, RunConfig config, TextTokenizer tokenizer) {
@@ -221,7 +230,12 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     private static <E extends Example> LoadedRun<E> load(
-            RunConfig config, Base base, Origin origin, TaskType.Prepared<E> prepared, BooleanSupplier stop)
+            RunConfig config,
+            Base base,
+            Origin origin,
+            @Nullable AdapterSettings beside,
+            TaskType.Prepared<E> prepared,
+            BooleanSupplier stop)
             throws IOException {
         OpenedModel opened = base.opened();
         Task<E> task = prepared.task();
@@ -229,13 +243,18 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         HeadedModel model = HeadedModel.behind(opened.model(), task.headKind(), task.headOptions());
         notes.addAll(opened.notes());
         AdapterStore.Loaded adapter = null;
+        FrozenAdapters frozen = null;
         try {
+            frozen = FrozenAdapters.load(config.frozenAdapters(), opened, task.headKind(), notes);
+            if (beside != null) {
+                beside.otherAdaptersUnder(frozen.files()).ifPresent(notes::add);
+            }
             AdapterFile start = origin.adapter();
             if (start == null) {
-                checkBaseOfParts(config.chosenMethod().madeFrom(), opened.hash());
+                checkBaseOfParts(config.chosenMethod().madeFrom(), opened.hash(), notes);
             }
             adapter = start == null
-                    ? attach(Methods.of(config.chosenMethod()), config, model, prepared, stop)
+                    ? attach(Methods.of(config.chosenMethod()), config, model, prepared, frozen, stop)
                     : read(start, config, model.points());
             notes.addAll(adapter.notes());
             SavedModules.checkWritten(model.points(), adapter.config().modulesToSave()); // not only when it is saved
@@ -246,7 +265,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                 }
                 inForce = inForce.withMethod(adapter.config());
             }
-            judge(config, model, adapter, prepared, notes);
+            judge(config, model, adapter, frozen, prepared, notes);
             RowHalves halves = halves(config, prepared, adapter.adapter());
             int[] seconds = halves.second();
             if (seconds != null) {
@@ -265,12 +284,15 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             warmup(config.training(), batches.totalSteps()).ifPresent(notes::add);
             batches.note().ifPresent(notes::add);
             notes.addAll(begun(adapter.adapter(), batches.totalSteps()));
-            LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, base, notes);
+            LoadedRun<E> run = new LoadedRun<>(inForce, prepared, model, adapter, frozen, base, notes);
             MemoryCheck.ofRun(run);
             return run;
         } catch (IOException | RuntimeException | Error e) {
             if (adapter != null) {
                 adapter.adapter().close();
+            }
+            if (frozen != null) {
+                frozen.close();
             }
             model.close();
             throw e;
@@ -286,9 +308,12 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             RunConfig config,
             HeadedModel model,
             AdapterStore.Loaded loaded,
+            FrozenAdapters frozen,
             TaskType.Prepared<E> prepared,
             List<String> notes) {
         Adapter adapter = loaded.adapter();
+        List<Adapter> stack = frozen.under(adapter);
+        frozen.checkUse(adapter, model.head().points().places());
         HeadKind head = prepared.task().headKind();
         if (!adapter.told().isEmpty() && head != HeadKind.LANGUAGE) {
             throw new ConfigException(
@@ -300,10 +325,10 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         groups(config.training(), trained(adapter, pairs));
         InvokedTexts.check(head, adapter);
         InvokedTexts.note(adapter, prepared.train()).ifPresent(notes::add);
-        check(config.task(), model, adapter, prepared.train());
+        check(config.task(), model, stack, prepared.train());
         checkTasks(config, loaded, prepared, notes);
         if (prepared.validation() != null) {
-            check(config.task(), model, adapter, prepared.validation());
+            check(config.task(), model, stack, prepared.validation());
         }
         if (!prepared.task().sumsOverRows()) {
             checkWholeBatches(config, notes);
@@ -322,9 +347,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
     }
 
     /** Refuses adapters to be mixed that were trained on another base. */
-    private static void checkBaseOfParts(List<Path> directories, String hash) throws IOException {
+    private static void checkBaseOfParts(List<Path> directories, String hash, List<String> notes) throws IOException {
         for (Path directory : directories) {
-            Optional<String> other = AdapterSettings.read(directory).flatMap(settings -> settings.otherBase(hash));
+            Optional<AdapterSettings> beside = AdapterSettings.read(directory);
+            beside.flatMap(AdapterSettings::trainedOnTop).ifPresent(note -> notes.add(directory + ": " + note));
+            Optional<String> other = beside.flatMap(settings -> settings.otherBase(hash));
             if (other.isPresent()) {
                 throw new ConfigException("method.adapters: " + directory + ": " + other.get()
                         + "; experts must be adapters of the model that mixes them");
@@ -360,17 +387,27 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
         }
     }
 
-    private static void check(TaskConfig task, HeadedModel model, Adapter adapter, Dataset<?> rows) {
+    private static void check(TaskConfig task, HeadedModel model, List<Adapter> stack, Dataset<?> rows) {
         ModelInfo info = model.model().info();
+        Adapter adapter = stack.get(stack.size() - 1);
         LoadedTask.checkPlaces(model, adapter);
+        for (Adapter under : stack) {
+            if (under != adapter && task.maxLength() > under.longestText()) {
+                throw new ConfigException("task.max_length must be at most " + under.longestText()
+                        + ": so many rows the frozen adapter '" + under.name() + "' has to add to a text's words; got "
+                        + task.maxLength());
+            }
+        }
         if (task.maxLength() > adapter.longestText()) {
             throw new ConfigException("task.max_length must be at most method.max_length, " + adapter.longestText()
                     + ": the method has so many rows to add to a text's words; got " + task.maxLength());
         }
-        int room = info.maxPositions() - adapter.positions();
+        int taken = stack.stream().mapToInt(Adapter::positions).sum();
+        int room = info.maxPositions() - taken;
         if (info.limited() && task.maxLength() > room) {
             throw new ConfigException("task.max_length must be at most " + room + " for this model and method ("
-                    + info.maxPositions() + " positions, " + adapter.positions() + " taken by the method), got "
+                    + info.maxPositions() + " positions, " + taken + " taken by the method"
+                    + (stack.size() > 1 ? " and frozen_adapters" : "") + "), got "
                     + task.maxLength());
         }
         rows.checkVocabulary(info.vocabulary());
@@ -439,6 +476,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
             RunConfig config,
             HeadedModel model,
             TaskType.Prepared<E> prepared,
+            FrozenAdapters frozen,
             BooleanSupplier stop) {
         Points points = model.points();
         boolean withHead = prepared.task().trainsHead();
@@ -467,10 +505,11 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
                                 config,
                                 model,
                                 new AdapterStore.Loaded(like, plain, List.of()),
+                                frozen,
                                 prepared,
                                 new ArrayList<>());
                     }
-                    return FirstLook.attach(calibration, config, model, prepared, stop);
+                    return FirstLook.attach(calibration, config, model, prepared, frozen, stop);
                 }
             }
             MemoryCheck.ofAdapter(method.parameterCount(own, points), points);
@@ -487,7 +526,7 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     /** What stands beside the adapter. */
     public AdapterSettings settings() {
-        return new AdapterSettings(task.config().besideAdapter(), baseHash);
+        return new AdapterSettings(task.config().besideAdapter(), baseHash, frozen.files());
     }
 
     /** An optimiser that the run's settings choose, for some of its groups; the caller closes it. */
@@ -554,16 +593,33 @@ public final class LoadedRun<E extends Example> implements AutoCloseable {
 
     /** Numbers of the whole model, adapter included. */
     public long modelParameters() {
-        long replaced = adapter.replacements().values().stream()
+        long replaced = stack.stream()
+                .flatMap(one -> one.replacements().values().stream())
                 .distinct() // one may stand in the place of a tensor of two names
                 .mapToLong(Parameter::elements)
                 .sum();
-        return frozenNumbers() - replaced + adapter.elements();
+        return frozenNumbers() - replaced + adapter.elements() + frozenElements();
+    }
+
+    /** Numbers of the frozen adapters. */
+    long frozenElements() {
+        return stack.stream()
+                .filter(one -> one != adapter)
+                .mapToLong(Adapter::elements)
+                .sum();
+    }
+
+    /** Paths of the tensors in whose place adapters have their own. */
+    Set<String> replaced() {
+        return stack.stream()
+                .flatMap(one -> one.replacements().keySet().stream())
+                .collect(Collectors.toSet());
     }
 
     @Override
     public void close() {
         adapter.close();
+        frozen.close();
         model.close();
         base.close();
         Ops.freeKeptBytes(model.model().device()); // no other step takes what this run's steps did

@@ -108,6 +108,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
         List<String> notes = new ArrayList<>();
         if (beside != null) {
             beside.otherBase(base.hash()).ifPresent(notes::add);
+            beside.trainedOnTop().ifPresent(notes::add);
         }
         String name = TaskNames.choose(base.directory(), file, beside, type);
         TaskConfig config = config(name, beside, settings);
@@ -133,7 +134,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
         return RunConfigFile.task(all, "task settings");
     }
 
-    private static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin)
+    static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin)
             throws IOException {
         return type.use(type.configType().cast(config), origin);
     }

@@ -74,7 +74,7 @@ final class MemoryCheck {
                 training.batchTokens() > 0,
                 training.checkpointing() == TrainingConfig.Checkpointing.BLOCK);
         long free = Devices.freeBytes(device)
-                + Float.BYTES * run.adapter.elements(); // the adapter is there, and in the need
+                + Float.BYTES * (run.adapter.elements() + run.frozenElements()); // they are there, and in the need
         if (need.total(batch.tokens(), batch.recomputed()) > free) {
             throw new DeviceException(
                     need.refusal(batch, free, device.toString(), wide ? need(run, Short.BYTES, 2) : null), null);
@@ -171,7 +171,7 @@ final class MemoryCheck {
     private static MemoryNeed need(LoadedRun<?> run, int element, int narrower) {
         return MemoryNeed.of(
                 sizes(run.model.points()),
-                CardMemory.toCome(run.model.model(), run.adapter.replacements().keySet()) / narrower,
+                CardMemory.toCome(run.model.model(), run.replaced()) / narrower,
                 numbers(run),
                 element,
                 run.task.headKind() == HeadKind.LANGUAGE);
@@ -186,7 +186,7 @@ final class MemoryCheck {
             }
             double share = trained == 0 ? 1 : (double) atOnce / trained;
             long kept = (long) Math.ceil(rule.kept(run.groups) * share);
-            return new MemoryNeed.Numbers(atOnce, kept, run.adapter.elements() - atOnce);
+            return new MemoryNeed.Numbers(atOnce, kept, run.adapter.elements() - atOnce + run.frozenElements());
         }
     }
 

@@ -363,7 +363,7 @@ public final class TrainingRun<E extends Example> {
                     run.model.model(),
                     run.task,
                     run.model.head(),
-                    run.adapter,
+                    run.stack,
                     rows,
                     new EpochBatches(run.config.training(), rows, true).inOrder()));
         } catch (DeviceException e) {

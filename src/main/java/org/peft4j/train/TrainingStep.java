@@ -16,6 +16,7 @@ import org.peft4j.error.TrainingException;
 import org.peft4j.model.BlockRunner;
 import org.peft4j.model.RecomputedBlocks;
 import org.peft4j.nn.Scopes;
+import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.ReadRows;
@@ -193,10 +194,11 @@ public final class TrainingStep<E extends Example> {
             double sum = 0;
             long all = 0;
             int told = run.adapter.told().size();
+            int inserted = run.stack.stream().mapToInt(Adapter::inserted).sum();
             for (int[] numbers : microBatches) {
                 for (int number : numbers) {
                     E example = run.train.examples().get(number);
-                    sum += run.task.weight(example, run.adapter.inserted());
+                    sum += run.task.weight(example, inserted);
                     sum += (double) told * run.task.telling(example);
                     all += example.tokens();
                 }
@@ -345,7 +347,8 @@ public final class TrainingStep<E extends Example> {
 
     /** The micro-batch's part of the step's loss: its sum, divided by the weight of the whole step. */
     private Tensor backward(Batch<E> batch, long callSeed, double weight) {
-        try (ForwardContext context = ForwardContext.training(batch.packing(), callSeed, run.adapter)
+        try (ForwardContext context = ForwardContext.training(
+                        batch.packing(), callSeed, run.stack.toArray(Adapter[]::new))
                 .withInstructions(run.task.instructions(batch))
                 .withTasks(batch.tasks())) {
             if (checkpointing == TrainingConfig.Checkpointing.BLOCK) {

@@ -30,6 +30,7 @@ import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
 import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.InitBottleneck;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.OriginalNorms.Residual;
 import org.peft4j.method.bottleneck.PhmConfig;
@@ -428,6 +429,11 @@ class BottlenecksTest extends WithTinyBert {
                         .gate(true)
                         .stochasticDepth(0.5)
                         .modulesToSave(List.of("classifier"))
+                        .build());
+        configs.put(
+                "invertible, rational",
+                small().invertible(new InvertibleAdapter(InvertibleAdapter.InvAdapter.NICE, 5))
+                        .activation(Activation.RATIONAL)
                         .build());
         configs.put(
                 "phm",

@@ -487,6 +487,14 @@ class MethodContractTest {
                                 .modulesToSave(head)
                                 .build(),
                         false),
+                new Row(
+                        "seq_bn_inv",
+                        BottleneckConfig.seqBnInv().toBuilder()
+                                .reductionFactor(ReductionFactor.of(4))
+                                .activation(BottleneckConfig.Activation.SWISH)
+                                .modulesToSave(head)
+                                .build(),
+                        false),
                 new Row("par_bn", BottleneckConfig.parBn().withModulesToSave(head), true),
                 new Row(
                         "scaled_par_bn of two places",

@@ -124,6 +124,8 @@ class ParameterCountTest {
     void ofBottlenecks() {
         assertThat(count(BottleneckConfig.seqBn())).isEqualTo(894_528);
         assertThat(count(BottleneckConfig.doubleSeqBn())).isEqualTo(1_789_056);
+        assertThat(count(BottleneckConfig.seqBnInv())).isEqualTo(1_190_592);
+        assertThat(count(BottleneckConfig.doubleSeqBnInv())).isEqualTo(1_789_056 + 1_190_592 - 894_528);
         assertThat(count(BottleneckConfig.parBn())).isEqualTo(7_091_712);
         assertThat(count(BottleneckConfig.scaledParBn())).isEqualTo(7_091_712 + 12);
         assertThat(count(BottleneckConfig.compacter())).isEqualTo(57_088);

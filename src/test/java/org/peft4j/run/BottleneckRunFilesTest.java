@@ -20,6 +20,7 @@ import org.peft4j.method.bottleneck.BottleneckConfig.Activation;
 import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
 import org.peft4j.method.bottleneck.InitBottleneck;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
@@ -82,6 +83,12 @@ class BottleneckRunFilesTest {
                         .lora(new BottleneckLora(8, 0.5, Targets.modelDefault()))
                         .stochasticDepth(0.25)
                         .build());
+        assertThat(method("inv_adapter: nice")).isEqualTo(BottleneckConfig.seqBnInv());
+        assertThat(method("config: double_seq_bn_inv, inv_adapter_reduction_factor: 8"))
+                .isEqualTo(BottleneckConfig.doubleSeqBn().toBuilder()
+                        .invertible(new InvertibleAdapter(InvertibleAdapter.InvAdapter.NICE, 8))
+                        .build());
+        assertThat(method("config: seq_bn_inv, inv_adapter: null")).isEqualTo(BottleneckConfig.seqBn());
         assertThat(read("method.config=houlsby", "method.config=null").method()).isEqualTo(BottleneckConfig.seqBn());
     }
 
@@ -148,8 +155,13 @@ class BottleneckRunFilesTest {
             delimiter = '|',
             quoteCharacter = '"',
             value = {
-                "config: seq_bn_inv | expected one of seq_bn, double_seq_bn, par_bn, scaled_par_bn, compacter,"
-                    + " compacter++, mam, unipelt, adapter_plus, pfeiffer, houlsby, parallel for 'config' in method",
+                "config: seq_bn_glow | expected one of seq_bn, double_seq_bn, par_bn, scaled_par_bn, compacter,"
+                        + " compacter++, mam, unipelt, adapter_plus, seq_bn_inv, double_seq_bn_inv, pfeiffer, houlsby, parallel for 'config' in method",
+                "inv_adapter: glow | inv_adapter glow is not offered: in AdapterHub's library its forward leaves out",
+                "inv_adapter: real_nvp | inv_adapter must be nice, got 'real_nvp'",
+                "inv_adapter: [nice] | inv_adapter must be nice, received",
+                "inv_adapter_reduction_factor: 4 | inv_adapter_reduction_factor has no meaning without inv_adapter, got 4.0",
+                "config: seq_bn_inv, inv_adapter_reduction_factor: 0.5 | inv_adapter_reduction_factor must be at least 1",
                 "non_linearity: relu | it is called 'activation' here",
                 "is_parallel: true | it is called 'parallel' here",
                 "phm_dim: 4 | it is called 'phm.dim' here",

@@ -543,7 +543,7 @@ class RunConfigFileTest {
     @Test
     void settingsShowTheFormOfToday() throws IOException {
         assertThat(RunConfigFile.toMap(read(EARLIER)).keySet())
-                .containsExactly("model", "task", "data", "method", "adapter", "training", "output");
+                .containsExactly("model", "task", "data", "method", "adapter", "frozen_adapters", "training", "output");
         assertThat(RunConfigFile.toMap(read(EARLIER)))
                 .extractingByKey("data", MAP)
                 .containsOnlyKeys("train", "validation");

@@ -103,6 +103,7 @@ class CheckpointingTest {
                 Arguments.of("llama", texts, lora),
                 Arguments.of("llama", texts, AdaLoraConfig.defaults()),
                 Arguments.of("llama", texts, prefix),
+                Arguments.of("llama", texts, BottleneckConfig.seqBnInv()),
                 Arguments.of("llama", texts, Ia3Config.defaults()),
                 Arguments.of("llama", texts, ReftConfig.builder().positions(2, 3).build()),
                 Arguments.of("llama", texts, PromptConfig.of(2)),

@@ -29,6 +29,7 @@ import org.peft4j.method.MethodConfig;
  *     text: means over its rows of {@code σ(w x + c)}, where x is what the part reads
  * @param stochasticDepth probability of leaving a text's u away as a whole, while training, 0 to below 1; what is left is divided by
  *     1 minus it
+ * @param invertible an invertible adapter behind the embeddings, or none
  * @param dropout probability of dropping an element of u, while training, 0 to below 1
  * @param modulesToSave modules that are trained and saved as a whole, such as a new head
  * @see <a href="https://arxiv.org/abs/1902.00751">Parameter-Efficient Transfer Learning for NLP (double_seq_bn)</a>
@@ -36,6 +37,7 @@ import org.peft4j.method.MethodConfig;
  * @see <a href="https://arxiv.org/abs/2110.04366">Towards a Unified View of Parameter-Efficient Transfer Learning (par_bn, mam)</a>
  * @see <a href="https://arxiv.org/abs/2110.07577">UniPELT: A Unified Framework for Parameter-Efficient Language Model Tuning</a>
  * @see <a href="https://arxiv.org/abs/2406.06820">Adapters Strike Back (adapter_plus)</a>
+ * @see <a href="https://arxiv.org/abs/2005.00052">MAD-X (seq_bn_inv)</a>
  * @see <a href="https://arxiv.org/abs/2205.01549">Adaptable Adapters (the rational activation)</a>
  */
 public record BottleneckConfig(
@@ -53,6 +55,7 @@ public record BottleneckConfig(
         @Nullable BottleneckPrefix prefix,
         @Nullable BottleneckLora lora,
         boolean gate,
+        InvertibleAdapter invertible,
         double dropout,
         double stochasticDepth,
         List<String> modulesToSave)
@@ -95,6 +98,7 @@ public record BottleneckConfig(
                     + word(rationalInit) + " beside " + word(activation));
         }
         Objects.requireNonNull(scaling, "scaling");
+        Objects.requireNonNull(invertible, "invertible");
         if (parallel && !norms.equals(OriginalNorms.AFTER)) {
             throw new IllegalArgumentException("parallel needs original_ln_before: false, original_ln_after: true and"
                 + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
@@ -136,6 +140,7 @@ public record BottleneckConfig(
                 null,
                 null,
                 false,
+                InvertibleAdapter.NONE,
                 dropout,
                 0,
                 modulesToSave);
@@ -162,6 +167,16 @@ public record BottleneckConfig(
                 .activation(Activation.SWISH)
                 .norms(OriginalNorms.AFTER)
                 .build();
+    }
+
+    /** {@link #seqBn} and an invertible adapter: language adapters of MAD-X (Pfeiffer et al. 2020). */
+    public static BottleneckConfig seqBnInv() {
+        return seqBn().toBuilder().invertible(InvertibleAdapter.NICE).build();
+    }
+
+    /** {@link #doubleSeqBn} and an invertible adapter. */
+    public static BottleneckConfig doubleSeqBnInv() {
+        return doubleSeqBn().toBuilder().invertible(InvertibleAdapter.NICE).build();
     }
 
     /** One beside each MLP, half of the width, ReLU, times 4; no change at the start (He et al. 2021). */
@@ -255,6 +270,7 @@ public record BottleneckConfig(
         private @Nullable BottleneckPrefix prefix;
         private @Nullable BottleneckLora lora;
         private boolean gate;
+        private InvertibleAdapter invertible;
         private double dropout;
         private double stochasticDepth;
         private List<String> modulesToSave;
@@ -274,6 +290,7 @@ public record BottleneckConfig(
             prefix = config.prefix;
             lora = config.lora;
             gate = config.gate;
+            invertible = config.invertible;
             dropout = config.dropout;
             stochasticDepth = config.stochasticDepth;
             modulesToSave = config.modulesToSave;
@@ -349,6 +366,11 @@ public record BottleneckConfig(
             return this;
         }
 
+        public Builder invertible(InvertibleAdapter value) {
+            invertible = value;
+            return this;
+        }
+
         public Builder dropout(double value) {
             dropout = value;
             return this;
@@ -385,6 +407,7 @@ public record BottleneckConfig(
                     prefix,
                     lora,
                     gate,
+                    invertible,
                     dropout,
                     stochasticDepth,
                     modulesToSave);

@@ -153,7 +153,8 @@ final class BertModel implements Model {
             sum = sum.add(
                     tokenTypes.forward(Tensors.ofInts(options.device(), types(tokens, context)), type, rows, context));
             Tensor normed = norm.forward(sum, null, rows, context, 0);
-            return Ops.dropout(normed, context.training() ? config.dropouts().hidden() : 0, context.seed(EMBEDDINGS));
+            double p = context.training() ? config.dropouts().hidden() : 0;
+            return context.embedded(front, Ops.dropout(normed, p, context.seed(EMBEDDINGS)));
         });
     }
 

@@ -191,7 +191,8 @@ final class DecoderModel implements Model {
                         context));
             }
             double p = context.training() ? config.vocabulary().dropout() : 0;
-            return Ops.dropout(h, p, p == 0 ? 0 : context.seed(front.path())).alias();
+            Tensor dropped = Ops.dropout(h, p, p == 0 ? 0 : context.seed(front.path()));
+            return context.embedded(front, dropped).alias();
         });
     }
 

@@ -20,6 +20,7 @@ import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Point;
 import org.peft4j.nn.seam.PrefixKeyValues;
+import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerFusion;
 import org.peft4j.nn.seam.SublayerPoint;
@@ -37,7 +38,12 @@ import org.peft4j.ops.Device;
 public final class Composed {
     /** The kinds of points that parts may act on, head aside; {@link Parts} refuses the others. A further one needs its rule in each block. */
     static final List<Class<? extends Point<?>>> KINDS =
-            List.of(LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class);
+            List.of(
+                    LinearPoint.class,
+                    SublayerPoint.class,
+                    KeyValuePoint.class,
+                    EmbeddingPoint.class,
+                    SequencePoint.class);
 
     private Composed() {}
 
@@ -112,7 +118,7 @@ public final class Composed {
     /**
      * Parts one behind the other; what one of them does not claim is left to the others. At a sublayer each reads what the one before
      * made of it. At a square linear layer the second low-rank update reads what the first would add, and only what the last gives is
-     * added. Prefixes stand side by side.
+     * added. Prefixes stand side by side. Of invertible adapters behind the embeddings that of the first part acts alone.
      *
      * @throws ConfigException if two of them do at one place what cannot be done one behind the other
      */
@@ -152,6 +158,7 @@ public final class Composed {
         each(EmbeddingPoint.class, parts, (point, claims) -> {
             only(name, parts, claims, point.path()).forEach(claim -> stack.borrow(point, claim));
         });
+        copy(stack, parts.get(0), SequencePoint.class, path -> true);
         return stack.build();
     }
 
@@ -215,6 +222,9 @@ public final class Composed {
         for (Adapter part : parts) {
             if (part.prefix() > 0) {
                 throw Parts.refused(name, List.of(part.name()), "has a prefix, of which there is no mean");
+            }
+            if (part.changesEmbedded()) {
+                throw Parts.refused(name, List.of(part.name()), "has an invertible adapter, of which there is no mean");
             }
         }
         Adapter.Builder average = view(name, parts);
@@ -339,6 +349,13 @@ public final class Composed {
                         List.of(part.name()),
                         "acts on linear layers, tables or keys and values; only what acts on sublayers token by token"
                                 + " (bottleneck adapters) can be given a range of a text");
+            }
+            if (part.changesEmbedded()) {
+                throw Parts.refused(
+                        name,
+                        List.of(part.name()),
+                        "has an invertible adapter, which a language head takes back from all rows, so it cannot have a"
+                                + " range of them");
             }
             if (part.readsAllRows()) {
                 throw Parts.refused(

@@ -7,12 +7,14 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import org.peft4j.error.ConfigException;
 import org.peft4j.nn.seam.Adapter;
+import org.peft4j.nn.seam.EmbeddedUpdate;
 import org.peft4j.nn.seam.EmbeddingClaim;
 import org.peft4j.nn.seam.EmbeddingPoint;
 import org.peft4j.nn.seam.EmbeddingUpdate;
 import org.peft4j.nn.seam.KeyValueClaim;
 import org.peft4j.nn.seam.KeyValuePoint;
 import org.peft4j.nn.seam.PrefixKeyValues;
+import org.peft4j.nn.seam.SequencePoint;
 import org.peft4j.nn.seam.TensorPoint;
 
 /**
@@ -60,7 +62,8 @@ final class Parts {
                     return Optional.of("has a tensor of its own in place of the model's " + own.get()
                             + " (modules_to_save, biases, norms)");
                 }
-            } else if (Composed.KINDS.stream().noneMatch(kind::equals)) {
+            } else if (Composed.KINDS.stream().noneMatch(kind::equals)
+                    || kind == SequencePoint.class && !onlyInvertible(adapter)) {
                 return Optional.of("acts on " + points.getValue() + " ("
                         + kind.getSimpleName().replace("Point", "").toLowerCase(java.util.Locale.ROOT)
                         + ": rows before a text or added to its words, or experts)");
@@ -81,5 +84,11 @@ final class Parts {
             }
         }
         return Optional.empty();
+    }
+
+    private static boolean onlyInvertible(Adapter adapter) {
+        return adapter.claims(SequencePoint.class).values().stream()
+                .flatMap(List::stream)
+                .allMatch(EmbeddedUpdate.class::isInstance);
     }
 }

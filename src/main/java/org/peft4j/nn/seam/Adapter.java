@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -33,6 +34,7 @@ public final class Adapter implements AutoCloseable {
     private final Map<String, Parameter> parameters;
     private final Map<String, Constant> constants;
     private final List<StepHook> hooks;
+    private final Adapter aboveOthers;
     private boolean closed;
 
     /**
@@ -59,7 +61,12 @@ public final class Adapter implements AutoCloseable {
     public record Constant(Tensor value, boolean saved) {}
 
     /** A point and what this adapter claims there. */
-    private record Claimed<C>(Point<C> point, List<C> claims) {}
+    private record Claimed<C>(Point<C> point, List<C> claims) {
+        @SuppressWarnings("unchecked") // some of its own
+        Claimed<C> with(List<?> some) {
+            return new Claimed<>(point, List.copyOf((List<C>) some));
+        }
+    }
 
     private Adapter(Builder builder) {
         name = builder.name;
@@ -74,6 +81,82 @@ public final class Adapter implements AutoCloseable {
         usualTask = builder.usualTask;
         readsAllRows = builder.readsAllRows;
         textLength = builder.textLength;
+        aboveOthers = changesEmbedded() ? new Adapter(this, withoutEmbedded(claims), parameters) : this;
+    }
+
+    /** The same with some of its claims and parameters. */
+    private Adapter(Adapter of, Map<Place, Claimed<?>> claims, Map<String, Parameter> parameters) {
+        name = of.name;
+        secondLevel = of.secondLevel;
+        routing = of.routing;
+        this.claims = Collections.unmodifiableMap(claims);
+        this.parameters = Collections.unmodifiableMap(parameters);
+        constants = of.constants;
+        hooks = of.hooks;
+        positions = of.positions;
+        tasks = of.tasks;
+        usualTask = of.usualTask;
+        readsAllRows = of.readsAllRows;
+        textLength = of.textLength;
+        aboveOthers = changesEmbedded() ? new Adapter(this, withoutEmbedded(claims), parameters) : this;
+    }
+
+    private static Map<Place, Claimed<?>> withoutEmbedded(Map<Place, Claimed<?>> claims) {
+        Map<Place, Claimed<?>> kept = new LinkedHashMap<>();
+        claims.forEach((place, claimed) -> {
+            List<?> others = claimed.claims().stream()
+                    .filter(claim -> !(claim instanceof EmbeddedUpdate))
+                    .toList();
+            if (others.size() == claimed.claims().size()) {
+                kept.put(place, claimed);
+            } else if (!others.isEmpty()) {
+                kept.put(place, claimed.with(others));
+            }
+        });
+        return kept;
+    }
+
+    /**
+     * Adapters as they act in a stack, the first one undermost: each as it is, but only the first does something to embedded rows
+     * ({@link EmbeddedUpdate}). What stands for another one shares its tensors, is the same object in each stack, and belongs to it: it
+     * is not closed.
+     */
+    public static List<Adapter> stack(List<Adapter> adapters) {
+        List<Adapter> stack = new ArrayList<>(adapters);
+        for (int i = 1; i < stack.size(); i++) {
+            stack.set(i, stack.get(i).aboveOthers);
+        }
+        return List.copyOf(stack);
+    }
+
+    /** Whether it does something to embedded rows that a language head takes back. */
+    public boolean changesEmbedded() {
+        return sequence(EmbeddedUpdate.class).findAny().isPresent();
+    }
+
+    /**
+     * The same at some points alone; it takes this one's place, which must not be used any more. Parameters that stood in the place of
+     * tensors elsewhere are freed.
+     *
+     * @param kept whether it acts at a point
+     */
+    public Adapter only(Predicate<Point<?>> kept) {
+        Map<Place, Claimed<?>> own = new LinkedHashMap<>();
+        List<Parameter> dropped = new ArrayList<>();
+        claims.forEach((place, claimed) -> {
+            if (kept.test(claimed.point())) {
+                own.put(place, claimed);
+            } else if (claimed.point() instanceof TensorPoint) {
+                claimed.claims().forEach(claim -> dropped.add((Parameter) claim));
+            }
+        });
+        own.values().forEach(claimed -> dropped.removeAll(claimed.claims())); // one may stand in the place of two
+        Map<String, Parameter> others = new LinkedHashMap<>(parameters);
+        others.values().removeAll(dropped);
+        Adapter part = new Adapter(this, own, others);
+        dropped.forEach(Parameter::close);
+        closed = true; // the rest is the other one's now
+        return part;
     }
 
     /** @param device of the model: the parameters will be there */

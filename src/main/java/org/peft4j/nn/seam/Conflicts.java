@@ -61,6 +61,10 @@ final class Conflicts {
                 return Optional.of("both replace " + point.path());
             }
         }
+        if (one.changesEmbedded() && other.changesEmbedded()) {
+            return Optional.of("both have an invertible adapter: of a stack the first one's alone acts (Adapter.stack),"
+                    + " elsewhere nothing says which does");
+        }
         for (KeyValuePoint point : one.claims(KeyValuePoint.class).keySet()) {
             if (!other.at(point).isEmpty()) {
                 return Optional.of("both act on keys and values of " + point.path());
@@ -106,6 +110,7 @@ final class Conflicts {
         return one.claims(LinearPoint.class).entrySet().stream()
                 .filter(entry -> entry.getValue().stream()
                         .anyMatch(mine -> !mine.adds()
+                                && !(mine instanceof InputUpdate input && input.watches())
                                 && other.at(entry.getKey()).stream()
                                         .anyMatch(theirs -> theirs.adds()
                                                 || mine instanceof Magnitude && theirs instanceof Magnitude)))

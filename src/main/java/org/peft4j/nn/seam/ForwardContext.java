@@ -195,6 +195,27 @@ public final class ForwardContext implements AutoCloseable {
     }
 
     /**
+     * A call without training whose sequences have several adapters each.
+     *
+     * @param adaptersOf for each sequence its adapters, in order; none means the plain model
+     */
+    public static ForwardContext inferenceOfSeveral(Packing packing, List<List<Adapter>> adaptersOf) {
+        if (adaptersOf.size() != packing.sequences()) {
+            throw new IllegalArgumentException(
+                    packing.sequences() + " sequences need as many lists of adapters, got " + adaptersOf.size());
+        }
+        List<Segment> segments = new ArrayList<>();
+        for (int s = 0; s < adaptersOf.size(); ) {
+            int first = s;
+            while (s < adaptersOf.size() && adaptersOf.get(s).equals(adaptersOf.get(first))) {
+                s++;
+            }
+            segments.add(new Segment(first, s, adaptersOf.get(first)));
+        }
+        return new ForwardContext(packing, segments, false, 0);
+    }
+
+    /**
      * The same for rows that come behind those of earlier calls.
      *
      * @param packing this call's rows
@@ -518,6 +539,29 @@ public final class ForwardContext implements AutoCloseable {
         Claims<SequenceClaim> claims = at(point);
         Tensor words = begins() ? PositionUpdates.add(claims, textRows, text, segments) : textRows;
         return text == packing ? words : InsertedRowsOf.insert(claims, words, this, segments);
+    }
+
+    /**
+     * Takes embedded rows through the {@link EmbeddedUpdate}s of the call, behind everything else that the embedding layer does.
+     *
+     * @param point the model's own
+     * @param h [rows of packing(), C]
+     * @return [rows of packing(), C], of its type; h itself if there are none
+     */
+    public Tensor embedded(SequencePoint point, Tensor h) {
+        return EmbeddedUpdates.forward(at(point), h, this);
+    }
+
+    /**
+     * Takes rows that a language head reads back, to where embedded rows were before {@link #embedded}.
+     *
+     * @param point the model's own
+     * @param h [R, C], behind the model's last norm
+     * @param rows how they lie
+     * @return [R, C], of its type; h itself if nothing is claimed
+     */
+    public Tensor unembedded(SequencePoint point, Tensor h, Packing rows) {
+        return EmbeddedUpdates.inverse(at(point), h, rows, this);
     }
 
     /** What the adapters of this call claim at a point; looked up once. */

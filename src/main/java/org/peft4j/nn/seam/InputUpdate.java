@@ -12,6 +12,11 @@ public non-sealed interface InputUpdate extends LinearClaim {
      */
     Tensor of(Tensor x);
 
+    /** Whether it only looks at x, and gives it back: it stands in nobody's way then. */
+    default boolean watches() {
+        return false;
+    }
+
     /**
      * {@code w Fᵀ}: the matrix whose product with x is that of w with {@code x F}.
      *

@@ -4,8 +4,10 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.ops.Device;
@@ -218,6 +220,13 @@ public final class Points {
             }
         }
         return modules;
+    }
+
+    /** Paths of all linear layers and tensors. */
+    public Set<String> places() {
+        Set<String> paths = new LinkedHashSet<>(tensors.keySet());
+        linears().forEach(point -> paths.add(point.path()));
+        return paths;
     }
 
     /** The linear layer with this path, or null. */

@@ -1,4 +1,4 @@
 package org.peft4j.nn.seam;
 
 /** What may happen at a {@link SequencePoint}. */
-public sealed interface SequenceClaim permits InsertedRows, PositionUpdate {}
+public sealed interface SequenceClaim permits InsertedRows, PositionUpdate, EmbeddedUpdate {}

@@ -3,6 +3,7 @@ package org.peft4j.run.files;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,16 +33,38 @@ import org.peft4j.run.RunConfigFile;
  *
  * @param task what the adapter was trained to do: labels in the order of the outputs, columns, length
  * @param baseHash {@link org.peft4j.io.BaseHash} of the model that it was trained on; null in files of earlier versions
+ * @param under the frozen adapters that it was trained on top of, the first undermost; empty: the model alone
  */
-public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
+public record AdapterSettings(TaskConfig task, @Nullable String baseHash, List<Under> under) {
+    /**
+     * A frozen adapter that another one was trained on top of.
+     *
+     * @param adapter its directory, as the run was told it
+     * @param sha256 {@link org.peft4j.io.AdapterHash} of it
+     */
+    public record Under(String adapter, String sha256) {}
+
+    public AdapterSettings {
+        under = List.copyOf(under);
+    }
+
+    /** Of an adapter that was trained on the model alone. */
+    public AdapterSettings(TaskConfig task, @Nullable String baseHash) {
+        this(task, baseHash, List.of());
+    }
+
     public static final String FILE = "peft4j.json";
 
     /** The chat template that a language model's rows were rendered with, beside it. */
     static final String TEMPLATE = ChatTemplates.FILE;
 
+    private static final String DIGITS = "[0-9a-f]{64}";
     private static final String TASK = "task";
     private static final String HASH = "base_sha256";
-    private static final Set<String> KEYS = Set.of(TASK, HASH);
+    private static final String UNDER = "frozen_adapters";
+    private static final String ADAPTER = "adapter";
+    private static final String ADAPTER_HASH = "sha256";
+    private static final Set<String> KEYS = Set.of(TASK, HASH, UNDER);
     private static final Set<String> EARLIER_KEYS = Set.of(TASK, "labels", "max_length", "text", "label", HASH);
 
     public void write(Path adapter) throws IOException {
@@ -51,6 +74,13 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
         map.put(TASK, settings);
         if (baseHash != null) {
             map.put(HASH, baseHash);
+        }
+        if (!under.isEmpty()) {
+            map.put(
+                    UNDER,
+                    under.stream()
+                            .map(one -> Map.of(ADAPTER, one.adapter(), ADAPTER_HASH, one.sha256()))
+                            .toList());
         }
         AtomicFiles.writeString(adapter.resolve(FILE), Json.write(map));
     }
@@ -82,7 +112,31 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
             }
         }
         Map<String, @Nullable Object> settings = earlier ? earlier(file, map) : ofTask(map);
-        return Optional.of(new AdapterSettings(task(file, settings), hash(file, map.get(HASH))));
+        return Optional.of(
+                new AdapterSettings(task(file, settings), hash(file, map.get(HASH)), under(file, map.get(UNDER))));
+    }
+
+    private static List<Under> under(Path file, @Nullable Object value) {
+        List<Under> found = new ArrayList<>();
+        boolean good = value == null || value instanceof List<?>;
+        for (Object item : value instanceof List<?> list ? list : List.of()) {
+            if (item instanceof Map<?, ?> map
+                    && map.size() == 2
+                    && map.get(ADAPTER) instanceof String adapter
+                    && map.get(ADAPTER_HASH) instanceof String hash
+                    && hash.matches(DIGITS)) {
+                found.add(new Under(adapter, hash));
+            } else {
+                good = false;
+            }
+        }
+        if (!good) {
+            throw wrong(
+                    file,
+                    UNDER + " must be a list of {" + ADAPTER + ": a directory, " + ADAPTER_HASH
+                            + ": 64 hexadecimal digits}, got " + Json.shown(value));
+        }
+        return found;
     }
 
     private static Map<String, @Nullable Object> ofTask(Map<String, @Nullable Object> map) {
@@ -136,7 +190,7 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
     }
 
     private static @Nullable String hash(Path file, @Nullable Object value) {
-        if (value != null && !(value instanceof String text && text.matches("[0-9a-f]{64}"))) {
+        if (value != null && !(value instanceof String text && text.matches(DIGITS))) {
             throw wrong(file, "base_sha256 must be 64 hexadecimal digits, got " + value);
         }
         return (String) value;
@@ -157,6 +211,32 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash) {
         }
         throw new ConfigException("the adapter was trained for the task " + task.type() + ", not for "
                 + SequenceClassificationConfig.TYPE);
+    }
+
+    /** A sentence for the user who has the adapter alone, where it was trained on top of others. */
+    public Optional<String> trainedOnTop() {
+        return under.isEmpty()
+                ? Optional.empty()
+                : Optional.of("the adapter was trained on top of " + names()
+                        + ": without them it gives something else than in training; use it in a stack on them, or on others of"
+                        + " their kind (--adapter under=… --adapter task=… --compose 'Stack(under, task)')");
+    }
+
+    /** A sentence for the user whose run goes on from the adapter on top of other adapters than before. */
+    public Optional<String> otherAdaptersUnder(List<Under> now) {
+        List<String> before = under.stream().map(Under::sha256).toList();
+        return before.equals(now.stream().map(Under::sha256).toList())
+                ? Optional.empty()
+                : Optional.of("the adapter that the run goes on from was trained on top of "
+                        + (under.isEmpty() ? "no frozen adapter" : names())
+                        + (now.isEmpty()
+                                ? ", and this run has no frozen_adapters"
+                                : ", and those of this run are others, or were changed"));
+    }
+
+    private String names() {
+        return "the frozen adapter" + (under.size() == 1 ? " " : "s ")
+                + String.join(", ", under.stream().map(Under::adapter).toList());
     }
 
     /** A sentence for the user where the adapter was trained on another model than the one with this hash. */

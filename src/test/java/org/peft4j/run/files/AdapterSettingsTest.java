@@ -63,6 +63,34 @@ class AdapterSettingsTest {
     }
 
     @Test
+    void adaptersUnderItAreKept() throws IOException {
+        AdapterSettings.Under one = new AdapterSettings.Under("runs/en", HASH);
+        AdapterSettings settings = new AdapterSettings(CausalLmConfig.defaults(), HASH, List.of(one));
+        settings.write(adapter);
+        assertThat(AdapterSettings.read(adapter)).contains(settings);
+        assertThat(settings.trainedOnTop().orElseThrow()).contains("on top of the frozen adapter runs/en");
+        assertThat(settings.otherAdaptersUnder(List.of(one))).isEmpty();
+        assertThat(settings.otherAdaptersUnder(List.of()))
+                .hasValueSatisfying(note -> assertThat(note).contains("this run has no frozen_adapters"));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {"7", "{}", "[7]", "[{'adapter': 'a'}]", "[{'adapter': 'a', 'sha256': 'b'}]"})
+    void wrongAdaptersUnderItAreRefused(String under) throws IOException {
+        new AdapterSettings(CausalLmConfig.defaults(), HASH).write(adapter);
+        Path file = adapter.resolve("peft4j.json");
+        String json = Files.readString(file).strip();
+        Files.writeString(
+                file,
+                json.substring(0, json.length() - 1) + ", \"frozen_adapters\": " + under.replace('\'', '"') + "}");
+        assertThatThrownBy(() -> AdapterSettings.read(adapter))
+                .isInstanceOf(MalformedFileException.class)
+                .hasMessageContaining("frozen_adapters must be a list of {adapter: a directory, sha256: 64 hexadecimal");
+    }
+
+    @Test
     void taskHasTheFormOfTheRunFile() throws IOException {
         SequenceClassificationConfig task = SequenceClassificationConfig.builder()
                 .labels("0", "1")

@@ -2,6 +2,7 @@ package org.peft4j.method.spi.bottleneck;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
@@ -66,13 +67,13 @@ record Bottleneck(
             return Tensors.ofFloats(floats, floats.length);
         }
 
-        Tensor of(Tensor x) {
+        Tensor of(Tensor x, Function<Parameter, Tensor> values) {
             return Ops.rational(
                     x,
                     new Ops.Rational(
                             Ops.RationalVersion.A,
-                            numerator.value().unsqueeze(0),
-                            denominator.value().unsqueeze(0),
+                            values.apply(numerator).unsqueeze(0),
+                            values.apply(denominator).unsqueeze(0),
                             0));
         }
     }
@@ -143,8 +144,8 @@ record Bottleneck(
     static long elements(SublayerPoint point, BottleneckConfig config) {
         long inner = inner(point, config);
         long width = point.width();
-        long rational = config.activation() == BottleneckConfig.Activation.RATIONAL ? NUMERATOR + 1 + DENOMINATOR : 0;
-        long others = scales(point, config) + rational + (config.gate() ? SequenceGate.elements(1, width) : 0);
+        long others =
+                scales(point, config) + rationalElements(config) + (config.gate() ? SequenceGate.elements(1, width) : 0);
         if (config.phm() == null) {
             return others + 2 * width * inner + inner + width;
         }
@@ -152,6 +153,11 @@ record Bottleneck(
                 + (config.phm().rule().sharedRule() ? 0 : 2 * PhmLayers.ruleElements(config.phm()))
                 + (config.phm().weights().sharedW() ? 0 : 2 * PhmLayers.wElements(config.phm(), inner, width))
                 + (config.phm().bias() ? inner + width : 0);
+    }
+
+    /** Number of coefficients of an activation. */
+    static long rationalElements(BottleneckConfig config) {
+        return config.activation() == BottleneckConfig.Activation.RATIONAL ? NUMERATOR + 1 + DENOMINATOR : 0;
     }
 
     /** What is its own, but for its gate's. */
@@ -192,7 +198,8 @@ record Bottleneck(
 
     @Override
     public Tensor added(Sublayer at, Tensor read) {
-        return scaled(network.up.of(activated(network.down.of(read.to(ScalarType.Float)))));
+        return scaled(network.up.of(activated(
+                network.down.of(read.to(ScalarType.Float)), config.activation(), network.rational, Parameter::value)));
     }
 
     @Override
@@ -236,13 +243,23 @@ record Bottleneck(
         return factor == 1 ? u : u.mul(new Scalar(factor));
     }
 
-    private Tensor activated(Tensor x) {
-        return switch (config.activation()) {
+    /**
+     * A function between two layers.
+     *
+     * @param rational its coefficients; null where it is no rational one
+     * @param values of the coefficients
+     */
+    static Tensor activated(
+            Tensor x,
+            BottleneckConfig.Activation activation,
+            @Nullable Rational rational,
+            Function<Parameter, Tensor> values) {
+        return switch (activation) {
             case RELU -> x.relu();
             case GELU -> Ops.gelu(x);
             case SWISH -> torch.silu(x);
             case TANH -> x.tanh();
-            case RATIONAL -> java.util.Objects.requireNonNull(network.rational).of(x);
+            case RATIONAL -> java.util.Objects.requireNonNull(rational).of(x, values);
         };
     }
 }

@@ -13,6 +13,7 @@ import org.peft4j.method.Targets;
 import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.bottleneck.BottleneckLora;
 import org.peft4j.method.bottleneck.BottleneckPrefix;
+import org.peft4j.method.bottleneck.InvertibleAdapter;
 import org.peft4j.method.bottleneck.OriginalNorms;
 import org.peft4j.method.bottleneck.PhmConfig;
 import org.peft4j.method.bottleneck.ReductionFactor;
@@ -33,6 +34,7 @@ final class BottleneckFiles {
             .obeyed("scaling", "original_ln_before", "original_ln_after", "residual_before_ln")
             .obeyed("phm_layer", "phm_dim", "phm_rank", "shared_phm_rule", "factorized_phm_rule", "factorized_phm_W")
             .obeyed("shared_W_phm", "phm_init_range", "phm_c_init", "phm_bias")
+            .obeyed("inv_adapter", "inv_adapter_reduction_factor")
             .obeyed("num_virtual_tokens", "encoder_hidden_size")
             .obeyed("use_gating", "shared_gating", "r", "lora_dropout", "target_modules", "stochastic_depth")
             .build();
@@ -61,6 +63,7 @@ final class BottleneckFiles {
                     prefix(config),
                     lora(config),
                     config.flag("use_gating", false),
+                    invertible(config),
                     config.number("dropout", 0),
                     config.number("stochastic_depth", 0),
                     config.texts("modules_to_save"));
@@ -137,6 +140,15 @@ final class BottleneckFiles {
                 targets == null ? Targets.modelDefault() : targets);
     }
 
+    /** Where inv_adapter is null the factor means nothing, as in the library. */
+    private static InvertibleAdapter invertible(PeftConfigReader config) throws MalformedFileException {
+        return config.get("inv_adapter") == null
+                ? InvertibleAdapter.NONE
+                : new InvertibleAdapter(
+                        InvertibleAdapter.InvAdapter.parse(config.text("inv_adapter")),
+                        config.number("inv_adapter_reduction_factor", 2));
+    }
+
     private static <E extends Enum<E>> E word(PeftConfigReader config, String key, E usual)
             throws MalformedFileException {
         String text = config.text(key);
@@ -185,6 +197,12 @@ final class BottleneckFiles {
         }
         if (config.phm() != null) {
             write(config.phm(), file);
+        }
+        InvertibleAdapter.InvAdapter invertible = config.invertible().invAdapter();
+        if (invertible != null) {
+            file.put("inv_adapter", invertible.fileName());
+            file.put(
+                    "inv_adapter_reduction_factor", config.invertible().invAdapterReductionFactor());
         }
         if (config.prefix() != null) {
             file.put("num_virtual_tokens", config.prefix().virtualTokens());

@@ -78,6 +78,8 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         named.put("mam", BottleneckConfig.mam());
         named.put("unipelt", BottleneckConfig.unipelt());
         named.put("adapter_plus", BottleneckConfig.adapterPlus());
+        named.put("seq_bn_inv", BottleneckConfig.seqBnInv());
+        named.put("double_seq_bn_inv", BottleneckConfig.doubleSeqBnInv());
         named.put("pfeiffer", BottleneckConfig.seqBn());
         named.put("houlsby", BottleneckConfig.doubleSeqBn());
         named.put("parallel", BottleneckConfig.parBn());
@@ -103,6 +105,11 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
             for (Bottleneck bottleneck : bottlenecks) {
                 bottleneck.parameters().forEach(builder::parameter);
                 builder.claim(bottleneck.point(), bottleneck);
+            }
+            if (!config.invertible().isNone()) {
+                Nice nice = Nice.fresh(config, points, seed);
+                nice.parameters().forEach(builder::parameter);
+                builder.claim(nice.point(), nice);
             }
             if (config.prefix() != null) {
                 PrefixBeside.claim(builder, config.prefix(), config.gate(), points, seed);
@@ -147,6 +154,9 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
                     "leave_out: must leave a layer, names all " + points.layers() + " of the model");
         }
         sites.forEach(point -> Bottleneck.inner(point, config));
+        if (!config.invertible().isNone()) {
+            Nice.point(config, points);
+        }
         return sites;
     }
 
@@ -177,7 +187,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
     }
 
     private static String key(String path) {
-        return path.startsWith(AdaptedLayers.SHARED) ? path : PeftKeys.MODEL + path;
+        return path.startsWith(AdaptedLayers.SHARED) || path.startsWith(Nice.PATH) ? path : PeftKeys.MODEL + path;
     }
 
     @Override
@@ -217,6 +227,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
         return own
                 + rule
                 + w
+                + (config.invertible().isNone() ? 0 : Nice.elements(config, points))
                 + (config.prefix() == null ? 0 : PrefixBeside.elements(config.prefix(), config.gate(), points))
                 + (lora == null ? 0 : lora.elements())
                 + SavedModules.elements(points, config.modulesToSave());
@@ -229,6 +240,7 @@ public final class BottleneckMethod implements Method<BottleneckConfig> {
 
     @Override
     public String settings(BottleneckConfig config) {
-        return "a bottleneck of 1/" + config.reductionFactor() + " of the width";
+        return "a bottleneck of 1/" + config.reductionFactor() + " of the width"
+                + (config.invertible().isNone() ? "" : ", and an invertible adapter");
     }
 }

@@ -54,13 +54,21 @@ final class SeenInputs<S> {
 
     /** The claim that watches a layer. */
     InputUpdate watch(LoraSite site) {
-        return x -> {
-            if (x.size(0) != rows) {
-                throw new IllegalStateException(site.point().path() + " reads " + x.size(0) + " of " + rows
-                        + " rows, so what it reads cannot be counted");
+        return new InputUpdate() {
+            @Override
+            public Tensor of(Tensor x) {
+                if (x.size(0) != rows) {
+                    throw new IllegalStateException(site.point().path() + " reads " + x.size(0) + " of " + rows
+                            + " rows, so what it reads cannot be counted");
+                }
+                see(site, x);
+                return x;
             }
-            see(site, x);
-            return x;
+
+            @Override
+            public boolean watches() {
+                return true;
+            }
         };
     }
 
