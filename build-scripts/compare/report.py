@@ -105,7 +105,7 @@ def conditions(data, rows, results, speed):
             "Mean and standard deviation of the seeds " + span(sorted({len(row["seeds"]) for row in rows})) + ".")
     if speed:
         text.append(
-            f"Speed and memory of a step: `bench methods`, median and extremes of {speed['rounds']} rounds of {speed['steps']} steps by"
+            f"Speed and memory of a step: `bench methods`, median and extremes of the rounds ({speed['rounds']}) of {speed['steps']} steps by"
             f" turns with LoRA, on {speed['machine']['threads']} threads at commit {speed['commit']}.")
     text.append(
         f"{'; '.join(machines)}; commit {', '.join(sorted({r['commit'] for r in results}))};"
