@@ -102,10 +102,10 @@ def conditions(data, rows, results, speed):
         text.append(
             "Mean and standard deviation of " + ", ".join(f"{len(row['seeds'])} seeds of `{row['name']}`" for row in several)
             + "; one seed of the others." if len(several) < len(rows) else
-            "Mean and standard deviation of the seeds " + span(sorted({len(row["seeds"]) for row in rows})) + ".")
+            f"Mean and standard deviation of {span(sorted({len(row['seeds']) for row in rows}))} seeds each.")
     if speed:
         text.append(
-            f"Speed and memory of a step: `bench methods`, median and extremes of {speed['rounds']} rounds of {speed['steps']} steps by"
+            f"Speed and memory of a step: `bench methods`, median and extremes of the rounds ({speed['rounds']}) of {speed['steps']} steps by"
             f" turns with LoRA, on {speed['machine']['threads']} threads at commit {speed['commit']}.")
     text.append(
         f"{'; '.join(machines)}; commit {', '.join(sorted({r['commit'] for r in results}))};"

@@ -57,7 +57,7 @@ class Report(unittest.TestCase):
         self.assertIn("| `oft` | 200 | 0.020% | 0.8900 | 0.95 (0.90 to 0.99) | 1.23 | 500 MB | 12 kB |", text)
         self.assertIn("| `lora` | 500 | 0.050% | 12.35 |  |  | 500 MB | 12 kB |", text)
         for part in ("head's 100 numbers", "2 seeds of `lora`", "abc", "2026-01-02", "budget was 1,000", "P, 2 threads",
-                     "`cpt` (mails): why", "`mails:dora`", "3 rounds of 3 steps"):
+                     "`cpt` (mails): why", "`mails:dora`", "rounds (3) of 3 steps"):
             self.assertIn(part, text)
         self.assertEqual(len(json.loads(document)["results"]), 4)
 

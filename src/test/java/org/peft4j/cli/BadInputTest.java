@@ -324,6 +324,8 @@ class BadInputTest {
                 "bench generate --model m --prompts 0 | prompts must be at least 1, got 0",
                 "bench generate --model m --new-tokens 1 | new-tokens must be at least 2, got 1",
                 "bench serve | unknown command 'serve'",
+                "bench methods --model m | --data",
+                "bench methods --model m --data d --rounds x | --rounds",
                 "bench train --model m --data d --dropout 0.5 | config or 0",
                 "bench train --model m | give --model and --data, or --config",
                 "bench train --config c --dtype bfloat16 | --dtype beside --config",

@@ -305,6 +305,45 @@ class CommandsTest {
     }
 
     @Test
+    void benchMethodsPrintsRowsAndReasons() throws IOException {
+        Path json = temporary.resolve("methods.json");
+        Path file = Files.writeString(
+                temporary.resolve("wide.yaml"),
+                "{model: " + Fixtures.TINY_BERT + ", data: {train: none}, task: {max_length: 16}, method: {type: lora, r: 16,"
+                        + " targets: all-linear}, output: "
+                        + temporary.resolve("no") + "}");
+        Object[] call = {
+            "bench", "methods", "--model", Fixtures.TINY_BERT, "--data", Cli.ROWS, "--set", "task.max_length=16", "--set",
+            "training.batch_size=4", "--rounds", 1, "--steps", 1, "--warmup", 0, "--dropout", 0
+        };
+        Cli.Result result = Cli.run(Stream.of(
+                        call,
+                        new Object[] {"--methods", "dora,c3a,xlora", "--config", file, "--targets", "query", "--json", json})
+                .flatMap(Arrays::stream)
+                .toArray());
+
+        assertThat(result.status()).as(result.err()).isZero();
+        assertThat(result.out()).isEmpty();
+        assertThat(result.err())
+                .contains("dora (lora)", "c3a with block_size", "wide (lora)", "of LoRA's", "left out", "xlora: adapters must");
+        JsonNode rows = TaskRuns.JSON.readTree(json.toFile()).get("rows");
+        assertThat(rows.findValuesAsText("name")).containsExactly("lora", "dora", "c3a", "wide");
+        assertThat(rows.get(1).get("settings").get("targets").toString()).isEqualTo("[\"query\"]");
+        assertThat(temporary.resolve("no")).doesNotExist();
+
+        Cli.Result unknown = Cli.run(Stream.of(call, new Object[] {"--methods", "doora"})
+                .flatMap(Arrays::stream)
+                .toArray());
+        assertThat(unknown.status()).isEqualTo(2);
+        assertThat(unknown.err()).contains("methods: 'doora' is none; known: lora, rslora, dora");
+        Cli.Result twice = Cli.run(Stream.of(call, new Object[] {"--config", file, "--config", file})
+                .flatMap(Arrays::stream)
+                .toArray());
+        assertThat(twice.status()).isEqualTo(2);
+        assertThat(twice.err()).contains("two files are called wide");
+    }
+
+    @Test
     void benchTrainPrintsATableAndJson() throws IOException {
         Path model = Cli.longModelWithoutHead(Files.createDirectory(temporary.resolve("model")));
         Path json = temporary.resolve("bench.json");

@@ -45,7 +45,8 @@ class HelpTest {
                         "bench",
                         "bench kernels",
                         "bench train",
-                        "bench generate");
+                        "bench generate",
+                        "bench methods");
         assertThat(Cli.run("--help").out()).contains("info", "bench", "Exit status: 0 done");
     }
 
