@@ -2,10 +2,26 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
+#include "onednn.h"
+
 namespace peft4j::library {
 namespace {
 
 constexpr int64_t kReadAtOnce = 32;  // 16-bit numbers: a row of an AMX tile
+
+// From these sizes on oneDNN's product is worth two copies at most, each of an operand.
+constexpr int64_t kLeastSide = 64, kLeastWork = 1 << 22;
+
+// libtorch's own product of float32 goes to OpenBLAS on a CPU, which the preset has without kernels for AVX-512 and newer processors:
+// half the speed of oneDNN's.
+bool is_onednns(const at::Tensor& x, const at::Tensor& w) {
+  const int64_t m = x.size(0), k = x.size(1), n = w.size(1);
+  const bool follows = at::GradMode::is_enabled() && (x.requires_grad() || w.requires_grad());
+  return !follows && x.is_cpu() && x.scalar_type() == at::kFloat && onednn::usable(x) &&
+         std::min({m, k, n}) >= kLeastSide && m * k * n >= kLeastWork;
+}
 
 }  // namespace
 
@@ -16,6 +32,9 @@ at::Tensor left_operand(const at::Tensor& x) {
 }
 
 at::Tensor mm(const at::Tensor& x, const at::Tensor& w) {
+  if (is_onednns(x, w)) {
+    return onednn::linear(x, w.t().contiguous(), at::Tensor());
+  }
   return at::mm(left_operand(x), w);
 }
 

@@ -1,6 +1,7 @@
 package org.peft4j.nn;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -8,6 +9,8 @@ import java.util.Objects;
 import java.util.stream.IntStream;
 import org.bytedeco.pytorch.Scalar;
 import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.BiasDelta;
 import org.peft4j.nn.seam.ForwardContext;
@@ -31,6 +34,8 @@ import org.peft4j.ops.Ops;
  * updates may belong to some of them only. Found once a call, see {@link ForwardContext#plan}.
  */
 final class LinearClaims {
+    private static final long WIDE = 64; // lower ranks have kernels of their own
+
     /** Where adapters may act in one layer. */
     record Place(
             LinearPoint linear,
@@ -61,6 +66,26 @@ final class LinearClaims {
 
         boolean hasAny(Class<? extends LinearClaim> kind) {
             return claims.stream().anyMatch(kind::isInstance);
+        }
+
+        /** What an input update is as an update of the frozen product, where nothing else reads the input; or null. */
+        @Nullable
+        LowRank turned(List<LinearClaim> all) {
+            List<InputUpdate> inputs = all(InputUpdate.class);
+            boolean others = all.stream().anyMatch(claim -> claim.adds() && !(claim instanceof BiasDelta));
+            return inputs.size() == 1 && !others && weight == null
+                    ? inputs.get(0).update(place.weight().value())
+                    : null;
+        }
+
+        Layer withoutInputs() {
+            return new Layer(
+                    place,
+                    weight,
+                    bias,
+                    claims.stream()
+                            .filter(claim -> !(claim instanceof InputUpdate))
+                            .toList());
         }
     }
 
@@ -95,7 +120,13 @@ final class LinearClaims {
             List<OfTask> ofTasks = new ArrayList<>();
             for (int i = 0; i < places.size(); i++) {
                 List<LinearClaim> claims = context.at(places.get(i).linear()).of(segment);
-                layers.add(layer(places.get(i), claims, segment, context));
+                Layer layer = layer(places.get(i), claims, segment, context);
+                LowRank turned = context.training() ? layer.turned(claims) : null;
+                if (turned != null) {
+                    layer = layer.withoutInputs();
+                    updates.add(new Update(i, segment.first(), segment.last(), turned));
+                }
+                layers.add(layer);
                 for (LowRank claim : only(LowRank.class, claims)) {
                     updates.add(new Update(i, segment.first(), segment.last(), claim));
                 }
@@ -223,13 +254,12 @@ final class LinearClaims {
             if (acting.isEmpty()) {
                 continue;
             }
-            Tensor a = claim.a();
-            Tensor b = claim.b();
+            Tensor[] pair = claim.pair();
             for (ForwardContext.Rows own : acting) {
                 found.add(new Ops.LowRankUpdate(
                         new Ops.PartRows(update.part(), own.first() - begin, own.last() - begin),
-                        a,
-                        b,
+                        pair[0],
+                        pair[1],
                         claim.scale(),
                         drops ? claim.dropout() : 0));
             }
@@ -305,11 +335,103 @@ final class LinearClaims {
             sum = sum.add(delta.product(training ? Ops.dropout(x, delta.dropout(), seed) : x));
         }
         for (Magnitude magnitude : layers.get(part).all(Magnitude.class)) {
-            Tensor more = magnitude.factors().sub(new Scalar(1.0)).to(y.scalar_type());
-            Tensor bias = bias(part, x);
-            sum = sum.add((bias == null ? sum : sum.sub(bias)).mul(more));
+            sum = multiplied(sum, magnitude.factors(), bias(part, x));
         }
         return sum;
+    }
+
+    /** {@code factors ∘ (y - bias) + bias}. */
+    private static Tensor multiplied(Tensor y, Tensor factors, @Nullable Tensor bias) {
+        if (isFloat(y)) { // one pass over the rows; it keeps none but y for backward
+            return bias == null ? y.mul(factors) : torch.addcmul(bias.sub(bias.mul(factors)), y, factors);
+        }
+        Tensor more = factors.sub(new Scalar(1.0)).to(y.scalar_type()); // factors near 1 are no half-precision numbers
+        return y.add((bias == null ? y : y.sub(bias)).mul(more));
+    }
+
+    /**
+     * Whether rows are multiplied with a matrix of a layer's own, {@link #whole}: while training on a CPU, where all rows of the run share what
+     * is claimed, nothing is dropped from what they read, and that is less work. A row then goes through one matrix forward, and
+     * through one of as many elements for each of the two gradients, whatever is claimed. Only in float32: rounded to half, the sum of
+     * a weight and a small update is the weight.
+     */
+    boolean isWhole(int part, Tensor x, Packing rows, ForwardContext context) {
+        Layer layer = layers.get(part);
+        if (!context.training()
+                || layer.weight() != null
+                || !x.is_cpu() // a card's weights are elsewhere than their tensors
+                || !isFloat(x)
+                || !isFloat(layer.place().weight().value())
+                || ofTasks.stream().anyMatch(update -> update.part() == part)) {
+            return false;
+        }
+        long in = layer.place().linear().in();
+        long out = layer.place().linear().out();
+        List<Update> own =
+                updates.stream().filter(update -> update.part() == part).toList();
+        List<WeightDelta> deltas = layer.all(WeightDelta.class);
+        boolean alike = own.stream()
+                        .allMatch(update -> update.first() == first
+                                && update.last() == last
+                                && update.claim().dropout() == 0
+                                && update.claim().invocation().isEmpty())
+                && deltas.stream().allMatch(delta -> delta.dropout() == 0);
+        if (!alike || rowCount(rows) < Math.min(in, out)) {
+            return false;
+        }
+        return turnsMatrix(part)
+                || deltas.stream().anyMatch(delta -> delta.prefersMatrix(in, out))
+                || own.stream().anyMatch(update -> isWide(update.claim().knownRank(), in, out));
+    }
+
+    private static boolean isFloat(Tensor x) {
+        return x.scalar_type().intern() == ScalarType.Float;
+    }
+
+    /** Whether an update and its two gradients multiply more for a row than the gradient of a matrix. */
+    private static boolean isWide(long rank, long in, long out) {
+        return rank >= WIDE && 3 * rank * (in + out) > in * out;
+    }
+
+    /** Whether {@link #whole} has what is done to the layer's input, so that it reads x as it is. */
+    boolean turnsMatrix(int part) {
+        Layer layer = layers.get(part);
+        LinearPoint linear = layer.place().linear();
+        List<InputUpdate> inputs = layer.all(InputUpdate.class);
+        return !inputs.isEmpty()
+                && inputs.stream().allMatch(update -> update.prefersMatrix(linear.in(), linear.out()))
+                && !layer.hasAny(LowRankMixture.class);
+    }
+
+    private long rowCount(Packing rows) {
+        return last == first ? 0 : rows.end(last - 1) - firstRow(rows);
+    }
+
+    /** A layer's matrix with all that is claimed of it, [out, in]. */
+    Tensor whole(int part) {
+        Layer layer = layers.get(part);
+        Tensor w = layer.place().weight().value();
+        for (Update update : updates) {
+            if (update.part() == part) {
+                LowRank claim = update.claim();
+                Tensor[] pair = claim.pair();
+                w = torch.addmm(w, pair[1], pair[0], new Scalar(1.0), new Scalar(claim.scale()));
+            }
+        }
+        for (WeightDelta delta : layer.all(WeightDelta.class)) {
+            w = delta.addedTo(w);
+        }
+        for (Magnitude magnitude : layer.all(Magnitude.class)) {
+            w = w.mul(magnitude.factors().unsqueeze(1));
+        }
+        if (turnsMatrix(part)) {
+            List<InputUpdate> inputs = new ArrayList<>(layer.all(InputUpdate.class));
+            Collections.reverse(inputs); // x F G reads w Gᵀ Fᵀ
+            for (InputUpdate input : inputs) {
+                w = input.merged(w);
+            }
+        }
+        return w;
     }
 
     /**

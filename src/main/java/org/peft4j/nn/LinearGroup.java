@@ -138,24 +138,30 @@ public final class LinearGroup implements AutoCloseable {
     private Tensor[] forward(Tensor x, LinearClaims run, Packing rows, ForwardContext context) {
         Tensor[] y = new Tensor[layers.size()];
         double dropped = layers.size() == 1 && context.training() ? run.inputDropout(0) : 0;
-        if (layers.size() > 1 && (!run.joint() || context.training() && run.dropsInput())) {
+        if (layers.size() > 1
+                && (!run.joint() || context.training() && run.dropsInput() || anyWhole(x, run, rows, context))) {
             for (int i = 0; i < y.length; i++) {
                 y[i] = singles.get(i).forward(x, run.only(i), rows, context)[0];
             }
             return y;
         }
-        Tensor input = run.input(0, x);
+        boolean whole = dropped == 0 && layers.size() == 1 && run.isWhole(0, x, rows, context);
+        Tensor input = whole && run.turnsMatrix(0) ? x : run.input(0, x);
         Tensor read = Ops.dropout(input, dropped, seed(run, rows, context));
         Tensor replaced = run.weight(0);
         if (replaced != null) {
             y[0] = Ops.linear(read, replaced.to(x.scalar_type()), run.bias(0, x));
+        } else if (whole) {
+            y[0] = Ops.linear(read, run.whole(0), run.bias(0, x));
         } else {
             Tensor b = run.hasFrozenBiases() ? bias : joined(run.biases(x));
             List<Ops.LowRankUpdate> updates = run.updates(rows, context, context.training() && dropped == 0);
             y = Ops.loraLinear(read, weight, b, updates, seed(run, rows, context));
         }
         for (int i = 0; i < y.length; i++) {
-            y[i] = run.product(i, read, y[i], context.training(), seed(run, rows, context));
+            if (!whole) {
+                y[i] = run.product(i, read, y[i], context.training(), seed(run, rows, context));
+            }
             y[i] = run.mixed(i, read, y[i], rows, context, seed(run, rows, context));
             if (dropped > 0) { // what was dropped goes through the frozen weight as it is
                 y[i] = y[i].add(Ops.loraLinear(input.sub(read), weight, null, List.of(), 0)[0]);
@@ -163,6 +169,10 @@ public final class LinearGroup implements AutoCloseable {
             y[i] = run.output(i, y[i]);
         }
         return y;
+    }
+
+    private boolean anyWhole(Tensor x, LinearClaims run, Packing rows, ForwardContext context) {
+        return IntStream.range(0, layers.size()).anyMatch(i -> run.isWhole(i, x, rows, context));
     }
 
     private long seed(LinearClaims run, Packing rows, ForwardContext context) {

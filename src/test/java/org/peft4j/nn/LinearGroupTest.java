@@ -15,12 +15,16 @@ import org.junit.jupiter.api.Test;
 import org.peft4j.nn.seam.Adapter;
 import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.InputScale;
+import org.peft4j.nn.seam.InputUpdate;
+import org.peft4j.nn.seam.LinearClaim;
 import org.peft4j.nn.seam.LinearPoint;
 import org.peft4j.nn.seam.LowRank;
+import org.peft4j.nn.seam.Magnitude;
 import org.peft4j.nn.seam.OutputScale;
 import org.peft4j.nn.seam.Packing;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.TensorPoint;
+import org.peft4j.nn.seam.WeightDelta;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
@@ -192,5 +196,130 @@ class LinearGroupTest {
             check(both, List.of(low, List.of(), other, low));
             check(both, List.of(out, low, weight, in, List.of(), bias, other, in, out));
         }
+    }
+
+    /** y of both layers, and the gradients of x and of the adapter's parameters. */
+    private static List<float[]> resultsOf(LinearGroup group, Adapter adapter, Packing rows, boolean training) {
+        List<float[]> results = new ArrayList<>();
+        try (PointerScope scope = new PointerScope();
+                ForwardContext context = training
+                        ? ForwardContext.training(rows, 7, adapter)
+                        : ForwardContext.inference(rows, adapter)) {
+            Tensor x = Init.normal(3, "x", 1, rows.rows(), IN);
+            x.requires_grad_(true);
+            Tensor[] y = group.forward(x, rows, context);
+            y[0].mul(y[0]).sum().add(y[1].sum()).backward();
+            for (Tensor part : y) {
+                results.add(Tensors.toFloats(part.detach()));
+            }
+            results.add(Tensors.toFloats(x.grad()));
+            for (Parameter parameter : adapter.parameters().values()) {
+                results.add(Tensors.toFloats(parameter.value().grad()));
+                parameter.value().mutable_grad().reset();
+            }
+        }
+        return results;
+    }
+
+    private void trainedAsUsed(Adapter.Builder builder, List<Parameter> parameters, LinearClaim... claims) {
+        parameters.forEach(builder::parameter);
+        for (LinearClaim claim : claims) {
+            builder.claim(point(one), claim);
+        }
+        Adapter adapter = adapter(builder);
+        Packing rows = Packing.of(3, 6);
+        try (LinearGroup both = LinearGroup.of(one, two)) {
+            List<float[]> used = resultsOf(both, adapter, rows, false);
+            List<float[]> trained = resultsOf(both, adapter, rows, true);
+            for (int i = 0; i < used.size(); i++) {
+                double largest = maxDifference(used.get(i), new float[used.get(i).length]);
+                assertThat(maxDifference(trained.get(i), used.get(i)))
+                        .as("result %d, values up to %s", i, largest)
+                        .isLessThan(1e-5 * largest);
+            }
+        }
+    }
+
+    /** {@code x F}, whose matrix may be turned in place of x. */
+    private record Turn(Parameter f, boolean prefersMatrix) implements InputUpdate {
+        @Override
+        public Tensor of(Tensor x) {
+            return x.matmul(f.value());
+        }
+
+        @Override
+        public boolean prefersMatrix(long in, long out) {
+            return prefersMatrix;
+        }
+    }
+
+    /** {@code x - x Aᵀ A}. */
+    private record Mirror(Parameter a) implements InputUpdate {
+        @Override
+        public Tensor of(Tensor x) {
+            return x.sub(x.matmul(a.value().t()).matmul(a.value()));
+        }
+
+        @Override
+        public LowRank update(Tensor w) {
+            return new LowRank() {
+                @Override
+                public Tensor a() {
+                    return a.value();
+                }
+
+                @Override
+                public Tensor b() {
+                    return w.matmul(a.value().t());
+                }
+
+                @Override
+                public double scale() {
+                    return -1;
+                }
+
+                @Override
+                public double dropout() {
+                    return 0;
+                }
+            };
+        }
+    }
+
+    @Test
+    void trainingThroughOneMatrixIsAddingAndScaling() {
+        Parameter delta = parameter("delta", OUT, IN);
+        Parameter a = parameter("A", 2, IN);
+        Parameter b = parameter("B", OUT, 2);
+        Parameter m = parameter("m", OUT);
+        Parameter f = parameter("f", IN, IN);
+        Adapter.Builder all = Adapter.builder("all", Device.CPU);
+        trainedAsUsed(
+                all,
+                List.of(delta, a, b, m, f),
+                (WeightDelta) delta::value,
+                LowRank.of(a, b, 0.5, 0),
+                (Magnitude) m::value,
+                new Turn(f, false));
+    }
+
+    @Test
+    void aMatrixIsTurnedInPlaceOfRows() {
+        Parameter m = parameter("m", OUT);
+        Parameter f = parameter("f", IN, IN);
+        Parameter g = parameter("g", IN, IN);
+        trainedAsUsed(
+                Adapter.builder("turn", Device.CPU),
+                List.of(m, f, g),
+                (Magnitude) m::value,
+                new Turn(f, true),
+                new Turn(g, true));
+    }
+
+    @Test
+    void anInputUpdateOfLowRankIsAnUpdateOfTheProduct() {
+        Parameter a = parameter("A", 2, IN);
+        Parameter m = parameter("m", OUT);
+        trainedAsUsed(Adapter.builder("mirror", Device.CPU), List.of(a, m), new Mirror(a), (Magnitude) m::value);
     }
 }

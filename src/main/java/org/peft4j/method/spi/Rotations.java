@@ -7,6 +7,7 @@ import org.peft4j.ops.Device;
 
 /** Rotations made of skew-symmetric matrices S, and what they do to rows block by block. */
 public final class Rotations {
+    private static final long FEW_OUTPUTS = 512;
 
     private Rotations() {}
 
@@ -39,6 +40,14 @@ public final class Rotations {
             sum = sum.add(power.mul(new Scalar(2.0)));
         }
         return sum.add(power.bmm(skew));
+    }
+
+    /**
+     * Whether a matrix of so many outputs is turned in place of the rows that it reads: the gradient of a matrix costs a product, that
+     * of turned rows a few ways through memory.
+     */
+    public static boolean prefersMatrix(long out) {
+        return out <= FEW_OUTPUTS;
     }
 
     private static Tensor identity(Tensor skew) {

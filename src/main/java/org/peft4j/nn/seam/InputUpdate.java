@@ -1,6 +1,7 @@
 package org.peft4j.nn.seam;
 
 import org.bytedeco.pytorch.Tensor;
+import org.jspecify.annotations.Nullable;
 
 /** Claim of a {@link LinearPoint}: a linear function of x, {@code x F}, is read in place of x. Several act one behind the other. */
 public non-sealed interface InputUpdate extends LinearClaim {
@@ -24,6 +25,21 @@ public non-sealed interface InputUpdate extends LinearClaim {
      */
     default Tensor merged(Tensor w) {
         return w.matmul(of(identity(w)).t());
+    }
+
+    /** Whether many rows at once, whose gradients are wanted, had better be multiplied with {@link #merged} than be changed. */
+    default boolean prefersMatrix(long in, long out) {
+        return false;
+    }
+
+    /**
+     * The same as an update of the frozen product, {@code W (x F) = W x + scale B A x}; null if it is of no small rank, or
+     * not on the CPU, where w is.
+     *
+     * @param w W [out, in], of any type
+     */
+    default @Nullable LowRank update(Tensor w) {
+        return null;
     }
 
     private static Tensor identity(Tensor w) {

@@ -14,6 +14,16 @@ public non-sealed interface LowRank extends LinearClaim {
     /** B [out, r], float32. */
     Tensor b();
 
+    /** A and B; whoever makes both of one thing makes it once. */
+    default Tensor[] pair() {
+        return new Tensor[] {a(), b()};
+    }
+
+    /** r, if it is known without making A and may be large; else 0. */
+    default long knownRank() {
+        return 0;
+    }
+
     double scale();
 
     /** Probability of dropping an element of x on its way into A while training. */

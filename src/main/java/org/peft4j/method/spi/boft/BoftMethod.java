@@ -30,6 +30,7 @@ import org.peft4j.ops.Device;
 public final class BoftMethod extends LinearMethod<BoftConfig> {
     private static final String R = "boft_R";
     private static final String S = "boft_s";
+    private static final long MOST = 64; // features of rotations that are made one
 
     private static final ConfigKeys KEYS = ConfigKeys.of(PeftKeys.LIBRARY)
             .all(LinearKeys.COMMON)
@@ -101,13 +102,46 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
     private record Swap(Tensor places, Tensor back) {}
 
     private record Rotation(Parameter r, List<Swap> swaps) implements InputUpdate {
+        private static final long WIDE = 32; // blocks that are worth a product
+
+        /** One rotation behind the other stays in blocks of so many features. */
+        private long group() {
+            return r.shape()[2] << swaps.size();
+        }
+
         @Override
         public Tensor of(Tensor x) {
+            boolean one = x.size(0) > MOST && group() <= MOST;
+            return one ? Rotations.times(x, blocks(x.size(1))) : chain(x, rotations());
+        }
+
+        private Tensor rotations() {
             Tensor values = r.value();
-            long blocks = values.size(1);
             long b = values.size(2);
             Tensor flat = values.view(-1, b, b);
-            Tensor all = Rotations.cayley(flat.sub(flat.transpose(1, 2)).mul(new Scalar(0.5)));
+            return Rotations.cayley(flat.sub(flat.transpose(1, 2)).mul(new Scalar(0.5)));
+        }
+
+        private Tensor blocks(long in) {
+            Tensor all = rotations();
+            return wide(swaps.isEmpty() ? all : joined(all, in));
+        }
+
+        @Override
+        public Tensor merged(Tensor w) {
+            if (group() > MOST) {
+                return InputUpdate.super.merged(w);
+            }
+            return Rotations.times(w, blocks(w.size(1)).transpose(1, 2));
+        }
+
+        @Override
+        public boolean prefersMatrix(long in, long out) {
+            return group() <= MOST && Rotations.prefersMatrix(out);
+        }
+
+        private Tensor chain(Tensor x, Tensor all) {
+            long blocks = r.shape()[1];
             Tensor y = x;
             for (int factor = swaps.size(); factor > 0; factor--) { // the last one reads x
                 Swap swap = swaps.get(factor - 1);
@@ -116,6 +150,32 @@ public final class BoftMethod extends LinearMethod<BoftConfig> {
                         .index_select(1, swap.places());
             }
             return Rotations.times(y, all.narrow(0, 0, blocks));
+        }
+
+        /** All rotations as one, [in / group, group, group]: what they make of a unit matrix in each group's place. */
+        private Tensor joined(Tensor all, long in) {
+            long g = group();
+            Tensor units = one(all, g).repeat(1, in / g);
+            return chain(units, all).view(g, in / g, g).transpose(0, 1);
+        }
+
+        /** Small blocks as the diagonals of larger ones: products of some width cost no more than those of none. */
+        private static Tensor wide(Tensor blocks) {
+            long n = blocks.size(0);
+            long b = blocks.size(1);
+            long k = Math.max(1, WIDE / b);
+            while (n % k != 0) {
+                k--;
+            }
+            return k == 1
+                    ? blocks
+                    : blocks.reshape(n / k, k, b, 1, b)
+                            .mul(one(blocks, k).view(1, k, 1, k, 1))
+                            .reshape(n / k, k * b, k * b);
+        }
+
+        private static Tensor one(Tensor like, long n) {
+            return torch.eye(n, Device.of(like).options(like.scalar_type()));
         }
     }
 

@@ -5,7 +5,10 @@ import org.bytedeco.pytorch.ScalarOptional;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.peft4j.nn.seam.InputUpdate;
+import org.peft4j.nn.seam.LowRank;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.ops.Device;
 
@@ -60,6 +63,42 @@ record Reflections(Parameter u, boolean orthogonal) implements InputUpdate {
         Tensor into = factors[0].to(x.scalar_type());
         Tensor out = factors[1].to(x.scalar_type());
         return x.sub(x.matmul(into).matmul(out));
+    }
+
+    /** {@code W (I - V U) x = W x - (W Vᵀ) (Uᵀ x)}. */
+    @Override
+    public @Nullable LowRank update(Tensor w) {
+        return Device.of(u.value()).isCpu() ? new Turned(this, w) : null;
+    }
+
+    private record Turned(Reflections reflections, Tensor w) implements LowRank {
+        @Override
+        public Tensor[] pair() {
+            Tensor[] factors = reflections.factors();
+            return new Tensor[] {
+                factors[0].t(), w.to(ScalarType.Float).matmul(factors[1].t())
+            };
+        }
+
+        @Override
+        public Tensor a() {
+            return pair()[0];
+        }
+
+        @Override
+        public Tensor b() {
+            return pair()[1];
+        }
+
+        @Override
+        public double scale() {
+            return -1;
+        }
+
+        @Override
+        public double dropout() {
+            return 0;
+        }
     }
 
     @Override

@@ -9,6 +9,8 @@ import org.peft4j.nn.seam.WeightDelta;
 
 /** {@code ΔW = scale (W₁ ⊗ W₂)}, applied without making it: of a row x seen as X [columns of W₁, columns of W₂] it gives W₁ X W₂ᵀ. */
 record KroneckerProduct(KroneckerShape shape, Factor w1, Factor w2, double scale) implements WeightDelta {
+    private static final long FEW = 1024;
+
     /** A matrix, or a product of two. */
     record Factor(Parameter left, @Nullable Parameter right) {
         Tensor matrix() {
@@ -29,6 +31,12 @@ record KroneckerProduct(KroneckerShape shape, Factor w1, Factor w2, double scale
     @Override
     public Tensor matrix() {
         return torch.kron(w1.matrix(), w2.matrix()).mul(new Scalar(scale));
+    }
+
+    /** Two small products with rows cost more than they multiply: rows lie otherwise in between, forward and backward. */
+    @Override
+    public boolean prefersMatrix(long in, long out) {
+        return Math.min(in, out) <= FEW;
     }
 
     @Override

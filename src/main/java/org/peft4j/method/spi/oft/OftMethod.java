@@ -109,6 +109,11 @@ public final class OftMethod extends LinearMethod<OftConfig> {
         }
 
         @Override
+        public boolean prefersMatrix(long in, long out) {
+            return Rotations.prefersMatrix(out);
+        }
+
+        @Override
         public Tensor merged(Tensor w) {
             return Rotations.times(w, blocks().transpose(1, 2));
         }

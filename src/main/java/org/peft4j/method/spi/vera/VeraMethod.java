@@ -113,6 +113,11 @@ public final class VeraMethod extends LinearMethod<VeraConfig> {
         }
 
         @Override
+        public long knownRank() {
+            return d.elements();
+        }
+
+        @Override
         public double scale() {
             return 1;
         }
