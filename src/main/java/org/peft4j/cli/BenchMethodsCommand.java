@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -185,11 +186,8 @@ final class BenchMethodsCommand implements Callable<Integer> {
                 .println(row.get("name") + ": "
                         + (why != null
                                 ? why
-                                : String.format(
-                                        Locale.ROOT,
-                                        "%,.0f tokens/s, %.2f of LoRA's",
-                                        row.get("tokens_per_second"),
-                                        row.get("ratio"))));
+                                : formatted("%,.0f", row, "tokens_per_second") + " tokens/s, "
+                                        + formatted("%.2f", row, "ratio") + " of LoRA's"));
     }
 
     private static String table(Map<String, Object> result) {
@@ -199,19 +197,27 @@ final class BenchMethodsCommand implements Callable<Integer> {
         for (Map<String, Object> row : rows(result, "rows")) {
             table.row(
                     named(row),
-                    String.format(Locale.ROOT, "%,d", row.get("trained")),
-                    String.format(Locale.ROOT, "%.3f%%", 100 * (Double) row.get("trained_share")),
-                    String.format(Locale.ROOT, "%,.0f", row.get("tokens_per_second")),
-                    String.format(Locale.ROOT, "%.2f", row.get("ratio")),
-                    String.format(Locale.ROOT, "%.2f", row.get("ratio_min")),
-                    String.format(Locale.ROOT, "%.2f", row.get("ratio_max")),
-                    String.format(Locale.ROOT, "%,.1f", row.get("peak_of_a_step_mb")),
-                    String.format(Locale.ROOT, "%.2f", row.get("peak_ratio")),
-                    String.format(Locale.ROOT, "%,.2f", row.get("stored_mb")),
+                    formatted("%,.0f", row, "trained"),
+                    String.format(Locale.ROOT, "%.3f%%", 100 * number(row, "trained_share")),
+                    formatted("%,.0f", row, "tokens_per_second"),
+                    formatted("%.2f", row, "ratio"),
+                    formatted("%.2f", row, "ratio_min"),
+                    formatted("%.2f", row, "ratio_max"),
+                    formatted("%,.1f", row, "peak_of_a_step_mb"),
+                    formatted("%.2f", row, "peak_ratio"),
+                    formatted("%,.2f", row, "stored_mb"),
                     row.get("equal_targets") == Boolean.TRUE ? "LoRA's" : "own");
         }
         return table + notes("left out", rows(result, "left_out"), "reason")
                 + notes("failed", rows(result, "failed"), "error");
+    }
+
+    private static double number(Map<String, Object> row, String key) {
+        return ((Number) Objects.requireNonNull(row.get(key))).doubleValue();
+    }
+
+    private static String formatted(String format, Map<String, Object> row, String key) {
+        return String.format(Locale.ROOT, format, number(row, key));
     }
 
     private static String notes(String title, List<Map<String, Object>> rows, String key) {
