@@ -12,8 +12,12 @@ import org.peft4j.Fixtures;
 import org.peft4j.config.ModelConfig;
 import org.peft4j.io.safetensors.SafeTensors;
 import org.peft4j.io.safetensors.TensorData;
+import org.peft4j.method.MethodConfig;
+import org.peft4j.method.bottleneck.BottleneckConfig;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.AdapterStore;
+import org.peft4j.method.spi.Method;
+import org.peft4j.method.spi.bottleneck.BottleneckMethod;
 import org.peft4j.method.spi.lora.LoraMethod;
 import org.peft4j.model.HeadKind;
 import org.peft4j.model.HeadOptions;
@@ -103,13 +107,27 @@ final class ExampleModels implements AutoCloseable {
     }
 
     /** A LoRA of the model that tells stories, not trained. */
-    Path expert(String name) throws IOException {
+    Path lora(String name) throws IOException {
+        return written(
+                name,
+                stories,
+                new LoraMethod(),
+                LoraConfig.builder().r(4).targets("q_proj", "v_proj").build());
+    }
+
+    /** Bottlenecks of one of the models, not trained. */
+    Path bottleneck(String name, Path model, BottleneckConfig config) throws IOException {
+        return written(name, of(model), new BottleneckMethod(), config);
+    }
+
+    private <C extends MethodConfig> Path written(String name, OpenedModel of, Method<C> method, C config)
+            throws IOException {
         Path to = directory.resolve(name);
-        LoraConfig config =
-                LoraConfig.builder().r(4).targets("q_proj", "v_proj").build();
-        try (HeadedModel model = HeadedModel.behind(stories.model(), HeadKind.LANGUAGE, HeadOptions.of(0));
-                Adapter adapter = new LoraMethod().attach(name, config, model.points(), 0)) {
-            AdapterStore.write(to, adapter, config, model.points(), "stories", null);
+        HeadKind head = of == stories ? HeadKind.LANGUAGE : HeadKind.NONE;
+        try (HeadedModel model = HeadedModel.behind(of.model(), head, HeadOptions.of(0));
+                Adapter adapter = method.attach(name, config, model.points(), 0)) {
+            AdapterStore.write(
+                    to, adapter, config, model.points(), name, of == stories ? "CAUSAL_LM" : "FEATURE_EXTRACTION");
         }
         return to;
     }

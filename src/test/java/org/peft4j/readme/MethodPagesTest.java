@@ -33,6 +33,8 @@ import org.peft4j.config.RunConfig;
 import org.peft4j.config.SgdConfig;
 import org.peft4j.config.TrainingConfig;
 import org.peft4j.method.MethodConfig;
+import org.peft4j.method.bottleneck.BottleneckConfig;
+import org.peft4j.method.bottleneck.FusionConfig;
 import org.peft4j.method.lora.InitLora;
 import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.method.spi.Method;
@@ -317,13 +319,19 @@ class MethodPagesTest {
             overrides.add("task.max_length=48");
         }
         if (written.chosenMethod() instanceof XLoraConfig xlora) {
-            xlora.adapters().keySet().forEach(name -> {
-                try {
-                    overrides.add("method.adapters." + name + "=" + models.expert(file + "-" + name));
-                } catch (IOException e) {
-                    throw new AssertionError(e);
-                }
-            });
+            for (String name : xlora.adapters().keySet()) {
+                overrides.add("method.adapters." + name + "=" + models.lora(file + "-" + name));
+            }
+        }
+        if (written.chosenMethod() instanceof FusionConfig fusion) {
+            for (String name : fusion.adapters().keySet()) {
+                overrides.add("method.adapters." + name + "="
+                        + models.bottleneck(file + "-" + name, written.model().path(), BottleneckConfig.seqBn()));
+            }
+        }
+        if (!written.frozenAdapters().isEmpty()) {
+            overrides.add("frozen_adapters=["
+                    + models.bottleneck(file + "-below", written.model().path(), BottleneckConfig.seqBnInv()) + "]");
         }
         RunConfig config = read(file, overrides.toArray(String[]::new));
         boolean own = written.chosenMethod().layerReplication().ranges().isEmpty();

@@ -32,7 +32,7 @@ import org.peft4j.method.lora.LoraConfig;
 import org.peft4j.run.RunConfigFile;
 import org.peft4j.run.RunResult;
 
-/** Each piece of Java in the README is code of a class here, and runs. */
+/** Each piece of Java in the README, and on the page on composing adapters, is code of a class here, and runs. */
 class ReadmeTest {
     private static final Path SOURCES = Path.of("src/test/java/org/peft4j/readme");
     private static final Path STORIES = Path.of("src/examples/data/stories260k");
@@ -104,7 +104,8 @@ class ReadmeTest {
         for (String name : List.of("lang", "task")) {
             Trainer.train(config(directory.resolve(name), name.length()));
         }
-        assertThat(printed(() -> Together.run(model, directory))).matches("(ham|spam)\\R(ham|spam)\\R");
+        assertThat(printed(() -> Together.run(model, directory))).matches("(ham|spam)\\R");
+        assertThat(printed(() -> Apart.run(model, directory))).matches("(ham|spam)\\R(ham|spam)\\R");
     }
 
     @Test
@@ -180,12 +181,13 @@ class ReadmeTest {
     }
 
     @Test
-    void theReadmeShowsThisCodeAndNoOther() throws Exception {
+    void thePagesShowThisCodeAndNoOther() throws Exception {
         List<String> shown = new ArrayList<>();
-        Matcher blocks =
-                Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(Path.of("README.md")));
-        while (blocks.find()) {
-            shown.add(squeezed(blocks.group(1)));
+        for (Path page : List.of(Path.of("README.md"), MethodPages.PAGES.resolve("composing.md"))) {
+            Matcher blocks = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(page));
+            while (blocks.find()) {
+                shown.add(squeezed(blocks.group(1)));
+            }
         }
         List<String> run = new ArrayList<>();
         try (Stream<Path> files = Files.list(SOURCES)) {

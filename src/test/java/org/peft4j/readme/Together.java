@@ -1,12 +1,10 @@
 package org.peft4j.readme;
 
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
 import org.peft4j.BaseModel;
 import org.peft4j.Composition;
 import org.peft4j.LoadedAdapter;
-import org.peft4j.RowComposition;
 import org.peft4j.TextClassifier;
 
 /** The README's adapters that act together; {@link ReadmeTest} compares the text and runs it. */
@@ -23,10 +21,6 @@ final class Together {
             LoadedAdapter stack = base.compose("mails", Composition.parse("Stack(lang, task)"), adapters);
             System.out.println(
                     TextClassifier.of(stack).predict("Dinner at eight?").label());
-
-            RowComposition both = base.composeRows("both", Composition.parallel("lang", "task"), adapters);
-            var answers = both.answer(List.of(Map.of("text", "Dinner at eight?"), Map.of("text", "You have won!")));
-            System.out.println(answers.get(1).get(0).get("label")); // of the second branch, the first row's
         }
         // README ends
     }
