@@ -9,7 +9,7 @@ import org.peft4j.LoadedAdapter;
 import org.peft4j.RowComposition;
 import org.peft4j.TextClassifier;
 
-/** The mean of adapters, and their branches, of the page on composing them; {@link ReadmeTest} compares the text and runs it. */
+/** The page on composing adapters: their mean, and their branches; {@link ReadmeTest} compares the text and runs it. */
 final class Apart {
     private Apart() {}
 
@@ -21,7 +21,7 @@ final class Apart {
                     "task", base.load("task", runs.resolve("task")));
 
             Composition mean = Composition.parse("Average(lang, task; 0.3, 0.7)");
-            LoadedAdapter average = base.compose("mean", mean, adapters, "task"); // with the labels and the head of this one
+            LoadedAdapter average = base.compose("mean", mean, adapters, "task"); // with the head of this one
             System.out.println(
                     TextClassifier.of(average).predict("Dinner at eight?").label());
 

@@ -56,9 +56,8 @@ class MadXRunsTest {
             LoadedAdapter alone = base.load("task", task.output());
             assertThat(alone.notes())
                     .anyMatch(note -> note.startsWith("the adapter was trained on top of the frozen adapter "));
-            Map<String, LoadedAdapter> adapters = Map.of(
-                    "lang", base.load("lang", runs.get(0).output()),
-                    "task", alone);
+            Map<String, LoadedAdapter> adapters =
+                    Map.of("lang", base.load("lang", runs.get(0).output()), "task", alone);
             LoadedAdapter stack = base.compose("mails", Composition.parse("Stack(lang, task)"), adapters);
             assertThat(TextClassifier.of(stack).predict("Dinner at eight?").label())
                     .isIn("ham", "spam");

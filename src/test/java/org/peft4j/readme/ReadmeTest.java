@@ -184,7 +184,8 @@ class ReadmeTest {
     void thePagesShowThisCodeAndNoOther() throws Exception {
         List<String> shown = new ArrayList<>();
         for (Path page : List.of(Path.of("README.md"), MethodPages.PAGES.resolve("composing.md"))) {
-            Matcher blocks = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(page));
+            Matcher blocks =
+                    Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(page));
             while (blocks.find()) {
                 shown.add(squeezed(blocks.group(1)));
             }
