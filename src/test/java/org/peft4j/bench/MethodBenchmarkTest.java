@@ -119,7 +119,7 @@ class MethodBenchmarkTest {
                             "cpt",
                             "adaption-prompt",
                             "xlora",
-                            "fusion",
+                            "fusion", "dynamic", "static",
                             "dept",
                             "ept"); // task, model, adapters, positions
             assertThat(all.put(name, row)).isNull();
