@@ -25,7 +25,7 @@ ROOT = HERE.parent.parent
 DATA = {
     "mails": {
         "model": "models/all-MiniLM-L6-v2",
-        "task": {"type": "sequence-classification", "labels": ["ham", "spam"], "max_length": 256},
+        "task": {"type": "sequence-classification", "labels": ["ham", "spam"], "max_length": 128},
         "train": "src/examples/data/spamassassin/train.jsonl",
         "test": "src/examples/data/spamassassin/test.jsonl",
         "batch_size": 16,

@@ -17,7 +17,6 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.error.ConfigException;
-import org.peft4j.io.NearestName;
 
 /**
  * Adapters that share a call's rows ({@link BaseModel#composeRows}): branches, each of which answers every row, and in a branch ranges

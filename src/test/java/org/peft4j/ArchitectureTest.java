@@ -132,8 +132,9 @@ class ArchitectureTest {
             Map.entry("org.peft4j.method.bitfit", names("BitFitConfig")),
             Map.entry(
                     "org.peft4j.method.bottleneck",
-                    names("BottleneckConfig BottleneckLora BottleneckPrefix FusionConfig InitBottleneck InvertibleAdapter"
-                            + " OriginalNorms PhmConfig ReductionFactor Scaling")),
+                    names(
+                            "BottleneckConfig BottleneckLora BottleneckPrefix FusionConfig InitBottleneck InvertibleAdapter"
+                                    + " OriginalNorms PhmConfig ReductionFactor Scaling")),
             Map.entry("org.peft4j.method.cpt", names("CptConfig LossWeights")),
             Map.entry("org.peft4j.method.dept", names("DeptConfig")),
             Map.entry("org.peft4j.method.ept", names("EptConfig")),

@@ -95,8 +95,7 @@ class ComposeTest {
             files.write(
                     "mix",
                     FusionConfig.builder()
-                            .adapters(new TreeMap<>(
-                                    Map.of("a", directory.resolve("a"), "b", directory.resolve("b"))))
+                            .adapters(new TreeMap<>(Map.of("a", directory.resolve("a"), "b", directory.resolve("b"))))
                             .build(),
                     15);
             files.write(

@@ -182,7 +182,8 @@ class OnCardsTest {
         methods.put("ia3", Ia3Config.defaults());
         methods.put("prompt", PromptConfig.of(3));
         methods.put("bottleneck", new BottleneckConfig(8, BottleneckConfig.Activation.RELU, 0.1, List.of()));
-        methods.put("reft", ReftConfig.builder().r(2).positions(2, 1).dropout(0.1).build());
+        methods.put(
+                "reft", ReftConfig.builder().r(2).positions(2, 1).dropout(0.1).build());
         return Stream.of("llama", "bert")
                 .flatMap(model -> methods.entrySet().stream()
                         .flatMap(method -> Stream.of(Dtype.FLOAT32, Dtype.BFLOAT16)

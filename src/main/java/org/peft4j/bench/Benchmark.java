@@ -144,8 +144,8 @@ public final class Benchmark {
      *     {@code stored_mb}, what is there between steps for the method: parameters, gradients, the optimiser's moments
      * @throws org.peft4j.error.ConfigException if a name is unknown, or LoRA itself cannot be trained
      */
-    public static Map<String, Object> methods(
-            RunConfig lora, Comparison work, Consumer<Map<String, Object>> listener) throws IOException {
+    public static Map<String, Object> methods(RunConfig lora, Comparison work, Consumer<Map<String, Object>> listener)
+            throws IOException {
         return MethodBenchmark.run(lora, work, listener);
     }
 

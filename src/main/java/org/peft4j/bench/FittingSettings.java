@@ -25,6 +25,7 @@ final class FittingSettings {
             Map.entry("shira", sizes("r", 16, 8, 4)),
             Map.entry("miss", sizes("r", 32, 16, 8)),
             Map.entry("oft", sizes("oft_block_size", 16, 8)),
+            Map.entry("adapter_plus", sizes("reduction_factor", 16, 8)),
             Map.entry("list", sizes("r", 64, 32, 16, 8)),
             Map.entry("compacter", sizes("reduction_factor", 16, 8)),
             Map.entry("compacter++", sizes("reduction_factor", 16, 8)),

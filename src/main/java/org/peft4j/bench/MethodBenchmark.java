@@ -45,8 +45,7 @@ final class MethodBenchmark {
     }
 
     static Map<String, Object> run(
-            RunConfig reference, Benchmark.Comparison work, Consumer<Map<String, Object>> listener)
-            throws IOException {
+            RunConfig reference, Benchmark.Comparison work, Consumer<Map<String, Object>> listener) throws IOException {
         List<MethodRow> rows = MethodRow.of(reference, work.methods(), work.added());
         try (OpenedModel opened = OpenedModel.open(
                 OpenedModel.configOf(reference), reference.training().seed())) {
@@ -55,7 +54,8 @@ final class MethodBenchmark {
     }
 
     private Map<String, Object> run(List<MethodRow> rows, Consumer<Map<String, Object>> listener) throws IOException {
-        try (MethodTrial<?> first = MethodTrial.load(reference, data, opened)) { // weights are packed at their first use
+        try (MethodTrial<?> first =
+                MethodTrial.load(reference, data, opened)) { // weights are packed at their first use
             first.steps(0, Math.max(1, work.warmup()));
         }
         List<Map<String, Object>> measured = new ArrayList<>();
@@ -144,8 +144,7 @@ final class MethodBenchmark {
     private static Map<String, Object> row(MethodRow row, LoadedRun<?> run, Pair pair, long stored) {
         double[] ratios = new double[pair.own().size()];
         for (int i = 0; i < ratios.length; i++) {
-            ratios[i] = pair.own().get(i).tokensPerSecond()
-                    / pair.lora().get(i).tokensPerSecond();
+            ratios[i] = pair.own().get(i).tokensPerSecond() / pair.lora().get(i).tokensPerSecond();
         }
         Arrays.sort(ratios);
         long trained = run.trained();

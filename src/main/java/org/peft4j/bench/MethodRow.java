@@ -118,8 +118,8 @@ record MethodRow(String name, String method, boolean alias, boolean equalTargets
 
     private static List<MethodRow> all(RunConfig reference, LoraConfig lora) {
         List<MethodRow> rows = new ArrayList<>();
-        LORA_VARIANTS.forEach((name, variant) ->
-                rows.add(plain(name, LORA, true, () -> reference.withMethod(variant.apply(lora)))));
+        LORA_VARIANTS.forEach(
+                (name, variant) -> rows.add(plain(name, LORA, true, () -> reference.withMethod(variant.apply(lora)))));
         rows.add(plain(LORA_FA, LORA, true, () -> loraFa(reference)));
         for (Method<?> method : Methods.all()) {
             if (!method.name().equals(LORA)) {
@@ -136,9 +136,8 @@ record MethodRow(String name, String method, boolean alias, boolean equalTargets
     private static RunConfig loraFa(RunConfig reference) {
         TrainingConfig training = reference.training();
         Double rate = training.optimizer().learningRate();
-        LoraFaConfig optimizer = rate == null
-                ? LoraFaConfig.defaults()
-                : LoraFaConfig.defaults().withLearningRate(rate);
+        LoraFaConfig optimizer =
+                rate == null ? LoraFaConfig.defaults() : LoraFaConfig.defaults().withLearningRate(rate);
         return reference.toBuilder()
                 .training(training.withOptimizer(optimizer, training.groups()))
                 .build();
@@ -162,8 +161,7 @@ record MethodRow(String name, String method, boolean alias, boolean equalTargets
             for (Map<String, Object> changed : FittingSettings.of(name)) {
                 runs.add(new Try(
                         changed,
-                        () -> reference.withMethod(
-                                at(layers, FittingSettings.changed(reference, config, changed)))));
+                        () -> reference.withMethod(at(layers, FittingSettings.changed(reference, config, changed)))));
             }
             rows.add(new MethodRow(
                     name, method.name(), before.contains(config), config instanceof LinearMethodConfig, runs));
@@ -178,7 +176,11 @@ record MethodRow(String name, String method, boolean alias, boolean equalTargets
 
     /** A run file's method, adapter, optimiser, groups and task, on the reference's model, data and batches. */
     private static MethodRow added(RunConfig reference, String name, RunConfig run) {
-        same(name, "model.path", reference.model().path().normalize(), run.model().path().normalize());
+        same(
+                name,
+                "model.path",
+                reference.model().path().normalize(),
+                run.model().path().normalize());
         same(name, "task.type", reference.task().type(), run.task().type());
         same(name, "task.max_length", reference.task().maxLength(), run.task().maxLength());
         @Nullable MethodConfig method = run.method();
@@ -188,15 +190,16 @@ record MethodRow(String name, String method, boolean alias, boolean equalTargets
                 .adapter(run.adapter())
                 .training(reference
                         .training()
-                        .withOptimizer(run.training().optimizer(), run.training().groups()))
+                        .withOptimizer(
+                                run.training().optimizer(), run.training().groups()))
                 .build();
         return plain(name, method == null ? "" : Methods.of(method).name(), false, () -> own);
     }
 
     private static void same(String name, String setting, Object wanted, Object got) {
         if (!wanted.equals(got)) {
-            throw new ConfigException("run file '" + name + "': " + setting + " must be that of the others, " + wanted
-                    + ", got " + got);
+            throw new ConfigException(
+                    "run file '" + name + "': " + setting + " must be that of the others, " + wanted + ", got " + got);
         }
     }
 }

@@ -111,7 +111,8 @@ final class AdapterOptions {
         Map<String, LoadedAdapter> parts = new LinkedHashMap<>();
         for (Map.Entry<String, Path> one : directories.entrySet()) {
             String name = one.getKey();
-            boolean fusion = !composition.names().contains(name); // a Fuse has the head of the fusion beside its adapters
+            boolean fusion =
+                    !composition.names().contains(name); // a Fuse has the head of the fusion beside its adapters
             boolean head = fusion || heads.contains(name) || headOf.contains(name);
             LoadedAdapter part = base.load(name, one.getValue(), head ? options : LoadedAdapter.Options.defaults());
             part.notes().forEach(note -> notes.accept(name + ": " + note));

@@ -17,7 +17,12 @@ import picocli.CommandLine.Spec;
             "  peft4j bench generate --model src/examples/data/stories260k --adapters 16",
             "  peft4j bench methods --model models/all-MiniLM-L6-v2 --data src/examples/data/spamassassin/train.jsonl"
         },
-        subcommands = {BenchKernelsCommand.class, BenchTrainCommand.class, BenchGenerateCommand.class, BenchMethodsCommand.class})
+        subcommands = {
+            BenchKernelsCommand.class,
+            BenchTrainCommand.class,
+            BenchGenerateCommand.class,
+            BenchMethodsCommand.class
+        })
 @SuppressWarnings("NullAway.Init") // picocli sets the fields
 final class BenchCommand implements Callable<Integer> {
     @ParentCommand

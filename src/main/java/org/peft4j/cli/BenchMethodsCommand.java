@@ -74,22 +74,25 @@ final class BenchMethodsCommand implements Callable<Integer> {
     @Option(
             names = "--config",
             paramLabel = "FILE",
-            description = "A run file whose method is a row, too, named after the file, with the targets that it has. May be"
-                    + " repeated.")
+            description =
+                    "A run file whose method is a row, too, named after the file, with the targets that it has. May be"
+                            + " repeated.")
     private List<Path> configs = List.of();
 
     @Option(
             names = "--targets",
             paramLabel = "NAMES",
-            description = "The layers that LoRA and the others adapt: all-linear, or names such as query,value (default: the"
-                    + " usual ones of the model, for causal-lm all-linear).")
+            description =
+                    "The layers that LoRA and the others adapt: all-linear, or names such as query,value (default: the"
+                            + " usual ones of the model, for causal-lm all-linear).")
     private @Nullable String targets;
 
     @Option(
             names = "--set",
             paramLabel = "KEY=VALUE",
-            description = "Overrides a setting of LoRA's run, whose task and training all have, such as task.max_length=128."
-                    + " May be repeated.")
+            description =
+                    "Overrides a setting of LoRA's run, whose task and training all have, such as task.max_length=128."
+                            + " May be repeated.")
     private List<String> overrides = List.of();
 
     @Mixin
@@ -148,8 +151,8 @@ final class BenchMethodsCommand implements Callable<Integer> {
         for (Path config : configs) {
             String name = String.valueOf(config.getFileName()).replaceFirst("\\.ya?ml$", "");
             if (added.put(name, RunConfigFile.read(config, List.of())) != null) {
-                throw new ConfigException("--config: two files are called " + name + ", after which their rows are named;"
-                        + " rename one");
+                throw new ConfigException("--config: two files are called " + name
+                        + ", after which their rows are named;" + " rename one");
             }
         }
         return added;
@@ -192,7 +195,16 @@ final class BenchMethodsCommand implements Callable<Integer> {
 
     private static String table(Map<String, Object> result) {
         TextTable table = new TextTable(
-                "method", "trained", "share", "tokens/s", "of LoRA's", "from", "to", "step MB", "of LoRA's", "stored MB",
+                "method",
+                "trained",
+                "share",
+                "tokens/s",
+                "of LoRA's",
+                "from",
+                "to",
+                "step MB",
+                "of LoRA's",
+                "stored MB",
                 "targets");
         for (Map<String, Object> row : rows(result, "rows")) {
             table.row(
@@ -208,7 +220,8 @@ final class BenchMethodsCommand implements Callable<Integer> {
                     formatted("%,.2f", row, "stored_mb"),
                     row.get("equal_targets") == Boolean.TRUE ? "LoRA's" : "own");
         }
-        return table + notes("left out", rows(result, "left_out"), "reason")
+        return table
+                + notes("left out", rows(result, "left_out"), "reason")
                 + notes("failed", rows(result, "failed"), "error");
     }
 
@@ -238,10 +251,11 @@ final class BenchMethodsCommand implements Callable<Integer> {
         return row.get("name")
                 + (row.get("name").equals(method) || "".equals(method) ? "" : " (" + method + ")")
                 + (changed instanceof Map<?, ?> settings && !settings.isEmpty()
-                        ? " with " + BenchOutput.keyed(settings).entrySet().stream()
-                                .map(entry -> entry.getKey()
-                                        + (entry.getValue() instanceof Number size ? " " + size : ""))
-                                .collect(Collectors.joining(", "))
+                        ? " with "
+                                + BenchOutput.keyed(settings).entrySet().stream()
+                                        .map(entry -> entry.getKey()
+                                                + (entry.getValue() instanceof Number size ? " " + size : ""))
+                                        .collect(Collectors.joining(", "))
                         : "");
     }
 

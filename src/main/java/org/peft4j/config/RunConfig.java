@@ -49,7 +49,8 @@ public record RunConfig(
         for (Path directory : frozen) {
             Path place = place(directory);
             if (!seen.add(place)) {
-                throw new IllegalArgumentException("frozenAdapters must name each adapter once, got " + directory + " twice");
+                throw new IllegalArgumentException(
+                        "frozenAdapters must name each adapter once, got " + directory + " twice");
             }
             if (place.equals(place(output))) {
                 throw new IllegalArgumentException("frozenAdapters must not name the output " + output

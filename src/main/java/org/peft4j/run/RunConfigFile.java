@@ -94,8 +94,7 @@ public final class RunConfigFile {
             "training.warmup_steps", "training.schedule.warmup_steps",
             "training.dtype", "model.dtype");
 
-    private static final YamlSchema SCHEMA = ReftForms.addTo(
-                    BottleneckForms.addTo(methods(YamlSchema.builder())))
+    private static final YamlSchema SCHEMA = ReftForms.addTo(BottleneckForms.addTo(methods(YamlSchema.builder())))
             .moved(MOVED)
             .defaults(
                     RunConfig.class,

@@ -134,8 +134,7 @@ final class FirstLook<E extends Example> {
 
     private void forwardAndBack(Batch<E> batch, int number) {
         long seed = Seeds.of(Seeds.mix(training.seed(), "first look"), number, 0);
-        try (ForwardContext context = ForwardContext.training(
-                        batch.packing(), seed, adapters.toArray(Adapter[]::new))
+        try (ForwardContext context = ForwardContext.training(batch.packing(), seed, adapters.toArray(Adapter[]::new))
                 .withInstructions(task.instructions(batch))) {
             if (training.checkpointing() == TrainingConfig.Checkpointing.BLOCK) {
                 try (RecomputedBlocks blocks = new RecomputedBlocks()) {

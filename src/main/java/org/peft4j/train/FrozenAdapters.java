@@ -97,8 +97,7 @@ final class FrozenAdapters implements AutoCloseable {
             HeadKind head,
             List<String> notes)
             throws IOException {
-        TaskConfig config =
-                LoadedTask.config(TaskNames.choose(base.directory(), file, beside, null), beside, Map.of());
+        TaskConfig config = LoadedTask.config(TaskNames.choose(base.directory(), file, beside, null), beside, Map.of());
         Origin origin = new Origin(
                 base.model(), base.directory(), file, beside == null ? null : beside.task(), new ArrayList<>());
         Task<?> task = LoadedTask.use(TaskTypes.of(config), config, origin);
@@ -123,16 +122,18 @@ final class FrozenAdapters implements AutoCloseable {
 
     private static void check(Adapter adapter) {
         if (adapter.tasks() > 0) {
-            throw new ConfigException("an adapter whose rows are of tasks is not offered under another one: rows say the tasks"
-                    + " of the adapter that is trained");
+            throw new ConfigException(
+                    "an adapter whose rows are of tasks is not offered under another one: rows say the tasks"
+                            + " of the adapter that is trained");
         }
         if (!adapter.told().isEmpty()) {
             throw new ConfigException(
                     "an adapter that learns from the labels in its prompt is not offered under another one");
         }
         if (adapter.routing() != null) {
-            throw new ConfigException("an adapter that weighs its updates by what the model alone makes of a text is not"
-                    + " offered under another one");
+            throw new ConfigException(
+                    "an adapter that weighs its updates by what the model alone makes of a text is not"
+                            + " offered under another one");
         }
     }
 
@@ -179,9 +180,10 @@ final class FrozenAdapters implements AutoCloseable {
             return List.of(trained);
         }
         if (trained.changesEmbedded()) {
-            throw new ConfigException(SETTING + "of a stack the invertible adapter of the first one acts alone: that of the"
-                    + " adapter which is trained would learn nothing; leave inv_adapter out, or train without"
-                    + " frozen_adapters");
+            throw new ConfigException(
+                    SETTING + "of a stack the invertible adapter of the first one acts alone: that of the"
+                            + " adapter which is trained would learn nothing; leave inv_adapter out, or train without"
+                            + " frozen_adapters");
         }
         List<Adapter> all = new ArrayList<>(adapters);
         all.add(trained);
@@ -189,8 +191,7 @@ final class FrozenAdapters implements AutoCloseable {
         try {
             new ForwardContext.Segment(0, 0, stack);
         } catch (ConfigException e) {
-            throw new ConfigException(
-                    SETTING + String.valueOf(e.getMessage()).replace("'default'", TRAINED), e);
+            throw new ConfigException(SETTING + String.valueOf(e.getMessage()).replace("'default'", TRAINED), e);
         }
         return stack;
     }
@@ -217,8 +218,7 @@ final class FrozenAdapters implements AutoCloseable {
                 }
             }
         } catch (ConfigException e) {
-            throw new ConfigException(
-                    SETTING + String.valueOf(e.getMessage()).replace("'default'", TRAINED), e);
+            throw new ConfigException(SETTING + String.valueOf(e.getMessage()).replace("'default'", TRAINED), e);
         }
     }
 
@@ -228,7 +228,8 @@ final class FrozenAdapters implements AutoCloseable {
                 .findFirst()
                 .ifPresent(point -> {
                     throw new ConfigException("'" + below.name() + "' and '" + above.name() + "' both act on "
-                            + point.path() + ", and in a Stack the second reads what the first adds there; merge the first"
+                            + point.path()
+                            + ", and in a Stack the second reads what the first adds there; merge the first"
                             + " into the model (peft4j merge), and train on that");
                 });
     }
@@ -241,8 +242,9 @@ final class FrozenAdapters implements AutoCloseable {
     void checkRowsOfTexts() {
         for (Adapter adapter : adapters) {
             if (adapter.inserted() > 0 || adapter.prefix() > 0) {
-                throw new ConfigException(SETTING + "'" + adapter.name() + "' puts rows before each text, and a start from"
-                        + " data (method.init) is not offered on top of that; choose another init");
+                throw new ConfigException(
+                        SETTING + "'" + adapter.name() + "' puts rows before each text, and a start from"
+                                + " data (method.init) is not offered on top of that; choose another init");
             }
         }
     }

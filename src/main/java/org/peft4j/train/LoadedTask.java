@@ -134,8 +134,7 @@ public final class LoadedTask<E extends Example> implements AutoCloseable {
         return RunConfigFile.task(all, "task settings");
     }
 
-    static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin)
-            throws IOException {
+    static <C extends TaskConfig> Task<?> use(TaskType<C> type, TaskConfig config, Origin origin) throws IOException {
         return type.use(type.configType().cast(config), origin);
     }
 

@@ -60,7 +60,10 @@ class MethodBenchmarkTest {
         List<Object> heard = new ArrayList<>();
         Map<String, Object> result = Benchmark.methods(
                 run(),
-                work(List.of("lora", "dora", "lora-fa", "c3a", "oft", "prefix-tuning", "bottleneck", "xlora"), added, 3),
+                work(
+                        List.of("lora", "dora", "lora-fa", "c3a", "oft", "prefix-tuning", "bottleneck", "xlora"),
+                        added,
+                        3),
                 row -> heard.add(row.get("name")));
 
         Map<String, Map<?, ?>> rows = named(result, "rows");
@@ -95,20 +98,30 @@ class MethodBenchmarkTest {
         assertThat(named(result, "failed").get("diverging").get("error"))
                 .asString()
                 .contains("not finite");
-        assertThat(heard).containsAll(rows.keySet()).contains("xlora", "diverging").doesNotHaveDuplicates();
+        assertThat(heard)
+                .containsAll(rows.keySet())
+                .contains("xlora", "diverging")
+                .doesNotHaveDuplicates();
         assertThat(Ops.liveBytes(Device.CPU)).isLessThanOrEqualTo(live); // less where others left something
         assertThat(Path.of("not-written")).doesNotExist();
     }
 
     @Test
     void everyMethodHasARowOrAReason() throws IOException {
-        Map<String, Object> result = Benchmark.methods(
-                run(), new Benchmark.Comparison(List.of(), Map.of(), 1, 1, 0), row -> {});
+        Map<String, Object> result =
+                Benchmark.methods(run(), new Benchmark.Comparison(List.of(), Map.of(), 1, 1, 0), row -> {});
 
         assertThat(named(result, "failed")).isEmpty();
         Map<String, Map<?, ?>> all = named(result, "rows");
         named(result, "left_out").forEach((name, row) -> {
-            assertThat(name).isIn("cpt", "adaption-prompt", "xlora", "fusion", "dept", "ept"); // task, model, adapters, positions
+            assertThat(name)
+                    .isIn(
+                            "cpt",
+                            "adaption-prompt",
+                            "xlora",
+                            "fusion", "dynamic", "static",
+                            "dept",
+                            "ept"); // task, model, adapters, positions
             assertThat(all.put(name, row)).isNull();
         });
         assertThat(all.values().stream().map(row -> (Object) row.get("method")).distinct())
@@ -135,8 +148,7 @@ class MethodBenchmarkTest {
                 work(List.of("lora"), Map.of("x", run("model.path=elsewhere")), 1),
                 "model.path must be that of the others");
         refused(run("method.targets=[nothing]"), work(List.of("oft"), Map.of(), 1), "nothing");
-        assertThatThrownBy(() -> Benchmark.methods(
-                        run("method={type: oft}"), work(List.of(), Map.of(), 1), row -> {}))
+        assertThatThrownBy(() -> Benchmark.methods(run("method={type: oft}"), work(List.of(), Map.of(), 1), row -> {}))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessageContaining("method.type must be lora")
                 .hasMessageContaining("got oft");

@@ -309,23 +309,46 @@ class CommandsTest {
         Path json = temporary.resolve("methods.json");
         Path file = Files.writeString(
                 temporary.resolve("wide.yaml"),
-                "{model: " + Fixtures.TINY_BERT + ", data: {train: none}, task: {max_length: 16}, method: {type: lora, r: 16,"
+                "{model: " + Fixtures.TINY_BERT
+                        + ", data: {train: none}, task: {max_length: 16}, method: {type: lora, r: 16,"
                         + " targets: all-linear}, output: "
                         + temporary.resolve("no") + "}");
         Object[] call = {
-            "bench", "methods", "--model", Fixtures.TINY_BERT, "--data", Cli.ROWS, "--set", "task.max_length=16", "--set",
-            "training.batch_size=4", "--rounds", 1, "--steps", 1, "--warmup", 0, "--dropout", 0
+            "bench",
+            "methods",
+            "--model",
+            Fixtures.TINY_BERT,
+            "--data",
+            Cli.ROWS,
+            "--set",
+            "task.max_length=16",
+            "--set",
+            "training.batch_size=4",
+            "--rounds",
+            1,
+            "--steps",
+            1,
+            "--warmup",
+            0,
+            "--dropout",
+            0
         };
-        Cli.Result result = Cli.run(Stream.of(
-                        call,
-                        new Object[] {"--methods", "dora,c3a,xlora", "--config", file, "--targets", "query", "--json", json})
+        Cli.Result result = Cli.run(Stream.of(call, new Object[] {
+                    "--methods", "dora,c3a,xlora", "--config", file, "--targets", "query", "--json", json
+                })
                 .flatMap(Arrays::stream)
                 .toArray());
 
         assertThat(result.status()).as(result.err()).isZero();
         assertThat(result.out()).isEmpty();
         assertThat(result.err())
-                .contains("dora (lora)", "c3a with block_size", "wide (lora)", "of LoRA's", "left out", "xlora: adapters must");
+                .contains(
+                        "dora (lora)",
+                        "c3a with block_size",
+                        "wide (lora)",
+                        "of LoRA's",
+                        "left out",
+                        "xlora: adapters must");
         JsonNode rows = TaskRuns.JSON.readTree(json.toFile()).get("rows");
         assertThat(rows.findValuesAsText("name")).containsExactly("lora", "dora", "c3a", "wide");
         assertThat(rows.get(1).get("settings").get("targets").toString()).isEqualTo("[\"query\"]");

@@ -224,7 +224,7 @@ class ComposeCommandsTest {
                 "Stack(lang)       | DIR               |  | with --compose an adapter is --adapter NAME=DIR, got '",
                 "Stack(lang)       | lang=nowhere      |  | --adapter",
                 "Stack(lang, ,)    | lang=DIR          |  | composition 'Stack(lang, ,)', character 13: expected the name",
-                "Fuse(lang, task)  | lang=DIR task=DIR |  | no fusion of [lang, task] is loaded",
+                "Fuse(lang, task)  | lang=DIR task=DIR |  | no fusion of [lang, task] is given",
                 "Average(lang, task) | lang=DIR task=DIR | | have tasks or heads that differ, and both are last",
                 "Average(lang, task) | lang=DIR task=DIR | tusk | has no 'tusk' whose head it could have",
                 "Average(lang, task; 0, 1) | lang=DIR task=DIR | | Average needs weights above 0",

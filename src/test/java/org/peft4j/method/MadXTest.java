@@ -171,7 +171,9 @@ class MadXTest extends WithTinyBert {
         try (PointerScope scope = new PointerScope();
                 Adapter adapter = random(nice(3, activation), points(14, true), 3);
                 ForwardContext context = ForwardContext.inference(Packing.of(5), adapter)) {
-            assertThat(adapter.parameters().get("invertible_adapters.F.0.weight").shape())
+            assertThat(adapter.parameters()
+                            .get("invertible_adapters.F.0.weight")
+                            .shape())
                     .containsExactly(2, 7); // floor(7 / 3)
             Tensor x = Init.normal(1, "x", 1, 5, 14);
             Tensor y = update(adapter).forward(x, context);
@@ -195,7 +197,8 @@ class MadXTest extends WithTinyBert {
                     ForwardContext context = ForwardContext.inference(Packing.of(3), adapter)) {
                 Tensor x = Init.normal(1, "x", 0.5, 3, 8);
                 Tensor there = update(adapter).forward(x, context);
-                assertThat(maxDifference(Tensors.toFloats(there), Tensors.toFloats(x))).isGreaterThan(0.1);
+                assertThat(maxDifference(Tensors.toFloats(there), Tensors.toFloats(x)))
+                        .isGreaterThan(0.1);
                 assertThat(maxDifference(
                                 Tensors.toFloats(update(adapter).inverse(there, context)), Tensors.toFloats(x)))
                         .isLessThan(1e-6);
@@ -303,8 +306,11 @@ class MadXTest extends WithTinyBert {
         try (HeadedModel llm = language(name);
                 Adapter adapter = random(nice(2, Activation.TANH), llm.points(), 9)) {
             loss(llm, adapter, true);
-            for (String path : List.of("invertible_adapters.F.0.weight", "invertible_adapters.G.2.weight",
-                    "invertible_adapters.F.2.bias", "invertible_adapters.G.0.bias")) {
+            for (String path : List.of(
+                    "invertible_adapters.F.0.weight",
+                    "invertible_adapters.G.2.weight",
+                    "invertible_adapters.F.2.bias",
+                    "invertible_adapters.G.0.bias")) {
                 Parameter parameter = adapter.parameters().get(path);
                 float[] values = Tensors.toFloats(parameter.value());
                 float[] gradient = Tensors.toFloats(parameter.value().grad());
@@ -331,7 +337,8 @@ class MadXTest extends WithTinyBert {
     }
 
     private static double loss(HeadedModel llm, Adapter adapter, boolean backward) {
-        long[] labels = Arrays.stream(TOKENS).mapToLong(token -> (token * 7) % 50).toArray();
+        long[] labels =
+                Arrays.stream(TOKENS).mapToLong(token -> (token * 7) % 50).toArray();
         try (PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.training(Packing.of(LENGTHS), 1, adapter)) {
             BlockRunner blocks = BlockRunner.plain();
@@ -380,8 +387,7 @@ class MadXTest extends WithTinyBert {
                 HeadedModel llm = language("gpt2");
                 Adapter one = random(nice(2, Activation.TANH), llm.points(), 9);
                 Adapter other = random(nice(4, Activation.SWISH), llm.points(), 10);
-                ForwardContext mixed =
-                        ForwardContext.inference(Packing.of(4, 4, 4), Arrays.asList(one, null, other))) {
+                ForwardContext mixed = ForwardContext.inference(Packing.of(4, 4, 4), Arrays.asList(one, null, other))) {
             int[] text = Arrays.copyOf(TOKENS, 4);
             int[] three = new int[12];
             for (int i = 0; i < three.length; i++) {
@@ -411,17 +417,19 @@ class MadXTest extends WithTinyBert {
         Map<String, SublayerPoint> places = new LinkedHashMap<>();
         first.claims(SublayerPoint.class).keySet().forEach(point -> places.put(point.path(), point));
         second.claims(SublayerPoint.class).keySet().forEach(point -> places.put(point.path(), point));
-        places.values().forEach(point -> builder.claim(point, (at, context) -> {
-            Tensor output = at.output();
-            for (Adapter adapter : List.of(first, second)) {
-                for (SublayerUpdate update : adapter.at(point)) {
-                    output = update.apply(
-                            new SublayerUpdate.Sublayer(at.input(), output, at.residual(), at.norm(), at.rows()),
-                            context);
-                }
-            }
-            return output;
-        }));
+        places.values()
+                .forEach(point -> builder.claim(point, (at, context) -> {
+                    Tensor output = at.output();
+                    for (Adapter adapter : List.of(first, second)) {
+                        for (SublayerUpdate update : adapter.at(point)) {
+                            output = update.apply(
+                                    new SublayerUpdate.Sublayer(
+                                            at.input(), output, at.residual(), at.norm(), at.rows()),
+                                    context);
+                        }
+                    }
+                    return output;
+                }));
         return builder.build();
     }
 
@@ -478,7 +486,9 @@ class MadXTest extends WithTinyBert {
             AdapterStore.write(directory, adapter, config, model.points(), "tiny-bert", "SEQ_CLS");
         }
         var file = AdapterFiles.read(directory);
-        assertThat(file.config()).containsEntry("inv_adapter", "nice").containsEntry("inv_adapter_reduction_factor", 2.0);
+        assertThat(file.config())
+                .containsEntry("inv_adapter", "nice")
+                .containsEntry("inv_adapter_reduction_factor", 2.0);
         assertThat(file.tensors().keySet())
                 .contains(
                         "invertible_adapters.F.0.weight",
@@ -496,7 +506,8 @@ class MadXTest extends WithTinyBert {
                 .hasMessageContaining(
                         "inv_adapter: nice couples two halves of a row, so that the width of embeddings must be even, is 7");
         assertThatThrownBy(() -> attach(nice(5, Activation.RELU), points(8, true)))
-                .hasMessageContaining("inv_adapter_reduction_factor: must be at most 4, half of the width of embeddings");
+                .hasMessageContaining(
+                        "inv_adapter_reduction_factor: must be at most 4, half of the width of embeddings");
         assertThatThrownBy(() -> attach(nice(2, Activation.RELU), points(8, false)))
                 .hasMessageContaining("a model of the type small offers 0 such places");
         assertThatThrownBy(() -> new InvertibleAdapter(InvAdapter.NICE, Double.NaN))

@@ -734,7 +734,10 @@ class MethodContractTest {
                                 new GraloraConfig(
                                         new GraloraRanks(4, 2, 2), 8, 0.3, TargetLayers.modelDefault(), List.of()),
                                 true),
-                        new Row("LoReFT with dropout", ReftConfig.builder().dropout(0.3).build(), false),
+                        new Row(
+                                "LoReFT with dropout",
+                                ReftConfig.builder().dropout(0.3).build(),
+                                false),
                         new Row(
                                 "adapter_plus with stochastic depth",
                                 BottleneckConfig.adapterPlus().toBuilder()

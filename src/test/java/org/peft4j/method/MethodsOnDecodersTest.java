@@ -113,7 +113,8 @@ class MethodsOnDecodersTest {
                     || List.of("aLoRA", "PiSSA", "EVA", "CorDA", "LoRA-GA").contains(row.name())
                     || List.of("double_seq_bn", "par_bn", "compacter", "mam", "unipelt", "DiReFT")
                             .contains(row.name())
-                    || row.name().startsWith("LoReFT") || row.name().startsWith("NoReFT")
+                    || row.name().startsWith("LoReFT")
+                    || row.name().startsWith("NoReFT")
                     || row.name().contains("bat")
                     || row.name().startsWith("seq_bn");
             if (first.putIfAbsent(Methods.of(row.config()), row.name()) == null || other) {

@@ -193,10 +193,8 @@ class ParameterCountTest {
         for (ReftConfig config : List.of(ReftConfig.loreft(), ReftConfig.noreft(), ReftConfig.direft())) {
             assertThat(count(config.toBuilder().positions(3, 3).build())).isEqualTo(36_888);
             assertThat(count(config)).isEqualTo(36_888 / 2);
-            assertThat(count(config.toBuilder()
-                            .positions(3, 3)
-                            .tiedWeights(true)
-                            .build()))
+            assertThat(count(
+                            config.toBuilder().positions(3, 3).tiedWeights(true).build()))
                     .isEqualTo(36_888 / 2);
         }
         assertThat(count(ReftConfig.builder().r(4).layers(0, 11).build())).isEqualTo(2 * (2 * 4 * WIDTH + 4));

@@ -92,15 +92,23 @@ class ReftTest extends WithTinyBert {
         Map<String, ReftConfig> configs = new LinkedHashMap<>();
         configs.put("loreft", USUAL);
         configs.put("loreft 4", USUAL.toBuilder().r(4).positions(2, 2).build());
-        configs.put("tied", USUAL.toBuilder().r(2).positions(1, 2).tiedWeights(true).build());
+        configs.put(
+                "tied", USUAL.toBuilder().r(2).positions(1, 2).tiedWeights(true).build());
         for (NonLinearity g : NonLinearity.values()) {
             configs.put(
                     "noreft " + g,
-                    ReftConfig.noreft().toBuilder().dropout(0).r(3).nonLinearity(g).build());
+                    ReftConfig.noreft().toBuilder()
+                            .dropout(0)
+                            .r(3)
+                            .nonLinearity(g)
+                            .build());
         }
-        configs.put("direft", ReftConfig.direft().toBuilder().dropout(0).positions(0, 3).build());
+        configs.put(
+                "direft",
+                ReftConfig.direft().toBuilder().dropout(0).positions(0, 3).build());
         return configs.entrySet().stream()
-                .flatMap(entry -> Stream.of("bert", "llama").map(of -> arguments(of, entry.getKey(), entry.getValue())));
+                .flatMap(
+                        entry -> Stream.of("bert", "llama").map(of -> arguments(of, entry.getKey(), entry.getValue())));
     }
 
     /** Behind each block of both families: edited rows are the formula's, the others have the bits of the block. */
@@ -252,10 +260,8 @@ class ReftTest extends WithTinyBert {
     void editsAndGradientsAreTorchs(String name) throws Exception {
         Map<String, TensorData> torchs = Fixtures.read(Fixtures.ROOT.resolve("reft.safetensors"));
         String unit = PATH + ".reft_layer.units.0.";
-        String rows = unit
-                + (name.equals("loreft")
-                        ? "projection.parametrizations.weight.original"
-                        : "projection.weight");
+        String rows =
+                unit + (name.equals("loreft") ? "projection.parametrizations.weight.original" : "projection.weight");
         Map<String, String> paths = new LinkedHashMap<>();
         paths.put(unit + "learned_source.weight", "weight");
         paths.put(unit + "learned_source.bias", "bias");
@@ -269,15 +275,20 @@ class ReftTest extends WithTinyBert {
         AdapterFiles.write(
                 directory,
                 Map.of(
-                        "peft_type", "REFT",
-                        "r", 3,
-                        "prefix_positions", 5,
-                        "orthogonality", name.equals("loreft"),
-                        "subtract_projection", !name.equals("direft"),
-                        "non_linearity", name.equals("noreft") ? "tanh" : "none"),
+                        "peft_type",
+                        "REFT",
+                        "r",
+                        3,
+                        "prefix_positions",
+                        5,
+                        "orthogonality",
+                        name.equals("loreft"),
+                        "subtract_projection",
+                        !name.equals("direft"),
+                        "non_linearity",
+                        name.equals("noreft") ? "tanh" : "none"),
                 tensors);
-        try (Adapter adapter =
-                        AdapterStore.read(directory, "torch's", POINTS).adapter();
+        try (Adapter adapter = AdapterStore.read(directory, "torch's", POINTS).adapter();
                 PointerScope scope = new PointerScope();
                 ForwardContext context = ForwardContext.inference(Packing.of(5), adapter)) {
             Tensor h = Tensors.ofFloats(torchs.get("h").toFloats(), 5, D).requires_grad_(true);
@@ -327,8 +338,7 @@ class ReftTest extends WithTinyBert {
             Tensor read = rows.select(h, context);
             Tensor out = applied(h, rows, context);
             float[] numbers = Tensors.toFloats(rows.select(
-                    torch.arange(new Scalar((double) context.packing().rows())).to(ScalarType.Float),
-                    context));
+                    torch.arange(new Scalar((double) context.packing().rows())).to(ScalarType.Float), context));
             List<Integer> found = new ArrayList<>();
             for (int i = 0; i < numbers.length; i++) {
                 if (!Arrays.equals(Tensors.toFloats(read.select(0, i)), Tensors.toFloats(out.select(0, i)))) {
@@ -373,7 +383,8 @@ class ReftTest extends WithTinyBert {
             seen.add(h.size(0));
             return h;
         };
-        try (Adapter some = Adapter.builder("some", Device.CPU).claim(POINT, counts).build();
+        try (Adapter some =
+                        Adapter.builder("some", Device.CPU).claim(POINT, counts).build();
                 Adapter all = Adapter.builder("all", Device.CPU)
                         .claim(POINT, counts)
                         .readsAllRows()
@@ -472,7 +483,8 @@ class ReftTest extends WithTinyBert {
             try (Adapter soft = random(iapt, model.points(), 3);
                     Adapter adapter = random(USUAL.toBuilder().positions(2, 2).build(), model.points(), 5)) {
                 of[way.ordinal()] = logits(model, soft, adapter);
-                assertThat(maxDifference(of[way.ordinal()], logits(model, soft))).isGreaterThan(1e-3);
+                assertThat(maxDifference(of[way.ordinal()], logits(model, soft)))
+                        .isGreaterThan(1e-3);
             }
         }
         assertThat(maxDifference(of[0], of[1])).isLessThan(1e-5);
@@ -543,7 +555,8 @@ class ReftTest extends WithTinyBert {
             List<int[]> together = ids(generator, prompts, greedy);
             for (int i = 0; i < prompts.size(); i++) {
                 assertThat(together.get(i))
-                        .isEqualTo(ids(generator, prompts.subList(i, i + 1), greedy).get(0));
+                        .isEqualTo(ids(generator, prompts.subList(i, i + 1), greedy)
+                                .get(0));
             }
         }
     }
@@ -564,9 +577,9 @@ class ReftTest extends WithTinyBert {
             assertThat(loaded.config()).isEqualTo(config);
             try (Adapter again = loaded.adapter()) {
                 Map<String, float[]> expected = gradients(adapter);
-                gradients(again).forEach((path, gradient) -> assertThat(gradient)
-                        .as(path)
-                        .isEqualTo(expected.get(path)));
+                gradients(again)
+                        .forEach((path, gradient) ->
+                                assertThat(gradient).as(path).isEqualTo(expected.get(path)));
             }
         }
     }
@@ -589,10 +602,8 @@ class ReftTest extends WithTinyBert {
     @Test
     void aFileHasTheUnitsThatEditSomething() throws Exception {
         for (int[] places : new int[][] {{3, 0}, {0, 2}}) {
-            ReftConfig config = USUAL.toBuilder()
-                    .positions(places[0], places[1])
-                    .layers(1)
-                    .build();
+            ReftConfig config =
+                    USUAL.toBuilder().positions(places[0], places[1]).layers(1).build();
             try (Adapter adapter = random(config, model.points(), 3)) {
                 AdapterStore.write(directory, adapter, config, model.points(), "bert", "SEQ_CLS");
                 String unit = "base_model.model.bert.encoder.layer.1.reft_layer.units." + (places[0] > 0 ? 0 : 1);
@@ -656,7 +667,9 @@ class ReftTest extends WithTinyBert {
                 new LinkedHashMap<>(AdapterFiles.read(directory).config());
         config.put(key, value.equals("-1") ? -1 : value);
         AdapterFiles.write(
-                directory, config, List.copyOf(AdapterFiles.read(directory).tensors().values()));
+                directory,
+                config,
+                List.copyOf(AdapterFiles.read(directory).tensors().values()));
         assertThatThrownBy(() -> AdapterStore.read(directory, "wrong", POINTS))
                 .isInstanceOf(MalformedFileException.class)
                 .hasMessageContaining(message);
@@ -693,7 +706,7 @@ class ReftTest extends WithTinyBert {
                     .hasSize(3)
                     .allMatch(BlockUpdate.class::isInstance);
         }
-        assertThat(Methods.mergeRefusal(usual)).hasValueSatisfying(reason -> assertThat(reason)
-                .contains("places in the prompt"));
+        assertThat(Methods.mergeRefusal(usual))
+                .hasValueSatisfying(reason -> assertThat(reason).contains("places in the prompt"));
     }
 }

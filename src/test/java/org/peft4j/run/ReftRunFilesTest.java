@@ -17,8 +17,8 @@ import org.peft4j.method.spi.reft.ReftMethod;
 
 /** ReFT in run files: configurations by name, layers, wrong settings. */
 class ReftRunFilesTest {
-    private static final Map<String, ?> RUN = Map.of(
-            "model", "m", "data", Map.of("train", "t.csv"), "output", "o", "method", Map.of("type", "reft"));
+    private static final Map<String, ?> RUN =
+            Map.of("model", "m", "data", Map.of("train", "t.csv"), "output", "o", "method", Map.of("type", "reft"));
 
     private static RunConfig read(String... overrides) {
         return RunConfigFile.of(RUN, "a test", List.of(overrides));
@@ -41,9 +41,7 @@ class ReftRunFilesTest {
                     .isEqualTo(
                             layers.equals("all")
                                     ? named.getValue()
-                                    : named.getValue().toBuilder()
-                                            .layers(0, 3)
-                                            .build());
+                                    : named.getValue().toBuilder().layers(0, 3).build());
             assertThat(RunConfigFile.of(RunConfigFile.toMap(run), "its own settings", List.of()))
                     .as("told as a whole, and read again")
                     .isEqualTo(run);
@@ -54,11 +52,8 @@ class ReftRunFilesTest {
     @Test
     void everySettingIsRead() {
         assertThat(method("config: loreft, r: 4, prefix_positions: 5, suffix_positions: 5, layers: [2, 6]"))
-                .isEqualTo(ReftConfig.builder()
-                        .r(4)
-                        .positions(5, 5)
-                        .layers(2, 6)
-                        .build());
+                .isEqualTo(
+                        ReftConfig.builder().r(4).positions(5, 5).layers(2, 6).build());
         assertThat(method("tied_weights: true, orthogonality: false, subtract_projection: false, non_linearity: gelu,"
                         + " dropout: 0.1, suffix_positions: 1, prefix_positions: 0, modules_to_save: [pooler]"))
                 .isEqualTo(ReftConfig.direft().toBuilder()

@@ -91,7 +91,8 @@ class CheckpointingTest {
                 Arguments.of(
                         "bert", classes, new BottleneckConfig(4, BottleneckConfig.Activation.RELU, 0.2, List.of())),
                 Arguments.of("bert", classes, Ia3Config.defaults()),
-                Arguments.of("bert", classes, ReftConfig.builder().r(2).dropout(0.2).build()),
+                Arguments.of(
+                        "bert", classes, ReftConfig.builder().r(2).dropout(0.2).build()),
                 Arguments.of("bert", classes, PromptConfig.of(2)),
                 Arguments.of("bert", classes, new DeptConfig(2, PromptStart.text("you"), 2, 8, 64, List.of())),
                 Arguments.of("bert", classes, tokens(215, 252, 296)),
@@ -105,7 +106,8 @@ class CheckpointingTest {
                 Arguments.of("llama", texts, prefix),
                 Arguments.of("llama", texts, BottleneckConfig.seqBnInv()),
                 Arguments.of("llama", texts, Ia3Config.defaults()),
-                Arguments.of("llama", texts, ReftConfig.builder().positions(2, 3).build()),
+                Arguments.of(
+                        "llama", texts, ReftConfig.builder().positions(2, 3).build()),
                 Arguments.of("llama", texts, PromptConfig.of(2)),
                 Arguments.of("llama", texts, PromptConfig.of(2).withStart(PromptStart.text("you"))),
                 Arguments.of("llama", texts, new PTuningConfig(2, Encoder.LSTM, 4, 3, 0.2, List.of())),

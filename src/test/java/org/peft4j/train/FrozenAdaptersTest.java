@@ -71,12 +71,18 @@ class FrozenAdaptersTest {
 
     private static RunConfig run(Path output, Map<String, ?> task, Map<String, ?> method, String... settings) {
         Map<String, Object> run = Map.of(
-                "model", Fixtures.TINY_LLAMA,
-                "data", Map.of("train", "not read"),
-                "task", task,
-                "training", Map.of("batch_size", 4, "max_steps", 5, "optimizer", Map.of("learning_rate", 2e-2)),
-                "output", output,
-                "method", method);
+                "model",
+                Fixtures.TINY_LLAMA,
+                "data",
+                Map.of("train", "not read"),
+                "task",
+                task,
+                "training",
+                Map.of("batch_size", 4, "max_steps", 5, "optimizer", Map.of("learning_rate", 2e-2)),
+                "output",
+                output,
+                "method",
+                method);
         return RunConfigFile.of(run, "a test", List.of(settings));
     }
 
@@ -108,7 +114,8 @@ class FrozenAdaptersTest {
 
     private static Stream<Map<String, Object>> texts() {
         return IntStream.range(0, 12)
-                .mapToObj(i -> Map.of("text", LINES.get(i % LINES.size()) + " " + LINES.get(i * i % LINES.size()), "label", i % 2));
+                .mapToObj(i -> Map.of(
+                        "text", LINES.get(i % LINES.size()) + " " + LINES.get(i * i % LINES.size()), "label", i % 2));
     }
 
     private static Path train(RunConfig config) throws IOException {
@@ -155,7 +162,10 @@ class FrozenAdaptersTest {
 
         assertThat(bytes(lang).keySet()).isEqualTo(before.keySet());
         bytes(lang).forEach((name, own) -> assertThat(own).as(name).isEqualTo(before.get(name)));
-        assertThat(tensors(task)).isEqualTo(tensors(again)).isNotEqualTo(tensors(other)).isNotEqualTo(tensors(none));
+        assertThat(tensors(task))
+                .isEqualTo(tensors(again))
+                .isNotEqualTo(tensors(other))
+                .isNotEqualTo(tensors(none));
         assertThat(tensors(task).keySet()).isEqualTo(tensors(none).keySet());
         assertThat(tensors(lang).keySet()).anyMatch(name -> name.startsWith("invertible_adapters."));
 
@@ -176,7 +186,8 @@ class FrozenAdaptersTest {
             @Override
             public void started(RunSummary summary) {
                 notes.addAll(summary.notes());
-                assertThat(summary.parameters().model()).isGreaterThan(summary.parameters().trained());
+                assertThat(summary.parameters().model())
+                        .isGreaterThan(summary.parameters().trained());
             }
 
             @Override
@@ -188,9 +199,10 @@ class FrozenAdaptersTest {
         try (LoadedTask<?> top = LoadedTask.load(llama, task, null, Map.of());
                 LoadedTask<?> under = LoadedTask.load(llama, lang, null, Map.of());
                 LoadedTask<?> swapped = LoadedTask.load(llama, lang2, null, Map.of())) {
-            assertThat(top.notes()).anySatisfy(note -> assertThat(note)
-                    .contains("the adapter was trained on top of the frozen adapter " + lang)
-                    .contains("--compose 'Stack(under, task)'"));
+            assertThat(top.notes())
+                    .anySatisfy(note -> assertThat(note)
+                            .contains("the adapter was trained on top of the frozen adapter " + lang)
+                            .contains("--compose 'Stack(under, task)'"));
             assertThat(under.notes()).noneMatch(note -> note.contains("on top of"));
             double stacked = loss(top, List.of(under.adapter(), top.adapter()));
             assertThat(evaluations.get(evaluations.size() - 1).loss()).isCloseTo(stacked, within(1e-6));
@@ -224,18 +236,21 @@ class FrozenAdaptersTest {
             assertThat(run.stack.get(0).changesEmbedded()).isTrue();
             assertThat(run.stack.get(1).changesEmbedded()).isFalse();
             assertThat(run.notes)
-                    .contains("frozen adapter " + lang2 + ": its invertible adapter does not act: of a stack that of the"
-                            + " first adapter does alone");
+                    .contains(
+                            "frozen adapter " + lang2 + ": its invertible adapter does not act: of a stack that of the"
+                                    + " first adapter does alone");
             Map<String, float[]> before = values(run.stack.subList(0, 2));
             step(run);
             values(run.stack.subList(0, 2))
                     .forEach((path, now) -> assertThat(now).as(path).isEqualTo(before.get(path)));
             for (Adapter frozen : run.stack.subList(0, 2)) {
                 assertThat(frozen.parameters().values())
-                        .allSatisfy(one -> assertThat(one.value().grad().defined()).isFalse());
+                        .allSatisfy(
+                                one -> assertThat(one.value().grad().defined()).isFalse());
             }
             assertThat(run.adapter.parameters().values())
-                    .allSatisfy(one -> assertThat(one.value().grad().defined()).isFalse()); // taken away behind the step
+                    .allSatisfy(
+                            one -> assertThat(one.value().grad().defined()).isFalse()); // taken away behind the step
         }
     }
 
@@ -321,7 +336,8 @@ class FrozenAdaptersTest {
         try (LoadedRun<?> run = load(task("task", lora, method));
                 LoadedRun<?> plain = load(plainTask("plain", method))) {
             assertThat(values(List.of(run.adapter)).get("0 model.layers.1.self_attn.q_proj.lora_A.weight"))
-                    .isNotEqualTo(values(List.of(plain.adapter)).get("0 model.layers.1.self_attn.q_proj.lora_A.weight"));
+                    .isNotEqualTo(
+                            values(List.of(plain.adapter)).get("0 model.layers.1.self_attn.q_proj.lora_A.weight"));
             step(run);
         }
     }
@@ -329,14 +345,14 @@ class FrozenAdaptersTest {
     /** As in a Stack of a composition, where the last one's head alone counts. */
     @Test
     void theHeadOfALanguageModelDoesNotActUnderAnother() throws Exception {
-        Path under = train(
-                language(directory.resolve("under"), "method={type: lora, targets: [q_proj], modules_to_save: [lm_head]}"));
+        Path under = train(language(
+                directory.resolve("under"), "method={type: lora, targets: [q_proj], modules_to_save: [lm_head]}"));
         String upper = "method={type: lora, targets: [v_proj], modules_to_save: [lm_head]}";
-        try (LoadedRun<?> run =
-                load(language(directory.resolve("upper"), upper, "frozen_adapters=[" + under + "]"))) {
+        try (LoadedRun<?> run = load(language(directory.resolve("upper"), upper, "frozen_adapters=[" + under + "]"))) {
             assertThat(run.stack.get(0).replacements()).isEmpty();
             assertThat(run.notes)
-                    .contains("frozen adapter " + under + ": what it has for its head does not act here: lm_head.weight");
+                    .contains(
+                            "frozen adapter " + under + ": what it has for its head does not act here: lm_head.weight");
             step(run);
         }
     }
@@ -356,8 +372,7 @@ class FrozenAdaptersTest {
         Path other = train(plainTask("other", "method={type: lora, targets: [q_proj], r: 2}"));
         try (LoadedRun<?> run = load(task("task", other))) {
             assertThat(run.notes)
-                    .contains("frozen adapter " + other
-                            + ": what it has for its head does not act here: score.weight");
+                    .contains("frozen adapter " + other + ": what it has for its head does not act here: score.weight");
             assertThat(run.stack.get(0).replacements()).isEmpty();
             assertThat(run.stack.get(0).lowRanks()).isNotEmpty();
             step(run);
@@ -374,7 +389,8 @@ class FrozenAdaptersTest {
             assertThat(alone.notes)
                     .contains("the adapter that the run goes on from was trained on top of the frozen adapter " + lang
                             + ", and this run has no frozen_adapters");
-            assertThat(others.notes).anyMatch(note -> note.endsWith("and those of this run are others, or were changed"));
+            assertThat(others.notes)
+                    .anyMatch(note -> note.endsWith("and those of this run are others, or were changed"));
         }
     }
 
@@ -417,15 +433,19 @@ class FrozenAdaptersTest {
         assertThat(config.toBuilder().build()).isEqualTo(config);
         assertThat(plainTask("task").frozenAdapters()).isEmpty();
         for (Map.Entry<String, String> wrong : Map.of(
-                        "frozen_adapters=[a, b, ./a]", "frozen_adapters must name each adapter once, got ./a twice",
-                        "frozen_adapters=" + lang, "a list such as [a, b]",
-                        "frozen_adapters=[" + directory.resolve("task") + "]", "must not name the output")
+                        "frozen_adapters=[a, b, ./a]",
+                        "frozen_adapters must name each adapter once, got ./a twice",
+                        "frozen_adapters=" + lang,
+                        "a list such as [a, b]",
+                        "frozen_adapters=[" + directory.resolve("task") + "]",
+                        "must not name the output")
                 .entrySet()) {
             assertThatThrownBy(() -> plainTask("task", wrong.getKey()))
                     .isInstanceOf(ConfigException.class)
                     .hasMessageContaining(wrong.getValue());
         }
         assertThatThrownBy(() -> task("task", lang, "adapter=" + lang))
-                .hasMessageContaining("frozen_adapters must not name the adapter " + lang + " that the run goes on from");
+                .hasMessageContaining(
+                        "frozen_adapters must not name the adapter " + lang + " that the run goes on from");
     }
 }

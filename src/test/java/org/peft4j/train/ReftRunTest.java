@@ -72,9 +72,7 @@ class ReftRunTest {
                 classes
                         ? Map.of("labels", List.of("0", "1"), "max_length", 40)
                         : Map.of("type", "causal-lm", "max_length", 30));
-        run.put(
-                "training",
-                Map.of("batch_size", 4, "epochs", 8, "optimizer", Map.of("learning_rate", 2e-2)));
+        run.put("training", Map.of("batch_size", 4, "epochs", 8, "optimizer", Map.of("learning_rate", 2e-2)));
         run.put("output", directory.resolve(name));
         run.put("method", Map.of("type", "reft", "r", 2));
         List<Double> losses = new ArrayList<>();
@@ -96,7 +94,10 @@ class ReftRunTest {
     }
 
     private static double last(List<Double> losses) {
-        return losses.stream().skip(losses.size() - 3).mapToDouble(Double::doubleValue).sum();
+        return losses.stream()
+                .skip(losses.size() - 3)
+                .mapToDouble(Double::doubleValue)
+                .sum();
     }
 
     @ParameterizedTest
@@ -123,8 +124,7 @@ class ReftRunTest {
         assertThat(last(losses)).isLessThan(0.97 * first(losses));
         try (LoadedAdapter adapter = llama.load("it", directory.resolve("answers"));
                 TextGenerator generator = TextGenerator.of(adapter)) {
-            TextGenerator.Options options =
-                    TextGenerator.Options.defaults().withMaxNewTokens(4);
+            TextGenerator.Options options = TextGenerator.Options.defaults().withMaxNewTokens(4);
             assertThat(generator.generate(List.of("mail list url number 3"), options))
                     .hasSize(1);
         }

@@ -101,8 +101,8 @@ public record BottleneckConfig(
         Objects.requireNonNull(invertible, "invertible");
         if (parallel && !norms.equals(OriginalNorms.AFTER)) {
             throw new IllegalArgumentException("parallel needs original_ln_before: false, original_ln_after: true and"
-                + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
-                + " all of them)");
+                    + " residual_before_ln: true: it reads what goes around the sublayer, and no norm (config: par_bn has"
+                    + " all of them)");
         }
         if (phm != null && init != InitBottleneck.BERT) {
             throw new IllegalArgumentException("init has no meaning with phm, got " + word(init) + "; leave it out");

@@ -37,13 +37,8 @@ import org.peft4j.ops.Device;
  */
 public final class Composed {
     /** The kinds of points that parts may act on, head aside; {@link Parts} refuses the others. A further one needs its rule in each block. */
-    static final List<Class<? extends Point<?>>> KINDS =
-            List.of(
-                    LinearPoint.class,
-                    SublayerPoint.class,
-                    KeyValuePoint.class,
-                    EmbeddingPoint.class,
-                    SequencePoint.class);
+    static final List<Class<? extends Point<?>>> KINDS = List.of(
+            LinearPoint.class, SublayerPoint.class, KeyValuePoint.class, EmbeddingPoint.class, SequencePoint.class);
 
     private Composed() {}
 
@@ -298,7 +293,8 @@ public final class Composed {
                     .toList();
             List<String> unmixed = part.claims(SublayerPoint.class).keySet().stream()
                     .map(SublayerPoint::path)
-                    .filter(path -> mixed.keySet().stream().noneMatch(point -> point.path().equals(path)))
+                    .filter(path -> mixed.keySet().stream()
+                            .noneMatch(point -> point.path().equals(path)))
                     .toList();
             List<String> others = elsewhere.isEmpty() ? unmixed : elsewhere;
             if (!others.isEmpty()) {
@@ -324,8 +320,7 @@ public final class Composed {
             try {
                 claims.forEach(claim -> fuse.borrow(point, ((SublayerFusion) claim).withExperts(experts)));
             } catch (IllegalArgumentException e) {
-                throw new ConfigException(
-                        "composition '" + name + "': " + point.path() + ": " + e.getMessage(), e);
+                throw new ConfigException("composition '" + name + "': " + point.path() + ": " + e.getMessage(), e);
             }
         });
         return fuse.build();

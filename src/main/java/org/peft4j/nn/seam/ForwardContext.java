@@ -361,17 +361,16 @@ public final class ForwardContext implements AutoCloseable {
             return said.getAsInt();
         }
         if (!begins()) {
-            throw new IllegalStateException("an adapter acts on places of a text's prompt, but this call, whose rows continue"
-                    + " those of earlier ones, was not told the prompts");
+            throw new IllegalStateException(
+                    "an adapter acts on places of a text's prompt, but this call, whose rows continue"
+                            + " those of earlier ones, was not told the prompts");
         }
         return instructions == null || instructions[sequence] <= 1 ? text.length(sequence) : instructions[sequence];
     }
 
     /** How many tokens of a text stand in earlier calls. */
     public int tokensBefore(int sequence) {
-        return cache == null || begins()
-                ? 0
-                : cache.length(sequence) - InsertedRowsOf.count(segmentOf(sequence));
+        return cache == null || begins() ? 0 : cache.length(sequence) - InsertedRowsOf.count(segmentOf(sequence));
     }
 
     /** Whether an adapter needs every row of its sequences in each block ({@link Adapter#readsAllRows}). */

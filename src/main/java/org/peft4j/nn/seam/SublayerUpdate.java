@@ -15,8 +15,7 @@ public interface SublayerUpdate {
      * @param norm the block's frozen norm of {@code x + residual}; where norms stand before the sublayers, the sum alone
      * @param rows of which sequences these T are; all of them, if the adapter says so ({@link Adapter.Builder#readsAllRows})
      */
-    record Sublayer(
-            Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm, SequenceRows rows) {}
+    record Sublayer(Tensor input, Tensor output, Tensor residual, UnaryOperator<Tensor> norm, SequenceRows rows) {}
 
     /**
      * In place of the output, [T, C] of its type; the block adds the residual to it (and norms the sum) as ever, but see

@@ -87,7 +87,8 @@ class AdapterSettingsTest {
                 json.substring(0, json.length() - 1) + ", \"frozen_adapters\": " + under.replace('\'', '"') + "}");
         assertThatThrownBy(() -> AdapterSettings.read(adapter))
                 .isInstanceOf(MalformedFileException.class)
-                .hasMessageContaining("frozen_adapters must be a list of {adapter: a directory, sha256: 64 hexadecimal");
+                .hasMessageContaining(
+                        "frozen_adapters must be a list of {adapter: a directory, sha256: 64 hexadecimal");
     }
 
     @Test

@@ -21,7 +21,6 @@ import org.peft4j.nn.seam.ForwardContext;
 import org.peft4j.nn.seam.Parameter;
 import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.nn.seam.SublayerPoint;
-import org.peft4j.nn.seam.SublayerAddition;
 import org.peft4j.ops.Device;
 import org.peft4j.ops.Ops;
 
@@ -144,8 +143,9 @@ record Bottleneck(
     static long elements(SublayerPoint point, BottleneckConfig config) {
         long inner = inner(point, config);
         long width = point.width();
-        long others =
-                scales(point, config) + rationalElements(config) + (config.gate() ? SequenceGate.elements(1, width) : 0);
+        long others = scales(point, config)
+                + rationalElements(config)
+                + (config.gate() ? SequenceGate.elements(1, width) : 0);
         if (config.phm() == null) {
             return others + 2 * width * inner + inner + width;
         }

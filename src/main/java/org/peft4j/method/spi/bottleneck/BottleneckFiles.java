@@ -201,8 +201,7 @@ final class BottleneckFiles {
         InvertibleAdapter.InvAdapter invertible = config.invertible().invAdapter();
         if (invertible != null) {
             file.put("inv_adapter", invertible.fileName());
-            file.put(
-                    "inv_adapter_reduction_factor", config.invertible().invAdapterReductionFactor());
+            file.put("inv_adapter_reduction_factor", config.invertible().invAdapterReductionFactor());
         }
         if (config.prefix() != null) {
             file.put("num_virtual_tokens", config.prefix().virtualTokens());

@@ -92,8 +92,10 @@ record Nice(SequencePoint point, Network f, Network g) implements EmbeddedUpdate
     static SequencePoint point(BottleneckConfig config, Points points) {
         List<SequencePoint> fronts = points.all(SequencePoint.class);
         if (fronts.size() != 1) {
-            throw new IllegalArgumentException("inv_adapter: an invertible adapter stands behind the embeddings of a text, and a"
-                    + " model of the type " + points.modelType() + " offers " + fronts.size() + " such places; leave it out");
+            throw new IllegalArgumentException(
+                    "inv_adapter: an invertible adapter stands behind the embeddings of a text, and a"
+                            + " model of the type " + points.modelType() + " offers " + fronts.size()
+                            + " such places; leave it out");
         }
         SequencePoint point = fronts.get(0);
         if (point.width() % 2 != 0) {
@@ -145,8 +147,8 @@ record Nice(SequencePoint point, Network f, Network g) implements EmbeddedUpdate
     }
 
     private static Function<Parameter, Tensor> inCall(ForwardContext context) {
-        return parameter -> context.once(
-                new InCall(parameter), () -> parameter.value().alias());
+        return parameter ->
+                context.once(new InCall(parameter), () -> parameter.value().alias());
     }
 
     private static Tensor first(Tensor rows) {

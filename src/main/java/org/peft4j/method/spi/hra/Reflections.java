@@ -75,9 +75,7 @@ record Reflections(Parameter u, boolean orthogonal) implements InputUpdate {
         @Override
         public Tensor[] pair() {
             Tensor[] factors = reflections.factors();
-            return new Tensor[] {
-                factors[0].t(), w.to(ScalarType.Float).matmul(factors[1].t())
-            };
+            return new Tensor[] {factors[0].t(), w.to(ScalarType.Float).matmul(factors[1].t())};
         }
 
         @Override

@@ -32,8 +32,11 @@ record OrthogonalRows(Parameter original, Tensor base) implements Rows {
         TensorOptions options = Device.of(original).options(ScalarType.Float);
         Tensor columns = torch.eye(original.size(1), original.size(0), options);
         Tensor vectors = original.t().tril(-1).add(columns);
-        Tensor positive =
-                original.detach().diagonal().ge(new Scalar(0.0)).to(ScalarType.Float).mul(new Scalar(2.0));
+        Tensor positive = original.detach()
+                .diagonal()
+                .ge(new Scalar(0.0))
+                .to(ScalarType.Float)
+                .mul(new Scalar(2.0));
         Tensor q = reflected(vectors, columns).mul(positive.sub(new Scalar(1.0)).unsqueeze(0));
         return reflected(base.t(), q).t();
     }
@@ -44,8 +47,8 @@ record OrthogonalRows(Parameter original, Tensor base) implements Rows {
         Tensor half = torch.eye(products.size(0), Device.of(products).options(ScalarType.Float))
                 .mul(new Scalar(0.5));
         Tensor upper = products.triu(1).add(products.mul(half));
-        return m.sub(vectors.matmul(
-                torch.linalg_solve_triangular(upper, vectors.t().matmul(m), true)));
+        return m.sub(
+                vectors.matmul(torch.linalg_solve_triangular(upper, vectors.t().matmul(m), true)));
     }
 
     /**

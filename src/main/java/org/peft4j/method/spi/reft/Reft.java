@@ -53,8 +53,7 @@ record Reft(PromptPlaces places, List<Edit> edits) implements BlockUpdate {
         for (Edit edit : edits) {
             Tensor chosen = places.rows(edit.kind(), rows, context, Device.of(h));
             if (chosen.size(0) > 0) {
-                Tensor edited =
-                        edit.unit().of(h.index_select(0, chosen).to(ScalarType.Float), context);
+                Tensor edited = edit.unit().of(h.index_select(0, chosen).to(ScalarType.Float), context);
                 out = out.index_copy(0, chosen, edited.to(h.scalar_type()));
             }
         }

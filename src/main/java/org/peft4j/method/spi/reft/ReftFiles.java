@@ -63,9 +63,7 @@ final class ReftFiles {
         Object value = config.get("layers");
         return value == null
                 ? ReftLayers.ALL
-                : value instanceof String word
-                        ? ReftLayers.parse(word)
-                        : ReftLayers.of(config.counts("layers"));
+                : value instanceof String word ? ReftLayers.parse(word) : ReftLayers.of(config.counts("layers"));
     }
 
     private static String word(NonLinearity value) {

@@ -54,8 +54,7 @@ record ReftUnit(String path, ReftConfig config, Parameter weight, Parameter bias
         }
         OrthogonalRows.Start start = OrthogonalRows.start(
                 Tensors.toFloats(Init.kaiming(seed, path + FREE, r, width)), config.r(), Math.toIntExact(width));
-        Parameter original =
-                Parameter.of(path + ORIGINAL, GROUP, () -> Tensors.ofFloats(start.original(), r, width));
+        Parameter original = Parameter.of(path + ORIGINAL, GROUP, () -> Tensors.ofFloats(start.original(), r, width));
         builder.parameter(original);
         float[] vectors = base == null ? start.base() : base.of(path + BASE, r, width);
         Tensor kept = builder.constant(path + BASE, () -> Tensors.ofFloats(vectors, r, width), true);

@@ -28,7 +28,8 @@ class OrthogonalRowsTest {
     private static Tensor torchs(String name) {
         TensorData data = TORCH.get(name);
         return Tensors.ofFloats(
-                data.toFloats(), data.shape().stream().mapToLong(Long::longValue).toArray());
+                data.toFloats(),
+                data.shape().stream().mapToLong(Long::longValue).toArray());
     }
 
     @ParameterizedTest
@@ -37,7 +38,8 @@ class OrthogonalRowsTest {
         try (PointerScope scope = new PointerScope()) {
             Tensor original = torchs(shape + ".original").requires_grad_(true);
             Tensor rows = OrthogonalRows.of(original, torchs(shape + ".base_vectors"));
-            assertThat(maxDifference(Tensors.toFloats(rows), TORCH.get(shape + ".rows").toFloats()))
+            assertThat(maxDifference(
+                            Tensors.toFloats(rows), TORCH.get(shape + ".rows").toFloats()))
                     .isLessThan(1e-5);
             rows.mul(torchs(shape + ".weights")).sum().backward();
             assertThat(maxDifference(
@@ -66,8 +68,8 @@ class OrthogonalRowsTest {
         try (PointerScope scope = new PointerScope()) {
             OrthogonalRows.Start start =
                     OrthogonalRows.start(TORCH.get("start.drawn").toFloats(), 3, 8);
-            Tensor rows = OrthogonalRows.of(
-                    Tensors.ofFloats(start.original(), 3, 8), Tensors.ofFloats(start.base(), 3, 8));
+            Tensor rows =
+                    OrthogonalRows.of(Tensors.ofFloats(start.original(), 3, 8), Tensors.ofFloats(start.base(), 3, 8));
             assertThat(maxDifference(
                             Tensors.toFloats(rows), TORCH.get("start.rows").toFloats()))
                     .isLessThan(1e-6);
@@ -79,8 +81,8 @@ class OrthogonalRowsTest {
     void aDrawWithoutFullRankBeginsOrthonormalToo() {
         try (PointerScope scope = new PointerScope()) {
             OrthogonalRows.Start start = OrthogonalRows.start(new float[] {1, 2, 0, 1, 2, 0, 0, 0, 0}, 3, 3);
-            Tensor rows = OrthogonalRows.of(
-                    Tensors.ofFloats(start.original(), 3, 3), Tensors.ofFloats(start.base(), 3, 3));
+            Tensor rows =
+                    OrthogonalRows.of(Tensors.ofFloats(start.original(), 3, 3), Tensors.ofFloats(start.base(), 3, 3));
             assertThat(rows.matmul(rows.t()).sub(torch.eye(3)).abs().max().item_double())
                     .isLessThan(1e-6);
         }
