@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 import org.peft4j.data.Row;
 import org.peft4j.data.RowReader;
 import org.peft4j.error.ConfigException;
+import org.peft4j.lifetime.Lease;
 
 /**
  * Adapters that share a call's rows ({@link BaseModel#composeRows}): branches, each of which answers every row, and in a branch ranges
@@ -54,6 +55,7 @@ public final class RowComposition implements AutoCloseable {
     private final Composition composition;
     private final List<Branch> branches;
     private final List<LoadedAdapter> made;
+    private final Lease lease;
 
     private RowComposition(
             BaseModel base, String name, Composition composition, List<Branch> branches, List<LoadedAdapter> made) {
@@ -62,6 +64,7 @@ public final class RowComposition implements AutoCloseable {
         this.composition = composition;
         this.branches = branches;
         this.made = made;
+        lease = new Lease("composition '" + name + "'", () -> made.forEach(LoadedAdapter::close));
     }
 
     static RowComposition of(
@@ -277,10 +280,12 @@ public final class RowComposition implements AutoCloseable {
                 all.add(rows.get(i));
             }
         }
-        List<BaseModel.Answer> answers = base.answer(adapterOf, all, i -> where.apply(i % rows.size()));
-        return IntStream.range(0, branches.size())
-                .mapToObj(b -> answers.subList(b * rows.size(), (b + 1) * rows.size()))
-                .toList();
+        try (Lease.Held held = lease.take()) {
+            List<BaseModel.Answer> answers = base.answer(adapterOf, all, i -> where.apply(i % rows.size()));
+            return IntStream.range(0, branches.size())
+                    .mapToObj(b -> answers.subList(b * rows.size(), (b + 1) * rows.size()))
+                    .toList();
+        }
     }
 
     /** Hears of rows with what each branch says of them. */
@@ -351,7 +356,7 @@ public final class RowComposition implements AutoCloseable {
     /** Ends it, once no call uses it; its adapters stay. Closing twice does nothing. */
     @Override
     public void close() {
-        made.forEach(LoadedAdapter::close);
+        lease.close();
     }
 
     @Override

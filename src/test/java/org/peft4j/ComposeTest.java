@@ -580,6 +580,13 @@ class ComposeTest {
                 .hasMessageContaining("adapter 'a' is closed");
         again.close();
         rows.close();
+
+        RowComposition names = bert.composeRows("names", Composition.parallel("b", "c"), PARTS);
+        names.close();
+        names.close();
+        assertThatThrownBy(() -> names.answer(rows()))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("composition 'names' is closed");
         assertThat(logits(b)).hasSize(4);
         b.close();
     }

@@ -709,4 +709,14 @@ class ReftTest extends WithTinyBert {
         assertThat(Methods.mergeRefusal(usual))
                 .hasValueSatisfying(reason -> assertThat(reason).contains("places in the prompt"));
     }
+
+    /** Of numbers from which it is made, too. */
+    @Test
+    void nothingStaysWhereOneIsClosed() {
+        for (ReftConfig config : List.of(ReftConfig.loreft(), ReftConfig.noreft())) {
+            long before = org.peft4j.ops.Ops.liveBytes();
+            Methods.of(config).attach("a", config, model.points(), 1).close();
+            assertThat(org.peft4j.ops.Ops.liveBytes()).isEqualTo(before);
+        }
+    }
 }

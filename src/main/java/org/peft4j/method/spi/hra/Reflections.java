@@ -65,17 +65,18 @@ record Reflections(Parameter u, boolean orthogonal) implements InputUpdate {
         return x.sub(x.matmul(into).matmul(out));
     }
 
-    /** {@code W (I - V U) x = W x - (W Vᵀ) (Uᵀ x)}. */
+    /** {@code W (I - V U) x = W x - (W Vᵀ) (Uᵀ x)}; not of half precision, of which backward would keep a float32 copy. */
     @Override
     public @Nullable LowRank update(Tensor w) {
-        return Device.of(u.value()).isCpu() ? new Turned(this, w) : null;
+        boolean plain = w.scalar_type().intern() == ScalarType.Float;
+        return plain && Device.of(u.value()).isCpu() ? new Turned(this, w) : null;
     }
 
     private record Turned(Reflections reflections, Tensor w) implements LowRank {
         @Override
         public Tensor[] pair() {
             Tensor[] factors = reflections.factors();
-            return new Tensor[] {factors[0].t(), w.to(ScalarType.Float).matmul(factors[1].t())};
+            return new Tensor[] {factors[0].t(), w.matmul(factors[1].t())};
         }
 
         @Override

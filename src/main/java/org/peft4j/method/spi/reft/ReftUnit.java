@@ -1,5 +1,6 @@
 package org.peft4j.method.spi.reft;
 
+import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.Tensor;
 import org.bytedeco.pytorch.global.torch;
 import org.peft4j.method.reft.ReftConfig;
@@ -52,8 +53,11 @@ record ReftUnit(String path, ReftConfig config, Parameter weight, Parameter bias
             builder.parameter(free);
             return new ReftUnit(path, config, weight, bias, new Rows.Free(free));
         }
-        OrthogonalRows.Start start = OrthogonalRows.start(
-                Tensors.toFloats(Init.kaiming(seed, path + FREE, r, width)), config.r(), Math.toIntExact(width));
+        OrthogonalRows.Start start;
+        try (PointerScope scope = new PointerScope()) {
+            float[] rows = Tensors.toFloats(Init.kaiming(seed, path + FREE, r, width));
+            start = OrthogonalRows.start(rows, config.r(), Math.toIntExact(width));
+        }
         Parameter original = Parameter.of(path + ORIGINAL, GROUP, () -> Tensors.ofFloats(start.original(), r, width));
         builder.parameter(original);
         float[] vectors = base == null ? start.base() : base.of(path + BASE, r, width);
