@@ -20,9 +20,9 @@ namespace peft4j::library {
 // x as it is handed over: itself, or without its gaps.
 PEFT4J_API at::Tensor left_operand(const at::Tensor& x);
 
-at::Tensor mm(const at::Tensor& x, const at::Tensor& w);                               // x w; oneDNN's where that is faster
-void mm_out(at::Tensor y, const at::Tensor& x, const at::Tensor& w);                   // y = x w
-at::Tensor addmm(const at::Tensor& bias, const at::Tensor& x, const at::Tensor& w);    // bias + x w
-void add_mm(at::Tensor y, const at::Tensor& x, const at::Tensor& w);                   // y += x w
+at::Tensor mm(const at::Tensor& x, const at::Tensor& w);  // x w; oneDNN's where that is faster
+void mm_out(at::Tensor y, const at::Tensor& x, const at::Tensor& w);  // y = x w
+at::Tensor addmm(const at::Tensor& bias, const at::Tensor& x, const at::Tensor& w);  // bias + x w
+void add_mm(at::Tensor y, const at::Tensor& x, const at::Tensor& w);  // y += x w
 
 }  // namespace peft4j::library

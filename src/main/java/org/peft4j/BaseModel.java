@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.function.IntFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -131,6 +132,17 @@ public final class BaseModel implements AutoCloseable {
             return RowComposition.of(
                     this, name, composition, new Composer(this, name, parts, List.of(headOf)), this::add);
         }
+    }
+
+    /**
+     * Which of some adapters take part in a composition: those that it names, and the fusions of its {@link Composition.Fuse} blocks.
+     *
+     * @throws ConfigException if one that it needs is not there
+     */
+    public Set<String> partsOf(Composition composition, Map<String, LoadedAdapter> parts) {
+        Composer composer = new Composer(this, composition.toString(), parts, List.of());
+        composer.check(composition);
+        return composer.used(composition);
     }
 
     private void add(LoadedAdapter made) {

@@ -229,7 +229,7 @@ final class Composer {
     }
 
     /** The names of all adapters that take part: those of the tree, and the fusions of its Fuse blocks. */
-    private Set<String> used(Composition tree) {
+    Set<String> used(Composition tree) {
         Set<String> used = new LinkedHashSet<>(tree.names());
         collectFusions(tree, used);
         return used;

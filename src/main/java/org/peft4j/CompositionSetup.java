@@ -100,9 +100,9 @@ final class CompositionSetup {
                 return new Composition.BatchSplit(parts, sizes(kwargs.get("batch_sizes"), "batch_sizes", parts.size()));
             case "Average":
                 only(type, kwargs, Set.of("weights", "normalize_weights"));
-                if (Boolean.FALSE.equals(kwargs.get("normalize_weights"))) {
-                    throw new ConfigException(
-                            WHERE + "Average takes normalize_weights true alone, got false; weights are scaled here");
+                if (kwargs.containsKey("normalize_weights") && !Boolean.TRUE.equals(kwargs.get("normalize_weights"))) {
+                    throw new ConfigException(WHERE + "Average takes normalize_weights true alone, got "
+                            + kwargs.get("normalize_weights") + "; weights are scaled here");
                 }
                 return kwargs.get("weights") == null
                         ? Composition.average(parts.toArray(Composition[]::new))

@@ -241,6 +241,8 @@ class ComposeTest {
         assertThatThrownBy(() -> bert.compose("it", Composition.parse("Fuse(a, b)"), others))
                 .isInstanceOf(ConfigException.class)
                 .hasMessageContaining("[mix, mix2] are fusions of [a, b]");
+        assertThat(bert.partsOf(Composition.parse("Stack(zero, Fuse(a, b))"), PARTS))
+                .containsExactly("zero", "a", "b", "mix");
     }
 
     @Test

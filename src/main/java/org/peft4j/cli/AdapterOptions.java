@@ -69,8 +69,7 @@ final class AdapterOptions {
                 }
                 String name = one.substring(0, equals);
                 if (!composition.names().contains(name) && !composition.fuses()) {
-                    throw new ConfigException(
-                            "--adapter " + name + " has no place in --compose " + composition + "; leave it out");
+                    throw withoutPlace(name, composition);
                 }
                 if (found.put(name, Path.of(one.substring(equals + 1))) != null) {
                     throw new ConfigException("--adapter " + name + " is given twice; give each name once");
@@ -118,9 +117,20 @@ final class AdapterOptions {
             part.notes().forEach(note -> notes.accept(name + ": " + note));
             parts.put(name, part);
         }
+        Set<String> taken = base.partsOf(composition, parts);
+        for (String name : parts.keySet()) {
+            if (!taken.contains(name)) {
+                throw withoutPlace(name, composition);
+            }
+        }
         String[] named = headOf.toArray(String[]::new);
         return composition.dividesRows()
                 ? Opened.of(base, base.composeRows("--compose", composition, parts, named), notes)
                 : Opened.of(base, base.compose("--compose", composition, parts, named), notes);
+    }
+
+    private static ConfigException withoutPlace(String name, Composition composition) {
+        return new ConfigException(
+                "--adapter " + name + " has no place in --compose " + composition + "; leave it out");
     }
 }

@@ -119,7 +119,9 @@ class MethodBenchmarkTest {
                             "cpt",
                             "adaption-prompt",
                             "xlora",
-                            "fusion", "dynamic", "static",
+                            "fusion",
+                            "dynamic",
+                            "static",
                             "dept",
                             "ept"); // task, model, adapters, positions
             assertThat(all.put(name, row)).isNull();

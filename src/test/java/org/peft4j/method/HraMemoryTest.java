@@ -42,7 +42,8 @@ class HraMemoryTest {
         try (HeadedModel model = HeadedModel.open(
                 Fixtures.tinyBert(), new ModelOptions(true, false, 0), HeadKind.SEQUENCE, HeadOptions.of(2))) {
             MethodConfig hra = HraConfig.defaults().withR(2);
-            MethodConfig lora = LoraConfig.builder().r(2).targets("query", "value").build();
+            MethodConfig lora =
+                    LoraConfig.builder().r(2).targets("query", "value").build();
             kept(Methods.of(hra), hra, model);
             long more = kept(Methods.of(hra), hra, model) - kept(Methods.of(lora), lora, model);
             assertThat(more).isLessThan(3 * 2 * 32 * 32 * Float.BYTES);

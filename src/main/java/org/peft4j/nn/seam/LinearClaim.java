@@ -6,9 +6,10 @@ package org.peft4j.nn.seam;
  * <pre>
  * u = f(x)                                       {@link InputUpdate}s, one behind the other
  * y = m ∘ (W u + Σ scale B A dropout(u) + Σ ΔW dropout(u))
- *                                                {@link LowRank}s (of one task or of all), {@link WeightDelta}s and {@link LowRankMixture}s add up,
+ *                                                {@link LowRank}s (of one task or of all), {@link WeightDelta}s add up,
  *                                                {@link Magnitude} multiplies
- * y = g(y + b + Σ Δb)                            {@link BiasDelta}s add up, {@link OutputUpdate}s one behind the other
+ * y = g(y + Σ w B A dropout(u) + b + Σ Δb)       {@link LowRankMixture}s and {@link BiasDelta}s add up, {@link OutputUpdate}s one behind
+ *                                                the other
  * </pre>
  */
 public sealed interface LinearClaim

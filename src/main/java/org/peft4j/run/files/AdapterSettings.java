@@ -218,8 +218,8 @@ public record AdapterSettings(TaskConfig task, @Nullable String baseHash, List<U
         return under.isEmpty()
                 ? Optional.empty()
                 : Optional.of("the adapter was trained on top of " + names()
-                        + ": without them it gives something else than in training; use it in a stack on them, or on others of"
-                        + " their kind (--adapter under=… --adapter task=… --compose 'Stack(under, task)')");
+                        + ": it is made for a stack on them, or on others of their kind (--adapter under=… --adapter task=…"
+                        + " --compose 'Stack(under, task)'); alone it gives something else than in training");
     }
 
     /** A sentence for the user whose run goes on from the adapter on top of other adapters than before. */
