@@ -4,15 +4,18 @@ import json
 import math
 import os
 import statistics
+from pathlib import Path
 
 import chart
 
+HERE = Path(__file__).resolve().parent
 BEGIN = "<!-- compare-methods:begin -->"
 END = "<!-- compare-methods:end -->"
 FORM = "DATA | NAME | SEEDS | OPTIMISER RATE | {type: METHOD, …} [| {…}], or DATA | NAME | - | REASON"
 
 TITLES = {"mails": "Mails, all-MiniLM-L6-v2", "shakespeare": "Shakespeare, stories260k"}
 SCORES = {"mails": ("accuracy", "accuracy", 4), "shakespeare": ("perplexity", "test perplexity", 2)}
+SLOW = 0.9
 ROWS = {"mails": "mails", "shakespeare": "pieces of plays"}
 
 
@@ -107,10 +110,34 @@ def conditions(data, rows, results, speed):
         text.append(
             f"Speed and memory of a step: `bench methods`, median and extremes of the rounds ({speed['rounds']}) of {speed['steps']} steps by"
             f" turns with LoRA, on {speed['machine']['threads']} threads at commit {speed['commit']}.")
+    slow = [row["name"] for row in rows if row["speed"] is not None and row["speed"] < SLOW]
+    if slow:
+        text.append(slower(slow))
     text.append(
         f"{'; '.join(machines)}; commit {', '.join(sorted({r['commit'] for r in results}))};"
         f" {' to '.join(dict.fromkeys([min(r['date'] for r in results), max(r['date'] for r in results)]))}.")
     return " ".join(text)
+
+
+def slower(names):
+    """Why methods are slower than LoRA, as far as their arithmetic says so."""
+    why = arithmetic()
+    by_reason = {}
+    for name in names:
+        by_reason.setdefault("; ".join(why.get(name, ["nothing that they compute says why"])), []).append(f"`{name}`")
+    return f"Slower than {SLOW} of LoRA: " + "; ".join(
+        f"{', '.join(some)} ({reason})" for reason, some in by_reason.items()) + "."
+
+
+def arithmetic():
+    """What methods compute that LoRA does not, by name: arithmetic.txt."""
+    why = {}
+    for line in (HERE / "arithmetic.txt").read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            names, reason = line.split(" | ")
+            for name in names.split(", "):
+                why.setdefault(name, []).append(reason)
+    return why
 
 
 def span(numbers):

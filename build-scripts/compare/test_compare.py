@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import random
 import sys
 import tempfile
@@ -60,6 +61,21 @@ class Report(unittest.TestCase):
                      "`cpt` (mails): why", "`mails:dora`", "rounds (3) of 3 steps"):
             self.assertIn(part, text)
         self.assertEqual(len(json.loads(document)["results"]), 4)
+
+    def test_what_is_slow_has_its_reason(self):
+        def told(name):
+            speeds = {"mails": {**SPEEDS["mails"], "rows": {**SPEEDS["mails"]["rows"], name: {
+                "ratio": 0.89, "ratio_min": 0.8, "ratio_max": 0.9, "peak_ratio": 1, "trained": 300}}}}
+            return self.written([*RESULTS, result(name, 0, 0.9, 300)], speeds)[0]
+
+        self.assertNotIn("Slower than", self.written()[0])
+        self.assertIn("Slower than 0.9 of LoRA: `full` (every weight has its gradient", told("full"))
+        self.assertIn("`bitfit` (nothing that they compute says why).", told("bitfit"))
+
+    def test_reasons_are_of_methods_that_are_compared(self):
+        text = (report.HERE / "methods.txt").read_text("utf-8")
+        for name in report.arithmetic():
+            self.assertRegex(text, rf"(?m)^\w+ \| {re.escape(name)} \|")
 
     def test_written_again_is_the_same(self):
         self.assertEqual(self.written(), self.written())
