@@ -50,8 +50,8 @@ void run(int /*sync*/, const openblas_dojob_callback dojob, const int jobs, cons
   }
   std::atomic<bool> done{false};
   if (!omp_in_parallel()) {
-    const int team =
-        std::max(jobs, omp_get_max_threads());  // of another size threads would end and be made anew each time
+    // The size that others have, too: where it changes, OpenMP ends threads and makes new ones.
+    const int team = std::max(jobs, omp_get_max_threads());
 #pragma omp parallel num_threads(team)
     {
       const int i = omp_get_thread_num();

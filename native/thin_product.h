@@ -1,8 +1,7 @@
 #pragma once
 /*
 The products of a linear layer that is thin: few inputs or few outputs, as bottlenecks, heads and projections of prompts
-have. On a CPU they go to the kernels of LoRA's ranks, which read the wide operand once and work on the same threads as all
-else. libtorch's own go to OpenBLAS, whose threads wait beside ours for the same cores.
+have. On a CPU they go to the kernels of LoRA's ranks, which read the wide operand once.
 */
 #include <ATen/core/Tensor.h>
 
